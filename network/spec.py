@@ -1,0 +1,106 @@
+"""What a caller asks of this folder: networks, endpoints and published ports, as frozen data.
+
+Nothing here knows of services or containers: an endpoint belongs to an `owner` (any text, unique on the machine) and
+lives in a network namespace that arrives as descriptors. Addresses are text; ports numbers. Data only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+NO_TEXT: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    subnet: str | None = None
+    ip_range: str | None = None
+    gateway: str | None = None
+    reserved: tuple[str, ...] = ()  # never given out (aux_addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A network to be. Without pools, a subnet is taken from the machine's pool that overlaps no route of the host."""
+
+    name: str
+    project: str
+    internal: bool = False
+    ipv4: bool = True
+    ipv6: bool = False
+    pools: tuple[Pool, ...] = ()
+    mtu: int | None = None  # None: the uplink's
+    bridge: str | None = None  # a name for the link (com.docker.network.bridge.name)
+    masquerade: bool = True
+    labels: Mapping[str, str] = NO_TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRecord:
+    """A network that exists; persisted as `<networks>/<name>/network.json`."""
+
+    name: str
+    project: str
+    bridge: str
+    subnets: tuple[str, ...]
+    gateways: tuple[str, ...]
+    internal: bool
+    mtu: int
+    labels: Mapping[str, str]
+    created: float
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """One owner's place on one network. Names are what DNS answers with this endpoint's address on this network."""
+
+    network: str
+    owner: str  # container id
+    names: tuple[str, ...] = ()  # service, container name, aliases, short id
+    interface: str | None = None  # inside; eth0, eth1, … by default
+    ipv4_address: str | None = None
+    ipv6_address: str | None = None
+    mac_address: str | None = None
+    default_route: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What an owner got; persisted as the lease file `<networks>/<network>/leases/<address>`."""
+
+    network: str
+    owner: str
+    interface: str
+    addresses: tuple[str, ...]  # with prefix length
+    mac_address: str
+    gateway: str | None
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A port of the host that leads to a group of backends; the group is named so that it outlives its members."""
+
+    group: str  # project/service
+    host_ip: str | None  # None: every address of the host, IPv4 and IPv6
+    first: int  # with `last`: take the first free port of the range; 0, 0: an ephemeral one
+    last: int
+    protocol: Literal["tcp", "udp"]
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPort:
+    publication: Publication
+    host_ip: str
+    port: int  # the one that was taken
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    owner: str
+    address: str  # IPv4, without prefix

@@ -1,0 +1,90 @@
+"""Where things lie on this machine. Paths are values: nothing else in the project spells a folder of ours.
+
+    state (/var/lib/pycompose)             survives a reboot
+      images/                              the image store (`runtime.images`)
+      volumes/<name>/{volume.json,_data}   named and anonymous volumes
+      networks/<name>/…                    kept by `network`
+      init-layer/                          the shared topmost lower layer
+      projects/<project>/
+        generations/<hash>.json            resolved projects, as `compose` wrote them
+        containers/<id>/                   one container: config.json, state.json, exit.json, log, upper/, work/, etc/
+    run (/run/pycompose, 0700)             does not
+      <project>/ lock · keeper.sock · control.sock · keeper.log · supervisor.log
+
+Rules: no code but path arithmetic and making the run folder 0700. `PYCOMPOSE_STATE` and `PYCOMPOSE_RUN` move the roots
+(for tests and, later, rootless use).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+STATE = "/var/lib/pycompose"
+RUN = "/run/pycompose"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPlaces:
+    """Folders of one project; `state` and `run` are absolute."""
+
+    project: str
+    state: str
+    run: str
+
+    @property
+    def generations(self) -> str:
+        return f"{self.state}/generations"
+
+    @property
+    def containers(self) -> str:
+        return f"{self.state}/containers"
+
+    def container(self, container_id: str) -> str:
+        return f"{self.state}/containers/{container_id}"
+
+    @property
+    def lock(self) -> str:
+        return f"{self.run}/lock"
+
+    @property
+    def keeper_socket(self) -> str:
+        return f"{self.run}/keeper.sock"
+
+    @property
+    def control_socket(self) -> str:
+        return f"{self.run}/control.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    state: str = STATE
+    run: str = RUN
+
+    @classmethod
+    def default(cls) -> Places:
+        """The roots that the environment names, or the usual ones."""
+        return cls(os.environ.get("PYCOMPOSE_STATE", STATE), os.environ.get("PYCOMPOSE_RUN", RUN))
+
+    def project(self, name: str) -> ProjectPlaces:
+        return ProjectPlaces(name, f"{self.state}/projects/{name}", f"{self.run}/{name}")
+
+    @property
+    def projects(self) -> str:
+        return f"{self.state}/projects"
+
+    @property
+    def images(self) -> str:
+        return f"{self.state}/images"
+
+    @property
+    def volumes(self) -> str:
+        return f"{self.state}/volumes"
+
+    @property
+    def networks(self) -> str:
+        return f"{self.state}/networks"
+
+    @property
+    def init_layer(self) -> str:
+        return f"{self.state}/init-layer"
