@@ -19,6 +19,12 @@ from typing import Literal
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
+
+def no_text() -> Mapping[str, str]:
+    """The empty mapping, as a field's default."""
+    return EMPTY
+
+
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
 RestartCondition = Literal["no", "always", "on-failure", "unless-stopped"]
 PullPolicy = Literal["always", "never", "missing", "build", "daily", "weekly"] | str
@@ -90,7 +96,7 @@ class VolumeMount:
     read_only: bool = False
     nocopy: bool = False
     subpath: str | None = None
-    labels: Mapping[str, str] = EMPTY
+    labels: Mapping[str, str] = field(default_factory=no_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ class Attachment:
     link_local_ips: tuple[str, ...] = ()
     priority: int = 0
     gw_priority: int = 0
-    driver_opts: Mapping[str, str] = EMPTY
+    driver_opts: Mapping[str, str] = field(default_factory=no_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,7 @@ class Hook:
     user: str | None = None
     privileged: bool = False
     working_dir: str | None = None
-    environment: Mapping[str, str] = EMPTY
+    environment: Mapping[str, str] = field(default_factory=no_text)
     image: str | None = None
     per_replica: bool = False
 
@@ -217,7 +223,7 @@ class Hook:
 @dataclass(frozen=True, slots=True)
 class Logging:
     driver: str | None = None
-    options: Mapping[str, str] = EMPTY
+    options: Mapping[str, str] = field(default_factory=no_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +244,9 @@ class Service:
     working_dir: str | None = None
     user: str | None = None
     group_add: tuple[str, ...] = ()
-    environment: Mapping[str, str] = EMPTY  # env_file and environment, resolved
-    labels: Mapping[str, str] = EMPTY
-    annotations: Mapping[str, str] = EMPTY
+    environment: Mapping[str, str] = field(default_factory=no_text)  # env_file and environment, resolved
+    labels: Mapping[str, str] = field(default_factory=no_text)
+    annotations: Mapping[str, str] = field(default_factory=no_text)
     tty: bool = False
     stdin_open: bool = False
     init: bool = False
@@ -279,7 +285,7 @@ class Service:
 
     resources: Resources = Resources()
     ulimits: Mapping[str, Ulimit] = field(default_factory=lambda: MappingProxyType({}))
-    sysctls: Mapping[str, str] = EMPTY
+    sysctls: Mapping[str, str] = field(default_factory=no_text)
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     privileged: bool = False
@@ -291,9 +297,13 @@ class Service:
     cgroup: str | None = None
     cgroup_parent: str | None = None
 
-    kept: Mapping[str, str] = EMPTY  # attribute -> canonical JSON, of all that the engine does not act on
+    kept: Mapping[str, str] = field(
+        default_factory=no_text
+    )  # attribute -> canonical JSON, of all that the engine does not act on
     config_hash: str = ""  # sha256, as in docker compose: without build, pull_policy, scale, depends_on, profiles
-    hash_parts: Mapping[str, str] = EMPTY  # attribute -> short hash, so that a cause can name what changed
+    hash_parts: Mapping[str, str] = field(
+        default_factory=no_text
+    )  # attribute -> short hash, so that a cause can name what changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +311,7 @@ class IpamPool:
     subnet: str | None = None
     ip_range: str | None = None
     gateway: str | None = None
-    aux_addresses: Mapping[str, str] = EMPTY
+    aux_addresses: Mapping[str, str] = field(default_factory=no_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,14 +320,14 @@ class Network:
     name: str  # the real name: project_key, or what the file says
     external: bool = False
     driver: str | None = None
-    driver_opts: Mapping[str, str] = EMPTY
+    driver_opts: Mapping[str, str] = field(default_factory=no_text)
     internal: bool = False
     attachable: bool = False
     enable_ipv4: bool = True
     enable_ipv6: bool = False
     ipam_driver: str | None = None
     ipam_pools: tuple[IpamPool, ...] = ()
-    labels: Mapping[str, str] = EMPTY
+    labels: Mapping[str, str] = field(default_factory=no_text)
     config_hash: str = ""
 
 
@@ -327,8 +337,8 @@ class Volume:
     name: str
     external: bool = False
     driver: str | None = None
-    driver_opts: Mapping[str, str] = EMPTY
-    labels: Mapping[str, str] = EMPTY
+    driver_opts: Mapping[str, str] = field(default_factory=no_text)
+    labels: Mapping[str, str] = field(default_factory=no_text)
     config_hash: str = ""
 
 
@@ -342,7 +352,7 @@ class FileSource:
     environment: str | None = None
     content: str | None = None  # for `environment`: the value that the loader found
     external: bool = False
-    labels: Mapping[str, str] = EMPTY
+    labels: Mapping[str, str] = field(default_factory=no_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,4 +370,4 @@ class Project:
     configs: Mapping[str, FileSource] = field(default_factory=lambda: MappingProxyType({}))
     secrets: Mapping[str, FileSource] = field(default_factory=lambda: MappingProxyType({}))
     profiles: tuple[str, ...] = ()  # those that are active
-    kept: Mapping[str, str] = EMPTY  # x-*, models, … as canonical JSON
+    kept: Mapping[str, str] = field(default_factory=no_text)  # x-*, models, … as canonical JSON

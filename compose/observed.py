@@ -7,10 +7,10 @@ Labels are docker compose's (`com.docker.compose.*`), so a project can be unders
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from .model import EMPTY, RestartPolicy
+from .model import RestartPolicy, no_text
 
 ContainerStatus = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 HealthStatus = Literal["none", "starting", "healthy", "unhealthy"]
@@ -67,7 +67,7 @@ class ObservedContainer:
     image_digest: str = ""  # what it was made from
     command: tuple[str, ...] = ()
     config_hash: str = ""
-    hash_parts: Mapping[str, str] = EMPTY
+    hash_parts: Mapping[str, str] = field(default_factory=no_text)
     generation: str = ""  # of the project it was made from
     created: float = 0.0  # unix seconds
     started: float | None = None
@@ -78,15 +78,15 @@ class ObservedContainer:
     supervision: Supervision = Supervision()
     restart: RestartPolicy = RestartPolicy()
     networks: tuple[str, ...] = ()  # real names
-    addresses: Mapping[str, str] = EMPTY  # network -> address, while running
-    volumes: Mapping[str, str] = EMPTY  # target -> volume name, anonymous ones too
+    addresses: Mapping[str, str] = field(default_factory=no_text)  # network -> address, while running
+    volumes: Mapping[str, str] = field(default_factory=no_text)  # target -> volume name, anonymous ones too
     anonymous_volumes: tuple[str, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
     depends_on: tuple[tuple[str, str, bool], ...] = ()  # (service, condition, restart), from the label
     network_parent: str | None = None  # id of the container whose network namespace it shares
     stop_grace_period: float | None = None  # seconds
     stop_signal: str | None = None
-    labels: Mapping[str, str] = EMPTY
+    labels: Mapping[str, str] = field(default_factory=no_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class ObservedNetwork:
     key: str
     config_hash: str = ""
     subnets: tuple[str, ...] = ()
-    labels: Mapping[str, str] = EMPTY
+    labels: Mapping[str, str] = field(default_factory=no_text)
     in_use: tuple[str, ...] = ()  # names of attached containers of other projects
 
 
@@ -104,7 +104,7 @@ class ObservedVolume:
     name: str
     key: str
     config_hash: str = ""
-    labels: Mapping[str, str] = EMPTY
+    labels: Mapping[str, str] = field(default_factory=no_text)
 
 
 @dataclass(frozen=True, slots=True)

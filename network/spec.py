@@ -7,11 +7,16 @@ lives in a network namespace that arrives as descriptors. Addresses are text; po
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
+
+
+def no_text() -> Mapping[str, str]:
+    """The empty mapping, as a field's default."""
+    return NO_TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class NetworkSpec:
     mtu: int | None = None  # None: the uplink's
     bridge: str | None = None  # a name for the link (com.docker.network.bridge.name)
     masquerade: bool = True
-    labels: Mapping[str, str] = NO_TEXT
+    labels: Mapping[str, str] = field(default_factory=no_text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,11 @@ from types import MappingProxyType
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
 
 
+def no_text() -> Mapping[str, str]:
+    """The empty mapping, as a field's default."""
+    return NO_TEXT
+
+
 @dataclass(frozen=True, slots=True)
 class Rlimit:
     type: str  # RLIMIT_NOFILE
@@ -187,7 +192,7 @@ class Linux:
     cgroups_path: str = ""  # "project/container-id", under the tree of pycompose
     resources: Resources = Resources()
     seccomp: Seccomp | None = None
-    sysctl: Mapping[str, str] = NO_TEXT
+    sysctl: Mapping[str, str] = field(default_factory=no_text)
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
     rootfs_propagation: str = "rprivate"
@@ -201,7 +206,7 @@ class Spec:
     domainname: str = ""
     mounts: tuple[Mount, ...] = ()
     linux: Linux = Linux()
-    annotations: Mapping[str, str] = NO_TEXT
+    annotations: Mapping[str, str] = field(default_factory=no_text)
     oci_version: str = "1.2.0"
 
 
@@ -257,4 +262,4 @@ class Bundle:
     stdin_open: bool = False
     log_max_size: int = 0  # bytes; 0 is without limit
     log_max_files: int = 1
-    shared: Mapping[str, str] = field(default_factory=lambda: NO_TEXT)  # namespace type -> id of the container that has it
+    shared: Mapping[str, str] = field(default_factory=no_text)  # namespace type -> id of the container that has it
