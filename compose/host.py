@@ -1,8 +1,8 @@
 """What the engine asks of a machine: the protocol `Host`, its events and its errors.
 
-`linux_host.LinuxHost` is the real one, `tests/contract/fake_host.FakeHost` the one in memory; both pass `tests/contract`.
-Rules: every method either does all it says or leaves nothing behind and raises `HostError`; removing what is not there is
-no error; nothing here knows of plans, graphs or policies.
+`linux_host.LinuxHost` is the real one, `tests/contract/fake_host.FakeHost` the one in memory; both pass the tests in
+`tests/contract`. Rules: every method either does all it says or leaves nothing behind and raises `HostError`; removing
+what is not there is no error; nothing here knows of plans, graphs or policies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .observed import Observed, Supervision
 
 
 class HostError(PycomposeError):
-    """A machine could not do what was asked; exit_code is what the command line ends with (1, or 125..127 as Docker)."""
+    """A machine could not do what was asked; `exit_code` is the command line's (1, or 125..127 as Docker)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Healthcheck:
-    """`test` is canonical: ("CMD", …), ("CMD-SHELL", text) or ("NONE",); None inherits the image's. Times in seconds."""
+    """`test` is ("CMD", …), ("CMD-SHELL", text) or ("NONE",); None inherits the image's. Times in seconds."""
 
     test: tuple[str, ...] | None = None
     interval: float | None = None  # 30

@@ -12,6 +12,8 @@ from typing import Literal
 
 from .model import RestartPolicy, no_text
 
+NO_RESTART = RestartPolicy()
+
 ContainerStatus = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 HealthStatus = Literal["none", "starting", "healthy", "unhealthy"]
 
@@ -38,7 +40,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """What the supervisor knows of a container beyond the runtime; persisted, so that a new supervisor goes on from it."""
+    """What the supervisor knows of a container beyond the runtime; persisted, so that the next one goes on from it."""
 
     stop_requested: bool = False  # somebody stopped or killed it: its restart policy rests
     health: HealthStatus = "none"
@@ -76,7 +78,7 @@ class ObservedContainer:
     exit_code: int | None = None  # None while running, and where nobody can tell any more
     oom_killed: bool = False
     supervision: Supervision = Supervision()
-    restart: RestartPolicy = RestartPolicy()
+    restart: RestartPolicy = NO_RESTART
     networks: tuple[str, ...] = ()  # real names
     addresses: Mapping[str, str] = field(default_factory=no_text)  # network -> address, while running
     volumes: Mapping[str, str] = field(default_factory=no_text)  # target -> volume name, anonymous ones too

@@ -2,7 +2,7 @@
 
 Rules: a step names everything it touches (the planner picks every name), so no step needs another's result. `after`
 holds ids of steps that must have succeeded. `cause` is for people: "no such container", "configuration changed:
-environment", "scale down". Plans print (`render`) in a stable order; printed plans are the golden tests and `--dry-run`.
+environment", "scale down". Plans print (`render`) in a stable order: that is `--dry-run`, and the golden tests.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RemoveVolume:
 
 @dataclass(frozen=True, slots=True)
 class CreateContainer:
-    """Make a container of `service` from the plan's project. `inherit` names the container whose anonymous volumes go on."""
+    """Make a container of `service`. `inherit` names the container whose anonymous volumes go on."""
 
     name: str
     service: str
@@ -92,7 +92,7 @@ class UnpauseContainer:
 
 @dataclass(frozen=True, slots=True)
 class AwaitCondition:
-    """Wait until the containers of a service meet a condition: all of them, but the first exit is enough for completion.
+    """Wait until all containers of a service meet a condition (for completion the first exit is enough).
 
     `running_or_healthy` is what `up --wait` asks. A dependency with required=False that fails is a warning, no error.
     """

@@ -32,7 +32,7 @@ class Rlimit:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Numbers only, as OCI wants; `username` is resolved inside the root by `inside` when it is not empty ("name[:group]")."""
+    """Numbers, as OCI wants; a `username` ("name[:group]") that is not empty is resolved inside the root."""
 
     uid: int = 0
     gid: int = 0
@@ -67,7 +67,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """`source` of a bind is an absolute host path. Options as in OCI (`rbind`, `ro`, `rro`, `rprivate`, `nosuid`, …)."""
+    """`source` of a bind is an absolute host path; options as in OCI (`rbind`, `ro`, `rro`, `rprivate`, …)."""
 
     destination: str
     type: str = ""
@@ -212,7 +212,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class LayeredRoot:
-    """An overlay: `lower` folders from the topmost down (the shared init layer first), a private upper and work folder."""
+    """An overlay: `lower` from the topmost down (the shared init layer first), a private upper and work folder."""
 
     lower: tuple[str, ...]
     upper: str
