@@ -11,9 +11,12 @@ Source: opencontainers/runtime-spec v1.3, config.md and config-linux.md.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import lru_cache
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
 
@@ -263,3 +266,73 @@ class Bundle:
     log_max_size: int = 0  # bytes; 0 is without limit
     log_max_files: int = 1
     shared: Mapping[str, str] = field(default_factory=no_text)  # namespace type -> id of the container that has it
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------------------
+# Names are camelCase as in config.json; a root file system is told from another by "kind".
+
+_ROOTS = {"layered": LayeredRoot, "host": HostRoot, "folder": FolderRoot}
+_JSON_NAMES = {"block_io": "blockIO"}
+
+
+def _json_name(name: str) -> str:
+    if name in _JSON_NAMES:
+        return _JSON_NAMES[name]
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        tree = {_json_name(item.name): _plain(getattr(value, item.name)) for item in fields(value)}
+        for kind, root in _ROOTS.items():
+            if type(value) is root:
+                tree["kind"] = kind
+        return tree
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _typed(wanted: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if is_dataclass(wanted) and isinstance(wanted, type):
+        hints = _hints(wanted)
+        return wanted(
+            **{
+                item.name: _typed(hints[item.name], value[_json_name(item.name)])
+                for item in fields(wanted)
+                if _json_name(item.name) in value
+            }
+        )
+    if wanted == RootFilesystem:
+        return _typed(_ROOTS[value["kind"]], value)
+    origin = get_origin(wanted)
+    if origin is tuple:
+        return tuple(_typed(get_args(wanted)[0], item) for item in value)
+    if origin is Mapping:
+        return MappingProxyType(dict(value))
+    if origin is UnionType:  # X | None
+        return _typed(next(item for item in get_args(wanted) if item is not NoneType), value)
+    return value
+
+
+@lru_cache(maxsize=None)
+def _hints(wanted: type) -> dict[str, Any]:
+    return get_type_hints(wanted)
+
+
+def to_json(value: Bundle | Spec | Process) -> str:
+    """The text of `bundle.json`; `from_json` reads it back as an equal value."""
+    return json.dumps(_plain(value), separators=(",", ":"))
+
+
+_T = TypeVar("_T", Bundle, Spec, Process)
+
+
+def from_json(wanted: type[_T], text: str | bytes) -> _T:
+    """Read what `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+    return cast(_T, _typed(wanted, json.loads(text)))
