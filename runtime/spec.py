@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import lru_cache
+from functools import cache
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -268,7 +268,7 @@ class Bundle:
     shared: Mapping[str, str] = field(default_factory=no_text)  # namespace type -> id of the container that has it
 
 
-# --- JSON ---------------------------------------------------------------------------------------------------------------
+# --- JSON ---
 # Names are camelCase as in config.json; a root file system is told from another by "kind".
 
 _ROOTS = {"layered": LayeredRoot, "host": HostRoot, "folder": FolderRoot}
@@ -320,7 +320,7 @@ def _typed(wanted: Any, value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(wanted: type) -> dict[str, Any]:
     return get_type_hints(wanted)
 
