@@ -1,0 +1,119 @@
+"""The container's root as one detached mount: an overlay of layers, of the host itself, or a folder.
+
+Done in the container's own mount namespace, before anything of the image is looked at. Rule: what is returned is a descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pycompose.runtime.spec import FolderRoot, HostRoot, LayeredRoot, RootFilesystem
+
+from . import syscalls
+
+# File systems that live on a disk (or are one to the programs on it); everything else is made fresh or left empty.
+DISKS = frozenset(["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "jfs", "reiserfs", "overlay", "nfs", "nfs4", "cifs", "fuseblk", "vfat"])
+
+
+def overlay(lower: tuple[str, ...], upper: str, work: str) -> int:
+    """A detached overlay mount, topmost lower first; `upper` and `work` are made if they are missing."""
+    os.makedirs(upper, 0o755, exist_ok=True)
+    os.makedirs(work, 0o700, exist_ok=True)
+    context = syscalls.fsopen("overlay")
+    try:
+        try:
+            for folder in lower:
+                syscalls.fsconfig_string(context, "lowerdir+", folder)  # from 6.5; without the limits of one string
+        except OSError:
+            os.close(context)
+            context = syscalls.fsopen("overlay")
+            escaped = (folder.replace("\\", "\\\\").replace(":", "\\:") for folder in lower)
+            syscalls.fsconfig_string(context, "lowerdir", ":".join(escaped))
+        syscalls.fsconfig_string(context, "upperdir", upper)
+        syscalls.fsconfig_string(context, "workdir", work)
+        syscalls.fsconfig_create(context, f"overlay on {upper}")
+        return syscalls.fsmount(context, 0, "overlay")
+    finally:
+        os.close(context)
+
+
+def _unescape(text: str) -> str:
+    for code, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, letter)
+    return text
+
+
+def disks() -> list[str]:
+    """Mount points below `/` of disk file systems, parents first, each once (man 5 proc_pid_mountinfo)."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        rows = [line.split(" - ", 1) for line in table]
+    found: dict[str, str] = {}
+    for left, right in rows:
+        found[_unescape(left.split()[4])] = right.split()[0]  # the last mount on a place is the visible one
+    return sorted(place for place, kind in found.items() if place != "/" and kind in DISKS and os.path.isdir(place))
+
+
+def _below(path: str, folders: tuple[str, ...]) -> bool:
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+
+
+def attach(root: RootFilesystem) -> int:
+    """Mount the root where nobody looks (beside its upper folder) and return an O_PATH descriptor of it."""
+    match root:
+        case LayeredRoot(lower, upper, work):
+            place = os.path.dirname(upper.rstrip("/")) + "/merged"
+            tree = overlay(lower, upper, work)
+        case FolderRoot(path):
+            place = path
+            tree = syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
+        case HostRoot(store, lower, hidden):
+            place = f"{store}/merged"
+            # The upper lies inside the lower: the kernel allows it, and `hidden` keeps it out of sight.
+            tree = overlay((*lower, "/"), f"{store}/upper", f"{store}/work")
+    if not isinstance(root, FolderRoot):
+        os.makedirs(place, 0o700, exist_ok=True)
+    target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    others = disks() if isinstance(root, HostRoot) else []
+    syscalls.move_mount(tree, target, place)
+    os.close(target)
+    if isinstance(root, HostRoot):
+        for count, disk in enumerate(others):
+            if not _below(disk, (*root.hidden, root.store)):
+                _attach_disk(tree, disk, f"{root.store}/disks/{count}")
+        for path in root.hidden:
+            _hide(tree, path)
+    return tree
+
+
+def _attach_disk(root: int, disk: str, store: str) -> None:
+    try:
+        target = syscalls.openat2(root, disk, os.O_PATH | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)
+    except OSError:
+        return  # its mount point is itself on a virtual file system
+    tree = overlay((disk,), f"{store}/upper", f"{store}/work")
+    syscalls.move_mount(tree, target, disk)
+    os.close(tree)
+    os.close(target)
+
+
+def _hide(root: int, path: str) -> None:
+    try:
+        target = syscalls.openat2(root, path, os.O_PATH | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)
+    except FileNotFoundError:
+        return
+    tree = empty()
+    syscalls.move_mount(tree, target, path)
+    os.close(tree)
+    os.close(target)
+
+
+def empty() -> int:
+    """A detached, empty, read-only folder."""
+    context = syscalls.fsopen("tmpfs")
+    syscalls.fsconfig_string(context, "size", "4k")
+    syscalls.fsconfig_string(context, "mode", "0555")
+    syscalls.fsconfig_create(context, "tmpfs")
+    attributes = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID | syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
+    tree = syscalls.fsmount(context, attributes, "tmpfs")
+    os.close(context)
+    return tree
