@@ -1,0 +1,107 @@
+"""Records of containers on disk: state.json and exit.json in the container's folder. Synchronous; no keeper is asked.
+
+A record is replaced whole (fsync, rename), so that a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .places import ProjectPlaces
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """`status` is created, running, paused or exited; times are seconds since the epoch, 0 for never.
+
+    `exit_code` is None while it runs, and when no one could tell it any more.
+    """
+
+    id: str
+    name: str
+    status: str
+    pid: int = 0
+    created: float = 0
+    started: float = 0
+    finished: float = 0
+    exit_code: int | None = None
+    oom_killed: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
+
+
+def write(path: str, tree: Mapping[str, Any]) -> None:
+    """Replace the record at `path`, durably. Raises OSError."""
+    with open(path + ".new", "w") as file:
+        json.dump(tree, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(path + ".new", path)
+
+
+def read(path: str) -> dict[str, Any]:
+    """The record at `path`; empty if there is none."""
+    try:
+        with open(path, "rb") as file:
+            return dict(json.load(file))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot (man 5 proc_pid_stat, field 22); 0 if it is gone or a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            parts = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if parts[0] in (b"Z", b"X") else int(parts[19])
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def alive(state: Mapping[str, Any]) -> bool:
+    """Whether the recorded process is still that process: same boot, same start time."""
+    pid = state.get("pid", 0)
+    return bool(pid) and state.get("boot_id") == boot_id() and start_time(pid) == state.get("start_time", -1)
+
+
+def read_container(places: ProjectPlaces, container_id: str) -> ContainerState | None:
+    folder = places.container(container_id)
+    state, ended = read(f"{folder}/state.json"), read(f"{folder}/exit.json")
+    if not state:
+        return None
+    pid, status = state.get("pid", 0), "created"
+    if ended or (pid and not alive(state)):
+        pid, status = 0, "exited"
+    elif pid:
+        status = "paused" if state.get("paused") else "running"
+    return ContainerState(
+        container_id,
+        state.get("name", container_id),
+        status,
+        pid,
+        state.get("created", 0),
+        state.get("started", 0),
+        ended.get("finished", 0),
+        ended.get("code"),
+        ended.get("oom_killed", False),
+        state.get("annotations", {}),
+        state.get("image", ""),
+    )
+
+
+def read_containers(places: ProjectPlaces) -> list[ContainerState]:
+    """Every container of the project that has a record, by id."""
+    try:
+        names = sorted(os.listdir(places.containers))
+    except FileNotFoundError:
+        return []
+    return [state for name in names if (state := read_container(places, name)) is not None]
