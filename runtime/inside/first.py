@@ -67,7 +67,7 @@ def tell(channel: int, failed: Failed) -> NoReturn:
         os._exit(failed.exit_code)
 
 
-def _begin(name: str) -> None:
+def begin(name: str) -> None:
     global step
     step = name
 
@@ -76,12 +76,12 @@ def _run(
     bundle: Bundle, channel: int, stdio: tuple[int, int, int], joined: Mapping[str, int], program: bytes | None
 ) -> NoReturn:
     spec, process = bundle.spec, bundle.spec.process
-    _begin("session")
+    begin("session")
     fresh_session()
     keep_only((channel, *stdio, *joined.values()))
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
-    _begin("namespaces")
+    begin("namespaces")
     own = {item.type for item in spec.linux.namespaces if not item.path}
     for kind in ("user", "ipc", "uts", "network", "cgroup"):
         if kind in joined:
@@ -94,18 +94,18 @@ def _run(
         if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
             raise
 
-    _begin("network")
+    begin("network")
     if "network" in own:
         loopback_up()
     sockets = [make_socket(item) for item in bundle.sockets]
 
     # The last use of /proc, which is still the host's and therefore true (CVE-2025-52881).
-    _begin("sysctl")
+    begin("sysctl")
     set_sysctls(spec.linux.sysctl, own)
     if process.oom_score_adj is not None:
         set_oom_score(process.oom_score_adj)
 
-    _begin("mounts")
+    begin("mounts")
     if spec.linux.seccomp is not None and program is None:
         bounding = process.capabilities.bounding if process.capabilities else ()
         program = seccomp.compile(spec.linux.seccomp, bounding)
@@ -117,23 +117,23 @@ def _run(
     null = mounts.open_null()
     root = rootfs.attach(bundle.root)
     for mount in spec.mounts:
-        _begin(f"mount {mount.destination}")
+        begin(f"mount {mount.destination}")
         mounts.perform(root, mount)
-    _begin("devices")
+    begin("devices")
     if any(mount.destination.rstrip("/") == "/dev" and mount.type == "tmpfs" for mount in spec.mounts):
         mounts.devices(root, spec.linux.devices)
     master = slave = -1
     if process.terminal:
-        _begin("terminal")
+        begin("terminal")
         master, slave = mounts.terminal(root)
         mounts.console(root, slave)
-    _begin("read-only paths")
+    begin("read-only paths")
     mounts.read_only(root, spec.linux.readonly_paths)
-    _begin("masked paths")
+    begin("masked paths")
     mounts.mask(root, spec.linux.masked_paths, null)
     os.close(null)
 
-    _begin("root")
+    begin("root")
     os.fchdir(root)
     syscalls.pivot_root(".", ".")
     syscalls.umount2(".", syscalls.MNT_DETACH)
@@ -145,13 +145,13 @@ def _run(
     os.close(root)
     os.umask(0o022)
 
-    _begin("names")
+    begin("names")
     if spec.hostname and "uts" in own:
         syscalls.sethostname(spec.hostname)
     if spec.domainname and "uts" in own:
         syscalls.setdomainname(spec.domainname)
 
-    _begin("ready")
+    begin("ready")
     ready(channel, ([master] if master >= 0 else []) + sockets)
     for descriptor in (*sockets, *joined.values()):
         os.close(descriptor)
@@ -161,9 +161,9 @@ def _run(
 
 def finish(process: Process, channel: int, program: bytes | None, init: bool = False) -> NoReturn:
     """From inside the root to execve: limits, identity, privileges. Used by `joined` too."""
-    _begin("user")
+    begin("user")
     who = identity(process)
-    _begin("limits")
+    begin("limits")
     for limit in process.rlimits:
         try:
             resource.setrlimit(getattr(resource, limit.type), (limit.soft, limit.hard))
@@ -173,14 +173,14 @@ def finish(process: Process, channel: int, program: bytes | None, init: bool = F
     if process.no_new_privileges:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
 
-    _begin("working folder")
+    begin("working folder")
     cwd = process.cwd or "/"
     entered = enter(cwd)
 
-    _begin("seccomp")
+    begin("seccomp")
     if program is not None and not process.no_new_privileges:
         syscalls.seccomp_filter(program)
-    _begin("privileges")
+    begin("privileges")
     if process.capabilities is not None:
         security.drop_bounding(process.capabilities)
     syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
@@ -190,20 +190,20 @@ def finish(process: Process, channel: int, program: bytes | None, init: bool = F
     os.setresgid(who.gid, who.gid, who.gid)
     os.setresuid(who.uid, who.uid, who.uid)
     if not entered:
-        _begin("working folder")
+        begin("working folder")
         os.chdir(cwd)
     check_cwd()
-    _begin("privileges")
+    begin("privileges")
     syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 0)
     if process.capabilities is not None:
         security.apply(process.capabilities)
     environment = environ(process, who)
-    _begin("command")
+    begin("command")
     path = find(process.args[0], environment.get(b"PATH", b""))
-    _begin("seccomp")
+    begin("seccomp")
     if program is not None and process.no_new_privileges:
         syscalls.seccomp_filter(program)
-    _begin("command")
+    begin("command")
     syscalls.close_range(3, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
     if init:
         child = os.fork()

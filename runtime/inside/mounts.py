@@ -38,7 +38,9 @@ _PROPAGATION = {
     "shared": syscalls.MS_SHARED,
     "unbindable": syscalls.MS_UNBINDABLE,
 }
-_IGNORED = frozenset(["bind", "rbind", "defaults", "relatime", "rrelatime", "async", "atime", "mand", "nomand", "diratime", "tmpcopyup"])
+_IGNORED = frozenset(
+    ["bind", "rbind", "defaults", "relatime", "rrelatime", "async", "atime", "mand", "nomand", "diratime", "tmpcopyup"]
+)
 # What lxcfs may put into /proc; nothing else may lie there (CVE-2019-16884, CVE-2025-52881).
 _IN_PROC = frozenset(["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo"])
 

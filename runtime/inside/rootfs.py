@@ -12,7 +12,26 @@ from pycompose.runtime.spec import FolderRoot, HostRoot, LayeredRoot, RootFilesy
 from . import syscalls
 
 # File systems that live on a disk (or are one to the programs on it); everything else is made fresh or left empty.
-DISKS = frozenset(["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "jfs", "reiserfs", "overlay", "nfs", "nfs4", "cifs", "fuseblk", "vfat"])
+DISKS = frozenset(
+    [
+        "ext2",
+        "ext3",
+        "ext4",
+        "xfs",
+        "btrfs",
+        "f2fs",
+        "zfs",
+        "bcachefs",
+        "jfs",
+        "reiserfs",
+        "overlay",
+        "nfs",
+        "nfs4",
+        "cifs",
+        "fuseblk",
+        "vfat",
+    ]
+)
 
 
 def overlay(lower: tuple[str, ...], upper: str, work: str) -> int:

@@ -1,0 +1,88 @@
+"""A further process in a running container (exec): joined by its pidfd, born as the keeper's own child.
+
+Runs in a child forked by the keeper. It enters the container's namespaces with one setns(pidfd), clones the process with
+CLONE_PARENT and ends. Messages: this process sends {"pid": n}; the rest is as in `first`, sent by the new process.
+Rules: not dumpable until execve (CVE-2016-9962); nothing is imported after setns.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from typing import NoReturn
+
+from pycompose.runtime.spec import Process, Spec
+
+from . import first, mounts, seccomp, syscalls
+
+
+def run(
+    process: Process,
+    pidfd: int,
+    spec: Spec,
+    channel: int,
+    stdio: tuple[int, int, int],
+    cgroup_dirs: tuple[str, ...],
+    privileged: bool,
+    program: bytes | None = None,
+) -> NoReturn:
+    """Become a process of the container. `program` is its compiled seccomp filter; a privileged process gets none."""
+    first.guarded(channel, lambda: _run(process, pidfd, spec, channel, stdio, cgroup_dirs, privileged, program))
+
+
+def _run(
+    process: Process,
+    pidfd: int,
+    spec: Spec,
+    channel: int,
+    stdio: tuple[int, int, int],
+    cgroup_dirs: tuple[str, ...],
+    privileged: bool,
+    program: bytes | None,
+) -> NoReturn:
+    first.begin("session")
+    first.fresh_session()
+    first.keep_only((channel, pidfd, *stdio))
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    if privileged:
+        program = None
+    elif program is None and spec.linux.seccomp is not None:
+        bounding = process.capabilities.bounding if process.capabilities else ()
+        program = seccomp.compile(spec.linux.seccomp, bounding)
+    first.begin("cgroup")
+    for folder in cgroup_dirs:
+        with open(f"{folder}/cgroup.procs", "w", encoding="ascii") as file:
+            file.write("0")
+    if process.oom_score_adj is not None:
+        first.set_oom_score(process.oom_score_adj)
+    first.forget_imports()
+    first.begin("namespaces")
+    flags = 0
+    for namespace in spec.linux.namespaces:
+        flags |= syscalls.CLONE_NEW[namespace.type]
+    try:
+        syscalls.setns(pidfd, flags)
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            raise first.Failed("namespaces", errno.ESRCH, "the container is not running", 126) from None
+        raise
+    os.close(pidfd)
+    pid, own = syscalls.clone3(syscalls.CLONE_PARENT, 0)
+    if pid:
+        os.close(own)
+        os.write(channel, json.dumps({"pid": pid}).encode("ascii"))
+        os._exit(0)
+    first.begin("session")
+    os.setsid()
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    master = slave = -1
+    if process.terminal:
+        first.begin("terminal")
+        root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        master, slave = mounts.terminal(root)
+        os.close(root)
+    first.begin("ready")
+    first.ready(channel, [master] if master >= 0 else [])
+    first.take_stdio(stdio, master, slave)
+    first.finish(process, channel, program)
