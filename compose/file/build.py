@@ -1,0 +1,268 @@
+"""A merged tree as a `Project`: types, short forms, defaults, references. Paths are joined, never looked at.
+
+Every problem of a run is gathered in `Reading`; what could not be read is left at its default, so that one mistake
+does not hide the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from ..model import (
+    Attachment,
+    FileSource,
+    IpamPool,
+    Network,
+    Project,
+    Service,
+    Volume,
+)
+from . import service as services
+from .canonical import network_hash, service_hashes, volume_hash
+from .reading import Reading, Section, suggestion
+from .source import Map, Text, Tree
+
+TOP = ("version", "name", "services", "networks", "volumes", "configs", "secrets", "include")
+NETWORK = (
+    "name",
+    "external",
+    "driver",
+    "driver_opts",
+    "internal",
+    "attachable",
+    "enable_ipv4",
+    "enable_ipv6",
+    "ipam",
+    "labels",
+)
+
+
+def build(
+    tree: Tree,
+    reading: Reading,
+    *,
+    name: str,
+    working_dir: str,
+    config_files: tuple[str, ...],
+    environment_files: tuple[str, ...],
+    variables: Mapping[str, str],
+    profiles: tuple[str, ...],
+    targets: tuple[str, ...],
+    read_env_file: Callable[[services.EnvFile, Reading], dict[str, str]],
+) -> Project:
+    top = Section(reading, tree, "a compose file")
+    kept = top.check_keys(TOP, ("models",))
+    if "version" in top:
+        reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
+    networks = {key: _network(key, s, name) for key, s in top.sections("networks")}
+    volumes = {key: _volume(key, s, name) for key, s in top.sections("volumes")}
+    configs = {key: _file_source(key, s, name, working_dir, variables) for key, s in top.sections("configs")}
+    secrets = {key: _file_source(key, s, name, working_dir, variables) for key, s in top.sections("secrets")}
+    context = services.Context(working_dir, name, variables)
+    sections = dict(top.sections("services"))
+    made = {key: services.read(key, section, context) for key, section in sections.items()}
+    if not made and "services" not in top:
+        reading.problem("no services are defined", top.origin, 'add a "services" mapping', "no-services")
+
+    for target in targets:
+        if target in made:
+            profiles = (*profiles, *made[target].profiles)
+        else:
+            reading.problem(f'no such service: "{target}"', None, suggestion(target, made), "no-such-service")
+    active = {
+        key
+        for key, service in made.items()
+        if not service.profiles or "*" in profiles or set(service.profiles) & set(profiles)
+    }
+    for key in active:
+        made[key] = _with_environment(made[key], sections[key], context, read_env_file)
+    used_default = False
+    for key, service in made.items():
+        if not service.networks and service.network_mode is None:
+            made[key] = replace(service, networks=(Attachment("default"),))
+        used_default = used_default or (key in active and any(a.network == "default" for a in made[key].networks))
+    if used_default and "default" not in networks:
+        networks["default"] = _network("default", Section(reading, None, 'network "default"'), name)
+    for key, service in made.items():
+        _references(service, sections[key], made, active, networks, volumes, configs, secrets)
+    made = {key: _hashed(service) for key, service in made.items()}
+    return Project(
+        name=name,
+        working_dir=working_dir,
+        config_files=config_files,
+        environment_files=environment_files,
+        services=MappingProxyType({k: s for k, s in made.items() if k in active}),
+        disabled_services=MappingProxyType({k: s for k, s in made.items() if k not in active}),
+        networks=MappingProxyType(networks),
+        volumes=MappingProxyType(volumes),
+        configs=MappingProxyType(configs),
+        secrets=MappingProxyType(secrets),
+        profiles=tuple(dict.fromkeys(profiles)),
+        kept=MappingProxyType(kept),
+    )
+
+
+def _hashed(service: Service) -> Service:
+    whole, parts = service_hashes(service)
+    return replace(service, config_hash=whole, hash_parts=MappingProxyType(parts))
+
+
+def _with_environment(
+    service: Service,
+    section: Section,
+    context: services.Context,
+    read_env_file: Callable[[services.EnvFile, Reading], dict[str, str]],
+) -> Service:
+    environment: dict[str, str] = {}
+    for entry in services.env_files(section, context):
+        environment.update(read_env_file(entry, section.reading))
+    for key, value in section.optional_pairs("environment").items():
+        value = context.variables.get(key) if value is None else value
+        if value is None:
+            environment.pop(key, None)
+        else:
+            environment[key] = value
+    return replace(service, environment=MappingProxyType(environment))
+
+
+def _external(section: Section) -> tuple[bool, str | None]:
+    value = section.map.get("external")
+    if isinstance(value, Map):
+        return True, section.section("external").text("name")
+    return section.flag("external"), None
+
+
+def _real_name(key: str, section: Section, project: str) -> tuple[bool, str]:
+    external, old_name = _external(section)
+    if external:
+        for other in section.map:
+            if other not in ("name", "external") and not other.startswith("x-"):
+                section.reading.problem(
+                    f'{section.name} is external and cannot have "{other}"',
+                    section.map.keys_at.get(other),
+                    code="external",
+                )
+    return external, section.text("name") or old_name or (key if external else f"{project}_{key}")
+
+
+def _network(key: str, section: Section, project: str) -> Network:
+    section.check_keys(NETWORK)
+    external, name = _real_name(key, section, project)
+    ipam = section.section("ipam")
+    ipam.check_keys(("driver", "config"), ("options",))
+    pools = []
+    for item in ipam.items("config"):
+        pool = Section(section.reading, item, f"a pool of {section.name}")
+        pool.check_keys(("subnet", "ip_range", "gateway", "aux_addresses"))
+        addresses = MappingProxyType(pool.pairs("aux_addresses"))
+        pools.append(IpamPool(pool.text("subnet"), pool.text("ip_range"), pool.text("gateway"), addresses))
+    network = Network(
+        key=key,
+        name=name,
+        external=external,
+        driver=section.text("driver"),
+        driver_opts=MappingProxyType(section.pairs("driver_opts")),
+        internal=section.flag("internal"),
+        attachable=section.flag("attachable"),
+        enable_ipv4=section.flag("enable_ipv4", True),
+        enable_ipv6=section.flag("enable_ipv6"),
+        ipam_driver=ipam.text("driver"),
+        ipam_pools=tuple(pools),
+        labels=MappingProxyType(section.pairs("labels")),
+    )
+    return replace(network, config_hash=network_hash(network))
+
+
+def _volume(key: str, section: Section, project: str) -> Volume:
+    section.check_keys(("name", "external", "driver", "driver_opts", "labels"))
+    external, name = _real_name(key, section, project)
+    volume = Volume(
+        key=key,
+        name=name,
+        external=external,
+        driver=section.text("driver"),
+        driver_opts=MappingProxyType(section.pairs("driver_opts")),
+        labels=MappingProxyType(section.pairs("labels")),
+    )
+    return replace(volume, config_hash=volume_hash(volume))
+
+
+def _file_source(key: str, section: Section, project: str, directory: str, variables: Mapping[str, str]) -> FileSource:
+    section.check_keys(
+        ("name", "external", "file", "environment", "content", "labels"), ("template_driver", "driver", "driver_opts")
+    )
+    external, name = _real_name(key, section, project)
+    given = [k for k in ("file", "environment", "content") if k in section] + (["external"] if external else [])
+    if len(given) != 1:
+        section.reading.problem(
+            f"{section.name} needs exactly one of file, environment, content, external", section.origin, code="source"
+        )
+    file, variable = section.text("file"), section.text("environment")
+    content = section.text("content")
+    if variable is not None:
+        content = variables.get(variable)
+        if content is None:
+            message = f'{section.name}: variable "{variable}" is not set'
+            section.reading.problem(message, section.at("environment"), code="unset-variable")
+    return FileSource(
+        key=key,
+        name=name,
+        file=services.absolute(file, directory) if file else None,
+        environment=variable,
+        content=content,
+        external=external,
+        labels=MappingProxyType(section.pairs("labels")),
+    )
+
+
+def _references(
+    service: Service,
+    section: Section,
+    made: Mapping[str, Service],
+    active: set[str],
+    networks: Mapping[str, Network],
+    volumes: Mapping[str, Volume],
+    configs: Mapping[str, FileSource],
+    secrets: Mapping[str, FileSource],
+) -> None:
+    reading = section.reading
+
+    def missing(attribute: str, verb: str, name: str, known: Mapping[str, object]) -> None:
+        value: Tree = section.map.get(attribute)
+        at = None
+        if isinstance(value, Map):
+            at = value.keys_at.get(name)
+        elif isinstance(value, list):
+            at = next((i.at for i in value if isinstance(i, Text) and name in i), None)
+        hint = suggestion(name, known)
+        message = f'service "{service.name}" {verb} "{name}", which is not defined'
+        reading.problem(message, at or section.at(attribute), hint, "undefined")
+
+    explicit = section.map.get("depends_on")
+    for dependency in service.depends_on:
+        if dependency.service not in made:
+            if dependency.required:
+                attribute = services.origin_of(section, dependency.service)
+                missing(attribute, "depends on", dependency.service, made)
+        elif service.name in active and dependency.service not in active and dependency.required:
+            at = explicit.keys_at.get(dependency.service) if isinstance(explicit, Map) else section.at("depends_on")
+            reading.problem(
+                f'service "{service.name}" depends on "{dependency.service}", whose profile is not active',
+                at,
+                f"activate it: --profile {made[dependency.service].profiles[0]}",
+                "profile",
+            )
+    for attachment in service.networks:
+        if attachment.network not in networks and attachment.network != "default":
+            missing("networks", "uses network", attachment.network, networks)
+    for name in services.named_volumes(service):
+        if name not in volumes:
+            missing("volumes", "uses volume", name, volumes)
+    for use in service.configs:
+        if use.source not in configs:
+            missing("configs", "uses config", use.source, configs)
+    for use in service.secrets:
+        if use.source not in secrets:
+            missing("secrets", "uses secret", use.source, secrets)
