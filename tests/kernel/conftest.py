@@ -1,0 +1,137 @@
+"""A machine of its own for each kernel test: fresh mount and network namespaces, with our folders on a tmpfs.
+
+A child process holds the namespaces; a test's commands join them with `nsenter`. Cgroups and process numbers are the
+machine's own, so the leak check compares them before and after. What it does not do: hide the machine's files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CGROUPS = Path("/sys/fs/cgroup")
+HOLDER = """
+set -e
+mount --make-rprivate /
+mkdir -p "$PYCOMPOSE_STATE" "$PYCOMPOSE_RUN"
+mount -t tmpfs -o mode=0755 state "$PYCOMPOSE_STATE"
+mount -t tmpfs -o mode=0700 run "$PYCOMPOSE_RUN"
+echo ready
+exec cat
+"""
+LOOPBACK_UP = (
+    "import fcntl, socket, struct; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+    "fcntl.ioctl(s, 0x8914, struct.pack('16sH14x', b'lo', 0x41))"  # SIOCSIFFLAGS, IFF_UP|IFF_RUNNING: netdevice(7)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a test's commands run; `state` and `run_folder` are empty tmpfs seen from inside alone."""
+
+    pid: int
+    state: str
+    run_folder: str
+    environment: Mapping[str, str]
+
+    def run(
+        self, *command: str, check: bool = True, timeout: float = 60, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command inside; raises CalledProcessError (with what it said) and TimeoutExpired (seconds)."""
+        done = subprocess.run(
+            ["nsenter", f"--target={self.pid}", "--mount", "--net", "--wd=/", *command],
+            env=dict(self.environment),
+            input=input if input is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def python(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-c", program, *arguments, check=check)
+
+    def pycompose(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "pycompose", *arguments, check=check, timeout=timeout)
+
+
+def cgroups() -> set[str]:
+    """Every cgroup of ours, on whatever hierarchies there are."""
+    return {
+        os.path.join(folder, name)
+        for folder, names, _ in os.walk(CGROUPS)
+        for name in names
+        if name.startswith("pycompose")
+    }
+
+
+def processes(state: str) -> set[int]:
+    """Processes that were told of this test's folders: their environment names them."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                environment = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if f"PYCOMPOSE_STATE={state}".encode() in environment:
+                found.add(int(entry.name))
+    return found
+
+
+def leaks(machine: Machine, cgroups_before: set[str]) -> list[str]:
+    """What is left inside and on the machine, in words."""
+    left = [f"cgroup {path}" for path in sorted(cgroups() - cgroups_before)]
+    left += [f"process {pid}" for pid in sorted(processes(machine.state) - {machine.pid})]
+    folders = (machine.state, machine.run_folder)
+    for line in machine.run("cat", "/proc/self/mounts").stdout.splitlines():
+        place = line.split()[1]
+        if place not in folders and place.startswith(tuple(folder + "/" for folder in folders)):
+            left.append(f"mount {place}")
+    for line in machine.run("cat", "/proc/net/dev").stdout.splitlines()[2:]:
+        name = line.partition(":")[0].strip()
+        if name.startswith(("pc-", "pyc", "veth", "br-")):
+            left.append(f"link {name}")
+    if shutil.which("nft"):
+        left += [
+            f"nft {line}" for line in machine.run("nft", "list", "tables").stdout.splitlines() if "pycompose" in line
+        ]
+    return left
+
+
+@pytest.fixture
+def host(root: None, tmp_path: Path) -> Iterator[Machine]:
+    state, run_folder = str(tmp_path / "state"), str(tmp_path / "run")
+    before = cgroups()
+    environment = {**os.environ, "PYCOMPOSE_STATE": state, "PYCOMPOSE_RUN": run_folder}
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "--net", "sh", "-c", HOLDER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == b"ready\n", "the test's own namespaces could not be made"
+        machine = Machine(holder.pid, state, run_folder, environment)
+        machine.python(LOOPBACK_UP)
+        yield machine
+        left = leaks(machine, before)
+        for pid in processes(state) - {holder.pid}:
+            os.kill(pid, signal.SIGKILL)
+        assert left == [], "the test left something behind"
+    finally:
+        holder.stdin.close()
+        holder.stdout.close()
+        holder.wait()
