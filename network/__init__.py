@@ -1,0 +1,27 @@
+"""Networks on one Linux host: bridges, addresses, published ports, DNS. The front door; parts load when asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .dns.server import Server
+    from .errors import AddressError, NetworkError, PortTaken
+    from .networks import Networks
+
+_WHERE = {
+    "Networks": "networks",
+    "Server": "dns.server",
+    "NetworkError": "errors",
+    "PortTaken": "errors",
+    "AddressError": "errors",
+}
+__all__ = ["AddressError", "NetworkError", "Networks", "PortTaken", "Server"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _WHERE:
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    raise AttributeError(name)
