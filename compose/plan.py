@@ -134,3 +134,13 @@ class Plan:
     project: str
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def render(plan: Plan) -> str:
+    """The plan as lines of text, each step after all that it must come after; "" where there is nothing to do."""
+    lines = [f"warning: {warning}" for warning in plan.warnings]
+    for step in plan.steps:
+        lines.append(f"{step.id}  ({step.cause})")
+        if step.after:
+            lines.append(f"    after {', '.join(step.after)}")
+    return "".join(f"{line}\n" for line in lines)
