@@ -37,9 +37,9 @@ DEFAULT_CAPABILITIES = tuple(
 )
 MASKED = tuple(
     f"/proc/{name}"
-    for name in "acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats".split()
+    for name in ["acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"]
 ) + ("/sys/devices/virtual/powercap", "/sys/firmware")
-READ_ONLY = tuple(f"/proc/{name}" for name in "bus fs irq sys sysrq-trigger".split())
+READ_ONLY = tuple(f"/proc/{name}" for name in ["bus", "fs", "irq", "sys", "sysrq-trigger"])
 SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 DEVICES = tuple(
     DeviceNode(f"/dev/{name}", "c", major, minor)
@@ -76,7 +76,7 @@ _BY_CAPABILITY = {
 _NEVER = (
     "uselib ustat sysfs pivot_root _sysctl swapon swapoff create_module get_kernel_syms query_module nfsservctl getpmsg "
     "putpmsg afs_syscall tuxcall security vserver kexec_load kexec_file_load add_key request_key keyctl migrate_pages "
-    "move_pages userfaultfd io_uring_setup io_uring_enter io_uring_register epoll_ctl_old epoll_wait_old "
+    "move_pages userfaultfd io_uring_setup io_uring_enter io_uring_register "
     # i386 only
     "break stty gtty ftime prof lock mpx ulimit oldstat oldfstat oldlstat oldolduname olduname profil idle bdflush "
     "vm86 vm86old sgetmask ssetmask sigaction signal sigpending sigsuspend readdir nice"

@@ -1,0 +1,127 @@
+"""What a container may not do, tried from inside one (Docker's default profile; each test names the attack)."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for namespaces and mounts")
+RUNNER = str(pathlib.Path(__file__).with_name("inside_one.py"))
+
+
+@pytest.fixture
+def inside(tmp_path: pathlib.Path) -> Any:
+    def run(*args: str, **wanted: Any) -> tuple[str, dict[str, Any]]:
+        text = json.dumps({"args": args, **wanted})
+        command = ["unshare", "-m", "-n", sys.executable, RUNNER, str(tmp_path), text]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL
+        )
+        *lines, last = done.stdout.splitlines() or [done.stderr]
+        assert last.startswith("{"), done.stdout + done.stderr
+        return "\n".join(lines), json.loads(last)
+
+    return run
+
+
+def test_the_command_is_pid_1_of_its_own_namespaces(inside: Any) -> None:
+    output, outcome = inside("sh", "-c", "echo hi $$; hostname")
+    assert (output, outcome) == ("hi 1\nbox", {"exit": 0})
+
+
+def test_capabilities_are_dockers(inside: Any) -> None:
+    output, _ = inside("grep", "-E", "^(Cap|Seccomp:|NoNew)", "/proc/self/status")
+    shown = dict(line.split(":\t") for line in output.splitlines())
+    assert shown["CapBnd"] == shown["CapEff"] == shown["CapPrm"] == "00000000a80425fb"
+    assert shown["CapInh"] == shown["CapAmb"] == "0" * 16
+    assert shown["Seccomp"] == "2"
+
+
+def test_another_user_has_no_effective_capabilities(inside: Any) -> None:
+    output, _ = inside("sh", "-c", "id -u; id -G; grep CapEff /proc/self/status", user="1000:33")
+    assert output.splitlines() == ["1000", "33", "CapEff:\t" + "0" * 16]
+
+
+@pytest.mark.parametrize("user", ["1000abc", "-1", "4294967296", "nobody-of-that-name"])
+def test_a_user_that_is_none_is_refused(inside: Any, user: str) -> None:
+    output, outcome = inside("id", user=user)
+    assert output == ""
+    assert (outcome["step"], outcome["exit"]) == ("user", 126)
+
+
+def test_nothing_written_reaches_the_host(inside: Any) -> None:
+    _, outcome = inside("touch", "/root/pycompose-canary")
+    assert outcome == {"exit": 0}
+    assert not os.path.exists("/root/pycompose-canary")
+
+
+def test_only_stdio_is_open(inside: Any) -> None:
+    output, _ = inside("sh", "-c", "ls /proc/1/fd")
+    assert output.split() == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("number", range(3, 16))
+def test_a_working_folder_by_descriptor_fails(inside: Any, number: int) -> None:
+    output, outcome = inside("pwd", cwd=f"/proc/self/fd/{number}")
+    assert output == ""
+    assert outcome["exit"] == 126 or outcome["step"] == "working folder"
+
+
+@pytest.mark.parametrize("command", ["unshare -Ur true", "mount -t tmpfs none /mnt", "unshare -m true"])
+def test_namespaces_and_mounts_are_refused(inside: Any, command: str) -> None:
+    _, outcome = inside("sh", "-c", command)
+    assert outcome["exit"] != 0
+
+
+@pytest.mark.parametrize("path", ["/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/sys/fs/cgroup/x"])
+def test_the_kernels_switches_are_read_only(inside: Any, path: str) -> None:
+    output, outcome = inside("sh", "-c", f"(echo x > {path}) 2>&1")
+    assert outcome["exit"] != 0
+    assert any(word in output for word in ("Read-only", "Permission", "nonexistent"))
+
+
+def test_a_masked_file_is_empty(inside: Any) -> None:
+    output, _ = inside("sh", "-c", "cat /proc/timer_list /proc/keys 2>/dev/null | wc -c; ls /sys/firmware | wc -l")
+    assert output.split() == ["0", "0"]
+
+
+@pytest.mark.parametrize("place", ["/proc", "/proc/self/attr", "/proc/sys"])
+def test_a_mount_over_proc_is_refused(inside: Any, place: str, tmp_path: pathlib.Path) -> None:
+    _, outcome = inside("true", mounts=[[place, "bind", "/var", ["rbind"]]])
+    assert (outcome["step"], outcome["exit"]) == ("mounts", 125)
+
+
+def test_a_sysctl_of_the_machine_is_refused(inside: Any) -> None:
+    _, outcome = inside("true", sysctl={"kernel.core_pattern": "|/bin/false"})
+    assert outcome["step"] == "sysctl"
+
+
+def test_the_outcomes_of_a_bad_command_are_told_apart(inside: Any) -> None:
+    assert inside("no-such-command")[1]["exit"] == 127
+    assert inside("/etc/passwd")[1]["exit"] == 126
+
+
+def test_init_reaps_and_ends_as_its_child(inside: Any) -> None:
+    output, outcome = inside("sh", "-c", "echo $$; exit 9", init=True)
+    assert output == "2"
+    assert outcome["exit"] == 9
+
+
+def test_socket_families_of_the_kernel_are_refused(inside: Any) -> None:
+    program = "import socket\nfor f in (38, 40, 2):\n try: socket.socket(f, 5 if f == 38 else 1); print('made')\n"
+    program += " except OSError as e: print(e.errno)"
+    output, _ = inside("/usr/bin/env", "python3", "-c", program)
+    assert output.split() == ["1", "1", "made"]
+
+
+def test_clone3_looks_missing(inside: Any) -> None:
+    program = "import ctypes\nc=ctypes.CDLL(None,use_errno=True)\n"
+    program += "for n in (435, 272, 9999): print(c.syscall(n,0,0), ctypes.get_errno())"
+    output, _ = inside("/usr/bin/env", "python3", "-c", program)
+    assert output.splitlines() == ["-1 38", "-1 1", "-1 38"]
