@@ -1,19 +1,31 @@
-# setup   a virtual environment in .venv with the project and what its tests need
-# test    all tests; kernel tests need root
-# check   format, lint
+# setup    a virtual environment in .venv with the project and what its tests need
+# demo     the dask example: up, four workers, a computation, down (root)
+# test     all tests; kernel tests need root
+# check    format, lint, types
+# bench    the rows of the budgets table, as a table and bench.json (root)
+# clean    everything that the others made
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 STAMP := .venv/.installed
+DASK := DASK_PYTHON=$(CURDIR)/.venv/bin/python .venv/bin/pycompose -p dask-distributed
 
-.PHONY: setup test check clean
+.PHONY: setup demo test check bench clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q -e '.[dev,dask]'
 	mkdir -p .types && ln -sfn .. .types/pycompose
 	touch $@
+
+demo: setup
+	@$(DASK) -f examples/dask/compose.yaml up -d; status=$$?; \
+	if [ $$status = 0 ]; then \
+	  $(DASK) scale dask-worker=4 && .venv/bin/python examples/dask/compute.py 4; status=$$?; \
+	  $(DASK) down || status=$$?; \
+	fi; exit $$status
 
 test: setup
 	.venv/bin/pytest tests
@@ -21,6 +33,10 @@ test: setup
 check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/mypy compose runtime network
+
+bench: setup
+	.venv/bin/python tests/bench.py
 
 clean:
-	rm -rf .venv .types build dist *.egg-info
+	rm -rf .venv .types build dist *.egg-info bench.json

@@ -1,0 +1,54 @@
+"""The dask example loads, and runs: up, scale, compute, down."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from pycompose.compose.file.loader import Options, load
+
+from ..kernel.conftest import Machine, host
+
+__all__ = ["host"]  # the fixture
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "dask"
+PARTS = ("cli/up.py", "linux_host.py", "scheduler.py", "supervisor.py")  # without one of them there is no `up`
+CLIENT = """
+import json, distributed
+with distributed.Client("tcp://127.0.0.1:8786", timeout=30) as client:
+    client.wait_for_workers(4, timeout=60)
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    print(json.dumps([[worker["host"], worker["memory_limit"]] for worker in workers]))
+"""
+
+
+def test_the_file_says_scheduler_workers_and_a_notebook_that_is_not_started() -> None:
+    project = load(Options(files=(str(EXAMPLE / "compose.yaml"),), environ={})).project
+    assert project.name == "dask-distributed"
+    assert set(project.services) == {"dask-scheduler", "dask-worker"}
+    assert {service.image for service in project.services.values()} == {"host"}
+
+
+def test_an_official_image_takes_the_place_of_the_host() -> None:
+    environ = {"DASK_IMAGE": "ghcr.io/dask/dask:latest"}
+    project = load(Options(files=(str(EXAMPLE / "compose.yaml"),), environ=environ)).project
+    assert {service.image for service in project.services.values()} == {"ghcr.io/dask/dask:latest"}
+
+
+def test_four_workers_with_addresses_of_their_own_compute_and_are_gone(host: Machine) -> None:
+    missing = [part for part in PARTS if not (ROOT / "compose" / part).exists()]
+    if missing:
+        pytest.xfail(f"`up` is not there yet: compose/{', compose/'.join(missing)}")
+    project = ("-p", "dask-distributed")
+    with_python = ("env", f"DASK_PYTHON={sys.executable}", sys.executable, "-m", "pycompose", *project)
+    try:
+        host.run(*with_python, "-f", str(EXAMPLE / "compose.yaml"), "up", "-d")
+        host.run(*with_python, "scale", "dask-worker=4")
+        workers = json.loads(host.python(CLIENT).stdout)
+        assert len({address for address, _ in workers}) == 4
+        assert {limit for _, limit in workers} == {1500 * 1024 * 1024}
+    finally:
+        host.run(*with_python, "down")
