@@ -1,0 +1,148 @@
+"""The line between the command line and a project's supervisor: JSON, one message a line, over a unix socket.
+
+A request is one object; answers are any number of objects, of which the last has the key "done" or "error". Whoever
+connects must have the supervisor's own user id or be root. A client that goes away cancels what it asked for.
+The client's half is blocking and imports no trio, so that `ps` and `logs` start fast; `Server` is the supervisor's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .errors import PycomposeError
+
+if TYPE_CHECKING:
+    import trio
+
+LONGEST_LINE = 64 << 20  # bytes; a plan of thousands of containers is far below
+CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
+
+Message = dict[str, Any]
+Reply = Callable[[Message], Awaitable[None]]
+Handler = Callable[[Message, Reply], Awaitable[None]]
+
+
+class ControlError(PycomposeError):
+    """The supervisor cannot be reached, or broke off."""
+
+
+def encode(message: Message) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """One message. Raises ControlError for what is no JSON object."""
+    try:
+        message = json.loads(line)
+    except ValueError as error:
+        raise ControlError("the control socket carries something that is no JSON") from error
+    if not isinstance(message, dict):
+        raise ControlError("the control socket carries JSON that is no object")
+    return message
+
+
+def peer_allowed(connection: socket.socket | trio.SocketStream) -> bool:
+    """Whether the other end runs as our user or as root."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    _, uid, _ = CREDENTIALS.unpack(credentials)  # type: ignore[arg-type]
+    return uid in (0, os.geteuid())
+
+
+def request(path: str, message: Message) -> Iterator[Message]:
+    """Ask the supervisor at `path`; yield its answers up to the last. Closing the iterator cancels the request."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(path)
+            connection.sendall(encode(message))
+        except OSError as error:
+            raise ControlError(f"cannot reach the supervisor: {error.strerror}", hint=path) from error
+        with connection.makefile("rb") as lines:
+            for line in lines:
+                answer = decode(line)
+                if "error" in answer:
+                    raise ControlError(str(answer["error"]), exit_code=int(answer.get("exit_code", 1)))
+                yield answer
+                if "done" in answer:
+                    return
+    raise ControlError("the supervisor went away before it was done", hint="run the command again: it goes on")
+
+
+async def serve(listener: socket.socket, handler: Handler) -> None:
+    """Answer everyone who connects to `listener` (bound, listening), until cancelled.
+
+    `handler` gets the request and a function that sends an answer; when it returns, "done" is sent. Its PycomposeError
+    becomes the answer "error"; other exceptions end the server. It is cancelled when the client goes away.
+    """
+    import trio
+
+    async with trio.open_nursery() as nursery:
+        accepting = trio.socket.from_stdlib_socket(listener)
+        while True:
+            connection, _ = await accepting.accept()
+            nursery.start_soon(_converse, trio.SocketStream(connection), handler)
+
+
+async def _converse(stream: trio.SocketStream, handler: Handler) -> None:
+    import trio
+
+    gone = False
+    sending = trio.Lock()  # answers of several tasks must not mix
+
+    async def reply(message: Message) -> None:
+        nonlocal gone
+        async with sending:
+            try:
+                await stream.send_all(encode(message))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                gone = True
+
+    async def watch(scope: trio.CancelScope) -> None:
+        nonlocal gone
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await stream.receive_some(1)  # a client says nothing more: data or end, it is over
+        gone = True
+        scope.cancel()
+
+    async with stream:
+        if not peer_allowed(stream):
+            return
+        answer: Message = {}
+        try:
+            message = decode(await _line(stream))
+        except ControlError as error:
+            await reply({"error": error.message})
+            return
+        except trio.BrokenResourceError:
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, nursery.cancel_scope)
+            answer = await _outcome(handler, message, reply)
+            nursery.cancel_scope.cancel()
+        if answer and not gone:
+            await reply(answer)
+
+
+async def _outcome(handler: Handler, message: Message, reply: Reply) -> Message:
+    try:
+        await handler(message, reply)
+    except PycomposeError as error:
+        return {"error": str(error), "exit_code": error.exit_code}
+    return {"done": True}
+
+
+async def _line(stream: trio.SocketStream) -> bytes:
+    """Everything up to the first newline."""
+    found = bytearray()
+    while part := await stream.receive_some(65536):
+        found += part
+        if found.endswith(b"\n"):
+            return bytes(found)
+        if len(found) > LONGEST_LINE:
+            raise ControlError("a request is too long")
+    raise ControlError("a request broke off")

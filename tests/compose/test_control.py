@@ -1,0 +1,97 @@
+"""The control socket: answers in order, errors with their exit code, and a client that goes away cancels."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import trio
+from pycompose.compose import control
+from pycompose.compose.errors import PycomposeError
+
+
+def listening(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen()
+    listener.setblocking(False)
+    return listener
+
+
+async def asked(handler: control.Handler, path: str, message: control.Message) -> list[control.Message]:
+    """All answers to one request."""
+    with listening(path) as listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(control.serve, listener, handler)
+            try:
+                return await trio.to_thread.run_sync(lambda: list(control.request(path, message)))
+            finally:
+                nursery.cancel_scope.cancel()
+    raise AssertionError("unreachable")
+
+
+async def test_answers_come_in_order_and_end_with_done(tmp_path: Path) -> None:
+    async def count(message: control.Message, reply: control.Reply) -> None:
+        for number in range(message["to"]):
+            await reply({"number": number})
+
+    found = await asked(count, str(tmp_path / "s"), {"to": 3})
+    assert found == [{"number": 0}, {"number": 1}, {"number": 2}, {"done": True}]
+
+
+async def test_an_error_keeps_its_text_and_exit_code(tmp_path: Path) -> None:
+    async def fail(message: control.Message, reply: control.Reply) -> None:
+        raise PycomposeError("no such image", exit_code=125)
+
+    listener = listening(str(tmp_path / "s"))
+    found: list[control.ControlError] = []
+
+    def ask() -> None:
+        try:
+            list(control.request(str(tmp_path / "s"), {}))
+        except control.ControlError as error:
+            found.append(error)
+
+    with listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(control.serve, listener, fail)
+            await trio.to_thread.run_sync(ask)
+            nursery.cancel_scope.cancel()
+    assert [(error.message, error.exit_code) for error in found] == [("no such image", 125)]
+
+
+async def test_a_client_that_goes_away_cancels(tmp_path: Path) -> None:
+    cancelled = trio.Event()
+
+    async def forever(message: control.Message, reply: control.Reply) -> None:
+        await reply({"began": True})
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    path = str(tmp_path / "s")
+    with listening(path) as listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(control.serve, listener, forever)
+
+            def begin_and_leave() -> None:
+                answers = control.request(path, {})
+                assert next(answers) == {"began": True}
+                answers.close()  # type: ignore[attr-defined]
+
+            await trio.to_thread.run_sync(begin_and_leave)
+            with trio.fail_after(5):
+                await cancelled.wait()
+            nursery.cancel_scope.cancel()
+
+
+def test_nobody_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(control.ControlError, match="cannot reach"):
+        list(control.request(str(tmp_path / "none"), {}))
+
+
+def test_what_is_no_object_is_refused() -> None:
+    with pytest.raises(control.ControlError):
+        control.decode(b"[1]\n")
