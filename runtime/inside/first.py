@@ -20,6 +20,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NoReturn
 
 from pycompose.runtime.spec import Bundle, InsideSocket, Process
@@ -227,10 +228,8 @@ def fresh_session() -> None:
         except (OSError, ValueError):
             continue  # the two that the C library keeps
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    try:
+    with suppress(PermissionError):  # it leads one already
         os.setsid()
-    except PermissionError:
-        pass  # it leads one already
 
 
 def keep_only(kept: tuple[int, ...]) -> None:
@@ -417,10 +416,8 @@ def tend(child: int) -> NoReturn:
     while True:
         number = signal.sigwait(caught)
         if number != signal.SIGCHLD:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(child, number)
-            except ProcessLookupError:
-                pass
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

@@ -1,7 +1,8 @@
 """Mounts, device nodes and masks of a container, from descriptor to descriptor.
 
-Rules: `root` is the descriptor of the container's root; a path in it is opened by openat2(RESOLVE_IN_ROOT) and then only
-the descriptor is used (CVE-2021-30465, CVE-2025-31133, CVE-2025-52565). Nothing here opens a path of the container's /proc.
+Rules: `root` is the descriptor of the container's root; a path in it is opened by openat2(RESOLVE_IN_ROOT) and then
+only the descriptor is used (CVE-2021-30465, CVE-2025-31133, CVE-2025-52565). Nothing here opens a path of the
+container's /proc.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import os
 import stat
 import struct
+from contextlib import suppress
 
 from pycompose.runtime.spec import DeviceNode, Mount
 
@@ -144,7 +146,7 @@ def perform(root: int, mount: Mount) -> None:
 
 
 def _target(root: int, path: str, folder: bool) -> int:
-    # The places of the kernel's own file systems are plain folders: an image's symlink there is refused (CVE-2026-41579).
+    # The places of the kernel's own file systems are plain folders: a symlink there is refused (CVE-2026-41579).
     if os.path.normpath(path) in ("/proc", "/sys", "/dev"):
         os.close(make_folder(root, path))
         return syscalls.openat2(
@@ -242,14 +244,10 @@ def devices(root: int, nodes: tuple[DeviceNode, ...]) -> None:
     links = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "core": "/proc/kcore"}
     for name, target in links.items():
         target = target if target.startswith("/") else "/proc/self/" + target
-        try:
+        with suppress(FileExistsError):
             os.symlink(target, name, dir_fd=folder)
-        except FileExistsError:
-            pass
-    try:
+    with suppress(FileExistsError):
         os.symlink("pts/ptmx", "ptmx", dir_fd=folder)
-    except FileExistsError:
-        pass
     os.close(folder)
 
 

@@ -1,6 +1,7 @@
 """The container's root as one detached mount: an overlay of layers, of the host itself, or a folder.
 
-Done in the container's own mount namespace, before anything of the image is looked at. Rule: what is returned is a descriptor.
+Done in the container's own mount namespace, before anything of the image is looked at.
+Rule: what is returned is a descriptor.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def attach(root: RootFilesystem) -> int:
         case FolderRoot(path):
             place = path
             tree = syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
-        case HostRoot(store, lower, hidden):
+        case HostRoot(store, lower):
             place = f"{store}/merged"
             # The upper lies inside the lower: the kernel allows it, and `hidden` keeps it out of sight.
             tree = overlay((*lower, "/"), f"{store}/upper", f"{store}/work")
