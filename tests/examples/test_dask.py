@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pycompose.compose.file.loader import Options, load
 
-from ..kernel.conftest import Machine, host
+from ..kernel.conftest import Machine, host  # noqa: TID252
 
 __all__ = ["host"]  # the fixture
 
