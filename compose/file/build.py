@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from ..model import (
+from pycompose.compose.model import (
     Attachment,
     FileSource,
     IpamPool,
@@ -19,6 +19,7 @@ from ..model import (
     Service,
     Volume,
 )
+
 from . import service as services
 from .canonical import network_hash, service_hashes, volume_hash
 from .reading import Reading, Section, suggestion

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from ..model import (
+from pycompose.compose.model import (
     BindMount,
     FileReference,
     FileSource,
@@ -19,14 +19,60 @@ from ..model import (
     Volume,
     VolumeMount,
 )
+
 from .reading import canonical_json
 
 NOT_HASHED = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
-PLAIN = ["image", "platform", "container_name", "working_dir", "user", "hostname", "domainname", "mac_address", "network_mode", "stop_signal", "shm_size", "ipc", "pid", "uts", "userns_mode", "cgroup", "cgroup_parent", "pull_policy"]
+PLAIN = [
+    "image",
+    "platform",
+    "container_name",
+    "working_dir",
+    "user",
+    "hostname",
+    "domainname",
+    "mac_address",
+    "network_mode",
+    "stop_signal",
+    "shm_size",
+    "ipc",
+    "pid",
+    "uts",
+    "userns_mode",
+    "cgroup",
+    "cgroup_parent",
+    "pull_policy",
+]
 FLAGS = ["tty", "stdin_open", "init", "privileged", "read_only"]
-LISTS = ["group_add", "expose", "dns", "dns_search", "dns_opt", "volumes_from", "device_cgroup_rules", "cap_add", "cap_drop", "security_opt", "profiles"]
+LISTS = [
+    "group_add",
+    "expose",
+    "dns",
+    "dns_search",
+    "dns_opt",
+    "volumes_from",
+    "device_cgroup_rules",
+    "cap_add",
+    "cap_drop",
+    "security_opt",
+    "profiles",
+]
 PAIRS = ["environment", "labels", "annotations", "sysctls"]
-LIMITS = ["cpus", "cpu_shares", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpuset", "mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness", "pids_limit", "oom_score_adj"]
+LIMITS = [
+    "cpus",
+    "cpu_shares",
+    "cpu_period",
+    "cpu_quota",
+    "cpu_rt_period",
+    "cpu_rt_runtime",
+    "cpuset",
+    "mem_limit",
+    "mem_reservation",
+    "memswap_limit",
+    "mem_swappiness",
+    "pids_limit",
+    "oom_score_adj",
+]
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ..errors import FileError, Position, Problem
+from pycompose.compose.errors import FileError, Position, Problem
+
 from .interpolate import InterpolationError, substitute
 
 KEY = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z0-9_.\-\[\]]+)[ \t]*(?:([=:])[ \t]*|(?=\r?\n|\Z|#))")

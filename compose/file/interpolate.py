@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from ..errors import Problem
+from pycompose.compose.errors import Problem
+
 from .source import Map, Seq, Text, Tree, text
 
 NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")

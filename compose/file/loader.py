@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import FileError, Position, Problem
-from ..model import Project, no_text
+from pycompose.compose.errors import FileError, Position, Problem
+from pycompose.compose.model import Project, no_text
+
 from . import dotenv
 from .build import build
 from .canonical import project_tree

@@ -1,4 +1,4 @@
-"""Values of a tree as the types that attributes have. Every mismatch becomes a Problem with its place; nothing raises."""
+"""Values of a tree as the types that attributes have. A mismatch becomes a Problem with its place; nothing raises."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import re
 import shlex
 from collections.abc import Iterable
 
-from ..errors import Position, Problem
+from pycompose.compose.errors import Position, Problem
+
 from .merge import pairs
 from .source import FALSE, FLOAT, INTEGER, TRUE, Map, Seq, Text, Tree, plain_value
 

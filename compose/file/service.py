@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ..model import (
+from pycompose.compose.model import (
     Attachment,
     BindMount,
     BlkioConfig,
@@ -35,15 +35,111 @@ from ..model import (
     Ulimit,
     VolumeMount,
 )
+
 from .merge import named
 from .reading import Section, canonical_json, duration_of, size_of
 from .source import Map, Seq, Text, Tree, plain_value
 
 ACTED = frozenset(
-    ["image", "pull_policy", "platform", "container_name", "scale", "profiles", "command", "entrypoint", "working_dir", "user", "group_add", "environment", "env_file", "labels", "annotations", "tty", "stdin_open", "init", "attach", "stop_signal", "stop_grace_period", "restart", "healthcheck", "depends_on", "hostname", "domainname", "networks", "network_mode", "links", "ports", "expose", "dns", "dns_search", "dns_opt", "extra_hosts", "mac_address", "volumes", "tmpfs", "configs", "secrets", "volumes_from", "devices", "device_cgroup_rules", "read_only", "shm_size", "cpus", "cpu_shares", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpuset", "mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness", "pids_limit", "blkio_config", "oom_kill_disable", "oom_score_adj", "ulimits", "sysctls", "cap_add", "cap_drop", "privileged", "security_opt", "ipc", "pid", "uts", "userns_mode", "cgroup", "cgroup_parent", "deploy", "post_start", "pre_stop", "pre_start", "logging", "extends", "build"]
+    [
+        "image",
+        "pull_policy",
+        "platform",
+        "container_name",
+        "scale",
+        "profiles",
+        "command",
+        "entrypoint",
+        "working_dir",
+        "user",
+        "group_add",
+        "environment",
+        "env_file",
+        "labels",
+        "annotations",
+        "tty",
+        "stdin_open",
+        "init",
+        "attach",
+        "stop_signal",
+        "stop_grace_period",
+        "restart",
+        "healthcheck",
+        "depends_on",
+        "hostname",
+        "domainname",
+        "networks",
+        "network_mode",
+        "links",
+        "ports",
+        "expose",
+        "dns",
+        "dns_search",
+        "dns_opt",
+        "extra_hosts",
+        "mac_address",
+        "volumes",
+        "tmpfs",
+        "configs",
+        "secrets",
+        "volumes_from",
+        "devices",
+        "device_cgroup_rules",
+        "read_only",
+        "shm_size",
+        "cpus",
+        "cpu_shares",
+        "cpu_period",
+        "cpu_quota",
+        "cpu_rt_period",
+        "cpu_rt_runtime",
+        "cpuset",
+        "mem_limit",
+        "mem_reservation",
+        "memswap_limit",
+        "mem_swappiness",
+        "pids_limit",
+        "blkio_config",
+        "oom_kill_disable",
+        "oom_score_adj",
+        "ulimits",
+        "sysctls",
+        "cap_add",
+        "cap_drop",
+        "privileged",
+        "security_opt",
+        "ipc",
+        "pid",
+        "uts",
+        "userns_mode",
+        "cgroup",
+        "cgroup_parent",
+        "deploy",
+        "post_start",
+        "pre_stop",
+        "pre_start",
+        "logging",
+        "extends",
+        "build",
+    ]
 )
 KEPT = frozenset(
-    ["credential_spec", "isolation", "runtime", "pull_refresh_after", "provider", "models", "label_file", "use_api_socket", "external_links", "develop", "gpus", "storage_opt", "cpu_count", "cpu_percent"]
+    [
+        "credential_spec",
+        "isolation",
+        "runtime",
+        "pull_refresh_after",
+        "provider",
+        "models",
+        "label_file",
+        "use_api_socket",
+        "external_links",
+        "develop",
+        "gpus",
+        "storage_opt",
+        "cpu_count",
+        "cpu_percent",
+    ]
 )
 CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
@@ -324,7 +420,17 @@ def _networks(section: Section) -> tuple[Attachment, ...]:
     for name, entry in tree.items():
         one = Section(section.reading, entry, f'network "{name}" of {section.name}', tree.keys_at.get(name))
         one.check_keys(
-            ["aliases", "ipv4_address", "ipv6_address", "mac_address", "interface_name", "link_local_ips", "priority", "gw_priority", "driver_opts"]
+            [
+                "aliases",
+                "ipv4_address",
+                "ipv6_address",
+                "mac_address",
+                "interface_name",
+                "link_local_ips",
+                "priority",
+                "gw_priority",
+                "driver_opts",
+            ]
         )
         made.append(
             Attachment(

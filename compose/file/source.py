@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 
 import yaml
-
-from ..errors import FileError, Position, Problem
+from pycompose.compose.errors import FileError, Position, Problem
 
 BaseLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -117,7 +116,7 @@ class _Conversion:
 
     def tree(self, node: yaml.Node) -> Tree:
         if isinstance(node, yaml.ScalarNode):
-            plain = node.style is None and not (node.tag == "tag:yaml.org,2002:str" and INTEGER.match(node.value))
+            plain = not node.style and not (node.tag == "tag:yaml.org,2002:str" and INTEGER.match(node.value))
             return None if plain and node.value in NULL else text(node.value, self.place(node), plain)
         key = id(node)
         if key in self.made:
@@ -144,7 +143,7 @@ class _Conversion:
                 continue
             key = key_node.value
             value = self.tree(value_node)
-            if key == "<<" and key_node.style is None:
+            if key == "<<" and not key_node.style:
                 sources = value if isinstance(value, Seq) else [value]
                 for source in sources:
                     if isinstance(source, Map):

@@ -1,0 +1,199 @@
+"""What a compose file means: from text on disk to a Project, and what is said when it means nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pycompose.compose.errors import FileError
+from pycompose.compose.file import dotenv, show
+from pycompose.compose.file.interpolate import InterpolationError, substitute
+from pycompose.compose.file.loader import Loaded, Options, load
+from pycompose.compose.file.service import parse_port
+from pycompose.compose.model import BindMount, Port, VolumeMount
+
+
+def loaded(folder: Path, *texts: str, services: tuple[str, ...] = (), **environ: str) -> Loaded:
+    files = []
+    for number, content in enumerate(texts):
+        path = folder / f"{number}.yaml"
+        path.write_text(content)
+        files.append(str(path))
+    return load(Options(files=tuple(files), project_name="p", environ=environ), services)
+
+
+def problems(folder: Path, *texts: str, **environ: str) -> list[str]:
+    with pytest.raises(FileError) as caught:
+        loaded(folder, *texts, **environ)
+    return [str(p).replace(str(folder) + "/", "") for p in caught.value.problems]
+
+
+DASK = """\
+services:
+  notebook: {image: host, profiles: [notebook]}
+  scheduler:
+    image: ${IMAGE:-host}
+    command: dask-scheduler --host "my host"
+    ports: [8786:8786, 22:22]
+    networks: [distributed]
+    environment: {PLAIN: no, NUMBER: 1.10, OUTSIDE: }
+  worker:
+    image: ${IMAGE:-host}
+    command: [dask-worker, "scheduler:8786"]
+    mem_limit: 1500m
+    links: [scheduler]
+    networks: [distributed]
+    volumes: [data:/data, "./here:/there:ro"]
+    deploy: {replicas: 2}
+    healthcheck: {test: "true", interval: 1m30s}
+networks: {distributed: {driver: bridge}}
+volumes: {data: }
+"""
+
+
+def test_the_dask_file_becomes_a_project(tmp_path: Path) -> None:
+    project = loaded(tmp_path, DASK, OUTSIDE="seen").project
+    assert list(project.services) == ["scheduler", "worker"]
+    assert list(project.disabled_services) == ["notebook"]
+    scheduler, worker = project.services.values()
+    assert scheduler.command == ("dask-scheduler", "--host", "my host")
+    assert scheduler.ports == (Port(8786, (8786, 8786)), Port(22, (22, 22)))
+    assert scheduler.environment == {"PLAIN": "no", "NUMBER": "1.10", "OUTSIDE": "seen"}
+    assert worker.replicas == 2
+    assert worker.resources.mem_limit == 1500 * 1024**2
+    assert worker.links == (("scheduler", "scheduler"),)
+    assert [(d.service, d.restart) for d in worker.depends_on] == [("scheduler", True)]
+    assert worker.mounts == (VolumeMount("data", "/data"), BindMount(f"{tmp_path}/here", "/there", read_only=True))
+    assert worker.healthcheck is not None
+    assert (worker.healthcheck.test, worker.healthcheck.interval) == (("CMD-SHELL", "true"), 90.0)
+    assert project.networks["distributed"].name == "p_distributed"
+    assert "default" not in project.networks
+
+
+def test_naming_a_service_activates_its_profile(tmp_path: Path) -> None:
+    assert "notebook" in loaded(tmp_path, DASK, services=("notebook",)).project.services
+
+
+def test_every_mistake_is_told_in_one_run_with_its_place(tmp_path: Path) -> None:
+    content = """\
+services:
+  web:
+    imag: x
+    image: x
+    depends_on: [dbb]
+    mem_limit: lots
+    environment: {K: "${X:?is needed}"}
+  db: {image: x}
+"""
+    assert problems(tmp_path, content) == [
+        '0.yaml:3:5: service "web" has no attribute "imag"\nhint: did you mean "image"?',
+        '0.yaml:5:18: service "web" depends on "dbb", which is not defined\nhint: did you mean "db"?',
+        '0.yaml:6:16: "mem_limit" of service "web" must be a size such as "1500m", not "lots"',
+        '0.yaml:7:22: variable "X" is required: is needed',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("services: {a: {image: x, image: y}}", "given twice"),
+        ("services: [", "not valid YAML"),
+        ("services: {a: {image: x, network_mode: host, networks: [b]}}\nnetworks: {b: }", "both network_mode"),
+        ("services: {a: {image: x, scale: 2, deploy: {replicas: 3}}}", "scale 2 and deploy.replicas 3"),
+        ("services: {a: {image: x, container_name: c, scale: 2}}", "cannot have 2 replicas"),
+        ("services: {a: {image: x, depends_on: {b: {condition: done}}}, b: {image: x}}", 'cannot be "done"'),
+        ("services: {a: {image: x, depends_on: [b]}, b: {image: x, profiles: [q]}}", "profile is not active"),
+        ("services: {a: {image: x, volumes: [v:/d]}}", 'uses volume "v"'),
+        ("services: {a: {extends: b}, b: {extends: a}}", "extend each other: a -> b -> a"),
+        ("a: &a [*a]", "contains itself"),
+        ("", "empty"),
+    ],
+)
+def test_a_bad_file_is_a_file_error(tmp_path: Path, content: str, said: str) -> None:
+    assert any(said in p for p in problems(tmp_path, content))
+
+
+def test_a_known_key_that_is_not_acted_on_warns_once(tmp_path: Path) -> None:
+    found = loaded(tmp_path, "services: {a: {image: x, gpus: all}, b: {image: x, gpus: all}}")
+    assert [w.message for w in found.warnings] == ['"gpus" of service "a" is not acted on yet']
+    assert found.project.services["a"].kept == {"gpus": '"all"'}
+
+
+def test_a_later_file_is_laid_over_an_earlier_one(tmp_path: Path) -> None:
+    base = "services: {a: {image: x, command: [a, b], ports: ['1:1'], environment: [A=1, B=1], init: true}}"
+    over = "services: {a: {command: [c], ports: ['2:2'], environment: {B: 2}, init: !reset null}}"
+    service = loaded(tmp_path, base, over).project.services["a"]
+    assert service.command == ("c",)
+    assert [p.target for p in service.ports] == [1, 2]
+    assert service.environment == {"A": "1", "B": "2"}
+    assert not service.init
+
+
+def test_extends_takes_the_attributes_of_the_other_service(tmp_path: Path) -> None:
+    found = loaded(tmp_path, "services: {a: {extends: {service: b}, tty: true}, b: {image: x, environment: {K: v}}}")
+    service = found.project.services["a"]
+    assert (service.image, service.tty, service.environment) == ("x", True, {"K": "v"})
+
+
+def test_the_hash_follows_what_a_container_is_made_from(tmp_path: Path) -> None:
+    def of(attributes: str) -> tuple[str, dict[str, str]]:
+        service = loaded(tmp_path, f"services: {{a: {{image: x, {attributes}}}}}").project.services["a"]
+        return service.config_hash, dict(service.hash_parts)
+
+    one, parts = of("environment: {A: 1}, scale: 1")
+    assert of("environment: [A=1], scale: 3")[0] == one
+    other, changed = of("environment: {A: 2}")
+    assert other != one
+    assert [key for key in parts if parts[key] != changed[key]] == ["environment"]
+
+
+def test_what_is_shown_loads_again_as_the_same(tmp_path: Path) -> None:
+    first = loaded(tmp_path, DASK.replace("1.10", "a$$b"), OUTSIDE="x")
+    again = loaded(tmp_path, show.to_yaml(first))
+    assert again.tree == first.tree
+    assert json.loads(show.to_json(first))["name"] == "p"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("$A-${A}", "a-a"),
+        ("${E:-d}${E-d}${U-d}", "dd"),
+        ("${U:-${A}x}", "ax"),
+        ("${A:+r}${E:+r}${E+r}", "rr"),
+        ("$$A $1 $(x)", "$A $1 $(x)"),
+        ("${A:-x?y}", "a"),
+    ],
+)
+def test_interpolation(written: str, meant: str) -> None:
+    assert substitute(written, {"A": "a", "E": ""}.get) == meant
+
+
+@pytest.mark.parametrize("written", ["${A", "${1}", "${U?}", "${E:?why}"])
+def test_interpolation_that_cannot_be_done(written: str) -> None:
+    with pytest.raises(InterpolationError):
+        substitute(written, {"A": "a", "E": ""}.get)
+
+
+def test_dotenv() -> None:
+    content = "# c\nexport A=1 # c\nB='$A'\nC=\"$A\\n2\"\nD=a#c\nE: x\nF\nG=\n"
+    found = dotenv.parse(content, ".env", {"F": "f"}.get)
+    assert found == {"A": "1", "B": "$A", "C": "1\n2", "D": "a#c", "E": "x", "F": "f", "G": ""}
+    with pytest.raises(FileError, match=r"\.env:1:3: the quote"):
+        dotenv.parse("A='x", ".env", {}.get)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("80", (Port(80),)),
+        ("127.0.0.1::80", (Port(80, None, "127.0.0.1"),)),
+        ("[::1]:1:2/udp", (Port(2, (1, 1), "::1", "udp"),)),
+        ("::1:1:2", (Port(2, (1, 1), "::1"),)),
+        ("5-6:7-8", (Port(7, (5, 5)), Port(8, (6, 6)))),
+        ("6005-6015:80", (Port(80, (6005, 6015)),)),
+    ],
+)
+def test_ports(written: str, meant: tuple[Port, ...]) -> None:
+    assert parse_port(written) == meant
