@@ -1,6 +1,6 @@
 """What happens next to a container: restart back-off and the health state machine.
 
-Rules: pure; time arrives as an argument. The numbers are Docker's: a back-off of 100 ms that doubles up to one minute and
+Rules: pure; time arrives as an argument. Numbers are Docker's: a back-off of 100 ms that doubles up to one minute and
 begins anew after a run of 10 s; a failing probe within the start period is not counted.
 """
 

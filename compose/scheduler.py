@@ -1,6 +1,6 @@
 """Carries out a plan: one trio task a step, each waiting for the steps that it must come after.
 
-A step's event is set only on success. A step that fails stops those that depend on it; the others go on, and what failed
+A step's event is set only on success. A step that fails stops those that depend on it; others go on, and what failed
 is raised together at the end. This module decides nothing: what to do and in which order is the plan's.
 """
 
@@ -203,7 +203,7 @@ class _Run:
         self.host.remember(name, replace(known, stop_requested=True, restarting=False))
         self.conditions.stopping(name)
 
-    async def _stop(self, name: str, service: str, timeout: float | None) -> None:
+    async def _stop(self, name: str, service: str, timeout: float | None) -> None:  # noqa: ASYNC109
         self._rest(name)
         seen, wanted = self.observed.get(name), self.project.services.get(service)
         if seen is not None and seen.status == "restarting":
