@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import select
 import socket
 import sys
+import termios
+import tty
 from collections.abc import Sequence
 
-from .errors import KeeperGone
+from .errors import KeeperGone, StartFailed
 from .places import ProjectPlaces
+from .spec import Process, to_json
 
 BOOT = """
 import sys, types
@@ -84,3 +89,68 @@ def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = ()) ->
             raise KeeperGone(f"the keeper did not start; see {places.run}/keeper.log")
     finally:
         os.close(lock)
+
+
+def exec_interactive(
+    places: ProjectPlaces, container_id: str, process: Process, stdio: tuple[int, int, int], privileged: bool = False
+) -> int:
+    """Run a process in a container on these descriptors; its exit code. Raises KeeperGone, StartFailed.
+
+    With a terminal the master of the process's pty comes back, and is copied to and from `stdio` here.
+    """
+    request = {"do": "exec", "id": container_id, "process": json.loads(to_json(process)), "privileged": privileged}
+    with connect_keeper(places) as keeper:
+        socket.send_fds(keeper, [json.dumps(request).encode()], list(stdio))
+        master = -1
+        poll = select.poll()
+        poll.register(keeper, select.POLLIN)
+        saved = None
+        try:
+            while True:
+                for fd, _ in poll.poll():
+                    if fd == keeper.fileno():
+                        data, fds, _, _ = socket.recv_fds(keeper, 1 << 18, 4)
+                        if not data:
+                            raise KeeperGone("the keeper died")
+                        answer = json.loads(data)
+                        if "error" in answer:
+                            raise StartFailed(
+                                container_id, answer["step"], answer["error"], answer["errno"], answer["exit_code"]
+                            )
+                        if "exit" in answer:
+                            if master >= 0:
+                                _copy_rest(master, stdio[1])
+                            return int(answer["exit"])
+                        if fds:
+                            master = fds[0]
+                            poll.register(master, select.POLLIN)
+                            poll.register(stdio[0], select.POLLIN)
+                            if os.isatty(stdio[0]):
+                                saved = termios.tcgetattr(stdio[0])
+                                tty.setraw(stdio[0])
+                                size = fcntl.ioctl(stdio[0], termios.TIOCGWINSZ, bytes(8))
+                                fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+                    elif not _copy(fd, stdio[1] if fd == master else master):
+                        poll.unregister(fd)
+        finally:
+            if saved is not None:
+                termios.tcsetattr(stdio[0], termios.TCSADRAIN, saved)
+            if master >= 0:
+                os.close(master)
+
+
+def _copy(source: int, target: int) -> bool:
+    try:
+        chunk = os.read(source, 1 << 16)
+    except OSError:  # EIO: the terminal's last user is gone
+        return False
+    while chunk:
+        chunk = chunk[os.write(target, chunk) :]
+        if not chunk:
+            return True
+    return False
+
+
+def _copy_rest(master: int, target: int) -> None:
+    while select.select([master], [], [], 0)[0] and _copy(master, target):
+        pass
