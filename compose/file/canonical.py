@@ -290,7 +290,7 @@ def project_tree(project: Project) -> dict[str, Any]:
     made["services"] = {key: service_tree(s) for key, s in sorted(project.services.items())}
     for key, one in (("networks", network_tree), ("volumes", volume_tree), ("configs", _source), ("secrets", _source)):
         if entries := getattr(project, key):
-            made[key] = {k: one(v) for k, v in sorted(entries.items())}  # type: ignore[operator]
+            made[key] = {k: one(v) for k, v in sorted(entries.items())}
     for key, value in project.kept.items():
         made[key] = json.loads(value)
     return made

@@ -593,8 +593,8 @@ def _short_mount(item: Text, section: Section, context: Context) -> Mount | None
             absolute(source, context.working_dir),
             target,
             read_only,
-            propagation=next((o for o in options if o in PROPAGATIONS), None),  # type: ignore[arg-type]
-            selinux=next((o for o in options if o in ("z", "Z")), None),  # type: ignore[arg-type]
+            propagation=next((o for o in options if o in PROPAGATIONS), None),  # type: ignore[misc]
+            selinux=next((o for o in options if o in ("z", "Z")), None),  # type: ignore[misc]
         )
     return VolumeMount(source, target, read_only, "nocopy" in options)
 

@@ -197,3 +197,37 @@ def test_dotenv() -> None:
 )
 def test_ports(written: str, meant: tuple[Port, ...]) -> None:
     assert parse_port(written) == meant
+
+
+def test_anchors_and_merge_keys(tmp_path: Path) -> None:
+    found = loaded(
+        tmp_path, "x-b: &b {image: x, init: true}\nservices:\n  a:\n    <<: *b\n    init: false\n    user:\n"
+    )
+    service = found.project.services["a"]
+    assert (service.image, service.init, service.user) == ("x", False, None)
+
+
+def test_environment_comes_from_env_files_then_environment(tmp_path: Path) -> None:
+    (tmp_path / "e").write_text("A=1\nB=1\nC=1\n")
+    content = "services: {a: {image: x, env_file: e, environment: {B: 2, C: }}}"
+    assert loaded(tmp_path, content).project.services["a"].environment == {"A": "1", "B": "2"}
+    assert "cannot be read" in problems(tmp_path, content.replace("env_file: e", "env_file: f"))[0]
+
+
+def test_a_project_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "My.App" / "below").mkdir(parents=True)
+    (tmp_path / "My.App" / "compose.yaml").write_text("services: {a: {image: '$TAG$TOP'}}")
+    (tmp_path / "My.App" / "compose.override.yaml").write_text("services: {a: {tty: true}}")
+    (tmp_path / "My.App" / ".env").write_text("TAG=root\nTOP=top")
+    (tmp_path / "My.App" / "below" / ".env").write_text("TAG=sub")
+    monkeypatch.chdir(tmp_path / "My.App" / "below")
+    project = load(Options()).project
+    assert (project.name, project.services["a"].image, project.services["a"].tty) == ("myapp", "subtop", True)
+    assert project.working_dir == str(tmp_path / "My.App")
+
+
+def test_included_files_have_their_own_directory(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "c.yaml").write_text("services: {b: {image: x, volumes: ['./d:/d']}}")
+    found = loaded(tmp_path, "include: [sub/c.yaml]\nservices: {a: {image: x, depends_on: [b]}}")
+    assert found.project.services["b"].mounts == (BindMount(f"{tmp_path}/sub/d", "/d"),)
