@@ -37,7 +37,8 @@ DEFAULT_CAPABILITIES = tuple(
 )
 MASKED = tuple(
     f"/proc/{name}"
-    for name in ["acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"]
+    for name in ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats")
+    + ("sched_debug", "scsi", "timer_list", "timer_stats")
 ) + ("/sys/devices/virtual/powercap", "/sys/firmware")
 READ_ONLY = tuple(f"/proc/{name}" for name in ["bus", "fs", "irq", "sys", "sysrq-trigger"])
 SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
@@ -73,7 +74,7 @@ _BY_CAPABILITY = {
     "CAP_PERFMON": "perf_event_open",
 }
 # Never allowed, whatever the capabilities.
-_NEVER = (
+_NEVER = (  # noqa: SIM905
     "uselib ustat sysfs pivot_root _sysctl swapon swapoff create_module get_kernel_syms query_module nfsservctl getpmsg "
     "putpmsg afs_syscall tuxcall security vserver kexec_load kexec_file_load add_key request_key keyctl migrate_pages "
     "move_pages userfaultfd io_uring_setup io_uring_enter io_uring_register "
@@ -144,8 +145,8 @@ def seccomp(bounding: Iterable[str]) -> Seccomp:
         rules.append(SeccompRule(("clone",), allow, None, (masked,)))
         rules.append(SeccompRule(("clone3",), "SCMP_ACT_ERRNO", 38))
     machine = os.uname().machine
-    names = ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32") if machine == "x86_64" else ("SCMP_ARCH_AARCH64",)
-    return Seccomp("SCMP_ACT_ERRNO", 1, names, tuple(rules))
+    natives = ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32") if machine == "x86_64" else ("SCMP_ARCH_AARCH64",)
+    return Seccomp("SCMP_ACT_ERRNO", 1, natives, tuple(rules))
 
 
 def mounts(privileged: bool = False, shm_size: int = 64 << 20) -> tuple[Mount, ...]:

@@ -1,6 +1,6 @@
 """A further process in a running container (exec): joined by its pidfd, born as the keeper's own child.
 
-Runs in a child forked by the keeper. It enters the container's namespaces with one setns(pidfd), clones the process with
+Runs in a child forked by the keeper. It enters the container's namespaces by setns(pidfd), clones the process with
 CLONE_PARENT and ends. Messages: this process sends {"pid": n}; the rest is as in `first`, sent by the new process.
 Rules: not dumpable until execve (CVE-2016-9962); nothing is imported after setns.
 """

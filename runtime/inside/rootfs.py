@@ -89,7 +89,8 @@ def attach(root: RootFilesystem) -> int:
         case HostRoot(store, lower):
             place = f"{store}/merged"
             # The upper lies inside the lower: the kernel allows it, and `hidden` keeps it out of sight.
-            tree = overlay((*lower, "/"), f"{store}/upper", f"{store}/work")
+            copies = tuple(_copied(layer, f"{store}/lower{count}") for count, layer in enumerate(lower))
+            tree = overlay((*copies, "/"), f"{store}/upper", f"{store}/work")
     if not isinstance(root, FolderRoot):
         os.makedirs(place, 0o700, exist_ok=True)
     target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -103,6 +104,36 @@ def attach(root: RootFilesystem) -> int:
         for path in root.hidden:
             _hide(tree, path)
     return tree
+
+
+def _copied(layer: str, place: str) -> str:
+    """A copy of a small layer in memory: overlayfs refuses a lower layer that lies inside another one (ELOOP)."""
+    os.makedirs(place, 0o700, exist_ok=True)
+    context = syscalls.fsopen("tmpfs")
+    syscalls.fsconfig_string(context, "mode", "0755")
+    syscalls.fsconfig_create(context, "tmpfs")
+    tree = syscalls.fsmount(context, 0, "tmpfs")
+    target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.move_mount(tree, target, place)
+    for descriptor in (context, tree, target):
+        os.close(descriptor)
+    _copy(layer, place)
+    return place
+
+
+def _copy(source: str, target: str) -> None:
+    for entry in os.scandir(source):
+        path = f"{target}/{entry.name}"
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), path)
+        elif entry.is_dir():
+            os.mkdir(path)
+            os.chmod(path, entry.stat().st_mode & 0o7777)
+            _copy(entry.path, path)
+        else:
+            with open(entry.path, "rb") as old, open(path, "wb") as new:
+                new.write(old.read())
+            os.chmod(path, entry.stat().st_mode & 0o7777)
 
 
 def _attach_disk(root: int, disk: str, store: str) -> None:

@@ -1,6 +1,6 @@
 """From OCI's seccomp section to classic BPF (linux/seccomp.h, linux/filter.h). Pure.
 
-A program tells the architecture, then finds the system call by binary search, then compares arguments. What is newer than
+It tells the architecture, finds the system call by binary search, then compares arguments. What is newer than
 every call that our tables know answers ENOSYS, so that a C library falls back instead of giving up (as runc does).
 x32 answers ENOSYS too: few kernels have it, and its numbers are a second way to the same calls.
 """

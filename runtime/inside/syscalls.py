@@ -1,4 +1,4 @@
-"""Linux system calls that Python 3.11 does not offer. One short function each, OSError with the path; nothing else here.
+"""Linux system calls that Python 3.11 does not offer. One short function each, OSError with the path.
 
 Sources: man 2 of each call; include/uapi/linux/{sched,mount,openat2,close_range,prctl,capability,seccomp}.h.
 Every descriptor made here is close-on-exec: ctypes does not add that (CVE-2024-21626).

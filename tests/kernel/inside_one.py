@@ -1,6 +1,6 @@
 """Run one container of the host's file system, without keeper or network: `inside_one.py STORE JSON`.
 
-JSON: {"process": {...}, "spec": {...}, "add": [...], "init": bool, "mounts": [...]}; the last line printed is the outcome.
+JSON: {"process": {...}, "spec": {...}, "add": [...], "init": bool, "mounts": [...]}; the last line is the outcome.
 Runs in a mount and network namespace of its own (`unshare -m -n`).
 """
 
@@ -35,7 +35,7 @@ def main() -> None:
     )
     extra = tuple(Mount(item[0], item[1], item[2], tuple(item[3])) for item in wanted.get("mounts", ()))
     spec = Spec(process, hostname="box", mounts=(*parts.mounts, *extra), linux=linux)
-    bundle = Bundle(spec, HostRoot(store, hidden=(store,)), init=wanted.get("init", False))
+    bundle = Bundle(spec, HostRoot(store, tuple(wanted.get("lower", ())), (store,)), init=wanted.get("init", False))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid, _ = clone.clone_container(NAMESPACES)
     if pid == 0:

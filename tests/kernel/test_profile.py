@@ -125,3 +125,27 @@ def test_clone3_looks_missing(inside: Any) -> None:
     program += "for n in (435, 272, 9999): print(c.syscall(n,0,0), ctypes.get_errno())"
     output, _ = inside("/usr/bin/env", "python3", "-c", program)
     assert output.splitlines() == ["-1 38", "-1 1", "-1 38"]
+
+
+@pytest.mark.parametrize("name", ["dev", "proc", "sys"])
+def test_an_image_with_a_symlink_for_a_kernel_folder_is_refused(inside: Any, tmp_path: pathlib.Path, name: str) -> None:
+    layer, victim = tmp_path / "layer", tmp_path / "victim"
+    layer.mkdir()
+    victim.mkdir()
+    (layer / name).symlink_to(victim)
+    _, outcome = inside("true", lower=[str(layer)])
+    assert (outcome["step"], outcome["exit"]) == (f"mount /{name}", 125)
+    assert list(victim.iterdir()) == []
+
+
+def test_a_mount_through_a_symlink_stays_in_the_root(inside: Any, tmp_path: pathlib.Path) -> None:
+    source, layer = tmp_path / "source", tmp_path / "layer"
+    source.mkdir()
+    layer.mkdir()
+    (source / "file").write_text("here")
+    (layer / "link").symlink_to("../../../srv")
+    output, _ = inside(
+        "cat", "/srv/a/file", lower=[str(layer)], mounts=[["/link/a", "bind", str(source), ["rbind", "rro"]]]
+    )
+    assert output == "here"
+    assert not os.path.exists("/srv/a")
