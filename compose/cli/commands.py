@@ -24,6 +24,7 @@ class Choices:
     project_directory: str | None = None
     env_files: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,6 +33,7 @@ class Choices:
 @click.option("--project-directory", metavar="FOLDER", help="What relative paths start from.")
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="Instead of .env.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile to enable.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
 @click.pass_context
 def cli(context: click.Context, **choices: Any) -> None:
     """Run a compose file on this machine."""
@@ -116,7 +118,24 @@ def list_projects(every: bool) -> None:
     _table(("NAME", "STATUS"), rows)
 
 
-def _load(choices: Choices) -> Loaded:
+@cli.command()
+@click.option("-d", "--detach", is_flag=True, help="Do not stay attached.")
+@click.argument("services", nargs=-1)
+@click.pass_obj
+def up(choices: Choices, detach: bool, services: tuple[str, ...]) -> None:
+    """Bring services up. So far only with --dry-run, which looks at containers and not at networks or volumes."""
+    from pycompose.compose import linux_host, reconcile
+    from pycompose.compose.plan import render
+    from pycompose.runtime.places import Places
+
+    if not choices.dry_run:
+        not_there_yet("up without --dry-run")
+    project = _load(choices, services).project
+    observed = linux_host.observe(Places.default().project(project.name))
+    click.echo(render(reconcile.up(project, observed, reconcile.UpOptions(services=services))).rstrip("\n"))
+
+
+def _load(choices: Choices, services: tuple[str, ...] = ()) -> Loaded:
     """The project of the compose files; warnings go to stderr."""
     from pycompose.compose.file.loader import Options, load
 
@@ -128,7 +147,8 @@ def _load(choices: Choices) -> Loaded:
             env_files=choices.env_files,
             profiles=choices.profiles,
             environ=dict(os.environ),
-        )
+        ),
+        services,
     )
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -162,5 +182,5 @@ def _planned(name: str) -> None:
         not_there_yet(name)
 
 
-for _name in ("up", "down", "scale", "logs", "exec"):
+for _name in ("down", "scale", "logs", "exec"):
     _planned(_name)

@@ -50,6 +50,12 @@ def test_a_wrong_option_is_2_and_a_command_to_come_is_1(capsys: pytest.CaptureFi
     assert "not there yet" in capsys.readouterr().err
 
 
+def test_up_prints_its_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("services: {web: {image: host}}")
+    assert main(["-f", str(tmp_path / "c.yaml"), "-p", "x", "--dry-run", "up"]) == 0
+    assert "x-web-1" in capsys.readouterr().out
+
+
 def test_looking_loads_no_engine(tmp_path: Path) -> None:
     code = (
         "import sys; from pycompose.compose.cli import main; assert main(['-p', 'x', 'ps']) == 0;"
