@@ -1,6 +1,6 @@
 """Attends to a project's containers: health checks, restart policies with back-off, and conditions that plans wait for.
 
-One task reads the host's events; each running container with a health check, and each that waits for its back-off, has a
+One task reads the host's events; each running container with a health check, and each that waits to be started, has a
 task of its own. Nothing polls: a condition waits for a change of what is known. What is known is persisted through
 `Host.remember`, so that the next attendant goes on from there. Decisions are `lifecycle`'s.
 """

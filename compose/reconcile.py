@@ -76,7 +76,10 @@ class _Steps:
         return step_id
 
     def plan(self) -> Plan:
-        return Plan(self.project, tuple(self.steps.values()), tuple(self.warnings))
+        needed = {before for step in self.steps.values() for before in step.after}
+        # A condition that nothing waits for, and that nobody asked for, is no step.
+        kept = (s for s in self.steps.values() if s.id in needed or s.cause != "depends_on")
+        return Plan(self.project, tuple(kept), tuple(self.warnings))
 
 
 def _is_running(container: ObservedContainer) -> bool:
