@@ -142,7 +142,7 @@ def test_a_mount_through_a_symlink_stays_in_the_root(inside: Any, tmp_path: path
     source, layer = tmp_path / "source", tmp_path / "layer"
     source.mkdir()
     layer.mkdir()
-    (source / "file").write_text("here")
+    (source / "file").write_text("here\n")
     (layer / "link").symlink_to("../../../srv")
     output, _ = inside(
         "cat", "/srv/a/file", lower=[str(layer)], mounts=[["/link/a", "bind", str(source), ["rbind", "rro"]]]
