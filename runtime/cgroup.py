@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .spec import Resources
 
@@ -26,7 +26,7 @@ class Cgroup:
 
     path: str
     root: str = ROOT
-    tree: str = "pycompose"
+    tree: str = field(default_factory=lambda: os.environ.get("PYCOMPOSE_CGROUP", "pycompose"))  # moved by tests
 
     @property
     def unified(self) -> bool:
@@ -169,3 +169,9 @@ class Cgroup:
                     time.sleep(0.002)
                     continue
                 break
+            above = os.path.dirname(folder)
+            try:
+                os.rmdir(above)  # the project's, with its last container
+                os.rmdir(os.path.dirname(above))
+            except OSError:  # others are in it
+                continue

@@ -94,7 +94,8 @@ class Runtime:
             task_status.started()
             while True:
                 event, _ = await self._receive(connection)
-                if waiting := self._waiting.pop(event["id"], None):
+                waiting = self._waiting.pop(event["id"], None)
+                if waiting is not None:
                     waiting.set()
                 await self._sender.send(Ended(event["id"], event["code"], event["oom_killed"]))
 

@@ -209,7 +209,7 @@ class Keeper:
         try:
             pid, pidfd = clone_container(new, None, joined.get("pid"))
             if pid == 0:
-                self.child(ours, theirs, bundle, stdio, joined)
+                self.child(ours, theirs, bundle, stdio, joined, self.program(container_id))
         finally:
             theirs.close()
             for fd in (*stdio, *joined.values()):
@@ -250,6 +250,7 @@ class Keeper:
         bundle: Bundle,
         stdio: tuple[int, ...],
         joined: dict[str, int],
+        program: bytes | None,
     ) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
@@ -258,12 +259,19 @@ class Keeper:
             if theirs.recv(1):  # in its control groups now
                 from ..inside import first
 
-                first.run(bundle, theirs.fileno(), (stdio[0], stdio[1], stdio[2]), joined)
+                first.run(bundle, theirs.fileno(), (stdio[0], stdio[1], stdio[2]), joined, program)
         except BaseException as error:
             traceback.print_exc()
             theirs.send(json.dumps({"step": "start", "message": str(error), "exit_code": 125}).encode())
         finally:
             os._exit(125)
+
+    def program(self, container_id: str) -> bytes | None:
+        try:
+            with open(f"{self.places.container(container_id)}/seccomp.bpf", "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
 
     def do_go(self, request: dict[str, Any], client: socket.socket, fds: list[int]) -> Any:
         container = self.find(request)
@@ -289,6 +297,7 @@ class Keeper:
         process = from_json(Process, json.dumps(request["process"]))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folders = tuple(container.cgroup.folders().values()) if container.cgroup else ()
+        program = self.program(container.id)
         helper = os.fork()
         if helper == 0:
             try:
@@ -297,7 +306,7 @@ class Keeper:
                 privileged = bool(request.get("privileged"))
                 stdio = (fds[0], fds[1], fds[2])
                 spec = container.bundle.spec
-                joined.run(process, container.pidfd, spec, theirs.fileno(), stdio, folders, privileged)
+                joined.run(process, container.pidfd, spec, theirs.fileno(), stdio, folders, privileged, program)
             except BaseException as error:
                 theirs.send(json.dumps({"step": "exec", "message": str(error), "exit_code": 125}).encode())
             finally:
