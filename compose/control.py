@@ -50,7 +50,7 @@ def decode(line: bytes) -> Message:
 def peer_allowed(connection: socket.socket | trio.SocketStream) -> bool:
     """Whether the other end runs as our user or as root."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    _, uid, _ = CREDENTIALS.unpack(credentials)  # type: ignore[arg-type]
+    _, uid, _ = CREDENTIALS.unpack(credentials)
     return uid in (0, os.geteuid())
 
 

@@ -35,7 +35,7 @@ class Choices:
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile to enable.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
 @click.pass_context
-def cli(context: click.Context, **choices: Any) -> None:
+def cli(context: click.Context, /, **choices: Any) -> None:
     """Run a compose file on this machine."""
     context.obj = Choices(**choices)
 
@@ -109,7 +109,7 @@ def list_projects(every: bool) -> None:
         names = sorted(os.listdir(places.projects))
     except FileNotFoundError:
         names = []
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in names:
         found = read_containers(places.project(name))
         states = [container.status for container in found]
