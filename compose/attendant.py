@@ -17,7 +17,7 @@ from . import lifecycle
 from .errors import PycomposeError
 from .host import ContainerExited, ContainerOutOfMemory, ContainerStarted, Host, HostError, HostEvent
 from .model import Healthcheck, Project, RestartPolicy
-from .observed import ObservedContainer, Supervision
+from .observed import HealthStatus, ObservedContainer, Supervision
 from .plan import AwaitCondition
 
 
@@ -164,7 +164,7 @@ class Attendant:
         self._leave(known)
         if isinstance(event, ContainerStarted):
             known.status, known.exit_code, known.started = "running", None, trio.current_time()
-            health = "starting" if self._probe(event.service) else "none"
+            health: HealthStatus = "starting" if self._probe(event.service) else "none"
             known.supervision = replace(known.supervision, restarting=False, health=health, failing_streak=0)
             self.host.remember(event.name, known.supervision)
             await self._serve(event.name, True)

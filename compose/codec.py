@@ -25,7 +25,7 @@ def to_json(value: object) -> str:
 def from_json(kind: type[T], text: str | bytes) -> T:
     """Raises ValueError (with what is wrong) where the text is not a `kind`."""
     try:
-        return cast(T, _decoder(kind)(json.loads(text)))
+        return cast(T, _decoder(cast(Any, kind))(json.loads(text)))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"this is not a {getattr(kind, '__name__', kind)}: {error}") from error
 

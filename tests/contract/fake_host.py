@@ -1,4 +1,4 @@
-"""A host in memory: what the engine's tests run against. It keeps `Host`'s promises and records what was asked of it."""
+"""A host in memory: what engine tests run against. It keeps `Host`'s promises and records what is asked of it."""
 
 from __future__ import annotations
 
