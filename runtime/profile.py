@@ -35,11 +35,25 @@ DEFAULT_CAPABILITIES = tuple(
         "AUDIT_WRITE",
     )
 )
-MASKED = tuple(
-    f"/proc/{name}"
-    for name in ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats")
-    + ("sched_debug", "scsi", "timer_list", "timer_stats")
-) + ("/sys/devices/virtual/powercap", "/sys/firmware")
+MASKED = (
+    *tuple(
+        f"/proc/{name}"
+        for name in (
+            "acpi",
+            "asound",
+            "interrupts",
+            "kcore",
+            "keys",
+            "latency_stats",
+            "sched_debug",
+            "scsi",
+            "timer_list",
+            "timer_stats",
+        )
+    ),
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
 READ_ONLY = tuple(f"/proc/{name}" for name in ["bus", "fs", "irq", "sys", "sysrq-trigger"])
 SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 DEVICES = tuple(
