@@ -1,6 +1,6 @@
 """What can go wrong with an image."""
 
-from ..errors import RuntimeFailure
+from pycompose.runtime.errors import RuntimeFailure
 
 
 class ImageError(RuntimeFailure):

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from ..places import Places
+from pycompose.runtime.places import Places
+
 from . import host, layers
 from .errors import ImageError, ImageNotFound
 from .reference import digest_hex, familiar, normal
