@@ -53,7 +53,7 @@ def read(path: str) -> dict[str, Any]:
 
 
 def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot (man 5 proc_pid_stat, field 22); 0 if it is gone or a zombie."""
+    """When a process started, in clock ticks since boot (man 5 proc_pid_stat, field 22); 0 if it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             parts = file.read().rpartition(b")")[2].split()

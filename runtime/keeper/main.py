@@ -16,6 +16,7 @@ The protocol, JSON over SEQPACKET on keeper.sock; "n" of a request comes back in
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -28,12 +29,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from .. import record
-from ..cgroup import Cgroup
-from ..inside import syscalls
-from ..inside.clone import clone_container
-from ..places import ProjectPlaces
-from ..spec import Bundle, Process, from_json
+from pycompose.runtime import record
+from pycompose.runtime.cgroup import Cgroup
+from pycompose.runtime.inside import syscalls
+from pycompose.runtime.inside.clone import clone_container
+from pycompose.runtime.places import ProjectPlaces
+from pycompose.runtime.spec import Bundle, Process, from_json
+
 from .pump import Log, now, stamp
 
 NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
@@ -257,7 +259,7 @@ class Keeper:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             ours.close()
             if theirs.recv(1):  # in its control groups now
-                from ..inside import first
+                from pycompose.runtime.inside import first
 
                 first.run(bundle, theirs.fileno(), (stdio[0], stdio[1], stdio[2]), joined, program)
         except BaseException as error:
@@ -291,7 +293,7 @@ class Keeper:
         return {"ok": True}, []
 
     def do_exec(self, request: dict[str, Any], client: socket.socket, fds: list[int]) -> Any:
-        from ..inside import joined
+        from pycompose.runtime.inside import joined
 
         container = self.find(request)
         process = from_json(Process, json.dumps(request["process"]))
@@ -411,7 +413,7 @@ class Keeper:
             self.send(client, {"event": "exit", "id": container.id, "code": code, "oom_killed": oom})
 
     def adopt(self) -> None:
-        """Take over what a keeper before this one left running; its exit codes are not told to us: None is recorded."""
+        """Take over what a keeper before this one left running; its exit codes come by pidfd, or are None."""
         os.makedirs(self.places.containers, exist_ok=True)
         for name in os.listdir(self.places.containers):
             folder = self.places.container(name)
@@ -427,7 +429,23 @@ class Keeper:
             container.netns = os.open(f"/proc/{container.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             self.containers[name] = container
             self.open_fifos(container)
-            self.watch(container.pidfd, lambda _, which=container: self.gone(which, None))  # type: ignore[misc]
+            self.watch(container.pidfd, lambda _, which=container: self.gone(which, told(which.pidfd)))  # type: ignore[misc]
+
+
+def told(pidfd: int) -> int | None:
+    """The exit code of a process that is not our child: PIDFD_GET_INFO, Linux 6.15; None where nobody can tell."""
+    reaped = select.poll()
+    reaped.register(pidfd, 0)  # POLLHUP: its parent has reaped it; only then is the code there
+    reaped.poll(200)
+    info = bytearray(struct.pack("Q", 1 << 3).ljust(64, b"\0"))  # PIDFD_INFO_EXIT
+    try:
+        fcntl.ioctl(pidfd, 3 << 30 | 64 << 16 | 0xFF << 8 | 11, info)
+    except OSError:
+        return None
+    if not struct.unpack_from("Q", info)[0] & 1 << 3:
+        return None
+    code = os.waitstatus_to_exitcode(struct.unpack_from("i", info, 60)[0])
+    return code if code >= 0 else 128 - code
 
 
 def main(arguments: list[str]) -> None:

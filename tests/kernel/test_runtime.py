@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import trio
-
 from pycompose.runtime import logs
 from pycompose.runtime.container import Runtime
 from pycompose.runtime.places import Places
