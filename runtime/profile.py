@@ -89,8 +89,8 @@ _BY_CAPABILITY = {
 }
 # Never allowed, whatever the capabilities.
 _NEVER = (  # noqa: SIM905
-    "uselib ustat sysfs pivot_root _sysctl swapon swapoff create_module get_kernel_syms query_module nfsservctl getpmsg "
-    "putpmsg afs_syscall tuxcall security vserver kexec_load kexec_file_load add_key request_key keyctl migrate_pages "
+    "uselib ustat pivot_root _sysctl swapon swapoff create_module get_kernel_syms query_module nfsservctl getpmsg "
+    "sysfs putpmsg afs_syscall tuxcall security vserver kexec_load kexec_file_load add_key request_key keyctl migrate_pages "
     "move_pages userfaultfd io_uring_setup io_uring_enter io_uring_register "
     # i386 only
     "break stty gtty ftime prof lock mpx ulimit oldstat oldfstat oldlstat oldolduname olduname profil idle bdflush "

@@ -3,7 +3,7 @@
 Runs in a child that the keeper cloned (`clone.clone_container`). Messages on `channel` (SEQPACKET, JSON):
   child: {"ready": true} with descriptors [terminal master] + sockets      parent: b"start" (end of file: give up)
   child: {"step", "errno", "message", "exit_code"} on a failure, then it ends; a successful execve closes the channel.
-Rules: everything is imported before the root changes, and the import machinery is emptied then: a later import would run
+Rules: everything is imported before the root changes, and the import machinery is emptied then: a later one would run
 code of the image (CVE-2019-14271). No traceback, no codec look-up, no NSS after that.
 """
 
