@@ -18,7 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     from .commands import cli
 
     try:
-        cli.main(args=arguments, prog_name="pycompose", standalone_mode=False)
+        code = cli.main(args=arguments, prog_name="pycompose", standalone_mode=False)
+        return code if isinstance(code, int) else 0  # of `context.exit`
     except PycomposeError as error:
         print(f"pycompose: {error}", file=sys.stderr)
         if error.hint:
@@ -34,4 +35,3 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
-    return 0
