@@ -261,9 +261,7 @@ class LinuxHost:
                     )
                     if networked
                     else (),
-                    annotations=self._labels(
-                        project, wanted, number, generation, image.digest, volumes, anonymous
-                    ),
+                    annotations=self._labels(project, wanted, number, generation, image.digest, volumes, anonymous),
                 )
                 wanted_filter = bundle.spec.linux.seccomp
                 program = seccomp.compile(wanted_filter) if wanted_filter else None

@@ -162,7 +162,10 @@ def new_bridge(name: str, mtu: int) -> Raw:
 
 
 def new_veth(name: str, master: int, peer: str, peer_index: int, netns_fd: int, mac: str, mtu: int) -> Raw:
-    """A pair whose peer is born in the namespace of `netns_fd`, with its index, name and address; both ends up."""
+    """A pair whose peer is born in the namespace of `netns_fd`, with its index, name and address; our end up.
+
+    The peer stays down: the kernel opens it before it has tied the two (`veth_open` without a peer is ENOTCONN).
+    """
     hardware = bytes.fromhex(mac.replace(":", ""))
     inner = _link(
         [
@@ -172,6 +175,7 @@ def new_veth(name: str, master: int, peer: str, peer_index: int, netns_fd: int, 
             (IFLA_NET_NS_FD, u32(netns_fd)),
         ],
         peer_index,
+        up=False,
     )
     info: Attribute = (IFLA_LINKINFO, ((1, text("veth")), (2, ((1, inner),))))
     return (

@@ -172,6 +172,8 @@ class Networks:
                         name, master, endpoint.interface, index, netns_fd, endpoint.mac_address, network["mtu"]
                     )
                     netlink.transact(host, [veth])
+                    # veth_newlink takes the peer's index only where ours is chosen too: ask what it became
+                    index = netlink.links(inside)[endpoint.interface][0]
                     address, _, prefix = endpoint.addresses[0].partition("/")
                     messages.append(netlink.new_address(index, address, int(prefix)))
                     messages.append(netlink.link_up(index))
