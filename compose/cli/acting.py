@@ -113,6 +113,9 @@ def shut_down_if_empty(places: ProjectPlaces) -> None:
             with suppress(control.ControlError):  # it may go before it answers, or be gone
                 for _ in control.request(places.control_socket, {"op": "shutdown"}):
                     pass
+            end = time.monotonic() + PATIENCE  # the next command must not meet a keeper about to go
+            while os.path.exists(places.keeper_socket) and time.monotonic() < end:
+                time.sleep(0.02)
 
 
 def wake(places: ProjectPlaces) -> None:

@@ -131,7 +131,7 @@ def execute(
     if not running:
         raise PycomposeError(f"service {service!r} has no running container" + (f" number {index}" if index else ""))
     container = running[0]
-    with open(f"{places.container(container.id)}/config.json", "rb") as file:
+    with open(f"{places.container(container.id)}/bundle.json", "rb") as file:
         own = spec.from_json(spec.Bundle, file.read()).spec.process
     variables = dict(entry.partition("=")[::2] for entry in own.env)
     for entry in environment:

@@ -44,10 +44,13 @@ def test_ls_hides_projects_that_do_not_run(tmp_path: Path, capsys: pytest.Captur
     assert "created(1)" in capsys.readouterr().out
 
 
-def test_a_wrong_option_is_2_and_a_command_to_come_is_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_option_is_2_and_a_missing_file_is_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["ps", "--nope"]) == 2
     assert main(["up", "-d"]) == 1
-    assert "not there yet" in capsys.readouterr().err
+    assert "no compose file" in capsys.readouterr().err
 
 
 def test_up_prints_its_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
