@@ -89,17 +89,15 @@ def _carry_out(places: ProjectPlaces, project: Project | None, plan: Plan, keep:
     if keep:
         write_generation(places, text)
     message = {"op": "run", "plan": codec.to_json(plan), "project": text, "generation": digest(text)}
-    failed = []
-    with closing(control.request(places.control_socket, message)) as answers:  # type: ignore[type-var]
-        for answer in answers:
-            if "step" not in answer:
-                continue
-            cause = f": {answer['cause']}" if answer.get("cause") and answer["state"] in ("failed", "skipped") else ""
-            click.echo(f" {answer['step']}: {answer['state']}{cause}", err=True)
-            if answer["state"] == "failed":
-                failed.append(str(answer["step"]))
-    if failed:
-        raise PycomposeError(f"failed: {', '.join(failed)}", hint=f"see {places.run}/supervisor.log")
+    try:
+        with closing(control.request(places.control_socket, message)) as answers:  # type: ignore[type-var]
+            for answer in answers:
+                if "step" in answer:
+                    told = answer["state"] in ("failed", "skipped") and answer.get("cause")
+                    click.echo(f" {answer['step']}: {answer['state']}{f': {told}' if told else ''}", err=True)
+    except control.ControlError as error:
+        error.exit_code = 1  # 127 and the like are of a command that one runs, not of a plan
+        raise
 
 
 def shut_down_if_empty(places: ProjectPlaces) -> None:
