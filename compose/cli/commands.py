@@ -173,7 +173,7 @@ def up(
         no_start=no_start,
         renew_anonymous_volumes=renew_anon_volumes,
     )
-    places, project = _target(choices, services)
+    places, project = _target(choices, services, remembered=False)
     wanted = _needed(project)
     acting.run(places, wanted, lambda seen: reconcile.up(wanted, seen, options), dry_run=choices.dry_run, keep=True)
     if detach or wait or no_start or choices.dry_run:
@@ -347,14 +347,23 @@ def _act(choices: Choices, services: tuple[str, ...], name: str, *arguments: Any
     acting.run(places, project, lambda seen: decide(project, seen, *arguments, **options), dry_run=choices.dry_run)
 
 
-def _target(choices: Choices, services: tuple[str, ...] = ()) -> tuple[ProjectPlaces, Project | None]:
-    """The project and its places; without a compose file, as the last `up` had it (None if there was none)."""
+def _target(
+    choices: Choices, services: tuple[str, ...] = (), *, remembered: bool = True
+) -> tuple[ProjectPlaces, Project | None]:
+    """The project and its places; without a compose file, as the last `up` had it (None if there was none).
+
+    With `remembered`, a project that -p names and no -f describes is the one of its last `up`, whatever file lies here.
+    """
     from pycompose.compose.errors import FileError
     from pycompose.compose.file.loader import normal_name
     from pycompose.runtime.places import Places
 
     from . import acting
 
+    if remembered and choices.project_name and not choices.files and not os.environ.get("COMPOSE_FILE"):
+        places = Places.default().project(choices.project_name)
+        if (known := acting.newest_generation(places)) is not None:
+            return places, known
     try:
         project = _load(choices, services).project
         return Places.default().project(project.name), project
