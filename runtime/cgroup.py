@@ -1,177 +1,479 @@
-"""Control groups of containers: pycompose/<project>/<id> in v2, or in every v1 hierarchy (and the hybrid's v2 one).
+"""Control groups of containers: pycompose/<project>/<container> in v2, in every v1 hierarchy, or in both (hybrid).
 
-Standard library only. What a controller that is missing would have limited is left unlimited.
+A process enters at its birth: v2 by CLONE_INTO_CGROUP (`descriptor`), v1 by writing 0 to `tasks` itself (`join`): the
+kernel moves other processes only after a grace period of some 15 ms (cgroup_threadgroup_rwsem).
+Rules: standard library only. What this machine's kernel lacks is told in words and left unlimited (`apply` returns
+notes); what it refuses is a LimitRefused. Hybrid machines are frozen and killed by way of v2. It does not poll but
+where v1 tells nothing.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import signal
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 
-from .spec import Resources
+from . import limits
+from .errors import LimitRefused
+from .spec import DeviceRule, Resources
 
-ROOT = "/sys/fs/cgroup"
+NO_EFFECT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP)
+CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
+WAIT = 2.0  # seconds until a group that does not freeze or empty is given up
 
 
 def _write(path: str, value: object) -> None:
-    with open(path, "w") as file:
-        file.write(str(value))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, str(value).encode("ascii"))
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _numbers(path: str) -> dict[str, int]:
+    """A file of "key number" lines."""
+    rows = (line.split() for line in _read(path).splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+
+
+def _number(path: str) -> int | None:
+    text = _read(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """Where this machine's cgroup file systems are mounted: v2 (or ""), and v1 by controller."""
+
+    unified: str = ""
+    version1: Mapping[str, str] = field(default_factory=dict)
+
+    def v1_folders(self) -> tuple[str, ...]:
+        """Each once: several controllers may be mounted together (cpu,cpuacct)."""
+        return tuple(dict.fromkeys(self.version1.values()))
+
+
+@cache
+def hierarchies() -> Hierarchies:
+    """What this machine has (man 7 cgroups, man 5 proc_pid_mountinfo). Read once a process."""
+    unified, version1 = "", {}
+    for line in _read("/proc/self/mountinfo").splitlines():
+        left, _, right = line.partition(" - ")
+        place, (kind, _, *options) = left.split()[4], right.split(None, 2)
+        if kind == "cgroup2":
+            unified = unified or place
+        elif kind == "cgroup":
+            named = options[0].strip().split(",") if options else []
+            for name in named:
+                # systemd on v1 ends what is in the group of a session or service with it: leave that too
+                if name in CONTROLLERS or (name == "name=systemd" and os.path.exists("/run/systemd/system")):
+                    version1.setdefault(name, place)
+    return Hierarchies(unified, version1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a container uses. None: this machine does not count it, or sets no limit."""
+
+    cpu_ns: int | None
+    memory: int | None  # bytes, without what the page cache could give back at once (as docker stats)
+    memory_limit: int | None
+    pids: int | None
+    pids_limit: int | None
+    read_bytes: int | None  # of block devices
+    write_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """`path` is relative: "project/id"."""
+    """`path` is relative: "project/id". `tree` is our own folder at the top, moved by tests."""
 
     path: str
-    root: str = ROOT
-    tree: str = field(default_factory=lambda: os.environ.get("PYCOMPOSE_CGROUP", "pycompose"))  # moved by tests
+    tree: str = field(default_factory=lambda: os.environ.get("PYCOMPOSE_CGROUP", "").strip("/") or "pycompose")
+    mounted: Hierarchies = field(default_factory=hierarchies)
 
-    @property
-    def unified(self) -> bool:
-        return os.path.exists(f"{self.root}/cgroup.controllers")
+    # --- where it is ---
+
+    def _place(self, hierarchy: str) -> str:
+        return f"{hierarchy}/{self.tree}/{self.path}"
+
+    def _unified(self) -> str:
+        """Its v2 folder, or "" where it has none."""
+        folder = self._place(self.mounted.unified) if self.mounted.unified else ""
+        return folder if folder and os.path.isdir(folder) else ""
+
+    def _of(self, controller: str) -> str:
+        """Its v1 folder of a controller, or ""."""
+        hierarchy = self.mounted.version1.get(controller)
+        folder = self._place(hierarchy) if hierarchy else ""
+        return folder if folder and os.path.isdir(folder) else ""
 
     def folders(self) -> dict[str, str]:
-        """Controller -> folder; "unified" is the v2 one."""
-        if self.unified:
-            return {"unified": f"{self.root}/{self.tree}/{self.path}"}
-        try:
-            names = sorted(os.listdir(self.root))
-        except OSError:
-            return {}
-        return {
-            name: f"{self.root}/{name}/{self.tree}/{self.path}"
-            for name in names
-            if name != "systemd" and os.path.exists(f"{self.root}/{name}/cgroup.procs")
-        }
+        """Those that exist: name -> folder; "unified" is the v2 one."""
+        found = {name: self._of(name) for name in self.mounted.version1}
+        folders = {folder: name for name, folder in found.items() if folder}
+        if unified := self._unified():
+            folders[unified] = "unified"
+        return {name: folder for folder, name in folders.items()}
 
-    def create(self) -> None:
-        for name, folder in self.folders().items():
-            if self.unified:
-                at = self.root
+    # --- making it ---
+
+    def create(self) -> tuple[str, ...]:
+        """Make its folders. Returns notes on what could not be had; raises nothing for a machine without cgroups."""
+        failed: dict[str, OSError] = {}
+        for folder in (*self.mounted.v1_folders(), self.mounted.unified):
+            if folder:
+                try:
+                    self._make(folder, folder == self.mounted.unified)
+                except OSError as error:
+                    failed[folder] = error
+        if not self.folders():
+            reason = next(iter(failed.values())).strerror if failed else "none is mounted"
+            return (f"no cgroup can be made on this machine ({reason}): nothing is limited or counted",)
+        return ()
+
+    def _make(self, hierarchy: str, unified: bool) -> None:
+        for attempt in range(20):
+            at = hierarchy
+            try:
                 for part in f"{self.tree}/{self.path}".split("/"):
-                    with open(f"{at}/cgroup.controllers") as file:
-                        for controller in file.read().split():
-                            try:
-                                _write(f"{at}/cgroup.subtree_control", f"+{controller}")
-                            except OSError:
-                                continue
-                    at = f"{at}/{part}"
-                    os.makedirs(at, exist_ok=True)
-                continue
-            at = f"{self.root}/{name}"
-            for part in f"{self.tree}/{self.path}".split("/"):
-                above, at = at, f"{at}/{part}"
-                os.makedirs(at, exist_ok=True)
-                if name == "cpuset":  # a new v1 cpuset is empty, and no process may enter it
-                    for key in ("cpuset.cpus", "cpuset.mems"):
-                        with open(f"{above}/{key}") as file:
-                            value = file.read().strip()
-                        with open(f"{at}/{key}") as file:
-                            if file.read().strip():
-                                continue
-                        _write(f"{at}/{key}", value)
+                    above, at = at, f"{at}/{part}"
+                    if unified:
+                        _delegate(above)
+                    fresh = not os.path.isdir(at)
+                    if fresh:
+                        with suppress(FileExistsError):
+                            os.mkdir(at, 0o755)
+                    if not unified and fresh:
+                        _inherit(above, at)
+                return
+            except FileNotFoundError:  # the last container of the project went, and the folder above with it
+                if attempt == 19:
+                    raise
+
+    def descriptor(self) -> int | None:
+        """Its v2 folder, for CLONE_INTO_CGROUP; None where there is none."""
+        folder = self._unified()
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if folder else None
+
+    def join(self) -> None:
+        """Put the calling process, which has one thread, into its v1 folders; into v2 it was born."""
+        for hierarchy in self.mounted.v1_folders():
+            with suppress(FileNotFoundError):
+                _write(self._place(hierarchy) + "/tasks", 0)
 
     def enter(self, pid: int) -> None:
+        """Move a process into all of them; some 15 ms on most kernels."""
         for folder in self.folders().values():
             _write(f"{folder}/cgroup.procs", pid)
 
-    def apply(self, resources: Resources) -> None:
-        """Set the limits. Raises OSError for one that the kernel refuses."""
-        memory, cpu = resources.memory, resources.cpu
-        at = self.folders()
-        if self.unified:
-            folder = at["unified"]
-            wanted = {
-                "memory.max": memory.limit,
-                "memory.low": memory.reservation,
-                "pids.max": resources.pids_limit,
-                "cpuset.cpus": cpu.cpus or None,
-                "cpuset.mems": cpu.mems or None,
-            }
-            if memory.swap is not None:
-                wanted["memory.swap.max"] = "max" if memory.swap < 0 else memory.swap - (memory.limit or 0)
-            if cpu.quota is not None:
-                wanted["cpu.max"] = f"{cpu.quota if cpu.quota > 0 else 'max'} {cpu.period or 100000}"
-            if cpu.shares:
-                wanted["cpu.weight"] = max(1, min(10000, 1 + (cpu.shares - 2) * 9999 // 262142))
-            files = {f"{folder}/{key}": value for key, value in wanted.items()}
-        else:
-            files = {
-                f"{at.get('memory')}/memory.limit_in_bytes": memory.limit,
-                f"{at.get('memory')}/memory.soft_limit_in_bytes": memory.reservation,
-                f"{at.get('memory')}/memory.memsw.limit_in_bytes": memory.swap,
-                f"{at.get('pids')}/pids.max": resources.pids_limit,
-                f"{at.get('cpu')}/cpu.shares": cpu.shares,
-                f"{at.get('cpu')}/cpu.cfs_period_us": cpu.period,
-                f"{at.get('cpu')}/cpu.cfs_quota_us": cpu.quota,
-                f"{at.get('cpuset')}/cpuset.cpus": cpu.cpus or None,
-                f"{at.get('cpuset')}/cpuset.mems": cpu.mems or None,
-            }
-            for rule in resources.devices if "devices" in at else ():
-                number = [("*" if item is None else str(item)) for item in (rule.major, rule.minor)]
-                text = "a" if rule.type == "a" else f"{rule.type} {':'.join(number)} {rule.access}"
-                _write(f"{at['devices']}/devices.{'allow' if rule.allow else 'deny'}", text)
-        for path, value in files.items():
-            if value is not None and os.path.exists(path):
-                _write(path, "max" if value == -1 and path.endswith("pids.max") else value)
+    # --- limits ---
 
-    def freeze(self, frozen: bool = True) -> None:
-        at = self.folders()
-        if self.unified:
-            _write(f"{at['unified']}/cgroup.freeze", int(frozen))
-        elif "freezer" in at:
-            _write(f"{at['freezer']}/freezer.state", "FROZEN" if frozen else "THAWED")
+    def apply(self, resources: Resources) -> tuple[str, ...]:
+        """Set the limits. Returns a note for each that has no effect here; raises LimitRefused."""
+        notes = []
+        one = ((item, self._of(item.controller)) for item in limits.version1(resources))
+        two = ((item, self._unified()) for item in limits.version2(resources))
+        v1 = set(self.mounted.version1)
+        settings = [pair for pair in one if pair[0].controller in v1]
+        settings += [pair for pair in two if {"io": "blkio"}.get(pair[0].controller, pair[0].controller) not in v1]
+        for setting, folder in settings:
+            if (note := self._set(setting, folder)) and not setting.implied:
+                notes.append(note)
+        if resources.devices and (note := self._devices(resources.devices)):
+            notes.append(note)
+        return tuple(dict.fromkeys(notes))
+
+    def _set(self, setting: limits.Setting, folder: str) -> str:
+        if not setting.choices:
+            return f"cgroup v2 has no such limit: {setting.option} has no effect"
+        if not folder:
+            return f"there is no cgroup for {setting.controller} here: {setting.option} has no effect"
+        for name, text in setting.choices:
+            path = f"{folder}/{name}"
+            try:
+                if name == "cpu.rt_runtime_us":
+                    self._allow_realtime(path, text)
+                _write(path, text)
+                return ""
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno in NO_EFFECT:
+                    return f"{name} cannot be set here ({error.strerror}): {setting.option} has no effect"
+                raise LimitRefused(setting.option, name, text, error.errno or 0) from error
+        return f"{setting.choices[0][0]} is not there on this kernel: {setting.option} has no effect"
+
+    def _allow_realtime(self, path: str, text: str) -> None:
+        """v1 gives a new group no real time at all; our own folders above must have what is given on."""
+        folder, name = os.path.split(path)
+        above = []
+        for _ in self.path.split("/"):
+            folder = os.path.dirname(folder)
+            above.append(folder)
+        for folder in reversed(above):
+            if (_number(f"{folder}/{name}") or 0) < int(text):
+                _write(f"{folder}/{name}", text)
+
+    def _devices(self, rules: tuple[DeviceRule, ...]) -> str:
+        if folder := self._of("devices"):
+            for rule in rules:
+                number = ["*" if item is None else str(item) for item in (rule.major, rule.minor)]
+                text = "a" if rule.type == "a" else f"{rule.type} {':'.join(number)} {rule.access}"
+                name = f"devices.{'allow' if rule.allow else 'deny'}"
+                try:
+                    _write(f"{folder}/{name}", text)
+                except OSError as error:
+                    if error.errno in NO_EFFECT:
+                        return f"device access cannot be limited here ({error.strerror})"
+                    raise LimitRefused("device_cgroup_rules", name, text, error.errno or 0) from error
+            return ""
+        if all(rule.type == "a" and rule.allow for rule in rules):
+            return ""
+        from .inside import device_program, syscalls
+
+        folder = self.descriptor()
+        if folder is None:
+            return "there is no cgroup for devices here: device access is not limited"
+        try:
+            syscalls.attach_device_program(folder, device_program.device_program(rules))
+        except OSError as error:
+            return f"device access cannot be limited here (bpf: {error.strerror})"
+        finally:
+            os.close(folder)
+        return ""
+
+    # --- what is in it ---
 
     def processes(self) -> list[int]:
-        at = self.folders()
-        folder = at.get("unified") or at.get("pids") or next(iter(at.values()), "")
+        """Every process in it, those in groups below too; numbers as this process's pid namespace has them."""
+        folder = self._unified() or self._of("pids") or next(iter(self.folders().values()), "")
+        found: set[int] = set()
+        for place in _below(folder) if folder else ():
+            found.update(int(line) for line in _read(f"{place}/cgroup.procs").split())
+        return sorted(found - {0})  # 0: not of our namespace
+
+    def stats(self) -> Stats:
+        """Read from any process; what is not counted here is None."""
+        unified, memory = self._unified(), self._of("memory")
+        if account := self._of("cpuacct"):
+            cpu = _number(f"{account}/cpuacct.usage")
+        else:
+            usage = _numbers(f"{unified}/cpu.stat").get("usage_usec")
+            cpu = None if usage is None else usage * 1000
+        if memory:
+            used, cached = _number(f"{memory}/memory.usage_in_bytes"), "total_inactive_file"
+            limit = _number(f"{memory}/memory.limit_in_bytes")
+            limit = None if limit is None or limit > 1 << 62 else limit
+        else:
+            memory, cached = unified, "inactive_file"
+            used, limit = _number(f"{memory}/memory.current"), _number(f"{memory}/memory.max")
+        if used is not None:
+            used = max(0, used - _numbers(f"{memory}/memory.stat").get(cached, 0))
+        pids = self._of("pids") or unified
+        read, write = self._block_bytes(unified)
+        return Stats(cpu, used, limit, _number(f"{pids}/pids.current"), _number(f"{pids}/pids.max"), read, write)
+
+    def _block_bytes(self, unified: str) -> tuple[int | None, int | None]:
+        if folder := self._of("blkio"):
+            text = _read(f"{folder}/blkio.throttle.io_service_bytes_recursive")
+            rows = [line.split() for line in text.splitlines()]
+            sums = [sum(int(row[2]) for row in rows if len(row) == 3 and row[1] == kind) for kind in ("Read", "Write")]
+            return sums[0], sums[1]
+        if not os.path.exists(f"{unified}/io.stat"):
+            return None, None
+        items = [item.partition("=") for item in _read(f"{unified}/io.stat").split()]
+        sums = [sum(int(value) for name, _, value in items if name == key) for key in ("rbytes", "wbytes")]
+        return sums[0], sums[1]
+
+    # --- the out-of-memory killer ---
+
+    def oom_kills(self) -> int:
+        """How many of its processes the kernel has killed for want of memory."""
+        folder = self._of("memory")
+        name = f"{folder}/memory.oom_control" if folder else f"{self._unified()}/memory.events"
+        return _numbers(name).get("oom_kill", 0)
+
+    def oom_watch(self) -> int | None:
+        """A descriptor that becomes readable (EPOLLIN) when memory ran out; read it empty, then compare `oom_kills`.
+
+        v1: an eventfd; v2: inotify of memory.events, which other events change too. None where memory is not counted.
+        """
+        if folder := self._of("memory"):
+            event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            try:
+                control = os.open(f"{folder}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    _write(f"{folder}/cgroup.event_control", f"{event} {control}")
+                finally:
+                    os.close(control)
+            except OSError:
+                os.close(event)
+                return None
+            return event
+        from .inside import syscalls
+
         try:
-            with open(f"{folder}/cgroup.procs") as file:
-                return [int(line) for line in file]
+            return syscalls.inotify_modified(f"{self._unified()}/memory.events")
         except OSError:
-            return []
+            return None
+
+    # --- freezing, killing, removing ---
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Stop or go on; returns when all of it stands still. Raises OSError (EBUSY if it does not within 2 s)."""
+        unified = self._unified()
+        if unified and os.path.exists(f"{unified}/cgroup.freeze"):
+            _write(f"{unified}/cgroup.freeze", int(frozen))
+            still = f"frozen {int(frozen)}"
+            stands = _await_event(f"{unified}/cgroup.events", lambda text: still in text)
+        elif folder := self._of("freezer"):
+            stands = _freeze_version1(folder, "FROZEN" if frozen else "THAWED")
+        else:
+            raise OSError(errno.ENOTSUP, "there is no freezer on this machine", self.path)
+        if frozen and not stands:
+            with suppress(OSError):
+                self.freeze(False)
+            raise OSError(errno.EBUSY, "its processes cannot be frozen now", self.path)
 
     def kill_all(self) -> None:
         """SIGKILL to every process in it, frozen or not."""
-        folder = self.folders().get("unified", "")
-        if os.path.exists(f"{folder}/cgroup.kill") and self.unified:
-            _write(f"{folder}/cgroup.kill", 1)
-            return
+        unified = self._unified()
+        if unified:
+            try:
+                _write(f"{unified}/cgroup.kill", 1)  # Linux 5.14
+                with suppress(OSError):
+                    if folder := self._of("freezer"):
+                        _write(f"{folder}/freezer.state", "THAWED")
+                return
+            except OSError:
+                pass
+        with suppress(OSError):
+            self.freeze()  # so that none is born meanwhile
         for pid in self.processes():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        try:
+            if pid > 1 and pid != os.getpid():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        with suppress(OSError):
             self.freeze(False)
-        except OSError:
-            pass
 
-    def oom_kills(self) -> int:
-        at = self.folders()
-        path = f"{at['unified']}/memory.events" if self.unified else f"{at.get('memory')}/memory.oom_control"
+    def discard(self) -> bool:
+        """Remove it if it is empty, and the folders above it if they are; whether it is gone. Does not wait."""
+        gone = True
+        for hierarchy in (*self.mounted.v1_folders(), self.mounted.unified):
+            if hierarchy:
+                gone = self._discard(hierarchy) and gone
+        return gone
+
+    def _discard(self, hierarchy: str) -> bool:
+        folder = self._place(hierarchy)
         try:
-            with open(path) as file:
-                return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+            os.rmdir(folder)
+        except FileNotFoundError:
+            pass
         except OSError:
-            return 0
-
-    def remove(self) -> None:
-        for folder in self.folders().values():
-            for _ in range(50):  # a dying process leaves its group a moment after its parent has reaped it
-                try:
-                    os.rmdir(folder)
-                except FileNotFoundError:
-                    pass
-                except OSError:
-                    time.sleep(0.002)
-                    continue
-                break
-            above = os.path.dirname(folder)
+            for place in reversed(list(_below(folder))):  # a container that may write here has made its own
+                with suppress(OSError):
+                    os.rmdir(place)
+            if os.path.isdir(folder):
+                return False
+        for _ in (*self.path.split("/")[:-1], *self.tree.split("/")):
+            folder = os.path.dirname(folder)
             try:
-                os.rmdir(above)  # the project's, with its last container
-                os.rmdir(os.path.dirname(above))
-            except OSError:  # others are in it
+                os.rmdir(folder)
+            except FileNotFoundError:
                 continue
+            except OSError:
+                break  # others are in it
+        return True
+
+    def remove(self) -> bool:
+        """The same, waiting up to 2 s for dying processes to leave; whether it is gone."""
+        if self.discard():
+            return True
+        if unified := self._unified():
+            _await_event(f"{unified}/cgroup.events", lambda text: "populated 0" in text)
+        end = time.monotonic() + WAIT
+        while not self.discard():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.001)  # v1 does not tell when the last one has left
+        return True
+
+
+def _below(folder: str) -> Iterator[str]:
+    """The folder and every group in it, parents first."""
+    for place, _, _ in os.walk(folder):
+        yield place
+
+
+def _delegate(folder: str) -> None:
+    """Let the groups in a v2 folder have every controller that it has itself."""
+    missing = set(_read(f"{folder}/cgroup.controllers").split()) & {"cpu", "cpuset", "memory", "pids", "io"}
+    missing -= set(_read(f"{folder}/cgroup.subtree_control").split())
+    if not missing:
+        return
+    path = f"{folder}/cgroup.subtree_control"
+    try:
+        _write(path, " ".join(f"+{name}" for name in sorted(missing)))
+    except OSError:
+        for name in sorted(missing):  # one that is in the way (EBUSY, EINVAL) does not keep the others out
+            with suppress(OSError):
+                _write(path, f"+{name}")
+
+
+def _inherit(above: str, folder: str) -> None:
+    """A new v1 cpuset is empty, and no process may enter it; old kernels count memory per folder alone."""
+    for key in ("cpuset.cpus", "cpuset.mems"):
+        if os.path.exists(f"{folder}/{key}") and not _read(f"{folder}/{key}").strip():
+            _write(f"{folder}/{key}", _read(f"{above}/{key}").strip())
+    if _read(f"{folder}/memory.use_hierarchy").strip() == "0":
+        with suppress(OSError):
+            _write(f"{folder}/memory.use_hierarchy", 1)
+
+
+def _await_event(path: str, arrived: Callable[[str], bool]) -> bool:
+    """Wait until a cgroup.events file says so (it tells by POLLPRI); whether it did in time."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLPRI)
+    end = time.monotonic() + WAIT
+    try:
+        while not arrived(os.pread(descriptor, 4096, 0).decode("ascii")):
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            poll.poll(left * 1000)
+        return True
+    except OSError:  # ENODEV: it was removed
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _freeze_version1(folder: str, wanted: str) -> bool:
+    end = time.monotonic() + WAIT
+    _write(f"{folder}/freezer.state", wanted)
+    while (state := _read(f"{folder}/freezer.state").strip()) != wanted:
+        if time.monotonic() > end or not state:
+            return False
+        time.sleep(0.001)  # v1 does not tell; written again, because a process may have been born meanwhile
+        _write(f"{folder}/freezer.state", wanted)
+    return True

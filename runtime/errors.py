@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 class RuntimeFailure(Exception):
     """Base of this folder's errors."""
@@ -24,3 +26,11 @@ class StartFailed(RuntimeFailure):
         super().__init__(f'container "{container_id}" cannot be started: {step}: {message}')
         self.container_id, self.step, self.message = container_id, step, message
         self.errno, self.exit_code = errno, exit_code
+
+
+class LimitRefused(RuntimeFailure):
+    """The kernel does not take a limit: `option` is the compose file's word, `file` and `value` what was tried."""
+
+    def __init__(self, option: str, file: str, value: str, errno: int) -> None:
+        super().__init__(f"{option}: the kernel refuses {value!r} for {file}: {os.strerror(errno)}")
+        self.option, self.file, self.value, self.errno = option, file, value, errno

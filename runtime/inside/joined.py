@@ -51,28 +51,32 @@ def _run(
         bounding = process.capabilities.bounding if process.capabilities else ()
         program = seccomp.compile(spec.linux.seccomp, bounding)
     first.begin("cgroup")
-    for folder in cgroup_dirs:
-        with open(f"{folder}/cgroup.procs", "w", encoding="ascii") as file:
-            file.write("0")
+    born_in = enter_cgroups(cgroup_dirs)
     if process.oom_score_adj is not None:
         first.set_oom_score(process.oom_score_adj)
     first.forget_imports()
     first.begin("namespaces")
     flags = 0
     for namespace in spec.linux.namespaces:
-        flags |= syscalls.CLONE_NEW[namespace.type]
+        if namespace.type != "cgroup":  # nobody may enter a group that lies outside his namespace's root
+            flags |= syscalls.CLONE_NEW[namespace.type]
     try:
         syscalls.setns(pidfd, flags)
     except OSError as error:
         if error.errno == errno.ESRCH:
             raise first.Failed("namespaces", errno.ESRCH, "the container is not running", 126) from None
         raise
-    os.close(pidfd)
-    pid, own = syscalls.clone3(syscalls.CLONE_PARENT, 0)
+    pid, own = syscalls.clone3(syscalls.CLONE_PARENT, 0, born_in)
     if pid:
         os.close(own)
         os.write(channel, json.dumps({"pid": pid}).encode("ascii"))
         os._exit(0)
+    first.begin("namespaces")
+    if any(namespace.type == "cgroup" for namespace in spec.linux.namespaces):
+        syscalls.setns(pidfd, syscalls.CLONE_NEW["cgroup"])
+    os.close(pidfd)
+    if born_in is not None:
+        os.close(born_in)
     first.begin("session")
     os.setsid()
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -86,3 +90,20 @@ def _run(
     first.ready(channel, [master] if master >= 0 else [])
     first.take_stdio(stdio, master, slave)
     first.finish(process, channel, program)
+
+
+def enter_cgroups(folders: tuple[str, ...]) -> int | None:
+    """Join the v1 folders now; the v2 one is returned as a descriptor, to be born into.
+
+    Both ways are without the grace period that moving a process takes by way of cgroup.procs.
+    """
+    unified = None
+    for folder in folders:
+        try:
+            descriptor = os.open(f"{folder}/tasks", os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            unified = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            continue
+        os.write(descriptor, b"0")
+        os.close(descriptor)
+    return unified

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # PyDLL keeps the GIL: a child of clone3 must not try to take it back from a thread that does not exist in it.
@@ -20,6 +21,7 @@ NR_PIVOT_ROOT = 41 if _ARM else 155
 NR_CAPSET, NR_CAPGET = (91, 90) if _ARM else (126, 125)
 NR_SECCOMP = 277 if _ARM else 317
 NR_KEYCTL = 219 if _ARM else 250
+NR_BPF = 280 if _ARM else 321
 NR_OPEN_TREE, NR_MOVE_MOUNT, NR_FSOPEN, NR_FSCONFIG, NR_FSMOUNT = 428, 429, 430, 431, 432
 NR_CLONE3, NR_CLOSE_RANGE, NR_OPENAT2, NR_MOUNT_SETATTR = 435, 436, 437, 442
 
@@ -214,3 +216,33 @@ def join_session_keyring(name: str) -> None:
 def close_range(first: int, last: int, flags: int = 0) -> None:
     if first <= last:
         _call("close_range", NR_CLOSE_RANGE, first, last, flags)
+
+
+def _bpf(what: str, command: int, attributes: bytes) -> int:
+    buffer = ctypes.create_string_buffer(attributes, 128)
+    return _call(what, NR_BPF, command, buffer, 128)
+
+
+def attach_device_program(cgroup: int, program: bytes) -> None:
+    """Let a BPF_PROG_TYPE_CGROUP_DEVICE program decide for the cgroup2 folder `cgroup`, until that is removed."""
+    code, licence = ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(b"GPL")
+    loaded = _bpf(
+        "BPF_PROG_LOAD",
+        5,
+        struct.pack("=IIQQ", 15, len(program) // 8, ctypes.addressof(code), ctypes.addressof(licence)),
+    )
+    try:
+        _bpf("BPF_PROG_ATTACH", 8, struct.pack("=IIII", cgroup, loaded, 6, 2))  # BPF_CGROUP_DEVICE, ALLOW_MULTI
+    finally:
+        os.close(loaded)
+
+
+def inotify_modified(path: str) -> int:
+    """A descriptor that is readable once `path` was modified (man 7 inotify)."""
+    descriptor = _check(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify_init1")
+    try:
+        _check(_libc.inotify_add_watch(descriptor, os.fsencode(path), ctypes.c_uint32(2)), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

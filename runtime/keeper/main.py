@@ -4,7 +4,7 @@ It forks containers, writes their output to logs and their end to exit.json, and
 dies. It decides nothing: what to run, and when again, is the supervisor's business.
 
 The protocol, JSON over SEQPACKET on keeper.sock; "n" of a request comes back in its answer:
-    {do: start, id}                     -> {ok, pid} + descriptors [pidfd, netns, sockets…]   made; waits for `go`
+    {do: start, id}                     -> {ok, pid, notes} + descriptors [pidfd, netns, sockets…]  made; waits for `go`
     {do: go, id}                        -> {ok}                                               its program runs
     {do: sandbox, id}                   -> {ok, pid} + descriptors [pidfd, netns, sockets…]
     {do: exec, id, process} + [0, 1, 2] -> {ok, pid} + [pty master, if a terminal]; at its end {n, exit: code}
@@ -31,7 +31,9 @@ from typing import Any, NoReturn
 
 from pycompose.runtime import record
 from pycompose.runtime.cgroup import Cgroup
-from pycompose.runtime.inside import syscalls
+from pycompose.runtime.errors import LimitRefused
+from pycompose.runtime.inside import first, syscalls
+from pycompose.runtime.inside import joined as joined_process
 from pycompose.runtime.inside.clone import clone_container
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.spec import Bundle, Process, from_json
@@ -196,9 +198,13 @@ class Keeper:
                 os.mkfifo(f"{folder}/{name}", 0o600)
         linux = bundle.spec.linux
         cgroup = Cgroup(linux.cgroups_path) if linux.cgroups_path else None
+        notes: tuple[str, ...] = ()
         if cgroup:
-            cgroup.create()
-            cgroup.apply(linux.resources)
+            try:
+                notes = (*cgroup.create(), *cgroup.apply(linux.resources))
+            except LimitRefused as error:
+                cgroup.remove()
+                raise Refused(str(error), "limits", error.errno) from None
         joined = {item.type: os.open(item.path, os.O_RDONLY | os.O_CLOEXEC) for item in linux.namespaces if item.path}
         for kind, other in bundle.shared.items():
             path = f"/proc/{self.find({'id': other}).pid}/ns/{NAMESPACE_FILES.get(kind, kind)}"
@@ -208,19 +214,17 @@ class Keeper:
         stdin = os.open(f"{folder}/in" if bundle.stdin_open else "/dev/null", os.O_RDWR | os.O_CLOEXEC)
         stdio = (stdin, *(os.open(f"{folder}/{name}", os.O_RDWR | os.O_CLOEXEC) for name in ("out", "err")))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        group = cgroup.descriptor() if cgroup else None
         try:
-            pid, pidfd = clone_container(new, None, joined.get("pid"))
+            pid, pidfd = clone_container(new, group, joined.get("pid"))
             if pid == 0:
-                self.child(ours, theirs, bundle, stdio, joined, self.program(container_id))
+                self.child(ours, theirs, bundle, stdio, joined, self.program(container_id), cgroup)
         finally:
             theirs.close()
-            for fd in (*stdio, *joined.values()):
+            for fd in (*stdio, *joined.values(), *([] if group is None else [group])):
                 os.close(fd)
         container = Container(container_id, folder, bundle, pid, pidfd)
         container.channel = ours
-        if cgroup:
-            cgroup.enter(pid)
-        ours.send(b"g")
         data, passed, _, _ = socket.recv_fds(ours, LIMIT, 16)
         answer = json.loads(data) if data else {"step": "start", "message": "it died"}
         if "ready" not in answer:
@@ -243,7 +247,7 @@ class Keeper:
         state = record.read(f"{folder}/state.json")
         state |= {"pid": pid, "start_time": record.start_time(pid), "boot_id": record.boot_id(), "started": time.time()}
         record.write(f"{folder}/state.json", state)
-        return {"ok": True, "pid": pid}, [pidfd, container.netns, *container.sockets]
+        return {"ok": True, "pid": pid, "notes": notes}, [pidfd, container.netns, *container.sockets]
 
     def child(
         self,
@@ -253,15 +257,15 @@ class Keeper:
         stdio: tuple[int, ...],
         joined: dict[str, int],
         program: bytes | None,
+        cgroup: Cgroup | None,
     ) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             ours.close()
-            if theirs.recv(1):  # in its control groups now
-                from pycompose.runtime.inside import first
-
-                first.run(bundle, theirs.fileno(), (stdio[0], stdio[1], stdio[2]), joined, program)
+            if cgroup:
+                cgroup.join()
+            first.run(bundle, theirs.fileno(), (stdio[0], stdio[1], stdio[2]), joined, program)
         except BaseException as error:
             traceback.print_exc()
             theirs.send(json.dumps({"step": "start", "message": str(error), "exit_code": 125}).encode())
@@ -293,8 +297,6 @@ class Keeper:
         return {"ok": True}, []
 
     def do_exec(self, request: dict[str, Any], client: socket.socket, fds: list[int]) -> Any:
-        from pycompose.runtime.inside import joined
-
         container = self.find(request)
         process = from_json(Process, json.dumps(request["process"]))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -308,7 +310,7 @@ class Keeper:
                 privileged = bool(request.get("privileged"))
                 stdio = (fds[0], fds[1], fds[2])
                 spec = container.bundle.spec
-                joined.run(process, container.pidfd, spec, theirs.fileno(), stdio, folders, privileged, program)
+                joined_process.run(process, container.pidfd, spec, theirs.fileno(), stdio, folders, privileged, program)
             except BaseException as error:
                 theirs.send(json.dumps({"step": "exec", "message": str(error), "exit_code": 125}).encode())
             finally:
