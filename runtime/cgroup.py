@@ -70,7 +70,8 @@ class Hierarchies:
 @cache
 def hierarchies() -> Hierarchies:
     """What this machine has (man 7 cgroups, man 5 proc_pid_mountinfo). Read once a process."""
-    unified, version1 = "", {}
+    unified = ""
+    version1: dict[str, str] = {}
     for line in _read("/proc/self/mountinfo").splitlines():
         left, _, right = line.partition(" - ")
         place, (kind, _, *options) = left.split()[4], right.split(None, 2)
@@ -246,15 +247,15 @@ class Cgroup:
             return ""
         from .inside import device_program, syscalls
 
-        folder = self.descriptor()
-        if folder is None:
+        descriptor = self.descriptor()
+        if descriptor is None:
             return "there is no cgroup for devices here: device access is not limited"
         try:
-            syscalls.attach_device_program(folder, device_program.device_program(rules))
+            syscalls.attach_device_program(descriptor, device_program.device_program(rules))
         except OSError as error:
             return f"device access cannot be limited here (bpf: {error.strerror})"
         finally:
-            os.close(folder)
+            os.close(descriptor)
         return ""
 
     # --- what is in it ---
