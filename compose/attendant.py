@@ -16,7 +16,7 @@ import trio
 from . import lifecycle
 from .errors import PycomposeError
 from .host import ContainerExited, ContainerOutOfMemory, ContainerStarted, Host, HostError, HostEvent
-from .model import Healthcheck, Project, RestartPolicy
+from .model import RestartPolicy
 from .observed import HealthStatus, ObservedContainer, Supervision
 from .plan import AwaitCondition
 
@@ -32,25 +32,17 @@ class _Known:
     exit_code: int | None = None
     supervision: Supervision = field(default_factory=Supervision)
     policy: RestartPolicy = field(default_factory=RestartPolicy)
+    probe: lifecycle.Probe | None = None
     delay: float | None = None
     started: float = 0.0  # trio's clock
     task: trio.CancelScope | None = None
 
 
 class Attendant:
-    """`image_check(service)` gives the health check of a service's image; `warn` takes what nobody waits for."""
+    """`warn` takes what nobody waits for."""
 
-    def __init__(
-        self,
-        host: Host,
-        project: Project,
-        *,
-        image_check: Callable[[str], Healthcheck | None] = lambda _: None,
-        warn: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, host: Host, *, warn: Callable[[str], None] = lambda _: None) -> None:
         self.host = host
-        self.project = project  # replaced when a new generation arrives
-        self._image_check = image_check
         self._warn = warn
         self._known: dict[str, _Known] = {}
         self._changed = trio.Event()
@@ -59,6 +51,8 @@ class Attendant:
         async with self.host.events() as events, trio.open_nursery() as nursery:
             for container in self.host.observe().containers:
                 self._adopt(nursery, container)
+            for service in {known.service for known in self._known.values()}:
+                await self._balance(service)
             task_status.started()
             async for event in events:
                 await self._take(nursery, event)
@@ -103,10 +97,6 @@ class Attendant:
             known.task.cancel()
             known.task = None
 
-    def _probe(self, service: str) -> lifecycle.Probe | None:
-        found = self.project.services.get(service)
-        return lifecycle.probe_of(found.healthcheck, self._image_check(service)) if found else None
-
     def _met(self, wanted: AwaitCondition) -> bool:
         names = [name for name in wanted.containers if name in self._known]
         if wanted.condition == "service_completed_successfully":
@@ -141,11 +131,14 @@ class Attendant:
         if seen.oneoff:
             return
         ran = max(0.0, time.time() - seen.started) if seen.started else 0.0
-        known = _Known(seen.service, "created", seen.exit_code, seen.supervision, seen.restart, None)
+        known = _Known(seen.service, "created", seen.exit_code, seen.supervision, seen.restart)
+        known.probe = lifecycle.probe_of(seen.healthcheck)
         self._known[seen.name] = known
         known.started = trio.current_time() - ran
         if seen.status in ("running", "paused"):
             known.status = "running"
+            if known.probe is not None and known.supervision.health == "none":
+                known.supervision = replace(known.supervision, health="starting")
             self._watch(nursery, seen.name, known)
         elif seen.status in ("exited", "dead", "restarting"):
             known.status = "exited"
@@ -155,33 +148,37 @@ class Attendant:
 
     async def _take(self, nursery: trio.Nursery, event: HostEvent) -> None:
         if isinstance(event, ContainerOutOfMemory):
+            self._warn(f"{event.name}: a process was killed for want of memory")
             return
         known = self._of(event.name, event.service)
         known.service = event.service
-        service = self.project.services.get(event.service)
-        if service is not None:
-            known.policy = service.restart
         self._leave(known)
         if isinstance(event, ContainerStarted):
+            known.policy, known.probe = event.restart, lifecycle.probe_of(event.healthcheck)
             known.status, known.exit_code, known.started = "running", None, trio.current_time()
-            health: HealthStatus = "starting" if self._probe(event.service) else "none"
+            health: HealthStatus = "starting" if known.probe else "none"
             known.supervision = replace(known.supervision, restarting=False, health=health, failing_streak=0)
             self.host.remember(event.name, known.supervision)
-            await self._serve(event.name, True)
             self._watch(nursery, event.name, known)
         elif isinstance(event, ContainerExited):
             ran = trio.current_time() - known.started
             known.status, known.exit_code = "exited", event.exit_code
-            await self._serve(event.name, False)
             if lifecycle.restarts(known.policy, known.supervision, event.exit_code):
                 self._restart(nursery, event.name, known, ran)
+        await self._balance(event.service)
         self._tell()
 
-    async def _serve(self, name: str, healthy: bool) -> None:
-        try:
-            await self.host.serve(name, healthy=healthy)
-        except HostError as error:
-            self._warn(str(error))
+    async def _balance(self, service: str) -> None:
+        """Who takes part in the service's ports: the healthy ones; where there is none, those that may become it."""
+        running = {n: k for n, k in self._known.items() if k.service == service and k.status == "running"}
+        serving = {n for n, k in running.items() if k.supervision.health in ("healthy", "none")}
+        serving = serving or {n for n, k in running.items() if k.supervision.health == "starting"}
+        for name, known in list(self._known.items()):
+            if known.service == service:
+                try:
+                    await self.host.serve(name, healthy=name in serving and not known.supervision.stop_requested)
+                except HostError as error:
+                    self._warn(str(error))
 
     def _restart(self, nursery: trio.Nursery, name: str, known: _Known, ran: float) -> None:
         known.delay = lifecycle.next_delay(known.delay, ran)
@@ -205,10 +202,9 @@ class Attendant:
                     self._tell()
 
     def _watch(self, nursery: trio.Nursery, name: str, known: _Known) -> None:
-        probe = self._probe(known.service)
-        if probe is not None:
+        if known.probe is not None:
             known.task = trio.CancelScope()
-            nursery.start_soon(self._check, name, known, probe, known.task)
+            nursery.start_soon(self._check, name, known, known.probe, known.task)
 
     async def _check(self, name: str, known: _Known, probe: lifecycle.Probe, scope: trio.CancelScope) -> None:
         with scope:
@@ -227,5 +223,5 @@ class Attendant:
                 if known.supervision != before:
                     self.host.remember(name, known.supervision)
                 if known.supervision.health != before.health:
-                    await self._serve(name, known.supervision.health != "unhealthy")
+                    await self._balance(known.service)
                     self._tell()

@@ -15,8 +15,8 @@ from typing import Protocol
 import trio
 
 from .errors import PycomposeError
-from .model import EMPTY, Network, Project, Volume
-from .observed import Observed, Supervision
+from .model import EMPTY, Healthcheck, Network, Project, RestartPolicy, Volume
+from .observed import NO_RESTART, Observed, Supervision
 
 
 class HostError(PycomposeError):
@@ -28,6 +28,8 @@ class ContainerStarted:
     name: str
     service: str
     at: float  # unix seconds
+    restart: RestartPolicy = NO_RESTART
+    healthcheck: Healthcheck | None = None
 
 
 @dataclass(frozen=True, slots=True)

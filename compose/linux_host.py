@@ -1,157 +1,179 @@
-"""This machine as a host: `observe` reads what the records say; `LinuxHost` acts, over `runtime` and `network`.
+"""This machine as a host: what the engine asks for, done over `runtime` and `network`.
 
 Rules: nothing here decides. Every method undoes itself on failure and raises HostError; the errors of the other folders
-are translated here, once. The command line uses `observe` alone, which imports neither trio nor pyroute2.
+are translated here, once. What exists is on disk (`observing`); what is held in memory (which container has which name,
+resolvers, backends) is rebuilt from there by `run`, so that a supervisor may be replaced at any moment.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
+import shutil
 import socket
+import stat
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
 
-from pycompose.runtime.places import Places, ProjectPlaces
-from pycompose.runtime.record import ContainerState, read_containers
+import trio
+from pycompose.network.dns.server import Server
+from pycompose.network.errors import NetworkError
+from pycompose.network.networks import Networks
+from pycompose.network.spec import Backend, PublishedPort
+from pycompose.runtime import profile
+from pycompose.runtime.container import Runtime, Sandbox
+from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure
+from pycompose.runtime.images.store import Image, Store
+from pycompose.runtime.inside import seccomp
+from pycompose.runtime.places import Places
+from pycompose.runtime.rootfs import root_for
+from pycompose.runtime.spec import Bundle, DeviceNode, DeviceRule, Mount, Process, User
+from pycompose.runtime.spec import from_json as bundle_from_json
+from pycompose.runtime.volumes import Volumes
 
+from . import oci, wiring
 from .codec import from_json, to_json
+from .errors import PycomposeError
 from .host import ContainerExited, ContainerStarted, ExecResult, HostError, HostEvent
-from .model import EMPTY, BindMount, Network, Project, RestartPolicy, Service, TmpfsMount, Volume, VolumeMount
-from .observed import Label, Observed, ObservedContainer, ObservedNetwork, ObservedVolume, Supervision
+from .model import (
+    EMPTY,
+    BindMount,
+    Network,
+    Project,
+    Service,
+    TmpfsMount,
+    Volume,
+    VolumeMount,
+)
+from .observed import Label, Observed, Supervision
+from .observing import OWN, SUPERVISION, Own, observe
 
-if TYPE_CHECKING:
-    import trio
-
-    from pycompose.runtime.container import Sandbox
-
-SUPERVISION = "supervision.json"
-PRIVATE = "io.pycompose."  # annotations of ours: generation, restart, grace, networks, volumes, hash parts
-
-
-def observe(places: ProjectPlaces, roots: Places | None = None) -> Observed:
-    """The project's containers, networks and volumes, from files alone."""
-    roots = roots or Places.default()
-    networks, volumes = [], []
-    for folder, name, found in ((roots.networks, "network.json", networks), (roots.volumes, "volume.json", volumes)):
-        for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-            with suppress(OSError, ValueError), open(f"{folder}/{entry}/{name}") as file:
-                tree = json.load(file)
-                labels = tree.get("labels") or {}
-                if labels.get(Label.PROJECT) == places.project:
-                    found.append((entry, labels))
-    return Observed(
-        places.project,
-        tuple(_container(places, state) for state in read_containers(places)),
-        tuple(ObservedNetwork(n, lb.get(Label.NETWORK, n), lb.get(Label.CONFIG_HASH, "")) for n, lb in networks),
-        tuple(ObservedVolume(n, lb.get(Label.VOLUME, n), lb.get(Label.CONFIG_HASH, "")) for n, lb in volumes),
-    )
-
-
-def _container(places: ProjectPlaces, state: ContainerState) -> ObservedContainer:
-    labels = state.annotations
-    supervision = Supervision()
-    with suppress(OSError, ValueError), open(f"{places.container(state.id)}/{SUPERVISION}") as file:
-        supervision = from_json(Supervision, file.read())
-    own = json.loads(labels.get(PRIVATE + "service", "{}"))
-    return ObservedContainer(
-        id=state.id,
-        name=state.name,
-        service=labels.get(Label.SERVICE, ""),
-        number=int(labels.get(Label.NUMBER, "0")),
-        status="restarting" if supervision.restarting else state.status,  # type: ignore[arg-type]
-        oneoff=labels.get(Label.ONEOFF, "False") == "True",
-        image=own.get("image", state.image),
-        image_digest=labels.get(Label.IMAGE, ""),
-        command=tuple(own.get("command", ())),
-        config_hash=labels.get(Label.CONFIG_HASH, ""),
-        hash_parts=own.get("hash_parts", {}),
-        generation=own.get("generation", ""),
-        created=state.created,
-        started=state.started or None,
-        finished=state.finished or None,
-        pid=state.pid or None,
-        exit_code=state.exit_code,
-        oom_killed=state.oom_killed,
-        supervision=supervision,
-        restart=RestartPolicy(*own.get("restart", ("no", None))),
-        networks=tuple(own.get("networks", ())),
-        volumes=own.get("volumes", {}),
-        anonymous_volumes=tuple(own.get("anonymous", ())),
-        depends_on=tuple((s, c, r) for s, c, r in own.get("depends_on", ())),
-        stop_grace_period=own.get("grace"),
-        stop_signal=own.get("signal"),
-        labels=labels,
-    )
+NOBODY = Supervision()
 
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
     """Errors of the other folders become HostError."""
-    from pycompose.network.errors import NetworkError
-    from pycompose.runtime.errors import RuntimeFailure
-
     try:
         yield
-    except (NetworkError, RuntimeFailure, OSError, ValueError) as error:
+    except HostError:
+        raise
+    except (NetworkError, RuntimeFailure, PycomposeError, OSError, ValueError) as error:
         code = getattr(error, "exit_code", 1)
         raise HostError(f"{what}: {error}", hint=getattr(error, "hint", ""), exit_code=code or 1) from error
+
+
+@dataclass(slots=True)
+class _Held:
+    """A container as this process knows it."""
+
+    id: str
+    name: str
+    service: str
+    own: Own
+    running: bool = False
+    healthy: bool = False  # takes part in its service's ports
+    address: str = ""  # its first
+    oom_killed: bool = False
+    resolver: trio.CancelScope | None = None
 
 
 class LinuxHost:
     """One project on this machine. `run` must run in a nursery before anything else is asked."""
 
     def __init__(self, roots: Places, project: str) -> None:
-        from pycompose.network.dns.server import Server
-        from pycompose.network.networks import Networks
-        from pycompose.runtime.container import Runtime
-        from pycompose.runtime.images.store import Store
-        from pycompose.runtime.volumes import Volumes
-
         self.roots, self.places = roots, roots.project(project)
         self.runtime = Runtime(self.places)
         self.networks = Networks(roots.networks)
         self.store, self.volumes = Store(roots), Volumes(roots)
-        self._dns_server = Server
-        self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
         self._nursery: trio.Nursery | None = None
-        self._published: dict[str, list[object]] = {}  # group -> ports
-        self._backends: dict[str, dict[str, str]] = {}  # group -> container name -> address
-        self._address: dict[str, str] = {}  # container name -> first address
-        self._resolvers: dict[str, trio.CancelScope] = {}
+        self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
+        self._held: dict[str, _Held] = {}  # by name
+        self._projects: dict[str, Project] = {}  # by generation
+        self._published: dict[str, list[PublishedPort]] = {}  # service -> its ports
+        self._publishing: dict[str, trio.Lock] = {}
+
+    # its life
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        import trio
-
-        await self.networks.recover()
+        """Take over what runs, then pass on what happens, until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            await self.networks.recover()
             await nursery.start(self.runtime.serve)
+            await self._recover()
             task_status.started()
             async for ended in self.runtime.events():
-                seen = self._by_id(ended.id)
-                if seen is not None:
-                    await self._left(seen)
-                    await self._tell(
-                        ContainerExited(seen.name, seen.service, ended.code, ended.oom_killed, time.time())
-                    )
+                held = next((h for h in self._held.values() if h.id == ended.id), None)
+                if held is not None:
+                    await self._ended(held, ended.code, ended.oom_killed)
+
+    async def _ended(self, held: _Held, code: int | None, oom_killed: bool) -> None:
+        held.oom_killed = oom_killed
+        try:
+            await self._left(held)
+        except NetworkError as error:
+            print(f"{held.name}: {error}", flush=True)  # to the supervisor's log
+        await self._tell(ContainerExited(held.name, held.service, code, oom_killed, time.time()))
+
+    async def _recover(self) -> None:
+        """What a supervisor before this one left: its containers go on, its half-made ones are swept."""
+        seen = self.observe().containers
+        known = {c.id for c in seen}
+        self._sweep(known)
+        self._held = {c.name: _Held(c.id, c.name, c.service, Own.of(c.labels)) for c in seen}
+        ours = {n.name for n in self.networks.records() if n.project == self.places.project}
+        running = {c.id for c in seen if c.status in ("running", "paused")}
+        for endpoint in self.networks.endpoints():
+            if endpoint.owner not in running and (endpoint.owner in known or endpoint.network in ours):
+                await self.networks.detach(endpoint.owner)
+        for published in self.networks.published():
+            owner, _, service = published.publication.group.partition("/")
+            if owner == self.places.project:
+                self._published.setdefault(service, []).append(published)
+        for container in seen:
+            if container.id in running:
+                await self._adopt(self._held[container.name])
+        for service in list(self._published):
+            await self._release(service)
+
+    def _sweep(self, known: set[str]) -> None:
+        """Folders of containers that were not made to the end, or not removed to the end."""
+        with suppress(FileNotFoundError):
+            for entry in os.listdir(self.places.containers):
+                if entry not in known:
+                    shutil.rmtree(self.places.container(entry), ignore_errors=True)
+
+    async def _adopt(self, held: _Held) -> None:
+        held.running = True
+        try:
+            sandbox = await self.runtime.sandbox(held.id)
+        except RuntimeFailure:
+            return  # it ended meanwhile: the event is on its way
+        os.close(sandbox.pidfd)
+        os.close(sandbox.netns_fd)
+        mine = [e for e in self.networks.endpoints() if e.owner == held.id]
+        if mine and len(sandbox.sockets) == 4:
+            held.address = self._first_address(held, [(e.network, e.addresses) for e in mine])
+            route, netfilter, udp, tcp = sandbox.sockets
+            os.close(route)
+            service = self._service(held)
+            await self.networks.redirect_dns(netfilter, udp, tcp)
+            self._resolve(held, service, udp, tcp)
+        else:
+            for fd in sandbox.sockets:
+                os.close(fd)
 
     @asynccontextmanager
-    async def _events(self) -> AsyncIterator[trio.MemoryReceiveChannel[HostEvent]]:
-        import trio
-
+    async def events(self) -> AsyncIterator[trio.MemoryReceiveChannel[HostEvent]]:
         sender, receiver = trio.open_memory_channel[HostEvent](10_000)
         self._listeners.append(sender)
         try:
             yield receiver
         finally:
             self._listeners.remove(sender)
-
-    def events(self):  # type: ignore[no-untyped-def]
-        return self._events()
 
     async def _tell(self, event: HostEvent) -> None:
         for listener in self._listeners:
@@ -160,33 +182,34 @@ class LinuxHost:
     def observe(self) -> Observed:
         return observe(self.places, self.roots)
 
-    def _by_id(self, container_id: str) -> ObservedContainer | None:
-        return next((c for c in self.observe().containers if c.id == container_id), None)
+    def _find(self, name: str) -> _Held:
+        try:
+            return self._held[name]
+        except KeyError:
+            raise HostError(f'no such container: "{name}"') from None
 
-    def _find(self, name: str) -> ObservedContainer:
-        for seen in self.observe().containers:
-            if seen.name == name:
-                return seen
-        raise HostError(f'no such container: "{name}"')
+    def _project(self, generation: str) -> Project:
+        if generation not in self._projects:
+            try:
+                with open(f"{self.places.generations}/{generation}.json", encoding="utf-8") as file:
+                    project = from_json(Project, file.read())
+            except (OSError, ValueError) as error:
+                raise HostError(
+                    f"the record of what {self.places.project} was made from cannot be read: {error}"
+                ) from error
+            if len(self._projects) > 8:
+                self._projects.pop(next(iter(self._projects)))
+            self._projects[generation] = project
+        return self._projects[generation]
+
+    def _service(self, held: _Held) -> Service:
+        return self._project(held.own.generation).services[held.service]
 
     # networks and volumes
 
     async def create_network(self, network: Network) -> None:
-        from pycompose.network.spec import NetworkSpec, Pool
-
-        labels = {
-            **network.labels,
-            Label.PROJECT: self.places.project,
-            Label.NETWORK: network.key,
-            Label.CONFIG_HASH: network.config_hash,
-        }
-        pools = tuple(
-            Pool(p.subnet, p.ip_range, p.gateway, tuple(p.aux_addresses.values())) for p in network.ipam_pools
-        )
         with _translated(f'network "{network.name}" cannot be made'):
-            await self.networks.create(
-                NetworkSpec(network.name, self.places.project, network.internal, pools=pools, labels=labels)
-            )
+            await self.networks.create(wiring.network_spec(self.places.project, network))
 
     async def remove_network(self, name: str) -> None:
         with _translated(f'network "{name}" cannot be removed'):
@@ -219,13 +242,7 @@ class LinuxHost:
         inherit: str | None = None,
         replaces: str | None = None,
     ) -> None:
-        from pycompose.runtime import profile
-        from pycompose.runtime.inside import seccomp
-        from pycompose.runtime.rootfs import root_for
-        from pycompose.runtime.spec import InsideSocket
-
-        from . import oci
-
+        self._projects[generation] = project
         wanted = project.services[service]
         container_id = secrets.token_hex(32)
         folder = self.places.container(container_id)
@@ -234,82 +251,64 @@ class LinuxHost:
             parts = profile.default_spec_parts(wanted.cap_add, wanted.cap_drop, wanted.privileged)
             os.makedirs(f"{folder}/etc", mode=0o755)
             try:
+                shared = self._shared(wanted)
                 mounts, volumes, anonymous = self._mounts(project, wanted, folder, image.layers, inherit)
-                networked = bool(wanted.networks)
+                devices, rules = _devices(wanted)
+                own = _own(project, wanted, generation, image, volumes, anonymous, shared)
                 bundle = oci.bundle(
                     project,
                     wanted,
                     container_id,
                     root_for(image, folder, self.roots),
                     oci.ImageConfig(image.env, image.cmd, image.entrypoint, image.user, image.workdir),
-                    oci.Profile(
-                        profile.capabilities().bounding,
-                        profile.NAMES,
-                        parts.masked,
-                        parts.readonly,
-                        parts.mounts,
-                        parts.devices,
-                        parts.rules,
-                        parts.seccomp,
+                    parts,
+                    oci.Found(
+                        mounts + self._etc(wanted, folder, shared),
+                        devices,
+                        rules,
+                        _block_devices(wanted),
+                        shared,
+                        self._hostname(wanted, container_id, shared),
                     ),
-                    mounts=mounts,
-                    sockets=(
-                        InsideSocket("route"),
-                        InsideSocket("netfilter"),
-                        InsideSocket("udp", "127.0.0.11", 0),
-                        InsideSocket("tcp", "127.0.0.11", 0),
-                    )
-                    if networked
-                    else (),
-                    annotations=self._labels(project, wanted, number, generation, image.digest, volumes, anonymous),
+                    annotations=_labels(project, wanted, number, image.digest, own),
                 )
-                wanted_filter = bundle.spec.linux.seccomp
-                program = seccomp.compile(wanted_filter) if wanted_filter else None
+                program = seccomp.compile(bundle.spec.linux.seccomp) if bundle.spec.linux.seccomp else None
                 await self.runtime.create(container_id, name, bundle, wanted.image or "", program)
             except BaseException:
-                import shutil
-
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
+        self._held[name] = _Held(container_id, name, service, own)
 
-    def _labels(
-        self,
-        project: Project,
-        service: Service,
-        number: int,
-        generation: str,
-        digest: str,
-        volumes: Mapping[str, str],
-        anonymous: list[str],
-    ) -> dict[str, str]:
-        own = {
-            "generation": generation,
-            "image": service.image,
-            "command": list(service.command or ()),
-            "hash_parts": dict(service.hash_parts),
-            "restart": [service.restart.condition, service.restart.max_attempts],
-            "networks": [project.networks[a.network].name for a in service.networks],
-            "volumes": dict(volumes),
-            "anonymous": anonymous,
-            "depends_on": [[d.service, d.condition, d.restart] for d in service.depends_on],
-            "grace": service.stop_grace_period,
-            "signal": service.stop_signal,
-        }
-        return {
-            **service.labels,
-            Label.PROJECT: project.name,
-            Label.SERVICE: service.name,
-            Label.NUMBER: str(number),
-            Label.ONEOFF: "False",
-            Label.CONFIG_HASH: service.config_hash,
-            Label.IMAGE: digest,
-            Label.WORKING_DIR: project.working_dir,
-            Label.CONFIG_FILES: ",".join(project.config_files),
-            Label.DEPENDS_ON: ",".join(
-                f"{d.service}:{d.condition}:{str(d.restart).lower()}" for d in service.depends_on
-            ),
-            PRIVATE + "service": json.dumps(own),
-        }
+    def _shared(self, service: Service) -> dict[str, str]:
+        """Namespace type -> id of the container whose one it is, of `network_mode`, `ipc` and `pid`."""
+        found = {}
+        for kind, mode in (("network", service.network_mode), ("ipc", service.ipc), ("pid", service.pid)):
+            way, _, target = (mode or "").partition(":")
+            if way not in ("service", "container"):
+                continue
+            among = [h for h in self._held.values() if (h.service if way == "service" else h.name) == target]
+            if not among:
+                raise HostError(f'no {way} "{target}" to share the {kind} namespace of')
+            found[kind] = min(among, key=lambda h: (not h.running, h.name)).id
+        return found
+
+    def _hostname(self, service: Service, container_id: str, shared: Mapping[str, str]) -> str:
+        if service.network_mode == "host":
+            return socket.gethostname()
+        return shared.get("network", container_id)[:12]
+
+    def _etc(self, service: Service, folder: str, shared: Mapping[str, str]) -> tuple[Mount, ...]:
+        """/etc/hosts and its like: files in the container's folder, or in that of the one whose network it shares."""
+        source = f"{self.places.container(shared['network'])}/etc" if "network" in shared else f"{folder}/etc"
+        found = []
+        for name in ("hosts", "hostname", "resolv.conf"):
+            path = f"{source}/{name}"
+            if "network" not in shared:
+                with open(path, "w"):
+                    os.chmod(path, 0o644)
+            if all(mount.target != f"/etc/{name}" for mount in service.mounts):
+                found.append(Mount(f"/etc/{name}", "bind", path, ("rbind", "rw", "rprivate")))
+        return tuple(found)
 
     def _mounts(self, project: Project, service: Service, folder: str, layers, inherit):  # type: ignore[no-untyped-def]
         from pycompose.runtime.spec import Mount
@@ -317,15 +316,15 @@ class LinuxHost:
         found: list[Mount] = []
         volumes: dict[str, str] = {}
         anonymous: list[str] = []
-        before = self._find(inherit).volumes if inherit else {}
+        before = self._find(inherit).own.volumes if inherit else {}
         for mount in service.mounts:
             access = "ro" if getattr(mount, "read_only", False) else "rw"
             match mount:
                 case BindMount():
                     if mount.create_host_path:
                         os.makedirs(mount.source, exist_ok=True) if not os.path.exists(mount.source) else None
-                    options = ("rbind", "rro" if mount.read_only else "rw", mount.propagation or "rprivate")
-                    found.append(Mount(mount.target, "bind", mount.source, options))
+                    bound = ("rbind", "rro" if mount.read_only else "rw", mount.propagation or "rprivate")
+                    found.append(Mount(mount.target, "bind", mount.source, bound))
                 case VolumeMount():
                     if mount.source is None:
                         name = before.get(mount.target) or secrets.token_hex(32)
@@ -345,171 +344,166 @@ class LinuxHost:
                     found.append(Mount(mount.target, "tmpfs", "tmpfs", tuple(options)))
                 case _:
                     raise HostError(f'service "{service.name}": mounts of images are not there yet')
-        for name in ("hosts", "hostname", "resolv.conf") if service.network_mode != "host" else ():
-            with open(f"{folder}/etc/{name}", "w"):
-                os.chmod(f"{folder}/etc/{name}", 0o644)
-            found.append(Mount(f"/etc/{name}", "bind", f"{folder}/etc/{name}", ("rbind", "rw", "rprivate")))
         return tuple(found), volumes, anonymous
 
-    def _project(self, generation: str) -> Project:
-        with open(f"{self.places.generations}/{generation}.json") as file:
-            return from_json(Project, file.read())
-
     async def start_container(self, name: str) -> None:
-        seen = self._find(name)
-        own = json.loads(seen.labels[PRIVATE + "service"])
-        with _translated(f'container "{name}" cannot be started'):
-            project = self._project(own["generation"])
-            service = project.services[seen.service]
+        held = self._find(name)
+        with _translated(f'container "{name}"'):
+            project = self._project(held.own.generation)
+            service = project.services[held.service]
 
             async def prepare(sandbox: Sandbox) -> None:
-                await self._join(project, service, seen, sandbox)
+                await self._join(project, service, held, sandbox)
 
-            with suppress(FileNotFoundError):
-                os.unlink(f"{self.places.container(seen.id)}/exit.json")
+            held.oom_killed = False
             try:
-                await self.runtime.start(seen.id, prepare)
+                await self.runtime.start(held.id, prepare)
             except BaseException:
-                await self._left(seen)
+                with trio.CancelScope(shield=True):
+                    await self._left(held)
                 raise
-        await self.serve(name, healthy=service.healthcheck is None)
-        await self._tell(ContainerStarted(name, seen.service, time.time()))
+            held.running = True
+        await self._tell(ContainerStarted(name, held.service, time.time(), held.own.policy(), held.own.check()))
 
-    async def _join(self, project: Project, service: Service, seen: ObservedContainer, sandbox: Sandbox) -> None:
-        from pycompose.network.spec import EndpointSpec, Publication
-
-        hostname = service.hostname or seen.id[:12]
-        lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
-        nameserver = "nameserver 127.0.0.11\noptions ndots:0\n"
+    async def _join(self, project: Project, service: Service, held: _Held, sandbox: Sandbox) -> None:
+        """Give a container that does not run yet its network, its resolver and its /etc files."""
+        own: list[str] = []
+        gateway = None
         if service.networks:
             route, netfilter, udp, tcp = sandbox.sockets
-            ports = []
-            for fd in (udp, tcp):
-                with socket.socket(fileno=os.dup(fd)) as made:
-                    ports.append(made.getsockname()[1])
-            specs = [
-                EndpointSpec(
-                    project.networks[a.network].name,
-                    seen.id,
-                    tuple(dict.fromkeys((service.name, seen.name, hostname, seen.id[:12], *a.aliases))),
-                    a.interface_name,
-                    a.ipv4_address,
-                    a.ipv6_address,
-                    a.mac_address or service.mac_address,
-                    default_route=number == 0,
-                )
-                for number, a in enumerate(service.networks)
-            ]
-            await self.networks.detach(seen.id)
-            endpoints = await self.networks.attach(sandbox.netns_fd, route, netfilter, (ports[0], ports[1]), specs)
-            self._address[seen.name] = endpoints[0].addresses[0].partition("/")[0]
-            lines.append(f"{self._address[seen.name]}\t{hostname}")
-            self._resolve(seen.id, udp, tcp)
-            group = f"{project.name}/{service.name}"
-            if group not in self._published:
-                self._published[group] = []
-                try:
-                    for port in service.ports:
-                        first, last = port.published or (0, 0)
-                        self._published[group].append(
-                            await self.networks.publish(
-                                Publication(group, port.host_ip, first, last, port.protocol, port.target)
-                            )
-                        )
-                except BaseException:
-                    await self._unpublish(group)
-                    raise
-        for host, address in service.extra_hosts:
-            lines.append(f"{address}\t{host}")
-        folder = f"{self.places.container(seen.id)}/etc"
-        if service.network_mode != "host":
-            self._fill(f"{folder}/hosts", "\n".join(lines) + "\n")
-            self._fill(f"{folder}/hostname", hostname + "\n")
-            self._fill(f"{folder}/resolv.conf", nameserver if service.networks else "")
+            ports = (_port_of(udp), _port_of(tcp))
+            specs = wiring.endpoints(project, service, held.id, held.name)
+            await self.networks.detach(held.id)
+            endpoints = await self.networks.attach(sandbox.netns_fd, route, netfilter, ports, specs)
+            held.address = self._first_address(held, [(e.network, e.addresses) for e in endpoints])
+            own = [a.partition("/")[0] for e in endpoints for a in e.addresses]
+            gateway = next((e.gateway for e in endpoints if e.gateway), None)
+            self._resolve(held, service, udp, tcp)
+            await self._publish(project, service)
+        if service.network_mode and service.network_mode.startswith(("service:", "container:")):
+            return  # the files are those of the one whose network it shares
+        folder = f"{self.places.container(held.id)}/etc"
+        hostname = service.hostname or self._hostname(service, held.id, {})
+        of_host = _text("/etc/hosts") if service.network_mode == "host" else None
+        texts = {
+            "hosts": wiring.hosts_file(own, hostname, service.domainname, service.extra_hosts, gateway, of_host),
+            "hostname": hostname + "\n",
+            "resolv.conf": wiring.resolver_file(service, _text("/etc/resolv.conf")),
+        }
+        for file_name, text in texts.items():
+            with open(f"{folder}/{file_name}", "w") as file:  # noqa: ASYNC230 a few bytes; the inode is mounted
+                file.write(text)
 
-    @staticmethod
-    def _fill(path: str, text: str) -> None:
-        with open(path, "w") as file:  # the same inode: it is what is mounted
-            file.write(text)
+    def _first_address(self, held: _Held, given: list[tuple[str, tuple[str, ...]]]) -> str:
+        """The IPv4 address that published ports lead to: on the first network that leads outside, else on the first."""
+        internal = {n.name for n in self.networks.records() if n.internal}
+        order = sorted(given, key=lambda one: (one[0] in internal, given.index(one)))
+        addresses = [a.partition("/")[0] for _, several in order for a in several]
+        return next((a for a in addresses if ":" not in a), "")
 
-    def _resolve(self, owner: str, udp: int, tcp: int) -> None:
-        import trio
-
+    def _resolve(self, held: _Held, service: Service, udp: int, tcp: int) -> None:
         assert self._nursery is not None
-        scope = self._resolvers[owner] = trio.CancelScope()
-        server = self._dns_server(self.networks.zone)
+        scope = held.resolver = trio.CancelScope()
+        server = Server(self.networks.zone, service.dns or None)
 
         async def serve() -> None:
             with scope:
-                await server.serve(udp, tcp, owner)
+                await server.serve(udp, tcp, held.id)
 
         self._nursery.start_soon(serve)
 
-    async def _left(self, seen: ObservedContainer) -> None:
-        """What its network knew of a container that is gone."""
-        if scope := self._resolvers.pop(seen.id, None):
-            scope.cancel()
-        await self.serve(seen.name, healthy=False)
-        self._address.pop(seen.name, None)
-        await self.networks.detach(seen.id)
+    # published ports: a service has them while a container of it runs
 
-    async def _unpublish(self, group: str) -> None:
-        for port in self._published.pop(group, []):
-            await self.networks.unpublish(port)  # type: ignore[arg-type]
+    async def _publish(self, project: Project, service: Service) -> None:
+        """The ports that the service has now; those that an earlier configuration had are closed."""
+        async with self._publishing.setdefault(service.name, trio.Lock()):
+            wanted = list(wiring.publications(project, service))
+            have = self._published.setdefault(service.name, [])
+            for old in [p for p in have if p.publication not in wanted]:
+                have.remove(old)
+                await self.networks.unpublish(old)
+            for publication in wanted:
+                if all(p.publication != publication for p in have):
+                    have.append(await self.networks.publish(publication))
+
+    async def _release(self, service: str) -> None:
+        """Close the ports of a service of which nothing runs."""
+        async with self._publishing.setdefault(service, trio.Lock()):
+            if not any(h.service == service and (h.running or h.address) for h in self._held.values()):
+                for port in self._published.pop(service, []):
+                    await self.networks.unpublish(port)
+
+    async def _left(self, held: _Held) -> None:
+        """A container does not run any more: its place on its networks is free."""
+        held.running = False
+        await self._serve(held, healthy=False)
+        held.address = ""
+        if held.resolver is not None:
+            held.resolver.cancel()
+            held.resolver = None
+        await self.networks.detach(held.id)
+        await self._release(held.service)
 
     async def serve(self, name: str, *, healthy: bool) -> None:
-        from pycompose.network.spec import Backend
+        if name in self._held:
+            with _translated(f'the ports of "{name}"'):
+                await self._serve(self._held[name], healthy=healthy)
 
-        with suppress(HostError):
-            seen = self._find(name)
-            group = f"{self.places.project}/{seen.service}"
-            members = self._backends.setdefault(group, {})
-            if healthy and name in self._address:
-                members[name] = self._address[name]
-            else:
-                members.pop(name, None)
-            if self._published.get(group):
-                await self.networks.set_backends(group, [Backend(n, a) for n, a in members.items()])
+    async def _serve(self, held: _Held, *, healthy: bool) -> None:
+        healthy = healthy and bool(held.address)
+        if held.healthy == healthy:
+            return
+        held.healthy = healthy
+        if self._published.get(held.service):
+            members = [h for h in self._held.values() if h.service == held.service and h.healthy]
+            await self.networks.set_backends(
+                wiring.group(self.places.project, held.service), [Backend(h.id, h.address) for h in members]
+            )
+
+    # what runs
 
     async def signal_container(self, name: str, signal: int) -> None:
-        from pycompose.runtime.errors import NoSuchContainer
-
         with _translated(f'container "{name}" cannot be signalled'), suppress(NoSuchContainer):
-            await self.serve(name, healthy=False)
             await self.runtime.signal(self._find(name).id, signal)
 
     async def kill_container(self, name: str) -> None:
         with _translated(f'container "{name}" cannot be killed'):
-            seen = self._find(name)
-            await self.runtime.kill(seen.id)
-            await self.runtime.await_exit(seen.id)
+            held = self._find(name)
+            await self.runtime.kill(held.id)
+            await self.runtime.await_exit(held.id)
 
     async def await_exit(self, name: str) -> ContainerExited:
-        seen = self._find(name)
-        code = await self.runtime.await_exit(seen.id)
-        return ContainerExited(name, seen.service, code, False, time.time())
+        held = self._find(name)
+        with _translated(f'container "{name}"'):
+            code = await self.runtime.await_exit(held.id)
+        return ContainerExited(name, held.service, code, held.oom_killed, time.time())
 
     async def remove_container(self, name: str, *, volumes: bool = False) -> None:
-        try:
-            seen = self._find(name)
-        except HostError:
+        held = self._held.get(name)
+        if held is None:
             return
-        with _translated(f'container "{name}" cannot be removed'):
-            await self._left(seen)
-            await self.runtime.remove(seen.id)
-            for volume in seen.anonymous_volumes if volumes else ():
+        with _translated(f'container "{name}" cannot be removed'), trio.CancelScope(shield=True):
+            if held.running or held.address:
+                await self._left(held)
+            await self.runtime.remove(held.id)
+            del self._held[name]
+            for volume in held.own.anonymous if volumes else ():
                 self.volumes.remove(volume)
-            if not self.observe().of_service(seen.service):
-                await self._unpublish(f"{self.places.project}/{seen.service}")
 
     async def rename_container(self, name: str, new_name: str) -> None:
-        await self.runtime.rename(self._find(name).id, new_name)
+        held = self._find(name)
+        with _translated(f'container "{name}" cannot be renamed'):
+            await self.runtime.rename(held.id, new_name)
+            held.name = new_name
+            self._held[new_name] = self._held.pop(name)
 
     async def pause_container(self, name: str) -> None:
-        await self.runtime.pause(self._find(name).id)
+        with _translated(f'container "{name}" cannot be paused'):
+            await self.runtime.pause(self._find(name).id)
 
     async def unpause_container(self, name: str) -> None:
-        await self.runtime.unpause(self._find(name).id)
+        with _translated(f'container "{name}" cannot be unpaused'):
+            await self.runtime.unpause(self._find(name).id)
 
     async def exec_container(
         self,
@@ -522,25 +516,131 @@ class LinuxHost:
         privileged: bool = False,
         output_limit: int = 4096,
     ) -> ExecResult:
-        from dataclasses import replace
-
-        from pycompose.runtime.spec import Bundle, User
-        from pycompose.runtime.spec import from_json as bundle_from_json
-
-        seen = self._find(name)
+        held = self._find(name)
         with _translated(f'container "{name}": exec'):
-            with open(f"{self.places.container(seen.id)}/bundle.json") as file:
-                process = bundle_from_json(Bundle, file.read()).spec.process
-            env = (*process.env, *(f"{k}={v}" for k, v in environment.items()))
-            process = replace(process, args=command, env=env, terminal=False, cwd=working_dir or process.cwd)
-            if user is not None:
-                process = replace(process, user=User(username=user))
-            code, output = await self.runtime.exec(seen.id, process, output_limit)
+            own = self._process(held)
+            process = replace(
+                own,
+                args=command,
+                env=(*own.env, *(f"{k}={v}" for k, v in environment.items())),
+                terminal=False,
+                cwd=working_dir or own.cwd,
+                user=User(username=user) if user is not None else own.user,
+            )
+            code, output = await self.runtime.exec(held.id, process, output_limit)
             return ExecResult(code, output)
 
+    def _process(self, held: _Held) -> Process:
+        with open(f"{self.places.container(held.id)}/bundle.json", encoding="utf-8") as file:
+            return bundle_from_json(Bundle, file.read()).spec.process
+
     def remember(self, name: str, supervision: Supervision) -> None:
-        with suppress(HostError):
-            path = f"{self.places.container(self._find(name).id)}/{SUPERVISION}"
-            with open(path + "~", "w") as file:
+        if name not in self._held:
+            return
+        path = f"{self.places.container(self._held[name].id)}/{SUPERVISION}"
+        with suppress(OSError):  # a full disk must not stop what this only remembers
+            if supervision == NOBODY:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+                return
+            with open(path + "~", "w", encoding="utf-8") as file:
                 file.write(to_json(supervision))
             os.replace(path + "~", path)
+
+
+def _own(
+    project: Project,
+    service: Service,
+    generation: str,
+    image: Image,
+    volumes: Mapping[str, str],
+    anonymous: list[str],
+    shared: Mapping[str, str],
+) -> Own:
+    check = wiring.merged_check(service.healthcheck, wiring.image_check(image.healthcheck))
+    return Own(
+        generation=generation,
+        image=service.image or "",
+        command=tuple((*image.entrypoint, *image.cmd) if service.command is None else service.command),
+        hash_parts=dict(service.hash_parts),
+        restart=(service.restart.condition, service.restart.max_attempts),
+        networks=tuple(project.networks[a.network].name for a in service.networks),
+        volumes=dict(volumes),
+        anonymous=tuple(anonymous),
+        depends_on=tuple((d.service, d.condition, d.restart) for d in service.depends_on),
+        grace=service.stop_grace_period,
+        signal=service.stop_signal or image.stop_signal or None,
+        healthcheck=asdict(check) if check else None,
+        shared=dict(shared),
+    )
+
+
+def _labels(project: Project, service: Service, number: int, digest: str, own: Own) -> dict[str, str]:
+    needs = (f"{d.service}:{d.condition}:{str(d.restart).lower()}" for d in service.depends_on)
+    return {
+        **service.labels,
+        Label.PROJECT: project.name,
+        Label.SERVICE: service.name,
+        Label.NUMBER: str(number),
+        Label.ONEOFF: "False",
+        Label.CONFIG_HASH: service.config_hash,
+        Label.IMAGE: digest,
+        Label.WORKING_DIR: project.working_dir,
+        Label.CONFIG_FILES: ",".join(project.config_files),
+        Label.DEPENDS_ON: ",".join(needs),
+        OWN: own.text(),
+    }
+
+
+def _devices(service: Service) -> tuple[tuple[DeviceNode, ...], tuple[DeviceRule, ...]]:
+    """The nodes of `devices` as this machine has them, and leave to use them. Raises HostError."""
+    nodes, rules = [], []
+    for device in service.devices:
+        try:
+            paths = [(device.source, device.target)]
+            if os.path.isdir(device.source):
+                names = sorted(os.listdir(device.source))
+                paths = [(f"{device.source}/{n}", f"{device.target}/{n}") for n in names]
+            for source, target in paths:
+                found = os.stat(source)
+                if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
+                    if len(paths) > 1:
+                        continue
+                    raise HostError(f'"{source}" is no device')
+                kind = "c" if stat.S_ISCHR(found.st_mode) else "b"
+                numbers = (os.major(found.st_rdev), os.minor(found.st_rdev))
+                mode = stat.S_IMODE(found.st_mode)
+                nodes.append(DeviceNode(target, kind, *numbers, mode, found.st_uid, found.st_gid))
+                rules.append(DeviceRule(True, kind, *numbers, device.permissions))
+        except OSError as error:
+            raise HostError(f'device "{device.source}": {error.strerror}') from error
+    return tuple(nodes), tuple(rules)
+
+
+def _block_devices(service: Service) -> dict[str, tuple[int, int]]:
+    """The numbers of the devices that blkio_config names."""
+    blkio = service.resources.blkio
+    if blkio is None:
+        return {}
+    rates = (*blkio.device_read_bps, *blkio.device_read_iops, *blkio.device_write_bps, *blkio.device_write_iops)
+    numbers = {}
+    for path in {*(r.path for r in rates), *(w.path for w in blkio.weight_device)}:
+        try:
+            found = os.stat(path).st_rdev
+        except OSError as error:
+            raise HostError(f'blkio_config: device "{path}": {error.strerror}') from error
+        numbers[path] = (os.major(found), os.minor(found))
+    return numbers
+
+
+def _port_of(fd: int) -> int:
+    with socket.socket(fileno=os.dup(fd)) as made:
+        return int(made.getsockname()[1])
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

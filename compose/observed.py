@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .model import RestartPolicy, no_text
+from .model import Healthcheck, RestartPolicy, no_text
 
 NO_RESTART = RestartPolicy()
 
@@ -79,6 +79,7 @@ class ObservedContainer:
     oom_killed: bool = False
     supervision: Supervision = Supervision()
     restart: RestartPolicy = NO_RESTART
+    healthcheck: Healthcheck | None = None  # its service's, with the image's merged in
     networks: tuple[str, ...] = ()  # real names
     addresses: Mapping[str, str] = field(default_factory=no_text)  # network -> address, while running
     volumes: Mapping[str, str] = field(default_factory=no_text)  # target -> volume name, anonymous ones too

@@ -1,22 +1,24 @@
 """From a service and its image to the bundle that the runtime starts: a pure function.
 
-The security profile (capabilities, seccomp, masked paths, `/dev`, …) arrives as a `Profile`, so this module decides
-only what a compose file may change. What depends on the machine (paths of volumes, device numbers, namespaces of other
-containers) is looked up by the caller and given as data. Rules: no I/O, no clock.
+The security profile (capabilities, seccomp, masked paths, `/dev`, …) is `runtime.profile`'s and arrives as its `Parts`,
+so this module decides only what a compose file may change. What depends on the machine (paths of volumes, device
+numbers, namespaces of other containers) is looked up by the caller and given as data. Rules: no I/O, no clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pycompose.runtime import spec as oci
+from pycompose.runtime.profile import Parts
 
 from .errors import PycomposeError
-from .model import EMPTY, Project, Resources, Service
+from .model import EMPTY, DeviceRate, Logging, Project, Resources, Service, no_text
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHARED_NAMESPACES = (("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"))  # (service attribute, namespace type)
+SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,15 @@ class ImageConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
-    """The runtime's defaults, already chosen for a privileged container or for a usual one."""
+class Found:
+    """What the caller looked up on this machine for one service."""
 
-    capabilities: tuple[str, ...]
-    all_capabilities: tuple[str, ...]
-    masked_paths: tuple[str, ...] = ()
-    readonly_paths: tuple[str, ...] = ()
-    mounts: tuple[oci.Mount, ...] = ()
+    mounts: tuple[oci.Mount, ...] = ()  # the service's own, resolved to paths of the host
     devices: tuple[oci.DeviceNode, ...] = ()
-    device_rules: tuple[oci.DeviceRule, ...] = ()
-    seccomp: oci.Seccomp | None = None
+    rules: tuple[oci.DeviceRule, ...] = ()  # for those devices
+    numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # block device -> major, minor
+    shared: Mapping[str, str] = field(default_factory=no_text)  # namespace type -> id of the container that has it
+    hostname: str = ""  # where the service does not say
 
 
 def bundle(
@@ -50,39 +50,86 @@ def bundle(
     container_id: str,
     root: oci.RootFilesystem,
     image: ImageConfig,
-    profile: Profile,
+    profile: Parts,
+    found: Found | None = None,
     *,
-    mounts: tuple[oci.Mount, ...] = (),
-    sockets: tuple[oci.InsideSocket, ...] = (),
-    shared: Mapping[str, str] = EMPTY,
     annotations: Mapping[str, str] = EMPTY,
 ) -> oci.Bundle:
-    """The bundle of one container. `mounts` are the service's own, resolved to paths of the host."""
-    hostname = service.hostname or container_id[:12]
+    """The bundle of one container."""
+    found = found or Found()
+    hostname = service.hostname or found.hostname or container_id[:12]
+    rules = (*profile.rules, *found.rules, *map(device_rule, service.device_cgroup_rules))
+    unmasked = service.privileged or option(service, "systempaths") == "unconfined"
+    filtered = not service.privileged and option(service, "seccomp") != "unconfined"
     spec = oci.Spec(
         process=process(service, image, profile, hostname),
         root_readonly=service.read_only,
-        hostname=hostname,
+        hostname=hostname if service.uts != "host" else "",
         domainname=service.domainname or "",
-        mounts=_default_mounts(service, profile, mounts) + mounts,
+        mounts=_default_mounts(service, profile, found.mounts) + found.mounts,
         linux=oci.Linux(
-            namespaces=namespaces(service, shared),
-            devices=profile.devices,
+            namespaces=namespaces(service, found.shared),
+            devices=(*profile.devices, *found.devices),
             cgroups_path=f"{project.name}/{container_id}",
-            resources=resources(service.resources, profile.device_rules),
-            seccomp=None if service.privileged or _option(service, "seccomp") == "unconfined" else profile.seccomp,
+            resources=resources(service.resources, rules, found.numbers),
+            seccomp=profile.seccomp if filtered else None,
             sysctl=service.sysctls,
-            masked_paths=() if service.privileged else profile.masked_paths,
-            readonly_paths=() if service.privileged else profile.readonly_paths,
+            masked_paths=() if unmasked else profile.masked,
+            readonly_paths=() if unmasked else profile.readonly,
         ),
         annotations={**service.annotations, **annotations},
     )
+    size, files = log_limits(service.logging)
     return oci.Bundle(
-        spec=spec, root=root, sockets=sockets, init=service.init, stdin_open=service.stdin_open, shared=shared
+        spec=spec,
+        root=root,
+        sockets=sockets(service),
+        init=service.init,
+        stdin_open=service.stdin_open,
+        log_max_size=size,
+        log_max_files=files,
+        shared=found.shared,
     )
 
 
-def process(service: Service, image: ImageConfig, profile: Profile, hostname: str) -> oci.Process:
+def sockets(service: Service) -> tuple[oci.InsideSocket, ...]:
+    """Those that the container's network is set up and served through: none where it has no network of ours."""
+    if not service.networks:
+        return ()
+    return (
+        oci.InsideSocket("route"),
+        oci.InsideSocket("netfilter"),
+        oci.InsideSocket("udp", "127.0.0.11", 0),
+        oci.InsideSocket("tcp", "127.0.0.11", 0),
+    )
+
+
+def log_limits(logging: Logging | None) -> tuple[int, int]:
+    """(bytes of a log file, 0 without limit; how many files), from `max-size` and `max-file`."""
+    options = logging.options if logging else {}
+    text = options.get("max-size", "").strip().lower().removesuffix("b")
+    number, unit = (text[:-1], text[-1]) if text[-1:] in ("k", "m", "g") else (text, "")
+    files = options.get("max-file", "")
+    if (text and not number.isdecimal()) or (files and not files.isdecimal()):
+        raise PycomposeError(f"logging options max-size={text!r}, max-file={files!r} are not understood", hint="10m, 3")
+    return int(number or 0) * SIZES[unit], max(1, int(files or 1))
+
+
+def device_rule(text: str) -> oci.DeviceRule:
+    """`c 1:3 mr` of device_cgroup_rules. Raises PycomposeError."""
+    try:
+        kind, numbers, access = text.split()
+        major, minor = (None if n == "*" else int(n) for n in numbers.split(":"))
+        if kind not in ("a", "b", "c") or not access or set(access) - set("rwm"):
+            raise ValueError(text)
+    except ValueError as error:
+        raise PycomposeError(
+            f"device_cgroup_rules: {text!r} is not understood", hint='type major:minor access, as in "c 1:3 rwm"'
+        ) from error
+    return oci.DeviceRule(True, kind, major, minor, access)
+
+
+def process(service: Service, image: ImageConfig, profile: Parts, hostname: str) -> oci.Process:
     """The first process. An entrypoint of the file also clears the image's command, as in Docker."""
     if service.entrypoint is None:
         start, image_command = image.entrypoint, image.cmd
@@ -93,18 +140,19 @@ def process(service: Service, image: ImageConfig, profile: Profile, hostname: st
         raise PycomposeError(
             f"service {service.name!r}: no command to run", hint="the image names none: give the service a command"
         )
-    caps = capabilities(service, profile)
     user = service.user or image.user
+    apparmor = option(service, "apparmor") or ""
     return oci.Process(
         args=args,
         env=environment(service, image, hostname),
         cwd=service.working_dir or image.working_dir or "/",
         user=oci.User(username=user, group_add=service.group_add),
         terminal=service.tty,
-        capabilities=oci.Capabilities(bounding=caps, effective=caps, permitted=caps),
+        capabilities=profile.capabilities,
         rlimits=tuple(_rlimit(name, limit.soft, limit.hard) for name, limit in service.ulimits.items()),
-        no_new_privileges=_option(service, "no-new-privileges") in ("", "true"),
+        no_new_privileges=option(service, "no-new-privileges") in ("", "true"),
         oom_score_adj=service.resources.oom_score_adj,
+        apparmor_profile="" if apparmor == "unconfined" else apparmor,
     )
 
 
@@ -114,22 +162,6 @@ def environment(service: Service, image: ImageConfig, hostname: str) -> tuple[st
     found = dict(item.partition("=")[::2] for item in [*first, *image.env])
     found.update(service.environment)
     return tuple(f"{name}={value}" for name, value in found.items())
-
-
-def capabilities(service: Service, profile: Profile) -> tuple[str, ...]:
-    """Drops first, then adds; ALL in either means every one, and an explicit name wins over ALL of the other list."""
-    if service.privileged:
-        return profile.all_capabilities
-    add = {_capability(name) for name in service.cap_add}
-    drop = {_capability(name) for name in service.cap_drop}
-    for name in sorted(add | drop):
-        if name != "CAP_ALL" and name not in profile.all_capabilities:
-            raise PycomposeError(f"service {service.name!r}: unknown capability {name}")
-    if "CAP_ALL" in add:
-        kept = set(profile.all_capabilities) - drop
-    else:
-        kept = (set() if "CAP_ALL" in drop else set(profile.capabilities) - drop) | add
-    return tuple(name for name in profile.all_capabilities if name in kept)
 
 
 def namespaces(service: Service, shared: Mapping[str, str]) -> tuple[oci.Namespace, ...]:
@@ -143,12 +175,14 @@ def namespaces(service: Service, shared: Mapping[str, str]) -> tuple[oci.Namespa
     return tuple(oci.Namespace(kind) for kind in kinds if kind not in shared)
 
 
-def resources(wanted: Resources, rules: tuple[oci.DeviceRule, ...] = ()) -> oci.Resources:
+def resources(
+    wanted: Resources, rules: tuple[oci.DeviceRule, ...] = (), numbers: Mapping[str, tuple[int, int]] | None = None
+) -> oci.Resources:
     """Limits as cgroups take them. Memory without a swap limit gets as much swap again, as in Docker."""
     period, quota = wanted.cpu_period, wanted.cpu_quota
     if wanted.cpus is not None:
         period, quota = 100_000, round(wanted.cpus * 100_000)
-    swap = wanted.memswap_limit
+    swap = wanted.memswap_limit or None
     if swap is None and wanted.mem_limit is not None:
         swap = 2 * wanted.mem_limit
     return oci.Resources(
@@ -169,11 +203,29 @@ def resources(wanted: Resources, rules: tuple[oci.DeviceRule, ...] = ()) -> oci.
             cpus=wanted.cpuset or "",
         ),
         pids_limit=wanted.pids_limit,
-        block_io=oci.BlockIoResources(weight=wanted.blkio.weight if wanted.blkio else None),
+        block_io=_block_io(wanted, numbers or {}),
     )
 
 
-def _default_mounts(service: Service, profile: Profile, own: tuple[oci.Mount, ...]) -> tuple[oci.Mount, ...]:
+def _block_io(wanted: Resources, numbers: Mapping[str, tuple[int, int]]) -> oci.BlockIoResources:
+    blkio = wanted.blkio
+    if blkio is None:
+        return oci.BlockIoResources()
+
+    def throttles(rates: tuple[DeviceRate, ...]) -> tuple[oci.ThrottleDevice, ...]:
+        return tuple(oci.ThrottleDevice(*numbers[r.path], r.rate) for r in rates)
+
+    return oci.BlockIoResources(
+        weight=blkio.weight,
+        weight_device=tuple(oci.WeightDevice(*numbers[w.path], w.weight) for w in blkio.weight_device),
+        throttle_read_bps_device=throttles(blkio.device_read_bps),
+        throttle_write_bps_device=throttles(blkio.device_write_bps),
+        throttle_read_iops_device=throttles(blkio.device_read_iops),
+        throttle_write_iops_device=throttles(blkio.device_write_iops),
+    )
+
+
+def _default_mounts(service: Service, profile: Parts, own: tuple[oci.Mount, ...]) -> tuple[oci.Mount, ...]:
     """The profile's mounts without those that the service's own replace, with `shm_size` applied."""
     taken = {mount.destination for mount in own}
     found = []
@@ -187,12 +239,7 @@ def _default_mounts(service: Service, profile: Profile, own: tuple[oci.Mount, ..
     return tuple(found)
 
 
-def _capability(name: str) -> str:
-    upper = name.upper()
-    return upper if upper.startswith("CAP_") else f"CAP_{upper}"
-
-
-def _option(service: Service, name: str) -> str | None:
+def option(service: Service, name: str) -> str | None:
     """The value of a `security_opt` ("" where it stands alone), or None where it is not given."""
     for item in service.security_opt:
         key, _, value = item.replace("=", ":", 1).partition(":")

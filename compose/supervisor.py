@@ -13,7 +13,6 @@ import sys
 from contextlib import suppress
 
 import trio
-
 from pycompose.runtime.places import Places
 
 from . import control, scheduler
@@ -28,7 +27,7 @@ async def supervise(name: str) -> None:
     roots = Places.default()
     places = roots.project(name)
     host = LinuxHost(roots, name)
-    attendant = Attendant(host, Project(name, "/", ()))
+    attendant = Attendant(host, warn=lambda text: print(text, flush=True))
     async with trio.open_nursery() as nursery:
         await nursery.start(host.run)
         await nursery.start(attendant.run)
@@ -55,8 +54,6 @@ async def supervise(name: str) -> None:
 
 async def _run(message: control.Message, reply: control.Reply, host: LinuxHost, attendant: Attendant) -> None:
     plan, project = from_json(Plan, message["plan"]), from_json(Project, message["project"])
-    if project.services:
-        attendant.project = project
     sender, receiver = trio.open_memory_channel[scheduler.StepEvent](100_000)
 
     async def tell() -> None:

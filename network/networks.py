@@ -197,6 +197,15 @@ class Networks:
             self._known(endpoint)
         return done
 
+    async def redirect_dns(self, netfilter_socket: int | socket.socket, udp: int, tcp: int) -> None:
+        """In the container of that socket, let 127.0.0.11:53 lead to these two sockets. Takes the first one over."""
+        ports = [_port_of(fd) for fd in (udp, tcp)]
+        try:
+            with _socket(netfilter_socket) as netfilter:
+                netlink.apply_rules(netfilter, rules.redirect_dns(DNS_ADDRESS, ports[0], ports[1]))
+        except OSError as error:
+            raise NetworkError(f"cannot redirect DNS: {error.strerror or error}") from error
+
     async def detach(self, owner: str) -> None:
         """Forget the owner's addresses; its links die with its namespace."""
         self.zone.remove(owner)
@@ -230,6 +239,13 @@ class Networks:
             for sock in sockets:
                 trio.lowlevel.spawn_system_task(self._accept, published, sock)
         return published
+
+    def published(self) -> list[PublishedPort]:
+        """Every port that any project has published."""
+        return [
+            PublishedPort(Publication(**value["publication"]), value["host_ip"], value["port"])
+            for _, value in self._published()
+        ]
 
     async def unpublish(self, published: PublishedPort) -> None:
         for sock in self._listening.pop(published, []):
@@ -415,6 +431,11 @@ async def _pump(source: trio.SocketStream, sink: trio.SocketStream) -> None:
 def _socket(given: int | socket.socket) -> socket.socket:
     fd = given if isinstance(given, int) else given.fileno()
     return socket.socket(fileno=os.dup(fd))
+
+
+def _port_of(fd: int) -> int:
+    with socket.socket(fileno=os.dup(fd)) as made:
+        return int(made.getsockname()[1])
 
 
 def _reserve(host_ip: str | None, port: int, protocol: str) -> list[socket.socket]:

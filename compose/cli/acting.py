@@ -65,17 +65,17 @@ def run(places: ProjectPlaces, project: Project | None, decide: Decide, *, dry_r
 
     Raises PycomposeError if a step fails.
     """
-    from pycompose.compose import linux_host
+    from pycompose.compose import observing
     from pycompose.compose.plan import render
 
     if dry_run:
-        click.echo(render(decide(linux_host.observe(places))), nl=False)
+        click.echo(render(decide(observing.observe(places))), nl=False)
         return
     with _locked(places):
-        if not keep and not decide(linux_host.observe(places)).steps:
+        if not keep and not decide(observing.observe(places)).steps:
             return
         wake(places)
-        plan = decide(linux_host.observe(places))  # again: a supervisor that came up may have changed something
+        plan = decide(observing.observe(places))  # again: a supervisor that came up may have changed something
         for warning in plan.warnings:
             click.echo(f"warning: {warning}", err=True)
         _carry_out(places, project, plan, keep)
@@ -102,12 +102,12 @@ def _carry_out(places: ProjectPlaces, project: Project | None, plan: Plan, keep:
 
 def shut_down_if_empty(places: ProjectPlaces) -> None:
     """End the supervisor (and by that the keeper) of a project that has no container left."""
-    from pycompose.compose import control, linux_host
+    from pycompose.compose import control, observing
 
     if not os.path.exists(places.control_socket):
         return
     with _locked(places):
-        if not linux_host.observe(places).containers:
+        if not observing.observe(places).containers:
             with suppress(control.ControlError):  # it may go before it answers, or be gone
                 for _ in control.request(places.control_socket, {"op": "shutdown"}):
                     pass

@@ -60,7 +60,7 @@ async def act(host, plan, attendant, events=None):
 def in_trio(main) -> None:
     async def whole() -> None:
         host = fake_host.FakeHost("p")
-        attendant = Attendant(host, project())
+        attendant = Attendant(host)
         async with trio.open_nursery() as nursery:
             await nursery.start(attendant.run)
             await main(host, attendant)

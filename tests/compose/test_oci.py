@@ -5,14 +5,18 @@ from __future__ import annotations
 import pytest
 from pycompose.compose import oci
 from pycompose.compose.errors import PycomposeError
-from pycompose.compose.model import Project, Resources, Service, Ulimit
-from pycompose.runtime.spec import Bundle, FolderRoot, Mount, from_json, to_json
+from pycompose.compose.model import Logging, Project, Resources, Service, Ulimit
+from pycompose.runtime.profile import Parts
+from pycompose.runtime.spec import Bundle, Capabilities, DeviceRule, FolderRoot, Mount, from_json, to_json
 
-PROFILE = oci.Profile(
-    capabilities=("CAP_CHOWN", "CAP_KILL"),
-    all_capabilities=("CAP_CHOWN", "CAP_KILL", "CAP_NET_ADMIN"),
-    masked_paths=("/proc/kcore",),
+PROFILE = Parts(
+    capabilities=Capabilities(bounding=("CAP_CHOWN",)),
+    masked=("/proc/kcore",),
+    readonly=(),
     mounts=(Mount("/proc", "proc"), Mount("/dev/shm", "tmpfs", "shm", ("nosuid", "size=65536k"))),
+    devices=(),
+    rules=(),
+    seccomp=None,
 )
 IMAGE = oci.ImageConfig(env=("A=image", "B=image"), cmd=("serve",), entrypoint=("/entry",), working_dir="/srv")
 
@@ -49,25 +53,14 @@ def test_nothing_to_run_is_an_error() -> None:
         made(Service("s", entrypoint=()))
 
 
-@pytest.mark.parametrize(
-    ("add", "drop", "left"),
-    [
-        ((), (), ("CAP_CHOWN", "CAP_KILL")),
-        (("NET_ADMIN",), ("kill",), ("CAP_CHOWN", "CAP_NET_ADMIN")),
-        (("CAP_KILL",), ("ALL",), ("CAP_KILL",)),
-        (("ALL",), ("CHOWN",), ("CAP_KILL", "CAP_NET_ADMIN")),
-    ],
-)
-def test_capabilities(add: tuple[str, ...], drop: tuple[str, ...], left: tuple[str, ...]) -> None:
-    found = made(Service("s", cap_add=add, cap_drop=drop)).spec.process.capabilities
-    assert found is not None
-    assert found.bounding == left
-    assert found.ambient == ()
-
-
-def test_unknown_capability_is_named() -> None:
-    with pytest.raises(PycomposeError, match="CAP_FLY"):
-        made(Service("s", cap_add=("FLY",)))
+def test_log_limits_and_device_rules() -> None:
+    assert oci.log_limits(Logging(options={"max-size": "10m", "max-file": "3"})) == (10 << 20, 3)
+    assert oci.log_limits(None) == (0, 1)
+    with pytest.raises(PycomposeError, match="max-size"):
+        oci.log_limits(Logging(options={"max-size": "ten"}))
+    assert oci.device_rule("c 1:* mr") == DeviceRule(True, "c", 1, None, "mr")
+    with pytest.raises(PycomposeError, match="device_cgroup_rules"):
+        oci.device_rule("c 1 mr")
 
 
 def test_limits() -> None:
@@ -78,7 +71,7 @@ def test_limits() -> None:
 
 
 def test_own_mount_replaces_the_default_one_and_shm_size_counts() -> None:
-    found = made(Service("s", shm_size=7), mounts=(Mount("/proc", "bind", "/x"),)).spec.mounts
+    found = made(Service("s", shm_size=7), found=oci.Found(mounts=(Mount("/proc", "bind", "/x"),))).spec.mounts
     assert found == (Mount("/dev/shm", "tmpfs", "shm", ("nosuid", "size=7")), Mount("/proc", "bind", "/x"))
 
 
@@ -90,5 +83,3 @@ def test_host_namespaces_are_not_listed() -> None:
 def test_privileged_lifts_the_masks() -> None:
     found = made(Service("s", privileged=True)).spec
     assert found.linux.masked_paths == ()
-    assert found.process.capabilities is not None
-    assert "CAP_NET_ADMIN" in found.process.capabilities.effective

@@ -24,6 +24,7 @@ class FakeHost:
         self.fail: set[str] = set()
         self.deaf: set[str] = set()
         self.probe_code = 0
+        self.serving: set[str] = set()
         self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
         self._exits: dict[str, trio.Event] = {}
         self._made = 0
@@ -98,6 +99,7 @@ class FakeHost:
             config_hash=made.config_hash,
             generation=generation,
             restart=made.restart,
+            healthcheck=made.healthcheck,
             networks=tuple(project.networks[a.network].name for a in made.networks),
             depends_on=tuple((d.service, d.condition, d.restart) for d in made.depends_on),
             stop_grace_period=made.stop_grace_period,
@@ -109,7 +111,7 @@ class FakeHost:
         self._exits[name] = trio.Event()
         now = trio.current_time()
         self.containers[name] = replace(found, status="running", exit_code=None, started=now, pid=1)
-        self._send(ContainerStarted(name, found.service, now))
+        self._send(ContainerStarted(name, found.service, now, found.restart, found.healthcheck))
 
     async def signal_container(self, name: str, signal: int) -> None:
         self._call(f"signal {name} {signal}")
@@ -165,7 +167,7 @@ class FakeHost:
             self.containers[name] = replace(self.containers[name], supervision=supervision)
 
     async def serve(self, name: str, *, healthy: bool) -> None:
-        pass
+        (self.serving.add if healthy else self.serving.discard)(name)
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[trio.MemoryReceiveChannel[HostEvent]]:
