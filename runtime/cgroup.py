@@ -19,9 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 
-from . import limits
-from .errors import LimitRefused
-from .spec import DeviceRule, Resources
+from pycompose.runtime import limits
+from pycompose.runtime.errors import LimitRefused
+from pycompose.runtime.spec import DeviceRule, Resources
 
 NO_EFFECT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP)
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
@@ -245,7 +245,7 @@ class Cgroup:
             return ""
         if all(rule.type == "a" and rule.allow for rule in rules):
             return ""
-        from .inside import device_program, syscalls
+        from pycompose.runtime.inside import device_program, syscalls
 
         descriptor = self.descriptor()
         if descriptor is None:
@@ -326,7 +326,7 @@ class Cgroup:
                 os.close(event)
                 return None
             return event
-        from .inside import syscalls
+        from pycompose.runtime.inside import syscalls
 
         try:
             return syscalls.inotify_modified(f"{self._unified()}/memory.events")

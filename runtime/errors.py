@@ -34,3 +34,11 @@ class LimitRefused(RuntimeFailure):
     def __init__(self, option: str, file: str, value: str, errno: int) -> None:
         super().__init__(f"{option}: the kernel refuses {value!r} for {file}: {os.strerror(errno)}")
         self.option, self.file, self.value, self.errno = option, file, value, errno
+
+
+class ProfileError(RuntimeFailure):
+    """A container cannot be had with these privileges: `option` is the compose file's word."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(f"{option}: {message}")
+        self.option, self.message = option, message

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .spec import BlockIoResources, Resources, ThrottleDevice
+from pycompose.runtime.spec import BlockIoResources, Resources, ThrottleDevice
 
 DEFAULT_PERIOD = 100_000  # microseconds
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import lru_cache
 
 from pycompose.runtime.spec import Seccomp, SeccompArg
 
@@ -41,10 +42,11 @@ def _action(name: str, errno_ret: int | None) -> int:
     return value | (1 if errno_ret is None else errno_ret) if value == _ERRNO else value
 
 
+@lru_cache(maxsize=32)
 def compile(wanted: Seccomp, capabilities: tuple[str, ...] = ()) -> bytes:
     """The filter's bytes, 8 an instruction. Raises ValueError for an operator or KeyError for an action we do not know.
 
-    `capabilities` are part of what a caller caches by; the rules were chosen with them already.
+    `capabilities` are not looked at: the rules were chosen with them already. Made once a process for each profile.
     """
     default = _action(wanted.default_action, wanted.default_errno_ret)
     code: list[_Instruction] = [(_LOAD, 0, 0, 4)]  # seccomp_data.arch
