@@ -14,15 +14,11 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from . import lifecycle
-from .errors import PycomposeError
+from .errors import ConditionFailed
 from .host import ContainerExited, ContainerOutOfMemory, ContainerStarted, Host, HostError, HostEvent
 from .model import RestartPolicy
 from .observed import HealthStatus, ObservedContainer, Supervision
 from .plan import AwaitCondition
-
-
-class ConditionFailed(PycomposeError):
-    """A condition can no longer be met."""
 
 
 @dataclass(slots=True)
@@ -72,16 +68,13 @@ class Attendant:
         self._tell()
 
     async def await_condition(self, wanted: AwaitCondition) -> None:
+        """Raises ConditionFailed once it cannot be met any more, or is not met in time."""
         try:
             with trio.fail_after(float("inf") if wanted.timeout is None else wanted.timeout):
                 while not self._met(wanted):
                     await self._changed.wait()
         except trio.TooSlowError as error:
             raise ConditionFailed(f"service {wanted.service!r} was not ready in {wanted.timeout:g} s") from error
-        except ConditionFailed as error:
-            if wanted.required:
-                raise
-            self._warn(str(error))
 
     # What is known
 

@@ -1,7 +1,9 @@
 """The line between the command line and a project's supervisor: JSON, one message a line, over a unix socket.
 
 A request is one object; answers are any number of objects, of which the last has the key "done" or "error". Whoever
-connects must have the supervisor's own user id or be root. A client that goes away cancels what it asked for.
+connects must have the supervisor's own user id or be root. A client that goes away cancels what it asked for. A request
+may bring descriptors: they stay open until it is dealt with, so a lock that a client holds is held as long as its work
+is being undone, even when the client was killed.
 The client's half is blocking and imports no trio, so that `ps` and `logs` start fast; `Server` is the supervisor's.
 """
 
@@ -11,7 +13,9 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     import trio
 
 LONGEST_LINE = 64 << 20  # bytes; a plan of thousands of containers is far below
+SPACE = socket.CMSG_SPACE(16 * 4)
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
 
 Message = dict[str, Any]
@@ -54,19 +59,25 @@ def peer_allowed(connection: socket.socket | trio.SocketStream) -> bool:
     return uid in (0, os.geteuid())
 
 
-def request(path: str, message: Message) -> Iterator[Message]:
+def request(path: str, message: Message, descriptors: Sequence[int] = ()) -> Iterator[Message]:
     """Ask the supervisor at `path`; yield its answers up to the last. Closing the iterator cancels the request."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.connect(path)
-            connection.sendall(encode(message))
+            data = encode(message)
+            sent = socket.send_fds(connection, [data], list(descriptors)) if descriptors else 0
+            connection.sendall(data[sent:])
         except OSError as error:
             raise ControlError(f"cannot reach the supervisor: {error.strerror}", hint=path) from error
         with connection.makefile("rb") as lines:
             for line in lines:
                 answer = decode(line)
                 if "error" in answer:
-                    raise ControlError(str(answer["error"]), exit_code=int(answer.get("exit_code", 1)))
+                    raise ControlError(
+                        str(answer["error"]),
+                        hint=str(answer.get("hint", "")),
+                        exit_code=int(answer.get("exit_code", 1)),
+                    )
                 yield answer
                 if "done" in answer:
                     return
@@ -77,7 +88,8 @@ async def serve(listener: socket.socket, handler: Handler) -> None:
     """Answer everyone who connects to `listener` (bound, listening), until cancelled.
 
     `handler` gets the request and a function that sends an answer; when it returns, "done" is sent. Its PycomposeError
-    becomes the answer "error"; other exceptions end the server. It is cancelled when the client goes away.
+    becomes the answer "error"; any other exception too, with its traceback on stderr: one request that goes wrong must
+    not end what looks after running containers. It is cancelled when the client goes away.
     """
     import trio
 
@@ -109,40 +121,52 @@ async def _converse(stream: trio.SocketStream, handler: Handler) -> None:
         gone = True
         scope.cancel()
 
-    async with stream:
-        if not peer_allowed(stream):
-            return
-        answer: Message = {}
-        try:
-            message = decode(await _line(stream))
-        except ControlError as error:
-            await reply({"error": error.message})
-            return
-        except trio.BrokenResourceError:
-            return
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch, nursery.cancel_scope)
-            answer = await _outcome(handler, message, reply)
-            nursery.cancel_scope.cancel()
-        if answer and not gone:
-            await reply(answer)
+    descriptors: list[int] = []
+    try:
+        async with stream:
+            if not peer_allowed(stream):
+                return
+            answer: Message = {}
+            try:
+                message = decode(await _line(stream, descriptors))
+            except ControlError as error:
+                await reply({"error": error.message})
+                return
+            except (OSError, trio.BrokenResourceError):
+                return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch, nursery.cancel_scope)
+                answer = await _outcome(handler, message, reply)
+                nursery.cancel_scope.cancel()
+            if answer and not gone:
+                await reply(answer)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 async def _outcome(handler: Handler, message: Message, reply: Reply) -> Message:
     try:
         await handler(message, reply)
     except PycomposeError as error:
-        return {"error": str(error), "exit_code": error.exit_code}
+        return {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        return {"error": f"internal error: {type(error).__name__}: {error}", "internal": True, "exit_code": 1}
     return {"done": True}
 
 
-async def _line(stream: trio.SocketStream) -> bytes:
-    """Everything up to the first newline."""
+async def _line(stream: trio.SocketStream, descriptors: list[int]) -> bytes:
+    """Everything up to the first newline; descriptors that come along are added to `descriptors`."""
     found = bytearray()
-    while part := await stream.receive_some(65536):
+    while not found.endswith(b"\n"):
+        part, ancillary, _, _ = await stream.socket.recvmsg(1 << 18, SPACE, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors += [int.from_bytes(content[n : n + 4], sys.byteorder) for n in range(0, len(content), 4)]
+        if not part:
+            raise ControlError("a request broke off")
         found += part
-        if found.endswith(b"\n"):
-            return bytes(found)
         if len(found) > LONGEST_LINE:
             raise ControlError("a request is too long")
-    raise ControlError("a request broke off")
+    return bytes(found)

@@ -49,3 +49,7 @@ class FileError(PycomposeError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(str(p) for p in problems))
         self.problems = problems
+
+
+class ConditionFailed(PycomposeError):
+    """What a dependent waits for can no longer come about."""

@@ -8,10 +8,12 @@ reach through to what they came after, so an order holds even where a service in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from .errors import PycomposeError
-from .model import Dependency, Project, Service, VolumeMount
+from .graph import CycleError
+from .model import Dependency, Network, Project, Service, VolumeMount
 from .observed import Observed, ObservedContainer
 from .plan import (
     Action,
@@ -33,6 +35,7 @@ from .plan import (
 )
 
 RUNNING = ("running", "paused", "restarting")
+HEX = set("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def _selected(project: Project, names: tuple[str, ...], no_deps: bool) -> tuple[
         if name in found or name not in project.services:
             return
         if name in visiting:
-            raise PycomposeError(f"services depend on each other: {' -> '.join([*visiting, name])}")
+            raise CycleError((*visiting[visiting.index(name) :], name))
         visiting.append(name)
         for dependency in project.services[name].depends_on:
             if not (no_deps and names) or dependency.service in names:
@@ -157,12 +160,15 @@ class _Up:
         self.members: dict[str, tuple[str, ...]] = {}  # service -> names that will be its containers
         self.recreated: set[str] = set()
         self.conditions: dict[tuple[str, str], str] = {}
+        self.halted: dict[str, tuple[str, str]] = {}  # container -> its stop and what it waits for: a new network
+        self.settled: dict[str, str] = {}  # container -> the step that gives it its name back
 
     def plan(self) -> Plan:
         _check_names(self.options.scale, self.project.services)
         self._make_networks_and_volumes()
         for name in self.selected:
             self._service(self.project.services[name])
+        self._start_halted()
         self._orphans()
         if self.options.wait and not self.options.no_start:
             self._wait()
@@ -173,7 +179,7 @@ class _Up:
         networks = {a.network for s in services for a in s.networks}
         volumes = {m.source for s in services for m in s.mounts if isinstance(m, VolumeMount)}
         have_networks = {n.name: n for n in self.observed.networks}
-        have_volumes = {v.name for v in self.observed.volumes}
+        have_volumes = {v.name: v for v in self.observed.volumes}
         for key, network in self.project.networks.items():
             if key not in networks:
                 continue
@@ -184,14 +190,63 @@ class _Up:
                 step = f"create network {network.name}"
                 self.resources["network", key] = self.out.add(step, CreateNetwork(network), "no such network")
             elif network.config_hash and found.config_hash and found.config_hash != network.config_hash:
-                self.out.warnings.append(f"network {network.name} differs from the file; `down` and `up` make it anew")
+                self.resources["network", key] = self._remake_network(network)
         for key, volume in self.project.volumes.items():
-            if key not in volumes or volume.name in have_volumes:
+            if key not in volumes:
+                continue
+            if (held := have_volumes.get(volume.name)) is not None:
+                if not volume.external and held.config_hash and held.config_hash != volume.config_hash:
+                    self.out.warnings.append(
+                        f"volume {volume.name} is kept as it was made; the file says otherwise (down -v removes it)"
+                    )
                 continue
             if volume.external:
                 raise PycomposeError(f"volume {volume.name!r} is external and does not exist")
             step = f"create volume {volume.name}"
             self.resources["volume", key] = self.out.add(step, CreateVolume(volume), "no such volume")
+
+    def _remake_network(self, network: Network) -> str:
+        """A network whose configuration changed is made anew; its containers are stopped for that, not made anew."""
+        cause = f"network {network.name} changed"
+        users = [c for c in self.observed.containers if network.name in c.networks and _is_running(c)]
+        stops = []
+        for c in users:
+            if c.name not in self.halted:
+                action = StopContainer(c.name, c.service, self.options.timeout)
+                self.halted[c.name] = (self.out.add(f"stop {c.name}", action, cause), "")
+            stops.append(self.halted[c.name][0])
+        removed = self.out.add(
+            f"remove network {network.name}", RemoveNetwork(network.name), "configuration changed", stops
+        )
+        made = self.out.add(
+            f"create network {network.name}", CreateNetwork(network), "configuration changed", (removed,)
+        )
+        for c in users:
+            self.halted[c.name] = (self.halted[c.name][0], made)
+        return made
+
+    def _start_halted(self) -> None:
+        """Containers of services that were not asked for, which a changed network stopped."""
+        for c in self.observed.containers:
+            known = c.name in self.halted and not self.options.no_start
+            if known and not {f"start {c.name}", f"remove {c.name}"} & set(self.out.steps):
+                stop, made = self.halted[c.name]
+                self._start(c.name, c.service, self.out.steps[stop].cause, (stop, made))
+
+    def _settle(self, existing: tuple[ObservedContainer, ...]) -> tuple[ObservedContainer, ...]:
+        """A recreation that broke off leaves a container under its temporary name: it goes, or takes its name."""
+        found: list[ObservedContainer] = []
+        for c in existing:
+            before, _, name = c.name.partition("_")
+            if not (len(before) == 12 and set(before) <= HEX and name):
+                found.append(c)
+            elif any(other.name == name for other in existing):
+                self._remove(c, "left over from a recreation that broke off")
+            else:
+                cause = f"takes the name {name}"
+                self.settled[name] = self.out.add(f"rename {c.name}", RenameContainer(c.name, name), cause)
+                found.append(replace(c, name=name))
+        return tuple(found)
 
     def _needs(self, service: Service) -> tuple[str, ...]:
         found = [self.resources.get(("network", a.network)) for a in service.networks]
@@ -217,7 +272,7 @@ class _Up:
 
     def _service(self, service: Service) -> None:
         options, out = self.options, self.out
-        existing = self.observed.of_service(service.name)
+        existing = self._settle(self.observed.of_service(service.name))
         wanted = options.scale.get(service.name, service.replicas)
         if service.container_name and wanted > 1:
             raise PycomposeError(
@@ -270,17 +325,21 @@ class _Up:
     def _start_existing(self, container: ObservedContainer, before: tuple[str, ...], restarted: list[str]) -> list[str]:
         if self.options.no_start:
             return []
+        name, service = container.name, container.service
+        if name in self.halted:
+            stop, made = self.halted[name]
+            return [self._start(name, service, self.out.steps[stop].cause, (stop, made, *before))]
         if container.status == "running" and not restarted:
             return list(before)
         if container.status == "paused":
-            step = f"unpause {container.name}"
-            return [self.out.add(step, UnpauseContainer(container.name, container.service), "paused", before)]
+            return [self.out.add(f"unpause {name}", UnpauseContainer(name, service), "paused", before)]
         if restarted and _is_running(container):
             cause = f"{', '.join(restarted)} is made anew"
-            action = StopContainer(container.name, container.service, self.options.timeout)
-            stopped = self.out.add(f"stop {container.name}", action, cause)
-            return [self._start(container.name, container.service, cause, (stopped, *before))]
-        return [self._start(container.name, container.service, f"not running: {container.status}", before)]
+            action = StopContainer(name, service, self.options.timeout)
+            stopped = self.out.add(f"stop {name}", action, cause)
+            return [self._start(name, service, cause, (stopped, *before))]
+        settled = (self.settled[name],) if name in self.settled else ()
+        return [self._start(name, service, f"not running: {container.status}", (*settled, *before))]
 
     def _recreate(
         self, service: Service, old: ObservedContainer, cause: str, needs: tuple[str, ...], before: tuple[str, ...]
@@ -291,18 +350,27 @@ class _Up:
         inherit = None if options.renew_anonymous_volumes else old.name
         create = CreateContainer(temporary, service.name, old.number, inherit, old.id)
         joined = [s for other in _shares_with(service) for s in self.last.get(other, ())]
-        made = out.add(f"create {temporary}", create, cause, (*needs, *joined))
+        settled = (self.settled[old.name],) if old.name in self.settled else ()
+        made = out.add(f"create {temporary}", create, cause, (*needs, *joined, *settled))
         ready = made
-        if _is_running(old):
+        if old.name in self.halted:
+            before = (*before, self.halted[old.name][0])
+        elif _is_running(old):
             # Its replacement is started when its dependencies are ready; until then the old one serves.
             stop = StopContainer(old.name, service.name, options.timeout)
             ready = out.add(f"stop {old.name}", stop, cause, (made, *before))
-        removed = out.add(f"remove {old.name}", RemoveContainer(old.name, service.name), cause, (ready,))
+        after = (ready, self.halted[old.name][0]) if old.name in self.halted else (ready,)
+        removed = out.add(f"remove {old.name}", RemoveContainer(old.name, service.name), cause, after)
         renamed = out.add(f"rename {temporary}", RenameContainer(temporary, name), f"takes the name {name}", (removed,))
         return renamed if options.no_start else self._start(name, service.name, cause, (renamed, *before))
 
     def _remove(self, container: ObservedContainer, cause: str) -> None:
-        _remove(self.out, container, cause, self.options.timeout)
+        name, service = container.name, container.service
+        if name in self.halted:
+            self.out.add(f"remove {name}", RemoveContainer(name, service), cause, (self.halted[name][0],))
+        else:
+            settled = (self.settled[name],) if name in self.settled else ()
+            _remove(self.out, container, cause, self.options.timeout, settled)
 
     def _orphans(self) -> None:
         orphans = _orphans(self.project, self.observed)
@@ -475,14 +543,38 @@ def stop(
 
 
 def start(project: Project | None, observed: Observed, services: tuple[str, ...] = ()) -> Plan:
+    """Each after what it depends on, and after the conditions of that which is started too."""
     out = _Steps(observed.project)
-    chosen = [c for c in _chosen(project, observed, services) if not _is_running(c)]
+    stopped = [c for c in _chosen(project, observed, services) if not _is_running(c)]
+    _ordered(out, _edges(project, observed), stopped, _starter(out, project), reverse=False)
+    return out.plan()
+
+
+def _starter(
+    out: _Steps, project: Project | None, cause: str = "", stopped: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[ObservedContainer, tuple[str, ...]], str]:
+    """Makes start steps, each after the conditions of those of its dependencies that the same plan starts."""
+    started: dict[str, list[str]] = {}
 
     def act(c: ObservedContainer, after: tuple[str, ...]) -> str:
-        return out.add(f"start {c.name}", StartContainer(c.name, c.service), f"not running: {c.status}", after)
+        waits = list(after)
+        service = project.services.get(c.service) if project else None
+        for need in service.depends_on if service else ():
+            if need.condition == "service_started" or need.service not in started:
+                continue
+            word = need.condition.removeprefix("service_").replace("_", " ")
+            step = f"await {need.service} {word}" + ("" if need.required else " (optional)")
+            names = tuple(started[need.service])
+            if step not in out.steps:
+                action = AwaitCondition(need.service, names, need.condition, need.required)
+                out.add(step, action, "depends_on", [f"start {name}" for name in names])
+            waits.append(step)
+        started.setdefault(c.service, []).append(c.name)
+        own = (stopped[c.name],) if c.name in stopped else ()
+        why = cause or f"not running: {c.status}"
+        return out.add(f"start {c.name}", StartContainer(c.name, c.service), why, (*own, *waits))
 
-    _ordered(out, _edges(project, observed), chosen, act, reverse=False)
-    return out.plan()
+    return act
 
 
 def restart(
@@ -508,12 +600,8 @@ def restart(
         stopped[c.name] = out.add(f"stop {c.name}", StopContainer(c.name, c.service, timeout), "restart", after)
         return stopped[c.name]
 
-    def again(c: ObservedContainer, after: tuple[str, ...]) -> str:
-        own = (stopped[c.name],) if c.name in stopped else ()
-        return out.add(f"start {c.name}", StartContainer(c.name, c.service), "restart", (*own, *after))
-
     _ordered(out, edges, chosen, halt, reverse=True)
-    _ordered(out, edges, chosen, again, reverse=False)
+    _ordered(out, edges, chosen, _starter(out, project, "restart", stopped), reverse=False)
     return out.plan()
 
 

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, assert_never
 
 import trio
 
-from .errors import PycomposeError
+from .errors import ConditionFailed, PycomposeError
 from .host import Host
 from .model import Project
 from .observed import ObservedContainer, Supervision
@@ -42,10 +42,10 @@ GRACE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """`cause` is why the step is there; for failed and skipped, why it failed or was not begun."""
+    """`cause` is why the step is there; of failed and skipped, why it failed or was not begun; of a warning, it."""
 
     step: str
-    state: Literal["started", "done", "failed", "skipped"]
+    state: Literal["started", "done", "failed", "skipped", "warning"]
     cause: str = ""
 
 
@@ -65,7 +65,12 @@ class StepsFailed(PycomposeError):
 
     def __init__(self, failures: tuple[tuple[str, Exception], ...]) -> None:
         codes = [e.exit_code for _, e in failures if isinstance(e, PycomposeError)]
-        super().__init__("\n".join(f"{step}: {error}" for step, error in failures), exit_code=max(codes, default=1))
+        hints = dict.fromkeys(e.hint for _, e in failures if isinstance(e, PycomposeError) and e.hint)
+        super().__init__(
+            "\n".join(dict.fromkeys(str(error) or type(error).__name__ for _, error in failures)),
+            hint="\n".join(hints),
+            exit_code=max(codes, default=1),
+        )
         self.failures = failures
 
 
@@ -127,7 +132,7 @@ class _Run:
         async with self.limit if limited and self.limit is not None else nullcontext():
             self.report(StepEvent(step.id, "started", step.cause))
             try:
-                await self._perform(step.action)
+                await self._perform(step.id, step.action)
             except Exception as error:
                 self.report(StepEvent(step.id, "failed", str(error)))
                 self.failures.append((step.id, error))
@@ -146,7 +151,7 @@ class _Run:
                 self.report(StepEvent(step, "skipped", f"{failed} failed"))
                 pending += self.dependents[step]
 
-    def _perform(self, action: Action) -> Awaitable[None]:
+    def _perform(self, step: str, action: Action) -> Awaitable[None]:
         host = self.host
         match action:
             case CreateNetwork(network):
@@ -176,9 +181,18 @@ class _Run:
             case UnpauseContainer(name, _):
                 return host.unpause_container(name)
             case AwaitCondition():
-                return self.conditions.await_condition(action)
+                return self._await(step, action)
             case _:
                 assert_never(action)
+
+    async def _await(self, step: str, wanted: AwaitCondition) -> None:
+        """A condition of a dependency that is not required is only told of when it fails."""
+        try:
+            await self.conditions.await_condition(wanted)
+        except ConditionFailed as error:
+            if wanted.required:
+                raise
+            self.report(StepEvent(step, "warning", f"{error} (the dependency is not required)"))
 
     async def _start(self, name: str, service: str) -> None:
         self.host.remember(name, Supervision())

@@ -59,13 +59,24 @@ async def _run(message: control.Message, reply: control.Reply, host: LinuxHost, 
     async def tell() -> None:
         async with receiver:
             async for event in receiver:
-                await reply({"step": event.step, "state": event.state, "cause": event.cause})
+                if event.state == "warning":
+                    await reply({"warning": event.cause})
+                else:
+                    await reply({"step": event.step, "state": event.state, "cause": event.cause})
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tell)
         failure: Exception | None = None
         try:
-            await scheduler.run(plan, project, message["generation"], host, attendant, sender.send_nowait)
+            await scheduler.run(
+                plan,
+                project,
+                message["generation"],
+                host,
+                attendant,
+                sender.send_nowait,
+                parallel=message.get("parallel"),
+            )
         except scheduler.StepsFailed as error:
             failure = error  # told after the last event, and outside the nursery's group
         finally:
