@@ -1,109 +1,193 @@
-"""Images from archives: `docker save` and OCI layouts, as a tar (plain, gzip, zstd) or an OCI layout's folder.
+"""Images from archives: `docker save` and OCI layouts, as a tar (plain, gzip, zstd; a file or a stream) or a folder.
 
-Members are read in place, never unpacked. Every digest that the archive names is checked.
+Members are read in place, never unpacked. Every digest and size that the archive names is checked.
+Source: opencontainers/image-spec image-layout.md, image-index.md, manifest.md; moby image/spec/spec.md (manifest.json).
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import platform
-import shutil
+import re
+import stat
 import tarfile
-import tempfile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from .errors import ImageError
-from .layers import plain
+from .layers import READ_ERRORS, Blob, Entry, Progress, spooled
 from .reference import digest_hex
 
 if TYPE_CHECKING:
     from .store import Image, Store
 
-MAX_JSON = 4 << 20
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+MAX_JSON = 4 << 20  # manifests and configurations, as containerd has it
+MAX_MEMBERS = 100_000
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+_BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 
 
 class _Source:
     """Files by name, of a folder or a tar."""
 
-    def __init__(self, path: str, held: contextlib.ExitStack) -> None:
-        self._folder, self._held = path if os.path.isdir(path) else "", held
-        if not self._folder:
-            unpacked = held.enter_context(tempfile.TemporaryFile())
-            with open(path, "rb") as packed:
-                shutil.copyfileobj(plain(packed), unpacked)
-            unpacked.seek(0)
-            self._tar = held.enter_context(tarfile.open(fileobj=unpacked))
-            self._members = {os.path.normpath(m.name): m for m in self._tar.getmembers()}
+    def __init__(self, source: str | IO[bytes], work: str, held: contextlib.ExitStack) -> None:
+        self._folder, self._tar = -1, None
+        self._members: dict[str, tarfile.TarInfo] = {}
+        if isinstance(source, str) and os.path.isdir(source):
+            self._folder = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, self._folder)
+            return
+        packed: IO[bytes] = held.enter_context(open(source, "rb")) if isinstance(source, str) else source
+        if isinstance(source, str) and _is_plain(packed):
+            file = packed
+        else:
+            file = held.enter_context(spooled(packed, work))
+        self._tar = held.enter_context(tarfile.open(fileobj=file, mode="r:", tarinfo=Entry))
+        for count, member in enumerate(self._tar):
+            if count >= MAX_MEMBERS:
+                raise ImageError("it has too many members")
+            self._members[os.path.normpath(member.name)] = member
 
     def open(self, name: str) -> IO[bytes]:
-        if name.startswith("/") or ".." in name.split("/"):
-            raise ImageError(f"a bad name in an archive: {name[:100]!r}")
-        if self._folder:
-            return self._held.enter_context(open(f"{self._folder}/{name}", "rb"))
+        if not isinstance(name, str) or name.startswith("/") or ".." in name.split("/") or "\0" in name:
+            raise ImageError(f"a bad name in an archive: {str(name)[:100]!r}")
+        if self._tar is None:
+            return self._of_folder(name)
         found = self._members.get(os.path.normpath(name))
         file = self._tar.extractfile(found) if found else None
         if file is None:
-            raise ImageError(f"the archive has no {name[:100]!r}")
-        return self._held.enter_context(file)
-
-    def has(self, name: str) -> bool:
-        return os.path.isfile(f"{self._folder}/{name}") if self._folder else name in self._members
-
-    def small(self, name: str) -> bytes:
-        data = self.open(name).read(MAX_JSON + 1)
-        if len(data) > MAX_JSON:
-            raise ImageError(f"{name[:100]!r} of the archive is too large")
-        return data
-
-    def blob(self, told: dict[str, Any]) -> IO[bytes]:
-        digest = told["digest"]
-        file = self.open(f"blobs/sha256/{digest_hex(digest)}")
-        if "sha256:" + hashlib.file_digest(file, "sha256").hexdigest() != digest:  # type: ignore[arg-type]
-            raise ImageError(f"a blob is not what its digest says: {digest}")
-        file.seek(0)
+            raise ImageError(f"there is no {name[:100]!r} in it")
         return file
 
-    def blob_json(self, told: dict[str, Any]) -> bytes:
-        data = self.blob(told).read(MAX_JSON + 1)
+    def _of_folder(self, name: str) -> IO[bytes]:
+        from pycompose.runtime.inside import syscalls
+
+        # A link in the folder must not lead to another file of this machine.
+        how = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+        try:
+            fd = syscalls.openat2(self._folder, name, os.O_RDONLY | os.O_NONBLOCK, how)
+        except FileNotFoundError:
+            raise ImageError(f"there is no {name[:100]!r} in it") from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise ImageError(f"{name[:100]!r} is not a file")
+        return open(fd, "rb")
+
+    def has(self, name: str) -> bool:
+        if self._tar is None:
+            return os.access(name, os.R_OK, dir_fd=self._folder)
+        return name in self._members
+
+    def small(self, name: str) -> Any:
+        return json.loads(self._small(name))
+
+    def _small(self, name: str) -> bytes:
+        with self.open(name) as file:
+            data = file.read(MAX_JSON + 1)
         if len(data) > MAX_JSON:
-            raise ImageError("a manifest or configuration is too large")
+            raise ImageError(f"{name[:100]!r} is too large")
+        if (told := _BLOB.fullmatch(os.path.normpath(name))) and hashlib.sha256(data).hexdigest() != told[1]:
+            raise ImageError(f"{name[:100]!r} is not what its digest says")
+        return data
+
+    def layer(self, name: str) -> Blob:
+        """A layer that `manifest.json` names."""
+        self.open(name).close()  # it is there
+        told = _BLOB.fullmatch(os.path.normpath(name))
+        return Blob(lambda: self.open(name), f"sha256:{told[1]}" if told else "", self._size(name))
+
+    def _size(self, name: str) -> int:
+        if self._tar is None or not (found := self._members.get(os.path.normpath(name))) or not found.isreg():
+            return -1
+        return found.size
+
+    def blob(self, told: dict[str, Any]) -> Blob:
+        digest, size = told["digest"], told["size"]
+        if not isinstance(size, int) or size < 0:
+            raise ImageError(f"a bad size of a blob: {str(size)[:30]!r}")
+        name = f"blobs/sha256/{digest_hex(digest)}"
+        return Blob(lambda: self.open(name), digest, size)
+
+    def blob_json(self, told: dict[str, Any]) -> bytes:
+        blob = self.blob(told)
+        data = self._small(f"blobs/sha256/{digest_hex(blob.digest)}")
+        if len(data) != blob.size:
+            raise ImageError(f"a blob has {len(data)} bytes, not {blob.size}: {blob.digest}")
         return data
 
 
-def load(store: Store, path: str) -> list[Image]:
+def _is_plain(file: IO[bytes]) -> bool:
+    """Whether it is a file that can be read at any place, and not compressed."""
+    if not file.seekable():
+        return False
+    magic = file.read(6)
+    file.seek(0)
+    return magic[:2] != b"\x1f\x8b" and magic[:4] != b"\x28\xb5\x2f\xfd" and magic[:3] != b"BZh" and magic[1:4] != b"7zX"
+
+
+def load(store: Store, source: str | IO[bytes], progress: Progress | None = None) -> list[Image]:
     """Keep every image of the archive; raises ImageError."""
+    what = source if isinstance(source, str) else "standard input"
     try:
         with contextlib.ExitStack() as held:
-            source = _Source(path, held)
-            if source.has("manifest.json"):
-                return [
-                    store.add(
-                        tuple(one.get("RepoTags") or ()),
-                        source.small(one["Config"]),
-                        tuple(source.open(name) for name in one["Layers"]),
-                    )
-                    for one in json.loads(source.small("manifest.json"))
-                ]
-            return [_oci(store, source, told) for told in json.loads(source.small("index.json"))["manifests"]]
-    except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ImageError(f"{path}: not an archive of images: {error}") from error
+            work = held.enter_context(store.working())
+            archive = _Source(source, work, held)
+            if archive.has("manifest.json"):
+                return [_docker(store, archive, one, work, progress) for one in archive.small("manifest.json")]
+            if not archive.has("index.json"):
+                raise ImageError("it has neither manifest.json nor index.json", "for a root file system: image import")
+            index = archive.small("index.json")
+            if not index["manifests"]:
+                raise ImageError("it has no image")
+            return [_oci(store, archive, told, work, progress) for told in index["manifests"]]
+    except ImageError as error:
+        raise ImageError(f"{what}: {error}", error.hint) from error
+    except (*READ_ERRORS, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ImageError("the disk is full", "nothing was kept; make room and try again") from error
+        told = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ImageError(f"{what}: not an archive of images: {told}") from error
 
 
-def _oci(store: Store, source: _Source, told: dict[str, Any], depth: int = 0) -> Image:
+def _docker(store: Store, source: _Source, one: dict[str, Any], work: str, progress: Progress | None) -> Image:
+    layers = one["Layers"] or []
+    if len(layers) > 1000:
+        raise ImageError("an image has too many layers")
+    return store.add(
+        tuple(one.get("RepoTags") or ()),
+        source._small(one["Config"]),
+        tuple(source.layer(name) for name in layers),
+        work,
+        progress=progress,
+    )
+
+
+def _oci(
+    store: Store, source: _Source, told: dict[str, Any], work: str, progress: Progress | None, depth: int = 0
+) -> Image:
     notes = told.get("annotations") or {}
     name = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name") or ""
     manifest = json.loads(source.blob_json(told))
     if "manifests" in manifest and "layers" in manifest:
-        raise ImageError("a manifest that is also an index")
+        raise ImageError("a manifest that is also an index")  # CVE-2021-41190
+    kind, declared = manifest.get("mediaType"), told.get("mediaType")
+    if kind and declared and kind != declared:
+        raise ImageError(f"a manifest says that it is {str(kind)[:100]}, its index says {str(declared)[:100]}")
+    if kind and (".index." in kind or "manifest.list" in kind) != ("manifests" in manifest):
+        raise ImageError("a manifest is not of the kind that it says")
     if "manifests" in manifest:
-        machine = _MACHINES.get(platform.machine(), platform.machine())
+        machine = MACHINES.get(platform.machine(), platform.machine())
         for one in manifest["manifests"]:
             if depth < 3 and (one.get("platform") or {}).get("architecture", machine) == machine:
-                return _oci(store, source, {**one, "annotations": notes}, depth + 1)
-        raise ImageError(f"the archive has no image for {machine}")
-    blobs = tuple(source.blob(layer) for layer in manifest["layers"])
-    return store.add((name,) if name else (), source.blob_json(manifest["config"]), blobs)
+                return _oci(store, source, {**one, "annotations": notes}, work, progress, depth + 1)
+        raise ImageError(f"it has no image for {machine}")
+    layers = manifest["layers"]
+    if len(layers) > 1000:
+        raise ImageError("an image has too many layers")
+    blobs = tuple(source.blob(cast(dict[str, Any], layer)) for layer in layers)
+    config = source.blob_json(manifest["config"])
+    names = (name,) if name else ()
+    return store.add(names, config, blobs, work, manifest=told["digest"] if name else "", progress=progress)

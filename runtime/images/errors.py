@@ -4,10 +4,25 @@ from pycompose.runtime.errors import RuntimeFailure
 
 
 class ImageError(RuntimeFailure):
-    """An image, archive or name that cannot be used."""
+    """An image, archive or name that cannot be used; `hint` says what to try."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class ImageNotFound(ImageError):
     def __init__(self, name: str) -> None:
-        super().__init__(f'no image "{name}" here')
+        super().__init__(
+            f'image "{name}" is not on this machine',
+            "pycompose image load ARCHIVE, or image: host (registries come later)",
+        )
         self.name = name
+
+
+class ImageInUse(ImageError):
+    def __init__(self, name: str, containers: tuple[str, ...]) -> None:
+        super().__init__(
+            f'image "{name}" is used by {", ".join(containers)}', "remove the containers first: pycompose down"
+        )
+        self.name, self.containers = name, containers

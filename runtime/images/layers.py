@@ -2,12 +2,13 @@
 
 Every entry is made by file descriptor: parents are walked component by component without following links by the kernel;
 a link in a parent is resolved here, inside the layer's root. Nothing that exists is opened. Limits on number, size and
-names. The caller throws the folder away when `extract` raises.
+names, and room is left on the disk. The caller throws the folder away when `extract` raises.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
@@ -15,77 +16,193 @@ import os
 import shutil
 import stat
 import tarfile
+import tempfile
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import IO, Any, cast
 
 import zstandard
 
+from pycompose.runtime.removal import discard
+
 from .errors import ImageError
+from .reference import digest_hex
 
 MAX_ENTRIES = 2_000_000
-MAX_BYTES = 64 << 30
+MAX_BYTES = 256 << 30
 MAX_PATH = 4096
+MAX_NAMES = 1 << 20  # of one PAX header or GNU long name
+ROOM = 64 << 20  # bytes that stay free on the disk
 _MAX_LINKS = 40
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+READ_ERRORS = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    zstandard.ZstdError,
+    OSError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+)
+Progress = Callable[[int], None]  # called with the number of bytes just read
 
 
-class _Hashing(io.RawIOBase):
-    def __init__(self, source: IO[bytes]) -> None:
-        self._source, self.sha, self.size = source, hashlib.sha256(), 0
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A layer as it lies in an archive; `digest` and `size` are of these bytes, where the archive says them."""
+
+    open: Callable[[], IO[bytes]]
+    digest: str = ""
+    size: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    diff_id: str  # digest of the uncompressed tar
+    size: int  # bytes of files
+
+
+class Measured(io.RawIOBase):
+    """A stream whose bytes are counted and hashed; its first ones can be looked at before."""
+
+    def __init__(self, source: IO[bytes], progress: Progress | None = None, limit: int = MAX_BYTES) -> None:
+        self._source, self._progress, self._limit = source, progress, limit
+        self.sha, self.size = hashlib.sha256(), 0
+        self._start = b""
 
     def readable(self) -> bool:
         return True
 
+    def peek(self) -> bytes:
+        while len(self._start) < 4 and (more := self._source.read(4 - len(self._start))):
+            self._start += more
+        return self._start
+
     def read(self, size: int = -1) -> bytes:
-        data = self._source.read(size if size >= 0 else 1 << 20)
+        data, self._start = self._start, b""
+        if len(data) > size >= 0:
+            data, self._start = data[:size], data[size:]
+        elif not data or size < 0:
+            data += self._source.read(size if size >= 0 else 1 << 20)
         self.sha.update(data)
         self.size += len(data)
-        if self.size > MAX_BYTES:
-            raise ImageError("a layer is too large")
+        if self.size > self._limit:
+            raise ImageError("it is too large")
+        if self._progress:
+            self._progress(len(data))
         return data
 
+    @property
+    def digest(self) -> str:
+        return "sha256:" + self.sha.hexdigest()
 
-def plain(source: IO[bytes]) -> IO[bytes]:
-    """The uncompressed stream of a seekable file: gzip and zstd are known by their first bytes."""
-    magic = source.read(4)
-    source.seek(0)
+
+def plain(source: Measured) -> IO[bytes]:
+    """The uncompressed stream: gzip and zstd are known by their first bytes."""
+    magic = source.peek()
     if magic[:2] == b"\x1f\x8b":
-        return cast(IO[bytes], gzip.GzipFile(fileobj=source))
+        return cast(IO[bytes], gzip.GzipFile(fileobj=cast(Any, source)))
     if magic == b"\x28\xb5\x2f\xfd":
-        return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True))
-    return source
+        return cast(
+            IO[bytes], zstandard.ZstdDecompressor().stream_reader(cast(Any, source), read_across_frames=True)
+        )
+    if magic[:3] == b"BZh" or magic == b"\xfd7zX":
+        raise ImageError("it is compressed with bzip2 or xz", "compress it with gzip or zstd")
+    return cast(IO[bytes], source)
 
 
-def extract(source: IO[bytes], folder: str) -> str:
-    """Fill the empty `folder` from a tar, compressed or not; returns the digest of the plain tar (diff_id)."""
-    stream = _Hashing(plain(source))
+class Entry(tarfile.TarInfo):
+    """A header that is refused where tarfile would read without bound, or stop in silence."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Entry:  # type: ignore[override]
+        try:
+            return cast(Entry, super().fromtarfile(tarfile_))
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(f"a damaged header: {error}") from None  # else: the end, as if all were well
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:
+        if self.size < 0:
+            raise tarfile.ReadError("a negative size")  # CVE-2025-8194
+        long = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, *_PAX)
+        if self.type in long and self.size > MAX_NAMES:
+            raise ImageError("an entry's name or attributes are too long")
+        made = super()._proc_member(archive)  # type: ignore[misc]
+        if made.size < 0:
+            raise tarfile.ReadError("a negative size")
+        return made
+
+
+_PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+
+
+class _Room:
+    """What may still be written: below the limit, and with some of the disk left."""
+
+    def __init__(self, folder: int) -> None:
+        told = os.fstatvfs(folder)
+        self._folder, self._floor = folder, min(ROOM, told.f_blocks * told.f_frsize // 20)
+        self.total = 0
+
+    def take(self, size: int) -> None:
+        self.total += size
+        if self.total > MAX_BYTES:
+            raise ImageError("it is too large")
+        if size > 1 << 16:
+            told = os.fstatvfs(self._folder)
+            if told.f_bavail * told.f_frsize - size < self._floor:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def extract(blob: Blob, folder: str, progress: Progress | None = None) -> Extracted:
+    """Fill the empty `folder` from a tar, compressed or not. Raises ImageError."""
     root = os.open(folder, _FOLDER)
     try:
-        times: dict[tuple[str, ...], float] = {}
-        with tarfile.open(fileobj=cast(Any, stream), mode="r|", errorlevel=2) as tar:
-            for count, entry in enumerate(tar):
-                if count >= MAX_ENTRIES:
-                    raise ImageError("a layer has too many entries")
-                _entry(root, tar, entry, times)
-                tar.members.clear()
-        while stream.read(1 << 20):
-            pass
-        for parts, when in times.items():
-            with contextlib.suppress(OSError):
-                fd = _walk(root, parts)
-                try:
-                    os.utime(fd, (when, when))
-                finally:
-                    os.close(fd)
-    except (tarfile.TarError, EOFError, zlib.error, zstandard.ZstdError, OSError, ValueError, OverflowError) as error:
+        with contextlib.closing(blob.open()) as source:
+            packed = Measured(source, progress)
+            stream = Measured(plain(packed))
+            room = _Room(root)
+            _unpack(root, stream, room)
+            while packed.read(1 << 20):
+                pass
+        if blob.digest and digest_hex(blob.digest) != packed.sha.hexdigest():
+            raise ImageError(f"a layer is not what its digest says: {blob.digest}")
+        if blob.size >= 0 and packed.size != blob.size:
+            raise ImageError(f"a layer has {packed.size} bytes, not {blob.size}")
+        return Extracted(stream.digest, room.total)
+    except READ_ERRORS as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ImageError("the disk is full", "nothing was kept; make room and try again") from error
         raise ImageError(f"a layer cannot be read: {error}") from error
     finally:
         os.close(root)
-    return "sha256:" + stream.sha.hexdigest()
+
+
+def _unpack(root: int, stream: Measured, room: _Room) -> None:
+    times: dict[tuple[str, ...], float] = {}
+    with tarfile.open(fileobj=cast(Any, stream), mode="r|", errorlevel=2, tarinfo=Entry, bufsize=1 << 18) as tar:
+        for count, entry in enumerate(tar):
+            if count >= MAX_ENTRIES:
+                raise ImageError("a layer has too many entries")
+            room.take(entry.size if entry.isreg() else 0)
+            _entry(root, tar, entry, times)
+            tar.members.clear()
+    while stream.read(1 << 20):
+        pass
+    for parts, when in times.items():
+        with contextlib.suppress(OSError):
+            fd = _walk(root, parts)
+            try:
+                os.utime(fd, (when, when))
+            finally:
+                os.close(fd)
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    if "\0" in name or len(os.fsencode(name)) > MAX_PATH:
+    if "\0" in name or not name or len(os.fsencode(name)) > MAX_PATH:
         raise ImageError(f"a bad name in a layer: {name[:100]!r}")
     parts = tuple(p for p in name.split("/") if p not in ("", "."))
     if ".." in parts:
@@ -93,34 +210,48 @@ def _parts(name: str) -> tuple[str, ...]:
     return parts
 
 
+def _opaque(folder: int) -> None:
+    os.setxattr(folder, "trusted.overlay.opaque" if os.geteuid() == 0 else "user.overlay.opaque", b"y")
+
+
 def _walk(root: int, wanted: tuple[str, ...], make: bool = False) -> int:
     """Open the folder `wanted`, links resolved inside the root; the caller closes it."""
-    todo, done, links = list(wanted), list[str](), 0
+    todo, done, links = list(reversed(wanted)), list[str](), 0
     here = os.dup(root)
     try:
         while todo:
-            part = todo.pop(0)
+            part = todo.pop()
             if part in ("", "."):
                 continue
             if part == "..":
-                todo, done = [*done[:-1], *todo], []
+                todo += [*reversed(done[:-1])]
+                done = []
                 os.close(here)
                 here = os.dup(root)
                 continue
             try:
-                kind = os.stat(part, dir_fd=here, follow_symlinks=False).st_mode
+                told = os.stat(part, dir_fd=here, follow_symlinks=False)
+                kind, hidden = told.st_mode, stat.S_ISCHR(told.st_mode) and told.st_rdev == 0
             except FileNotFoundError:
                 if not make:
                     raise
+                kind, hidden = 0, False
+            if make and (hidden or not kind):
+                if hidden:  # the layer hides what was here, and puts something new in its place
+                    os.unlink(part, dir_fd=here)
                 os.mkdir(part, 0o755, dir_fd=here)
+                os.chmod(part, 0o755, dir_fd=here)  # whatever the umask is
                 kind = stat.S_IFDIR
             if stat.S_ISLNK(kind):
                 links += 1
                 if links > _MAX_LINKS:
                     raise ImageError("too many links in a layer's path")
                 target = os.readlink(part, dir_fd=here)
-                rest = target.split("/") + todo
-                todo = rest if target.startswith("/") else [*done, *rest]
+                todo += reversed(target.split("/"))
+                if not target.startswith("/"):
+                    todo += reversed(done)
+                if len(todo) > MAX_PATH:
+                    raise ImageError("too many links in a layer's path")
                 done = []
                 os.close(here)
                 here = os.dup(root)
@@ -128,6 +259,8 @@ def _walk(root: int, wanted: tuple[str, ...], make: bool = False) -> int:
             below = os.open(part, _FOLDER, dir_fd=here)
             os.close(here)
             here = below
+            if hidden:
+                _opaque(here)
             done.append(part)
     except BaseException:
         os.close(here)
@@ -135,99 +268,130 @@ def _walk(root: int, wanted: tuple[str, ...], make: bool = False) -> int:
     return here
 
 
-def _clear(parent: int, name: str, keep_folder: bool) -> bool:
-    """Remove what is at `name`; True if a folder was kept."""
+def _remove(parent: int, name: str) -> None:
+    """Remove what the layer itself has put at `name`."""
     try:
         kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
     except FileNotFoundError:
-        return False
-    if not stat.S_ISDIR(kind):
+        return
+    if stat.S_ISDIR(kind):
+        here = f"/proc/self/fd/{parent}"
+        discard(f"{here}/{name}", here)
+    else:
         os.unlink(name, dir_fd=parent)
-        return False
-    if not keep_folder:
-        shutil.rmtree(name, dir_fd=parent)
-    return keep_folder
 
 
 def _entry(root: int, tar: tarfile.TarFile, entry: tarfile.TarInfo, times: dict[tuple[str, ...], float]) -> None:
     parts = _parts(entry.name)
     mode = entry.mode & 0o7777
+    when = min(max(float(entry.mtime), 0.0), float(1 << 33))
     if not parts:
         if entry.isdir():
+            _own(root, entry)
             os.fchmod(root, mode)
+            _attributes(root, entry)
+            times[()] = when
         return
     name = parts[-1]
     parent = _walk(root, parts[:-1], make=True)
     try:
         if name.startswith(".wh."):
             _whiteout(parent, name)
-            return
-        kept = _clear(parent, name, entry.isdir())
-        if entry.isreg():
-            fd = os.open(
-                name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent
-            )
-            with open(fd, "wb") as out:
+        elif entry.isdir():
+            _folder(parent, name, entry, mode)
+            times[parts] = when
+        elif entry.islnk():
+            _hard_link(root, parent, name, entry)
+        elif entry.isreg():
+            _remove(parent, name)
+            with open(os.open(name, _NEW, 0o600, dir_fd=parent), "wb", buffering=0) as out:
                 data = tar.extractfile(entry)
                 if data is not None:
                     shutil.copyfileobj(data, out, 1 << 20)
-                _own(fd, entry)
-                os.fchmod(fd, mode)
-                _attributes(fd, entry)
-                out.flush()
-                os.utime(fd, (entry.mtime, entry.mtime))
-            return
-        if entry.isdir():
-            if not kept:
-                os.mkdir(name, 0o700, dir_fd=parent)
-            fd = os.open(name, _FOLDER, dir_fd=parent)
-            try:
-                _own(fd, entry)
-                os.fchmod(fd, mode)
-                _attributes(fd, entry)
-            finally:
-                os.close(fd)
-            times[parts] = entry.mtime
-            return
-        if entry.issym():
-            os.symlink(entry.linkname, name, dir_fd=parent)
-        elif entry.islnk():
-            target = _parts(entry.linkname)
-            if not target:
-                raise ImageError("a hard link to nothing")
-            at = _walk(root, target[:-1])
-            try:
-                os.link(target[-1], name, src_dir_fd=at, dst_dir_fd=parent, follow_symlinks=False)
-            finally:
-                os.close(at)
-            return
-        elif entry.ischr() or entry.isblk() or entry.isfifo():
-            if entry.ischr() and entry.devmajor == entry.devminor == 0:
-                raise ImageError(f"a device 0:0 in a layer: {entry.name[:100]!r}")
-            kind = stat.S_IFCHR if entry.ischr() else stat.S_IFBLK if entry.isblk() else stat.S_IFIFO
-            device = 0 if entry.isfifo() else os.makedev(entry.devmajor, entry.devminor)
-            os.mknod(name, kind | 0o600, device, dir_fd=parent)
+                # Data first, owner next: writing and chown take setuid bits and capabilities away.
+                _own(out.fileno(), entry)
+                os.fchmod(out.fileno(), mode)
+                _attributes(out.fileno(), entry)
+                os.utime(out.fileno(), (when, when))
         else:
-            raise ImageError(f"an entry of unknown kind in a layer: {entry.name[:100]!r}")
-        if os.geteuid() == 0:
-            os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-        if not entry.issym():  # just made here by us: not a link
-            os.chmod(name, mode, dir_fd=parent)
-        os.utime(name, (entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+            _remove(parent, name)
+            _special(parent, name, entry, mode)
+            os.utime(name, (when, when), dir_fd=parent, follow_symlinks=False)
     finally:
         os.close(parent)
 
 
+def _folder(parent: int, name: str, entry: tarfile.TarInfo, mode: int) -> None:
+    hidden = False
+    try:
+        told = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        made = stat.S_ISDIR(told.st_mode)
+        hidden = stat.S_ISCHR(told.st_mode) and told.st_rdev == 0
+    except FileNotFoundError:
+        made = False
+    if not made:
+        _remove(parent, name)
+        os.mkdir(name, 0o700, dir_fd=parent)
+    fd = os.open(name, _FOLDER, dir_fd=parent)
+    try:
+        if hidden:
+            _opaque(fd)
+        _own(fd, entry)
+        os.fchmod(fd, mode)
+        _attributes(fd, entry)
+    finally:
+        os.close(fd)
+
+
+def _hard_link(root: int, parent: int, name: str, entry: tarfile.TarInfo) -> None:
+    target = _parts(entry.linkname)
+    if not target:
+        raise ImageError("a hard link to nothing")
+    at = _walk(root, target[:-1])
+    try:
+        aim = os.stat(target[-1], dir_fd=at, follow_symlinks=False)
+        if stat.S_ISDIR(aim.st_mode):
+            raise ImageError("a hard link to a folder")
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(aim, os.stat(name, dir_fd=parent, follow_symlinks=False)):
+                return
+        _remove(parent, name)
+        os.link(target[-1], name, src_dir_fd=at, dst_dir_fd=parent, follow_symlinks=False)
+    finally:
+        os.close(at)
+
+
+def _special(parent: int, name: str, entry: tarfile.TarInfo, mode: int) -> None:
+    if entry.issym():
+        if "\0" in entry.linkname or not entry.linkname or len(os.fsencode(entry.linkname)) >= MAX_PATH:
+            raise ImageError(f"a bad link in a layer: {entry.name[:100]!r}")
+        os.symlink(entry.linkname, name, dir_fd=parent)
+    elif entry.ischr() or entry.isblk() or entry.isfifo():
+        if entry.ischr() and entry.devmajor == entry.devminor == 0:
+            raise ImageError(f"a device 0:0 in a layer: {entry.name[:100]!r}")
+        if os.geteuid() != 0 and not entry.isfifo():
+            return  # only root can make devices; a container gets its own anyway
+        kind = stat.S_IFCHR if entry.ischr() else stat.S_IFBLK if entry.isblk() else stat.S_IFIFO
+        device = 0 if entry.isfifo() else os.makedev(entry.devmajor, entry.devminor)
+        os.mknod(name, kind | 0o600, device, dir_fd=parent)
+    else:
+        raise ImageError(f"an entry of unknown kind in a layer: {entry.name[:100]!r}")
+    if os.geteuid() == 0:
+        os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+    if not entry.issym():  # just made here by us: not a link
+        os.chmod(name, mode, dir_fd=parent)
+
+
 def _whiteout(parent: int, name: str) -> None:
     if name == ".wh..wh..opq":
-        os.setxattr(parent, "trusted.overlay.opaque" if os.geteuid() == 0 else "user.overlay.opaque", b"y")
+        _opaque(parent)
         return
     if name.startswith(".wh..wh."):
         return
     hidden = name.removeprefix(".wh.")
     if hidden in ("", ".", ".."):
         raise ImageError(f"a bad whiteout: {name!r}")
-    _clear(parent, hidden, False)
+    _remove(parent, hidden)
     os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=parent)
 
 
@@ -237,6 +401,7 @@ def _own(fd: int, entry: tarfile.TarInfo) -> None:
 
 
 def _attributes(fd: int, entry: tarfile.TarInfo) -> None:
+    """Capabilities and the user's own attributes; never those that overlayfs or a security module believes."""
     for key, value in entry.pax_headers.items():
         name = key.removeprefix("SCHILY.xattr.")
         if name == key or name.startswith(("user.overlay.", "user.containers.")):
@@ -244,3 +409,22 @@ def _attributes(fd: int, entry: tarfile.TarInfo) -> None:
         if name == "security.capability" or name.startswith("user."):
             with contextlib.suppress(OSError):
                 os.setxattr(fd, name, value.encode("utf-8", "surrogateescape"))
+
+
+def spooled(source: IO[bytes], folder: str, progress: Progress | None = None) -> IO[bytes]:
+    """The uncompressed bytes as a seekable file without a name, in `folder`."""
+    out = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
+    try:
+        room = os.fstatvfs(out.fileno())
+        floor = min(ROOM, room.f_blocks * room.f_frsize // 20)
+        stream = plain(Measured(source, progress))
+        while data := stream.read(1 << 20):
+            room = os.fstatvfs(out.fileno())
+            if room.f_bavail * room.f_frsize - len(data) < floor:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            out.write(data)
+        out.seek(0)
+    except BaseException:
+        out.close()
+        raise
+    return out

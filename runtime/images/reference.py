@@ -1,15 +1,36 @@
-"""Names of images and digests: `[registry/]repository[:tag][@digest]`. Pure text; checked before it is in a path."""
+"""Names of images and digests: `[registry/]repository[:tag][@digest]`. Pure text; checked before it is in a path.
+
+Source: distribution/reference (the grammar), opencontainers/image-spec descriptor.md (digests).
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from .errors import ImageError
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PART = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-_REGISTRY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
+_REGISTRY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+DOCKER = "docker.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A full name; `tag` and `digest` are empty where they are not given (without both, the tag is `latest`)."""
+
+    repository: str  # with the registry: docker.io/library/redis
+    tag: str = ""
+    digest: str = ""
+
+    @property
+    def tagged(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+    def __str__(self) -> str:
+        return self.repository + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
 
 def digest_hex(digest: object) -> str:
@@ -19,27 +40,36 @@ def digest_hex(digest: object) -> str:
     return digest.removeprefix("sha256:")
 
 
-def normal(name: str) -> str:
-    """The full name: `docker.io/library/` and `:latest` are added where Docker adds them."""
+def parse(name: object) -> Reference:
+    """The parts of a name, completed as Docker does; raises ImageError."""
+    if not isinstance(name, str) or len(name) > 512:
+        raise ImageError(f"not a name of an image: {str(name)[:100]!r}")
     rest, at, digest = name.partition("@")
     if at:
         digest_hex(digest)
     head, slash, tail = rest.partition("/")
-    if slash and ("." in head or ":" in head or head == "localhost"):
+    if slash and ("." in head or ":" in head or head == "localhost" or head != head.lower()):
         registry, path = head, tail
     else:
-        registry, path = "docker.io", rest
+        registry, path = DOCKER, rest
+    if registry == "index.docker.io":
+        registry = DOCKER
     path, colon, tag = path.partition(":")
-    if registry == "docker.io" and "/" not in path:
+    if registry == DOCKER and "/" not in path:
         path = f"library/{path}"
     good = _REGISTRY.fullmatch(registry) and all(_PART.fullmatch(p) for p in path.split("/"))
-    if not good or (colon and not _TAG.fullmatch(tag)) or len(name) > 512:
+    if not good or (colon and not _TAG.fullmatch(tag)) or len(path) > 255:
         raise ImageError(f"not a name of an image: {name[:100]!r}")
     if not colon and not at:
         tag = "latest"
-    return f"{registry}/{path}" + (f":{tag}" if tag else "") + (f"@{digest}" if at else "")
+    return Reference(f"{registry}/{path}", tag, digest)
+
+
+def normal(name: str) -> str:
+    """The full name: `docker.io/library/` and `:latest` are added where Docker adds them."""
+    return str(parse(name))
 
 
 def familiar(name: str) -> str:
     """The short form that people write."""
-    return name.removeprefix("docker.io/").removeprefix("library/")
+    return name.removeprefix(f"{DOCKER}/").removeprefix("library/")

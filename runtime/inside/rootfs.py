@@ -35,6 +35,10 @@ DISKS = frozenset(
 )
 
 
+# Someone else's layers must not steer the overlay by attributes of theirs, and no option may depend on the kernel's build.
+_OPTIONS = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow"))
+
+
 def overlay(lower: tuple[str, ...], upper: str, work: str) -> int:
     """A detached overlay mount, topmost lower first; `upper` and `work` are made if they are missing."""
     os.makedirs(upper, 0o755, exist_ok=True)
@@ -45,16 +49,58 @@ def overlay(lower: tuple[str, ...], upper: str, work: str) -> int:
             for folder in lower:
                 syscalls.fsconfig_string(context, "lowerdir+", folder)  # from 6.5; without the limits of one string
         except OSError:
-            os.close(context)
-            context = syscalls.fsopen("overlay")
-            escaped = (folder.replace("\\", "\\\\").replace(":", "\\:") for folder in lower)
-            syscalls.fsconfig_string(context, "lowerdir", ":".join(escaped))
+            return overlay_in_one_string(lower, upper, work)
+        for key, value in _OPTIONS:
+            syscalls.fsconfig_string(context, key, value)
         syscalls.fsconfig_string(context, "upperdir", upper)
         syscalls.fsconfig_string(context, "workdir", work)
         syscalls.fsconfig_create(context, f"overlay on {upper}")
         return syscalls.fsmount(context, 0, "overlay")
     finally:
         os.close(context)
+
+
+def overlay_in_one_string(lower: tuple[str, ...], upper: str, work: str) -> int:
+    """The same by mount(2), for kernels before 6.5: a string there ends at 255 bytes, and all options at one page.
+
+    So folders are named by descriptor, which is short; 128 layers take 2.2 KiB. It is mounted beside its upper folder.
+    """
+    place = os.path.dirname(upper.rstrip("/")) + "/mounted"
+    os.makedirs(place, 0o700, exist_ok=True)
+    opened: list[int] = []
+    try:
+        for folder in (*lower, upper, work):
+            opened.append(os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        *layers, upper_name, work_name = (f"/proc/self/fd/{item}" for item in opened)
+        more = "".join(f",{key}={value}" for key, value in _OPTIONS)
+        options = f"lowerdir={':'.join(layers)},upperdir={upper_name},workdir={work_name}{more}"
+        syscalls.mount("overlay", place, "overlay", 0, options)
+        tree = syscalls.open_tree(syscalls.AT_FDCWD, place, syscalls.OPEN_TREE_CLONE)
+        syscalls.umount2(place, syscalls.MNT_DETACH)
+        os.rmdir(place)
+        return tree
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def can_overlay(lower: str, upper: str, work: str) -> bool:
+    """Whether `upper`'s file system can be one. The mount is attached nowhere and gone when this returns."""
+    os.makedirs(upper, 0o755, exist_ok=True)
+    os.makedirs(work, 0o700, exist_ok=True)
+    context = -1
+    try:
+        context = syscalls.fsopen("overlay")
+        for key, value in (("lowerdir", lower), ("upperdir", upper), ("workdir", work)):
+            syscalls.fsconfig_string(context, key, value)
+        syscalls.fsconfig_create(context, "overlay")
+        os.setxattr(upper, "trusted.overlay.try", b"y")  # without it there are no opaque folders
+        return True
+    except OSError:
+        return False
+    finally:
+        if context >= 0:
+            os.close(context)
 
 
 def _unescape(text: str) -> str:
@@ -141,7 +187,11 @@ def _attach_disk(root: int, disk: str, store: str) -> None:
         target = syscalls.openat2(root, disk, os.O_PATH | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)
     except OSError:
         return  # its mount point is itself on a virtual file system
-    tree = overlay((disk,), f"{store}/upper", f"{store}/work")
+    try:
+        tree = overlay((disk,), f"{store}/upper", f"{store}/work")
+    except OSError:  # such as vfat on /boot/efi, whose names overlayfs does not understand: to be seen, not written
+        tree = syscalls.open_tree(syscalls.AT_FDCWD, disk, syscalls.OPEN_TREE_CLONE)
+        syscalls.mount_setattr(tree, False, syscalls.ATTR_RDONLY)
     syscalls.move_mount(tree, target, disk)
     os.close(tree)
     os.close(target)

@@ -246,3 +246,7 @@ def inotify_modified(path: str) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def syncfs(descriptor: int) -> None:
+    _check(_libc.syncfs(descriptor), "syncfs")
