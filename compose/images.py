@@ -22,9 +22,7 @@ class ImagesMissing(PycomposeError):
     """`missing`: service -> image."""
 
     def __init__(self, missing: Mapping[str, str]) -> None:
-        lines = [
-            f'service "{service}": image "{image}" is not on this machine' for service, image in missing.items()
-        ]
+        lines = [f'service "{service}": image "{image}" is not on this machine' for service, image in missing.items()]
         super().__init__("\n".join(lines), hint=HINT)
         self.missing = missing
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import socket
 import stat
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 
 import trio
@@ -28,24 +27,22 @@ from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure
 from pycompose.runtime.images.store import Image, Store
 from pycompose.runtime.inside import seccomp
 from pycompose.runtime.places import Places
+from pycompose.runtime.removal import discard
 from pycompose.runtime.rootfs import root_for
 from pycompose.runtime.spec import Bundle, DeviceNode, DeviceRule, Mount, Process, User
 from pycompose.runtime.spec import from_json as bundle_from_json
 from pycompose.runtime.volumes import Volumes
 
-from . import oci, wiring
+from . import mounts, oci, wiring
 from .codec import from_json, to_json
 from .errors import PycomposeError
 from .host import ContainerExited, ContainerStarted, ExecResult, HostError, HostEvent
 from .model import (
     EMPTY,
-    BindMount,
     Network,
     Project,
     Service,
-    TmpfsMount,
     Volume,
-    VolumeMount,
 )
 from .observed import Label, Observed, Supervision
 from .observing import OWN, SUPERVISION, Own, observe
@@ -144,7 +141,7 @@ class LinuxHost:
         with suppress(FileNotFoundError):
             for entry in os.listdir(self.places.containers):
                 if entry not in known:
-                    shutil.rmtree(self.places.container(entry), ignore_errors=True)
+                    discard(self.places.container(entry))
 
     async def _adopt(self, held: _Held) -> None:
         held.running = True
@@ -223,7 +220,7 @@ class LinuxHost:
             Label.CONFIG_HASH: volume.config_hash,
         }
         with _translated(f'volume "{volume.name}" cannot be made'):
-            self.volumes.create(volume.name, labels)
+            self.volumes.create(volume.name, labels, volume.driver_opts, volume.driver or "local")
 
     async def remove_volume(self, name: str) -> None:
         with _translated(f'volume "{name}" cannot be removed'):
@@ -246,24 +243,34 @@ class LinuxHost:
         wanted = project.services[service]
         container_id = secrets.token_hex(32)
         folder = self.places.container(container_id)
-        with _translated(f'container "{name}" cannot be made'):
+        with _translated(f'container "{name}" cannot be made'), ExitStack() as held:
+            held.enter_context(self.store.held())  # until its record says what it uses
             image = self.store.resolve(wanted.image or "")
             parts = profile.default_spec_parts(wanted.cap_add, wanted.cap_drop, wanted.privileged)
             os.makedirs(f"{folder}/etc", mode=0o755)
             try:
                 shared = self._shared(wanted)
-                mounts, volumes, anonymous = self._mounts(project, wanted, folder, image.layers, inherit)
+                found = mounts.mounted(
+                    project,
+                    wanted,
+                    image,
+                    folder,
+                    self.volumes,
+                    self.store,
+                    before=self._find(inherit).own.volumes if inherit else EMPTY,
+                    container=self._folder_of,
+                )
                 devices, rules = _devices(wanted)
-                own = _own(project, wanted, generation, image, volumes, anonymous, shared)
+                own = _own(project, wanted, generation, image, found.volumes, list(found.anonymous), shared)
                 bundle = oci.bundle(
                     project,
                     wanted,
                     container_id,
-                    root_for(image, folder, self.roots),
+                    root_for(image, folder, self.roots, found.used),
                     oci.ImageConfig(image.env, image.cmd, image.entrypoint, image.user, image.workdir),
                     parts,
                     oci.Found(
-                        mounts + self._etc(wanted, folder, shared),
+                        found.mounts + self._etc(wanted, folder, shared),
                         devices,
                         rules,
                         _block_devices(wanted),
@@ -275,7 +282,7 @@ class LinuxHost:
                 program = seccomp.compile(bundle.spec.linux.seccomp) if bundle.spec.linux.seccomp else None
                 await self.runtime.create(container_id, name, bundle, wanted.image or "", program)
             except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
+                discard(folder)
                 raise
         self._held[name] = _Held(container_id, name, service, own)
 
@@ -310,41 +317,12 @@ class LinuxHost:
                 found.append(Mount(f"/etc/{name}", "bind", path, ("rbind", "rw", "rprivate")))
         return tuple(found)
 
-    def _mounts(self, project: Project, service: Service, folder: str, layers, inherit):  # type: ignore[no-untyped-def]
-        from pycompose.runtime.spec import Mount
-
-        found: list[Mount] = []
-        volumes: dict[str, str] = {}
-        anonymous: list[str] = []
-        before = self._find(inherit).own.volumes if inherit else {}
-        for mount in service.mounts:
-            access = "ro" if getattr(mount, "read_only", False) else "rw"
-            match mount:
-                case BindMount():
-                    if mount.create_host_path:
-                        os.makedirs(mount.source, exist_ok=True) if not os.path.exists(mount.source) else None
-                    bound = ("rbind", "rro" if mount.read_only else "rw", mount.propagation or "rprivate")
-                    found.append(Mount(mount.target, "bind", mount.source, bound))
-                case VolumeMount():
-                    if mount.source is None:
-                        name = before.get(mount.target) or secrets.token_hex(32)
-                        anonymous.append(name)
-                        if not self.volumes.exists(name):
-                            self.volumes.create(name, {Label.PROJECT: project.name})
-                    else:
-                        name = project.volumes[mount.source].name
-                    volumes[mount.target] = name
-                    if not mount.nocopy:
-                        self.volumes.seed(name, layers, mount.target)
-                    found.append(Mount(mount.target, "bind", self.volumes.path(name), ("rbind", access, "rprivate")))
-                case TmpfsMount():
-                    options = ["noexec", "nosuid", "nodev", *mount.options]
-                    options += [f"size={mount.size}"] if mount.size else []
-                    options += [f"mode={mount.mode:o}"] if mount.mode is not None else []
-                    found.append(Mount(mount.target, "tmpfs", "tmpfs", tuple(options)))
-                case _:
-                    raise HostError(f'service "{service.name}": mounts of images are not there yet')
-        return tuple(found), volumes, anonymous
+    def _folder_of(self, way: str, target: str) -> str:
+        """The folder of a service's first container, or of the container of that name."""
+        among = [h for h in self._held.values() if (h.service if way == "service" else h.name) == target]
+        if not among:
+            raise HostError(f'no {way} "{target}" to take the volumes of')
+        return self.places.container(min(among, key=lambda h: (not h.running, h.name)).id)
 
     async def start_container(self, name: str) -> None:
         held = self._find(name)
@@ -356,6 +334,7 @@ class LinuxHost:
                 await self._join(project, service, held, sandbox)
 
             held.oom_killed = False
+            mounts.refresh(project, service, self.places.container(held.id))
             try:
                 await self.runtime.start(held.id, prepare)
             except BaseException:

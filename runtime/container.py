@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import time
@@ -23,6 +22,7 @@ from .cgroup import Cgroup
 from .errors import KeeperGone, NoSuchContainer, StartFailed
 from .places import ProjectPlaces
 from .process import connect_keeper
+from .removal import discard
 from .spec import Bundle, Process, from_json, to_json
 
 LIMIT = 1 << 18
@@ -180,7 +180,7 @@ class Runtime:
 
     async def remove(self, container_id: str) -> None:
         """Delete the folder of a container that does not run."""
-        await trio.to_thread.run_sync(shutil.rmtree, self.places.container(container_id), True)
+        await trio.to_thread.run_sync(discard, self.places.container(container_id))
 
     async def await_exit(self, container_id: str) -> int | None:
         """Its exit code; None if nobody could tell."""

@@ -1,8 +1,8 @@
 """What an image has at a path, out of its layers: looked up as overlayfs would show it, and copied out.
 
 For volumes that start with the image's content, and for containers where overlayfs cannot be. Layers are someone else's
-trees: they are walked by descriptor, and no link in them is followed by the kernel. Rules: synchronous, standard library
-only; layers come topmost first; nobody else writes to the target.
+trees: they are walked by descriptor, and no link in them is followed by the kernel.
+Rules: synchronous, standard library only; layers come topmost first; nobody else writes to the target.
 """
 
 from __future__ import annotations
@@ -145,9 +145,7 @@ def _copy(source: int, target: int, known: dict[tuple[int, int], str], root: str
     _take_on(source, target)
 
 
-def _copy_folder(
-    source: int, target: int, name: str, known: dict[tuple[int, int], str], root: str, path: str
-) -> None:
+def _copy_folder(source: int, target: int, name: str, known: dict[tuple[int, int], str], root: str, path: str) -> None:
     try:
         there = os.stat(name, dir_fd=target, follow_symlinks=False)
         made = stat.S_ISDIR(there.st_mode)

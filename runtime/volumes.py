@@ -1,28 +1,40 @@
-"""Named and anonymous volumes: `<volumes>/<name>/{volume.json,_data}`.
+"""Named and anonymous volumes: `<volumes>/<name>/{volume.json,_data}`, of the one driver `local`.
 
-A volume appears whole, by rename. `seed` fills an empty one from the image's folder, as Docker does at first use.
+A volume appears whole, by rename. At its first use it takes on what the image has at that place, once, whole or not at
+all: `seeded` in volume.json says that it has been used. With the options of a bind (`type=none,o=bind,device=…`) or a
+tmpfs it is only a name for that mount; other types are refused. Nothing is removed that a container uses.
 Rules: synchronous, standard library only; names are checked before they are in a path.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import re
-import shutil
-import stat
+import secrets
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from . import uses
 from .errors import RuntimeFailure
+from .merge import copy_out
 from .places import Places
+from .removal import discard
+from .spec import Mount
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 
 
 class VolumeError(RuntimeFailure):
-    """A volume that is not there, or a name that cannot be one."""
+    """A volume that is not there, that is in use, or that cannot be made; `hint` says what to try."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,45 +43,81 @@ class Volume:
     path: str
     labels: Mapping[str, str] = field(default_factory=dict)
     driver: str = "local"
+    options: Mapping[str, str] = field(default_factory=dict)
+    seeded: bool = False
 
 
 class Volumes:
     def __init__(self, places: Places) -> None:
-        self._root = places.volumes
+        self._places, self._root = places, places.volumes
 
     def _folder(self, name: str) -> str:
         if not _NAME.fullmatch(name):
             raise VolumeError(f"not a name of a volume: {name[:100]!r}")
         return f"{self._root}/{name}"
 
-    def create(self, name: str, labels: Mapping[str, str] | None = None) -> Volume:
-        """Make the volume; one that exists is left as it is."""
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        os.makedirs(self._places.state, mode=0o711, exist_ok=True)
+        os.makedirs(self._root, mode=0o711, exist_ok=True)
+        with open(os.open(f"{self._root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def create(
+        self,
+        name: str,
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+        driver: str = "local",
+    ) -> Volume:
+        """Make the volume; one that exists is left as it is. Raises VolumeError."""
         folder = self._folder(name)
-        if not os.path.isdir(folder):
-            os.makedirs(self._root, mode=0o711, exist_ok=True)
-            made = tempfile.mkdtemp(prefix=".new-", dir=self._root)
-            try:
-                os.chmod(made, 0o711)
-                os.mkdir(f"{made}/_data")
-                os.chmod(f"{made}/_data", 0o755)
-                with open(f"{made}/volume.json", "w", encoding="utf-8") as out:
-                    json.dump({"name": name, "labels": dict(labels or {}), "driver": "local"}, out)
-                    out.flush()
-                    os.fsync(out.fileno())
-                os.rename(made, folder)
-            except OSError:
-                shutil.rmtree(made, ignore_errors=True)
-                if not os.path.isdir(folder):
-                    raise
+        if driver != "local":
+            raise VolumeError(f'volume driver "{driver}" is not supported', "only local is")
+        check_options(options or {})
+        with self._locked():
+            if not os.path.isdir(folder):
+                self._sweep()
+                self._make(name, folder, labels or {}, options or {})
         return self.get(name)
 
+    def _make(self, name: str, folder: str, labels: Mapping[str, str], options: Mapping[str, str]) -> None:
+        made = tempfile.mkdtemp(prefix=".new-", dir=self._root)
+        try:
+            os.chmod(made, 0o711)
+            os.mkdir(f"{made}/_data")
+            os.chmod(f"{made}/_data", 0o755)
+            _record(made, Volume(name, "", labels, "local", options))
+            os.rename(made, folder)
+        except OSError:
+            discard(made)
+            raise
+
+    def _sweep(self) -> None:
+        """What processes that died left; the lock is held."""
+        for entry in os.listdir(self._root):
+            if entry.startswith((".new-", ".gone-")):
+                with suppress(OSError):
+                    discard(f"{self._root}/{entry}")
+
     def get(self, name: str) -> Volume:
+        """Raises VolumeError if there is none."""
         try:
             with open(f"{self._folder(name)}/volume.json", encoding="utf-8") as source:
                 told = json.load(source)
         except FileNotFoundError:
-            raise VolumeError(f"no such volume: {name}") from None
-        return Volume(name, self.path(name), told.get("labels", {}), told.get("driver", "local"))
+            raise VolumeError(f'there is no volume "{name}"', f"pycompose volume create {name}") from None
+        except ValueError as error:
+            raise VolumeError(f'the record of volume "{name}" cannot be read: {error}') from error
+        return Volume(
+            name,
+            self.path(name),
+            told.get("labels") or {},
+            told.get("driver", "local"),
+            told.get("options") or {},
+            bool(told.get("seeded")),
+        )
 
     def exists(self, name: str) -> bool:
         return os.path.isfile(f"{self._folder(name)}/volume.json")
@@ -83,87 +131,111 @@ class Volumes:
         return [self.get(n) for n in sorted(os.listdir(self._root)) if _NAME.fullmatch(n) and self.exists(n)]
 
     def remove(self, name: str) -> None:
-        """Remove it, first from sight; nothing happens if there is none."""
-        gone = f"{self._root}/.gone-{os.getpid()}-{name}"
-        try:
-            os.rename(self._folder(name), gone)
-        except FileNotFoundError:
+        """Remove it, first from sight; nothing happens if there is none. Raises VolumeError while it is used."""
+        folder = self._folder(name)
+        if not os.path.isdir(folder):
             return
-        shutil.rmtree(gone)
+        with self._locked():
+            users = [
+                f"{u.container} (project {u.project})" for u in uses.everyone(self._places) if name in u.uses.volumes
+            ]
+            if users:
+                raise VolumeError(f'volume "{name}" is used by {", ".join(users)}', "remove the containers first")
+            gone = f"{self._root}/.gone-{secrets.token_hex(8)}"
+            try:
+                os.rename(folder, gone)
+            except FileNotFoundError:
+                return
+        discard(gone)
 
-    def seed(self, name: str, lower: Sequence[str], inside: str) -> bool:
-        """Copy what the image has at `inside` (layers topmost first) into an empty volume; True if it did."""
-        data = self.path(name)
-        if os.listdir(data):
-            return False
-        parts = [p for p in inside.split("/") if p not in ("", ".")]
-        if not parts or ".." in parts:
-            return False
-        found: list[str] = []
-        for layer in lower:
-            place, hidden = layer, False
-            for part in parts:
-                place = f"{place}/{part}"
-                try:
-                    kind = os.lstat(place).st_mode
-                except FileNotFoundError:
-                    break
-                if not stat.S_ISDIR(kind):
-                    hidden = True  # a whiteout, a file or a link covers what is below
-                    break
-                hidden = hidden or _opaque(place)
-            else:
-                found.append(place)
-            if hidden:
-                break
-        for source in reversed(found):
-            _merge(source, data)
-        return bool(found)
-
-
-def _opaque(path: str) -> bool:
-    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
-        try:
-            if os.getxattr(path, name, follow_symlinks=False) == b"y":
-                return True
-        except OSError:
-            continue
-    return False
-
-
-def _drop(path: str) -> None:
-    try:
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            shutil.rmtree(path)
+    def mount(
+        self,
+        name: str,
+        target: str,
+        *,
+        layers: Sequence[str] = (),
+        read_only: bool = False,
+        subpath: str = "",
+        copy: bool = True,
+    ) -> Mount:
+        """The mount that puts the volume at `target` of a container; its first use, with `copy`, fills it from the
+        image's `layers` (topmost first). Raises VolumeError.
+        """
+        found = self.get(name)
+        access = "rro" if read_only else "rw"
+        kind, device = found.options.get("type", ""), found.options.get("device", "")
+        given = tuple(o for o in found.options.get("o", "").split(",") if o)
+        if kind == "tmpfs":
+            if subpath:
+                raise VolumeError(f'volume "{name}" is a tmpfs and has no subpath')
+            return Mount(target, "tmpfs", "tmpfs", (*given, "nosuid", "nodev", *(("ro",) if read_only else ())))
+        if device:
+            if not os.path.exists(device):
+                raise VolumeError(f'volume "{name}": its device {device} does not exist', "make the folder first")
+            access = "rro" if read_only or "ro" in given else "rw"
+            source = device
         else:
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
+            self._use(found, target, layers if copy and not subpath else ())
+            source = found.path
+        options: tuple[str, ...] = ("rbind", access, "rprivate")
+        if subpath:
+            if subpath.startswith("/") or ".." in subpath.split("/"):
+                raise VolumeError(f'subpath "{subpath}" of volume "{name}" leaves it')
+            options = (*options, f"x-subpath={subpath}")
+        return Mount(target, "bind", source, options)
+
+    def _use(self, volume: Volume, target: str, layers: Sequence[str]) -> None:
+        if volume.seeded:
+            return
+        folder = self._folder(volume.name)
+        with self._locked():
+            if self.get(volume.name).seeded:
+                return
+            if layers and not os.listdir(volume.path):
+                self._seed(folder, layers, target)
+            _record(folder, Volume(volume.name, "", volume.labels, volume.driver, volume.options, True))
+
+    def _seed(self, folder: str, layers: Sequence[str], target: str) -> None:
+        discard(f"{folder}/_seed")  # of a process that died
+        os.mkdir(f"{folder}/_seed", 0o755)
+        try:
+            if copy_out(layers, target, f"{folder}/_seed"):
+                os.sync()
+                os.rename(f"{folder}/_seed", f"{folder}/_data")  # takes the place of an empty folder only
+                return
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise VolumeError(f"the disk is full: {target} of the image does not fit into its volume") from error
+            raise
+        finally:
+            discard(f"{folder}/_seed")
 
 
-def _merge(source: str, target: str) -> None:
-    if _opaque(source):
-        for name in os.listdir(target):
-            _drop(f"{target}/{name}")
-    for entry in os.scandir(source):
-        there, told = f"{target}/{entry.name}", entry.stat(follow_symlinks=False)
-        if stat.S_ISDIR(told.st_mode):
-            if os.path.islink(there) or not os.path.isdir(there):
-                _drop(there)
-                os.mkdir(there)
-            _merge(entry.path, there)
-            continue
-        _drop(there)
-        if stat.S_ISCHR(told.st_mode) and told.st_rdev == 0:
-            continue
-        if stat.S_ISREG(told.st_mode) or stat.S_ISLNK(told.st_mode):
-            shutil.copy2(entry.path, there, follow_symlinks=False)
-            os.chown(there, told.st_uid, told.st_gid, follow_symlinks=False)
-            if stat.S_ISREG(told.st_mode):
-                os.chmod(there, stat.S_IMODE(told.st_mode))
-        elif not stat.S_ISSOCK(told.st_mode):
-            os.mknod(there, told.st_mode, told.st_rdev)
-            os.chown(there, told.st_uid, told.st_gid)
-    told = os.stat(source)
-    os.chown(target, told.st_uid, told.st_gid)
-    os.chmod(target, stat.S_IMODE(told.st_mode))
+def check_options(options: Mapping[str, str]) -> None:
+    """Which options of the local driver there are. Raises VolumeError."""
+    if unknown := sorted(set(options) - {"type", "o", "device"}):
+        raise VolumeError(f'volume option "{unknown[0]}" is not supported', "there are type, o and device")
+    kind, given = options.get("type", ""), options.get("o", "").split(",")
+    if kind == "tmpfs":
+        return
+    if kind not in ("", "none", "bind"):
+        raise VolumeError(f'volumes of type "{kind}" are not supported', "mount it on the host and use a bind")
+    if options and not ({"bind", "rbind"} & set(given)):
+        raise VolumeError("a volume with a device needs o=bind", "type: none, o: bind, device: /a/folder")
+    if options and not options.get("device", "").startswith("/"):
+        raise VolumeError(f'the device "{options.get("device", "")}" of a volume is not an absolute path')
+
+
+def _record(folder: str, volume: Volume) -> None:
+    tree = {
+        "name": volume.name,
+        "labels": dict(volume.labels),
+        "driver": volume.driver,
+        "options": dict(volume.options),
+        "seeded": volume.seeded,
+    }
+    with open(f"{folder}/volume.json.new", "w", encoding="utf-8") as out:
+        json.dump(tree, out)
+        out.flush()
+        os.fsync(out.fileno())
+    os.rename(f"{folder}/volume.json.new", f"{folder}/volume.json")

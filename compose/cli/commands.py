@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.errors import PycomposeError
+
+from . import images as stores
 
 if TYPE_CHECKING:
     from pycompose.compose.file.loader import Loaded
@@ -154,7 +156,7 @@ def up(
     services: tuple[str, ...],
 ) -> None:
     """Make and start containers, and whatever they need."""
-    from pycompose.compose import reconcile
+    from pycompose.compose import images, reconcile
 
     from . import acting, watching
 
@@ -175,6 +177,7 @@ def up(
     )
     places, project = _target(choices, services, remembered=False)
     wanted = _needed(project)
+    options = replace(options, images=images.ready(wanted, services, no_deps=no_deps))
     acting.run(places, wanted, lambda seen: reconcile.up(wanted, seen, options), dry_run=choices.dry_run, keep=True)
     if detach or wait or no_start or choices.dry_run:
         return
@@ -213,13 +216,14 @@ def down(
 @click.pass_obj
 def scale(choices: Choices, no_deps: bool, scales: tuple[str, ...]) -> None:
     """Set how many containers services have."""
-    from pycompose.compose import reconcile
+    from pycompose.compose import images, reconcile
 
     from . import acting
 
     counts = _counts(scales)
     places, project = _target(choices, tuple(counts))
-    wanted, options = _needed(project), reconcile.UpOptions(no_deps=no_deps)
+    wanted = _needed(project)
+    options = reconcile.UpOptions(no_deps=no_deps, images=images.ready(wanted, tuple(counts), no_deps=no_deps))
     acting.run(
         places,
         wanted,
@@ -433,3 +437,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     for row in [head, *rows]:
         click.echo("   ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+for _command in (stores.image, stores.project_images, stores.volume, stores.project_volumes):
+    cli.add_command(_command)

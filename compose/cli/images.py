@@ -126,8 +126,7 @@ def list_images(quiet: bool, form: str) -> None:
             row = {"Name": one.name, "ID": one.digest, "Size": one.size, "Created": one.created}
             click.echo(json.dumps({**row, "Layers": len(one.layers)}))
         return
-    rows = [(_name(one.name), one.digest[7:19], _size(one.size)) for one in found]
-    _table(("NAME", "ID", "SIZE"), rows)
+    _table(("NAME", "ID", "SIZE"), [(_name(one.name), one.digest[7:19], _size(one.size)) for one in found])
 
 
 @image.command(name="rm")
@@ -202,8 +201,8 @@ def project_images(choices: Choices, quiet: bool, form: str, services: tuple[str
 @click.pass_obj
 def project_volumes(choices: Choices, quiet: bool, form: str, services: tuple[str, ...]) -> None:
     """List the project's volumes."""
-    from pycompose.compose.observing import observe
     from pycompose.compose.observed import Label
+    from pycompose.compose.observing import observe
 
     from .commands import _places
 

@@ -40,12 +40,10 @@ class _Source:
             self._folder = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             held.callback(os.close, self._folder)
             return
-        packed: IO[bytes] = held.enter_context(open(source, "rb")) if isinstance(source, str) else source
-        if isinstance(source, str) and _is_plain(packed):
-            file = packed
-        else:
-            file = held.enter_context(spooled(packed, work))
-        self._tar = held.enter_context(tarfile.open(fileobj=file, mode="r:", tarinfo=Entry))
+        file = source if not isinstance(source, str) else held.enter_context(open(source, "rb"))  # noqa: SIM115
+        if not isinstance(source, str) or not _is_plain(file):
+            file = held.enter_context(spooled(file, work))
+        self._tar = held.enter_context(tarfile.open(fileobj=file, mode="r:", tarinfo=Entry))  # noqa: SIM115
         for count, member in enumerate(self._tar):
             if count >= MAX_MEMBERS:
                 raise ImageError("it has too many members")
@@ -125,7 +123,9 @@ def _is_plain(file: IO[bytes]) -> bool:
         return False
     magic = file.read(6)
     file.seek(0)
-    return magic[:2] != b"\x1f\x8b" and magic[:4] != b"\x28\xb5\x2f\xfd" and magic[:3] != b"BZh" and magic[1:4] != b"7zX"
+    return (
+        magic[:2] != b"\x1f\x8b" and magic[:4] != b"\x28\xb5\x2f\xfd" and magic[:3] != b"BZh" and magic[1:4] != b"7zX"
+    )
 
 
 def load(store: Store, source: str | IO[bytes], progress: Progress | None = None) -> list[Image]:

@@ -1,6 +1,6 @@
-"""What an image says of the containers made from it: the OCI image configuration, read strictly, and Docker's `--change`.
+"""What an image says of its containers: the OCI image configuration, read strictly, and Docker's `--change`.
 
-Rules: pure. An archive's configuration is someone else's text: every field is checked, and a wrong one is an ImageError.
+Rules: pure. A configuration is someone else's text: every field is checked, and a wrong one is an ImageError.
 Source: opencontainers/image-spec config.md; `Healthcheck` is Docker's addition, its times are nanoseconds.
 """
 
@@ -138,7 +138,7 @@ def _change(made: dict[str, Any], word: str, rest: str) -> None:
             names = json.loads(rest) if rest.startswith("[") else shlex.split(rest)
             made["Volumes"] = {**made.get("Volumes", {}), **{str(name): {} for name in names}}
         case "EXPOSE":
-            ports = {port if "/" in port else f"{port}/tcp": {} for port in rest.split()}
+            ports: dict[str, Any] = {port if "/" in port else f"{port}/tcp": {} for port in rest.split()}
             made["ExposedPorts"] = {**made.get("ExposedPorts", {}), **ports}
         case "HEALTHCHECK":
             made["Healthcheck"] = _health(rest)

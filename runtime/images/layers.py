@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import IO, Any, cast
 
 import zstandard
-
 from pycompose.runtime.removal import discard
 
 from .errors import ImageError
@@ -106,9 +105,7 @@ def plain(source: Measured) -> IO[bytes]:
     if magic[:2] == b"\x1f\x8b":
         return cast(IO[bytes], gzip.GzipFile(fileobj=cast(Any, source)))
     if magic == b"\x28\xb5\x2f\xfd":
-        return cast(
-            IO[bytes], zstandard.ZstdDecompressor().stream_reader(cast(Any, source), read_across_frames=True)
-        )
+        return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(cast(Any, source), read_across_frames=True))
     if magic[:3] == b"BZh" or magic == b"\xfd7zX":
         raise ImageError("it is compressed with bzip2 or xz", "compress it with gzip or zstd")
     return cast(IO[bytes], source)
@@ -118,9 +115,9 @@ class Entry(tarfile.TarInfo):
     """A header that is refused where tarfile would read without bound, or stop in silence."""
 
     @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Entry:  # type: ignore[override]
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Entry:
         try:
-            return cast(Entry, super().fromtarfile(tarfile_))
+            return super().fromtarfile(tarfile_)
         except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
             raise tarfile.ReadError(f"a damaged header: {error}") from None  # else: the end, as if all were well
 
@@ -189,7 +186,7 @@ def _unpack(root: int, stream: Measured, room: _Room) -> None:
                 raise ImageError("a layer has too many entries")
             room.take(entry.size if entry.isreg() else 0)
             _entry(root, tar, entry, times)
-            tar.members.clear()
+            tar.members.clear()  # type: ignore[attr-defined]
     while stream.read(1 << 20):
         pass
     for parts, when in times.items():

@@ -3,7 +3,7 @@
     layers/<diff_id>/    one folder a layer; <diff_id>.size beside it, the bytes of its files
     configs/<digest>.json    an image; its digest is its identity
     names.json           full name -> digest; `repository@digest` names an image by its manifest's digest
-    work/<random>/       one load or import under way, `needs` in it (layers that it relies on); <random>.lock is flocked
+    work/<random>/       one load or import under way; `needs` in it are layers it relies on; <random>.lock is flocked
     lock                 short work only: exclusive to change what is above, shared to make a container from it
 
 Everything is made in a work folder, synced, and renamed under the lock; a failure leaves nothing, and what a killed
@@ -279,7 +279,7 @@ class Store:
         try:
             with open(f"{work}/needs", encoding="utf-8") as file:
                 return set(json.load(file))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return set()
 
     def _layer(self, diff_id: str) -> str:
@@ -340,12 +340,11 @@ class Store:
             raise ImageError(f"a name with a digest cannot be given: {name!r}")
         config = configuration.changed(changes)
         with self.working() as work:
-            where = source if isinstance(source, str) else ""
             try:
-                blob = Blob(lambda: open(where, "rb")) if where else Blob(lambda: source)  # type: ignore[arg-type,return-value]
+                blob = Blob(lambda: _opened(source))
                 folder, diff_id = self._unpack(blob, work, progress)
             except FileNotFoundError as error:
-                raise ImageError(f"{where}: no such file") from error
+                raise ImageError(f"{source}: no such file") from error
             tree = {"config": config, "rootfs": {"type": "layers", "diff_ids": [diff_id]}, **_platform()}
             data = json.dumps(tree).encode()
             configuration.read(data)
@@ -405,6 +404,10 @@ class Store:
                     os.unlink(f"{self._root}/layers/{entry}")
                 else:
                     os.rename(f"{self._root}/layers/{entry}", f"{work}/gone-{entry}")
+
+
+def _opened(source: str | IO[bytes]) -> IO[bytes]:
+    return open(source, "rb") if isinstance(source, str) else source
 
 
 def _same(one: str, tagged: str) -> bool:

@@ -43,6 +43,7 @@ _PROPAGATION = {
 _IGNORED = frozenset(
     ["bind", "rbind", "defaults", "relatime", "rrelatime", "async", "atime", "mand", "nomand", "diratime", "tmpcopyup"]
 )
+SUBPATH = "x-subpath="  # of a bind, relative to its source
 # What lxcfs may put into /proc; nothing else may lie there (CVE-2019-16884, CVE-2025-52881).
 _IN_PROC = frozenset(["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo"])
 
@@ -119,11 +120,11 @@ def perform(root: int, mount: Mount) -> None:
             propagation = _PROPAGATION[option.removeprefix("r")]
         elif option.startswith("r") and option[1:] in _ATTRIBUTES:
             recursive_add |= _ATTRIBUTES[option[1:]]
-        elif option not in _IGNORED:
+        elif option not in _IGNORED and not option.startswith(SUBPATH):
             strings.append(option)
     if bind:
         flags = syscalls.OPEN_TREE_CLONE | (0 if "bind" in options else syscalls.AT_RECURSIVE)
-        tree = syscalls.open_tree(syscalls.AT_FDCWD, mount.source, flags)
+        tree = _source(mount, flags)
         folder = stat.S_ISDIR(os.fstat(tree).st_mode)
         clear |= syscalls.ATTR_ATIME if add & syscalls.ATTR_ATIME else 0
         if add or clear:
@@ -143,6 +144,22 @@ def perform(root: int, mount: Mount) -> None:
             syscalls.mount_setattr(tree, True, 0, 0, propagation)
     finally:
         os.close(tree)
+
+
+def _source(mount: Mount, flags: int) -> int:
+    """A clone of what a bind's source is; a subpath is found inside it, for its links are a container's."""
+    inner = next((option.removeprefix(SUBPATH) for option in mount.options if option.startswith(SUBPATH)), "")
+    if not inner:
+        return syscalls.open_tree(syscalls.AT_FDCWD, mount.source, flags)
+    outer = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        place = open_in(outer, inner)
+        try:
+            return syscalls.open_tree(place, "", flags | syscalls.AT_EMPTY_PATH)
+        finally:
+            os.close(place)
+    finally:
+        os.close(outer)
 
 
 def _target(root: int, path: str, folder: bool) -> int:

@@ -35,7 +35,7 @@ DISKS = frozenset(
 )
 
 
-# Someone else's layers must not steer the overlay by attributes of theirs, and no option may depend on the kernel's build.
+# Attributes in someone else's layers must not steer the overlay, whatever the kernel's build prefers.
 _OPTIONS = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow"))
 
 

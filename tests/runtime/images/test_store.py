@@ -65,7 +65,8 @@ def test_hostile_layer_leaves_nothing(tmp_path: Path, entries: list[tuple[tarfil
     (tmp_path / "a.tar").write_bytes(tar_of(*entries))
     with pytest.raises(ImageError):
         store.import_rootfs("bad", str(tmp_path / "a.tar"))
-    assert sorted(os.listdir(tmp_path / "s/images")) == ["configs", "layers", "lock"]
+    assert sorted(os.listdir(tmp_path / "s/images")) == ["configs", "layers", "lock", "work"]
+    assert not os.listdir(tmp_path / "s/images/work")
     assert not os.listdir(tmp_path / "s/images/layers")
 
 
