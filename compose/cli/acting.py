@@ -1,21 +1,24 @@
 """What acting commands share: from a decision about what exists to a plan that the project's supervisor carries out.
 
 Rules: the project's lock is held from looking until the last step, so two commands never act on one project at once.
+`ask` is the only place that speaks to the supervisor; answers that it does not know are passed over.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.errors import PycomposeError
+
+from . import generations, terminal
+from .root import Choices
 
 if TYPE_CHECKING:
     from pycompose.compose.model import Project
@@ -26,75 +29,106 @@ if TYPE_CHECKING:
 PATIENCE = 10.0  # seconds for a supervisor to come up
 
 Decide = Callable[["Observed"], "Plan"]
+Watch = Callable[[dict[str, Any]], None]
 
 
-def newest_generation(places: ProjectPlaces) -> Project | None:
-    """The project as the last `up` had it; None if there was none."""
-    from pycompose.compose.codec import from_json
-    from pycompose.compose.model import Project
+def act(choices: Choices, services: tuple[str, ...], name: str, *arguments: Any, **options: Any) -> None:
+    """Carry out the plan that `reconcile.<name>` makes of what exists."""
+    from pycompose.compose import reconcile
 
-    try:
-        paths = [entry.path for entry in os.scandir(places.generations) if entry.name.endswith(".json")]
-        if not paths:
-            return None
-        with open(max(paths, key=os.path.getmtime), encoding="utf-8") as file:
-            return from_json(Project, file.read())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise PycomposeError(f"the record of project {places.project!r} cannot be read: {error}") from error
+    from .project import target
+
+    places, project = target(choices, services)
+    decide = getattr(reconcile, name)
+    run(choices, places, project, lambda seen: decide(project, seen, *arguments, **options), name)
 
 
-def write_generation(places: ProjectPlaces, text: str) -> None:
-    """Keep a resolved project under its hash, whole or not at all; it becomes the newest."""
-    os.makedirs(places.generations, mode=0o700, exist_ok=True)
-    path = f"{places.generations}/{digest(text)}.json"
-    with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".new", path)
+def run(
+    choices: Choices,
+    places: ProjectPlaces,
+    project: Project | None,
+    decide: Decide,
+    title: str,
+    *,
+    keep: bool = False,
+    watch: Watch | None = None,
+    planned: Callable[[Plan], None] | None = None,
+) -> Plan:
+    """Carry out what `decide` makes of what exists, and return it. With `keep` the project becomes the newest.
 
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def run(places: ProjectPlaces, project: Project | None, decide: Decide, *, dry_run: bool, keep: bool = False) -> None:
-    """Carry out what `decide` makes of what exists. With `keep` the project becomes the newest generation.
-
-    Raises PycomposeError if a step fails.
+    Progress is shown, or (after `planned` got the plan) goes to `watch`. Raises PycomposeError if a step fails,
+    KeyboardInterrupt when interrupted.
     """
     from pycompose.compose import observing
     from pycompose.compose.plan import render
 
-    if dry_run:
-        click.echo(render(decide(observing.observe(places))), nl=False)
-        return
-    with _locked(places):
-        if not keep and not decide(observing.observe(places)).steps:
-            return
+    if choices.dry_run:
+        plan = decide(observing.observe(places))
+        for warning in plan.warnings:
+            terminal.warn(warning)
+        click.echo(render(_unwarned(plan)) or "nothing to do\n", nl=False)
+        return plan
+    with locked(places) as lock:
+        plan = decide(observing.observe(places))
+        if not plan.steps and not keep:
+            _warn(plan)
+            return plan
         wake(places)
         plan = decide(observing.observe(places))  # again: a supervisor that came up may have changed something
-        for warning in plan.warnings:
-            click.echo(f"warning: {warning}", err=True)
-        _carry_out(places, project, plan, keep)
+        _warn(plan)
+        if planned is not None:
+            planned(plan)
+        ask(places, project, plan, title, keep=keep, watch=watch, parallel=choices.parallel, lock=lock)
+        return plan
 
 
-def _carry_out(places: ProjectPlaces, project: Project | None, plan: Plan, keep: bool) -> None:
+def _unwarned(plan: Plan) -> Plan:
+    from dataclasses import replace
+
+    return replace(plan, warnings=())
+
+
+def _warn(plan: Plan) -> None:
+    for warning in plan.warnings:
+        terminal.warn(warning)
+
+
+def ask(
+    places: ProjectPlaces,
+    project: Project | None,
+    plan: Plan,
+    title: str,
+    *,
+    keep: bool = False,
+    watch: Watch | None = None,
+    parallel: int | None = None,
+    lock: int = -1,
+) -> None:
+    """Have the supervisor carry out `plan`. Going away early makes it undo what it has begun.
+
+    `lock` is the descriptor of the project's lock, which must outlive this process while the supervisor acts.
+    """
     from pycompose.compose import codec, control
     from pycompose.compose.model import Project
 
+    from .progress import Progress
+
     text = codec.to_json(project or Project(places.project, "/", ()))
     if keep:
-        write_generation(places, text)
-    message = {"op": "run", "plan": codec.to_json(plan), "project": text, "generation": digest(text)}
+        generations.keep(places, text)
+    message: dict[str, Any] = {
+        "op": "run",
+        "plan": codec.to_json(plan),
+        "project": text,
+        "generation": generations.digest(text),
+    }
+    if parallel:
+        message["parallel"] = parallel
+    progress = Progress(plan, title) if watch is None else None
     try:
-        with closing(control.request(places.control_socket, message)) as answers:  # type: ignore[type-var]
+        with progress or nullcontext(), closing(control.request(places.control_socket, message)) as answers:  # type: ignore[type-var]
             for answer in answers:
-                if "step" in answer:
-                    told = answer["state"] in ("failed", "skipped") and answer.get("cause")
-                    click.echo(f" {answer['step']}: {answer['state']}{f': {told}' if told else ''}", err=True)
+                (watch or progress.take)(answer)  # type: ignore[union-attr]
     except control.ControlError as error:
         error.exit_code = 1  # 127 and the like are of a command that one runs, not of a plan
         raise
@@ -106,7 +140,7 @@ def shut_down_if_empty(places: ProjectPlaces) -> None:
 
     if not os.path.exists(places.control_socket):
         return
-    with _locked(places):
+    with locked(places):
         if not observing.observe(places).containers:
             with suppress(control.ControlError):  # it may go before it answers, or be gone
                 for _ in control.request(places.control_socket, {"op": "shutdown"}):
@@ -143,7 +177,8 @@ def wake(places: ProjectPlaces) -> None:
 
 
 @contextmanager
-def _locked(places: ProjectPlaces) -> Iterator[None]:
+def locked(places: ProjectPlaces) -> Iterator[int]:
+    """Hold the project's lock; its descriptor."""
     try:
         for folder in (places.state, places.run):
             os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
@@ -153,7 +188,11 @@ def _locked(places: ProjectPlaces) -> Iterator[None]:
         hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN"
         raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            terminal.note(f"another command acts on project {places.project!r}; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
     finally:
         os.close(lock)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pycompose.runtime.images.store import Store
     from pycompose.runtime.volumes import Volumes
 
-    from .commands import Choices
+    from .root import Choices
 
 FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print names only.")
@@ -174,12 +174,12 @@ def project_images(choices: Choices, quiet: bool, form: str, services: tuple[str
     """List the images that the project's containers are made from."""
     from pycompose.compose.observing import observe
 
-    from .commands import _places
+    from .project import places_of
 
     with _told():
         store = _store()
         rows = []
-        for container in sorted(observe(_places(choices)).containers, key=lambda c: c.name):
+        for container in sorted(observe(places_of(choices)).containers, key=lambda c: c.name):
             if services and container.service not in services:
                 continue
             size = next((i.size for i in store.ls() if i.digest == container.image_digest), 0)
@@ -204,9 +204,9 @@ def project_volumes(choices: Choices, quiet: bool, form: str, services: tuple[st
     from pycompose.compose.observed import Label
     from pycompose.compose.observing import observe
 
-    from .commands import _places
+    from .project import places_of
 
-    places = _places(choices)
+    places = places_of(choices)
     with _told():
         used = {v for c in observe(places).containers if c.service in services for v in c.volumes.values()}
         found = [v for v in _volumes().list() if v.labels.get(Label.PROJECT) == places.project]

@@ -1,167 +1,238 @@
-"""Commands that look into containers without changing the project: their logs, and processes within them."""
+"""logs, attach, wait and events: what containers say and what becomes of them."""
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
-from collections.abc import Iterator
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.errors import PycomposeError
-from pycompose.compose.observed import Label
+
+from . import project, records
+from .root import Choices, command
 
 if TYPE_CHECKING:
-    from pycompose.runtime.logs import Line
     from pycompose.runtime.places import ProjectPlaces
-    from pycompose.runtime.record import ContainerState
 
-PAUSE = 0.1  # seconds between two looks at all logs
+    from .records import Seen
 
 
-def containers_of(places: ProjectPlaces, services: tuple[str, ...]) -> list[ContainerState]:
-    """The project's containers of `services` (empty: all), by name. Raises PycomposeError for an unknown service."""
-    from pycompose.runtime.record import read_containers
+def moment(text: str, now: float) -> bytes:
+    """A time as the log writes it, of "2026-01-31T12:00:00Z", "42m" (that long ago) or seconds since the epoch."""
+    import re
+    from datetime import UTC, datetime
 
-    every = sorted(read_containers(places), key=lambda c: c.name)
-    known = {c.annotations.get(Label.SERVICE, "") for c in every}
+    if not text:
+        return b""
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    if re.fullmatch(r"(\d+(\.\d+)?(ms|[smhd]))+", text):
+        seconds = now - sum(float(n) * units[u] for n, _, u in re.findall(r"(\d+(\.\d+)?)(ms|[smhd])", text))
+    elif re.fullmatch(r"\d+(\.\d+)?", text):
+        seconds = float(text)
+    else:
+        try:
+            parsed = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+        except ValueError as error:
+            raise click.BadParameter(f"{text!r} is neither a time (2026-01-31T12:00:00) nor an age (42m)") from error
+        seconds = parsed.timestamp()
+    return (datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z").encode()
+
+
+@command("logs")
+@click.option("-f", "--follow", is_flag=True, help="Go on while containers run.")
+@click.option("-t", "--timestamps", is_flag=True, help="Put the time before each line.")
+@click.option("-n", "--tail", default="all", metavar="NUM", help="Only the last lines of each container.")
+@click.option("--since", default="", metavar="WHEN", help="Not what is older: a time, or an age as 42m.")
+@click.option("--until", default="", metavar="WHEN", help="Not what is newer.")
+@click.option("--no-log-prefix", is_flag=True, help="Do not put the container's name before each line.")
+@click.option("--no-color", is_flag=True, help="No colours.")
+@click.option("--index", type=int, default=0, metavar="N", help="Only the container with that number.")
+@click.argument("services", nargs=-1)
+@click.pass_obj
+def logs(
+    choices: Choices,
+    follow: bool,
+    timestamps: bool,
+    tail: str,
+    since: str,
+    until: str,
+    no_log_prefix: bool,
+    no_color: bool,
+    index: int,
+    services: tuple[str, ...],
+) -> None:
+    """Print what containers wrote, in the order of time."""
+    from .following import Following, Printer, manner
+
+    if tail != "all" and not tail.lstrip("-").isdecimal():
+        raise click.BadParameter(f"{tail!r} is no number and not 'all'", param_hint="--tail")
+    last = None if tail == "all" or int(tail) < 0 else int(tail)
+    places = project.places_of(choices)
+    found = records.containers(places)
+    _check(choices, found, services)
+    if index and len(services) != 1:
+        raise click.UsageError("--index needs one service")
+
+    def chosen(seen: Seen) -> bool:
+        return (not services or seen.service in services) and (not index or seen.number == index)
+
+    now = time.time()
+    how = manner(prefix=not no_log_prefix, colour=not no_color, timestamps=timestamps)
+    printer = Printer(places.project, how)
+    following = Following(
+        places, chosen, printer, since=moment(since, now), until=moment(until, now), tail=last, ended=None
+    )
+    following.begin()
+    try:
+        while follow and following.turn():
+            pass
+    finally:
+        following.close()
+
+
+def _check(choices: Choices, found: list[Seen], services: tuple[str, ...]) -> None:
+    """A service is known by its containers, or by the file."""
+    known = {seen.service for seen in found}
+    if set(services) <= known:
+        return
+    _, described = project.target(choices)
+    known |= {*described.services, *described.disabled_services} if described is not None else set()
     for name in services:
         if name not in known:
-            raise PycomposeError(f"no container of service {name!r}")
-    return [c for c in every if not services or c.annotations.get(Label.SERVICE) in services]
+            raise records.no_such_service(name, known)
 
 
-def print_logs(places: ProjectPlaces, services: tuple[str, ...], *, follow: bool, tail: int | None) -> None:
-    """The containers' lines, in the order of time; with `follow` until no container runs any more."""
-    from pycompose.runtime import logs
-
-    found = containers_of(places, services)
-    width = max((len(c.name) for c in found), default=0)
-    lines: list[tuple[str, str, Line]] = []
-    following: dict[str, Iterator[Line | None]] = {}
-    for container in found:
-        path = f"{places.container(container.id)}/log"
-        if follow and os.path.exists(path):
-            following[container.id], old = _from_here(path, tail)
-        else:
-            old = list(logs.read(path, tail))
-        lines += [(line.time, container.name, line) for line in old]
-    for _, name, line in sorted(lines, key=lambda entry: entry[0]):
-        _show(name, line, width)
-    if follow:
-        _follow(places, services, following, {c.id: c.name for c in found if c.id in following})
-
-
-def _from_here(path: str, tail: int | None = None) -> tuple[Iterator[Line | None], list[Line]]:
-    """What will come, and the lines there are; no line is in neither or in both."""
-    from pycompose.runtime import logs
-
-    source = logs.follow(path, 0)
-    first = next(source)  # opens the file, before the lines that are there are read
-    old = list(logs.read(path, tail))
-    last = old[-1].time if old else ""
-
-    def coming() -> Iterator[Line | None]:
-        for line in chain((first,), source):
-            if line is None or line.time > last:
-                yield line
-
-    return coming(), old
-
-
-def _follow(
-    places: ProjectPlaces, services: tuple[str, ...], following: dict[str, Iterator[Line | None]], names: dict[str, str]
-) -> None:
-    from pycompose.runtime.record import read_containers
-
-    while True:
-        wanted = [c for c in read_containers(places) if not services or c.annotations.get(Label.SERVICE) in services]
-        running = any(c.status in ("running", "paused") for c in wanted)  # asked before the last lines are read
-        for container in wanted:
-            path = f"{places.container(container.id)}/log"
-            if container.id not in names and os.path.exists(path):  # a new container: from its beginning
-                names[container.id] = container.name
-                following[container.id], old = _from_here(path)
-                for line in old:
-                    _show(container.name, line, max(map(len, names.values())))
-        width = max(map(len, names.values()), default=0)
-        for container_id, source in list(following.items()):
+@command("wait")
+@click.option("--down-project", is_flag=True, help="Take the project down when the first has stopped.")
+@click.argument("services", nargs=-1, required=True)
+@click.pass_context
+def wait(context: click.Context, /, down_project: bool, services: tuple[str, ...]) -> None:
+    """Wait until containers have stopped; print their exit codes and end with the last one."""
+    places = project.places_of(context.obj)
+    found = records.of_services(records.containers(places), services)
+    poll, pidfds, codes = select.poll(), {}, []
+    for seen in found:
+        if seen.runs:
             try:
-                while (new := next(source)) is not None:
-                    _show(names[container_id], new, width)
-            except (StopIteration, FileNotFoundError):
-                del following[container_id]
-        sys.stdout.flush()
-        if not running:
-            return
-        time.sleep(PAUSE)
+                pidfds[fd := os.pidfd_open(seen.record.pid)] = seen
+            except ProcessLookupError:
+                codes.append(_code_of(places, seen))
+            else:
+                poll.register(fd, select.POLLIN)
+        elif seen.record.exit_code is not None:
+            codes.append(seen.record.exit_code)
+            click.echo(seen.record.exit_code)
+    if not found or (not pidfds and not codes):
+        raise PycomposeError(f"no container of {', '.join(services)} runs", exit_code=1)
+    while pidfds and not (down_project and codes):
+        for fd, _ in poll.poll():
+            poll.unregister(fd)
+            os.close(fd)
+            codes.append(_code_of(places, pidfds.pop(fd)))
+            click.echo(codes[-1])
+    if down_project:
+        from pycompose.compose import reconcile
+
+        from . import acting
+
+        home, known = project.target(context.obj)
+        acting.run(context.obj, home, known, lambda there: reconcile.down(known, there), "down")
+        acting.shut_down_if_empty(home)
+    context.exit(codes[-1] if codes else 0)
 
 
-def _show(name: str, line: Line, width: int) -> None:
-    click.echo(f"{name.ljust(width)}  | {line.text}", err=line.stream == "stderr")
+def _code_of(places: ProjectPlaces, seen: Seen) -> int:
+    """The exit code of a process that has just gone; the keeper may be about to write it."""
+    from pycompose.runtime.record import read_container
+
+    end = time.monotonic() + 3
+    while True:
+        record = read_container(places, seen.id)
+        if record is None or record.exit_code is not None or time.monotonic() > end:
+            return 42 if record is None or record.exit_code is None else record.exit_code
+        time.sleep(0.01)
 
 
-def execute(
-    places: ProjectPlaces,
-    service: str,
-    command: tuple[str, ...],
-    *,
-    terminal: bool,
-    detach: bool,
-    environment: tuple[str, ...],
-    user: str,
-    folder: str,
-    index: int,
-    privileged: bool,
-) -> int:
-    """Run a process in a running container of `service`; its exit code, 0 at once where it is detached."""
-    import dataclasses
+@command("attach", accepted=("--detach-keys=", "--sig-proxy="))
+@click.option("--index", type=int, default=0, metavar="N", help="The number of the container.")
+@click.option("--no-stdin", is_flag=True, help="Only listen.")
+@click.argument("service")
+@click.pass_context
+def attach(context: click.Context, /, index: int, no_stdin: bool, service: str) -> None:
+    """Follow one container's output from now on; ends, with its exit code, when it does."""
+    from datetime import UTC, datetime
 
-    from pycompose.runtime import spec
-    from pycompose.runtime.errors import RuntimeFailure
-    from pycompose.runtime.process import exec_interactive
+    from .following import Following, Printer, manner
 
-    found = [c for c in containers_of(places, (service,)) if c.annotations.get(Label.ONEOFF, "False") != "True"]
-    found.sort(key=lambda c: int(c.annotations.get(Label.NUMBER, "0")))
-    if index:
-        found = [c for c in found if c.annotations.get(Label.NUMBER) == str(index)]
-    running = [c for c in found if c.status == "running"]
-    if not running:
-        raise PycomposeError(f"service {service!r} has no running container" + (f" number {index}" if index else ""))
-    container = running[0]
-    with open(f"{places.container(container.id)}/bundle.json", "rb") as file:
-        own = spec.from_json(spec.Bundle, file.read()).spec.process
-    variables = dict(entry.partition("=")[::2] for entry in own.env)
-    for entry in environment:
-        key, given, value = entry.partition("=")
-        variables[key] = value if given else os.environ.get(key, "")
-    if terminal:
-        variables.setdefault("TERM", os.environ.get("TERM", "xterm"))
-    process = dataclasses.replace(
-        own,
-        args=command,
-        env=tuple(f"{key}={value}" for key, value in variables.items()),
-        cwd=folder or own.cwd,
-        user=spec.User(username=user) if user else own.user,
-        terminal=terminal,
+    places = project.places_of(context.obj)
+    seen = records.one_of(records.containers(places), service, index)
+    codes: list[int | None] = []
+    printer = Printer(places.project, manner(prefix=False, colour=False, timestamps=False))
+    following = Following(
+        places,
+        lambda other: other.id == seen.id,
+        printer,
+        since=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode(),
+        ended=lambda _, code, again: None if again else codes.append(code),
     )
-    if detach and os.fork():
-        return 0
-    stdio = (0, 1, 2)
-    if detach:  # the child stays as the process's client
-        os.setsid()
-        nothing = os.open("/dev/null", os.O_RDWR)
-        for fd in stdio:
-            os.dup2(nothing, fd)
-    code = 125
+    following.begin()
     try:
-        code = exec_interactive(places, container.id, process, stdio, privileged)
-    except RuntimeFailure as error:
-        if not detach:
-            raise PycomposeError(str(error), exit_code=getattr(error, "exit_code", 125)) from error
+        while following.turn() and not codes:
+            pass
     finally:
-        if detach:
-            os._exit(code)
-    return code
+        following.close()
+    context.exit((codes[0] if codes else 0) or 0)
+
+
+@command("events")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.argument("services", nargs=-1)
+@click.pass_obj
+def events(choices: Choices, as_json: bool, services: tuple[str, ...]) -> None:
+    """Print what happens to containers, as it happens, until Ctrl-C."""
+    import json
+    from datetime import datetime
+
+    places = project.places_of(choices)
+    _check(choices, records.containers(places), services)
+    before: dict[str, tuple[str, str]] | None = None
+    poll = select.poll()
+    poll.register(sys.stdout, select.POLLERR)  # a reader that has gone
+    verbs = {"created": "create", "running": "start", "exited": "die", "paused": "pause", "restarting": "die"}
+    while True:
+        found = {s.id: s for s in records.containers(places) if not services or s.service in services}
+        after = {i: (s.state, s.health) for i, s in found.items()}
+        if before is not None:
+            told = [
+                (i, s, verbs.get(s.state, s.state)) for i, s in found.items() if before.get(i, ("", ""))[0] != s.state
+            ]
+            told += [
+                (i, s, f"health_status: {s.health}")
+                for i, s in found.items()
+                if s.health and before.get(i, ("", ""))[1] != s.health
+            ]
+            told = [
+                (i, s, "unpause" if v == "start" and before.get(i, ("",))[0] == "paused" else v) for i, s, v in told
+            ]
+            for container_id, seen, verb in told:
+                when = datetime.now()
+                attributes = {"name": seen.name, "image": seen.image}
+                if as_json:
+                    tree = {"time": when.isoformat(), "type": "container", "action": verb, "id": container_id}
+                    click.echo(json.dumps({**tree, "service": seen.service, "attributes": attributes}))
+                else:
+                    shown = ", ".join(f"{key}={value}" for key, value in attributes.items())
+                    click.echo(f"{when} container {verb} {container_id} ({shown})")
+            for container_id in before.keys() - after.keys():
+                if as_json:
+                    tree = {"time": datetime.now().isoformat(), "type": "container", "action": "destroy"}
+                    click.echo(json.dumps({**tree, "id": container_id}))
+                else:
+                    click.echo(f"{datetime.now()} container destroy {container_id}")
+            sys.stdout.flush()
+        before = after
+        if poll.poll(100):
+            raise BrokenPipeError

@@ -1,0 +1,246 @@
+"""The root of the command line: the options that all commands share, and where each command lies.
+
+Rules: a command's module is imported when the command is called, never before; the table below is all that the help
+and the suggestions need. An option of docker compose that is known and not acted on is accepted, with a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import click
+
+from . import terminal
+
+SECTIONS = ("Run a project", "Look at it", "Work inside", "Images and volumes", "About files")
+
+# name -> module of this folder, name there ("": the command's own), section, one line for the help
+COMMANDS: dict[str, tuple[str, str, str, str]] = {
+    "up": ("up", "", "Run a project", "Make and start containers, and whatever they need"),
+    "down": ("acting_commands", "", "Run a project", "Stop and remove containers and networks"),
+    "scale": ("acting_commands", "", "Run a project", "Set how many containers services have"),
+    "create": ("up", "", "Run a project", "Make containers without starting them"),
+    "start": ("acting_commands", "", "Run a project", "Start containers that exist"),
+    "stop": ("acting_commands", "", "Run a project", "Stop containers, and keep them"),
+    "restart": ("acting_commands", "", "Run a project", "Stop containers and start them again"),
+    "kill": ("acting_commands", "", "Run a project", "Send containers a signal"),
+    "pause": ("acting_commands", "", "Run a project", "Freeze containers"),
+    "unpause": ("acting_commands", "", "Run a project", "Let frozen containers go on"),
+    "rm": ("acting_commands", "", "Run a project", "Remove stopped containers"),
+    "ps": ("looking", "", "Look at it", "List the project's containers"),
+    "logs": ("watching", "", "Look at it", "Print what containers wrote"),
+    "top": ("measuring", "", "Look at it", "List the processes inside containers"),
+    "stats": ("measuring", "", "Look at it", "Show what containers use, live"),
+    "port": ("looking", "", "Look at it", "Say where a service's port is published"),
+    "ls": ("looking", "list_projects", "Look at it", "List the projects of this machine"),
+    "events": ("watching", "", "Look at it", "Print what happens to containers, as it happens"),
+    "exec": ("inside", "execute", "Work inside", "Run a command in a running container"),
+    "run": ("inside", "", "Work inside", "Run a command in a new container of a service"),
+    "attach": ("watching", "", "Work inside", "Follow one container's output"),
+    "wait": ("watching", "", "Work inside", "Wait until containers have stopped"),
+    "images": ("images", "project_images", "Images and volumes", "List the images of the project's containers"),
+    "image": ("images", "", "Images and volumes", "Import, load, list and remove images"),
+    "volumes": ("images", "project_volumes", "Images and volumes", "List the project's volumes"),
+    "volume": ("images", "", "Images and volumes", "Make, list and remove volumes"),
+    "pull": ("fetching", "", "Images and volumes", "Fetch the images of services"),
+    "build": ("fetching", "", "Images and volumes", "Build the images of services"),
+    "config": ("describing", "", "About files", "Check the compose file and print its canonical form"),
+    "convert": ("describing", "config", "", ""),
+    "version": ("describing", "", "About files", "Say which version this is"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user said before the command's name."""
+
+    files: tuple[str, ...] = ()
+    project_name: str | None = None
+    project_directory: str | None = None
+    env_files: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    dry_run: bool = False
+    parallel: int | None = None  # None: no limit
+
+
+def _dry_run(context: click.Context, _: click.Parameter, given: bool) -> None:
+    if given and isinstance(context.obj, Choices):
+        context.obj = replace(context.obj, dry_run=True)
+
+
+def _accepted(_: click.Context, option: click.Parameter, given: object) -> None:
+    if given:
+        terminal.warn(f"{option.opts[0]} has no effect yet")
+
+
+class Command(click.Command):
+    """A command that takes --dry-run, and warns of the options that it accepts without acting on them.
+
+    `accepted` names those, with a "=" after the ones that take a value.
+    """
+
+    def __init__(self, *arguments: Any, accepted: tuple[str, ...] = (), **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        taken = {name for parameter in self.params for name in parameter.opts}
+        if "--dry-run" not in taken:
+            self.params.append(
+                click.Option(
+                    ["--dry-run"],
+                    is_flag=True,
+                    expose_value=False,
+                    callback=_dry_run,
+                    help="Print the plan, do nothing.",
+                )
+            )
+        for name in accepted:
+            names = name.rstrip("=").split("/")
+            self.params.append(
+                click.Option(
+                    names,
+                    is_flag=not name.endswith("="),
+                    multiple=name.endswith("="),
+                    hidden=True,
+                    expose_value=False,
+                    callback=_accepted,
+                )
+            )
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [piece.replace("[SERVICES]...", "[SERVICE...]") for piece in super().collect_usage_pieces(ctx)]
+
+
+def command(name: str, **more: Any) -> Callable[[Callable[..., Any]], Command]:
+    """A command of this program: `@command("up")`."""
+    settings = {"help_option_names": ["-h", "--help"], **more.pop("context_settings", {})}
+    return click.command(name, cls=Command, context_settings=settings, **more)
+
+
+class Root(click.Group):
+    """The program. Commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, (_, _, section, _) in COMMANDS.items() if section and _there(name)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        module, attribute, _, _ = COMMANDS[cmd_name]
+        if not _there(cmd_name):
+            return None
+        found = getattr(import_module(f".{module}", __package__), attribute or cmd_name, None)
+        return found if isinstance(found, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if (found := self.get_command(ctx, args[0])) is None:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), 2, 0.6)
+            guess = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}.{guess}", ctx)
+        return found.name, found, args[1:]
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        import sys
+
+        on = terminal.coloured(sys.stdout)
+
+        def bold(text: str) -> str:
+            return terminal.paint(text, "bold", on)
+
+        write = formatter.write
+        write(f"{bold('pycompose')} runs the containers of a compose file on this machine, without a daemon.\n\n")
+        write(f"{bold('Usage:')} pycompose [OPTIONS] COMMAND ...\n\n")
+        write(f"{bold('To begin,')} in a folder with a compose.yaml:\n")
+        for line, told in (
+            ("pycompose up -d", "start everything in the background"),
+            ("pycompose ps", "see what runs"),
+            ("pycompose logs -f", "follow what it says (Ctrl-C leaves)"),
+            ("pycompose exec SERVICE sh", "look around inside"),
+            ("pycompose down", "stop and remove it all; volumes stay"),
+        ):
+            write(f"  {line:<27}{terminal.paint(told, 'dim', on)}\n")
+        shown = set(self.list_commands(ctx))
+        for section in SECTIONS:
+            rows = [(name, entry[3]) for name, entry in COMMANDS.items() if entry[2] == section and name in shown]
+            if rows:
+                write(f"\n{bold(section + ':')}\n")
+                for name, told in rows:
+                    write(f"  {name:<10} {told}\n")
+        write(f"\n{bold('Options')} (before the command):\n")
+        records = [record for p in self.get_params(ctx) if (record := p.get_help_record(ctx)) is not None]
+        width = max(len(names) for names, _ in records) + 2
+        for names, told in records:
+            write(f"  {names:<{width}}{told}\n")
+        write(f"\n{terminal.paint('`pycompose COMMAND --help` says more about each.', 'dim', on)}\n")
+
+
+def _there(name: str) -> bool:
+    """Whether a command's module exists (the table may be ahead of the code)."""
+    import os
+
+    return os.path.exists(f"{os.path.dirname(__file__)}/{COMMANDS[name][0]}.py")
+
+
+def _say_version(context: click.Context, _: click.Parameter, given: bool) -> None:
+    if given:
+        from .describing import version_text
+
+        click.echo(version_text())
+        context.exit()
+
+
+PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+
+
+@click.group(cls=Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="A compose file; later ones are merged in.")
+@click.option("-p", "--project-name", metavar="NAME", help="The project's name.")
+@click.option("--project-directory", "--workdir", metavar="FOLDER", help="What relative paths start from.")
+@click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="Instead of .env.")
+@click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile to enable ('*': all).")
+@click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
+@click.option(
+    "--progress",
+    type=click.Choice(PROGRESS),
+    default="auto",
+    envvar="COMPOSE_PROGRESS",
+    metavar="HOW",
+    help="auto, tty, plain, json or quiet.",
+)
+@click.option(
+    "--ansi",
+    type=click.Choice(["never", "always", "auto"]),
+    default="auto",
+    envvar="COMPOSE_ANSI",
+    metavar="WHEN",
+    help="Colours: never, always or auto.",
+)
+@click.option("--no-ansi", is_flag=True, hidden=True)
+@click.option(
+    "--parallel",
+    type=int,
+    default=-1,
+    envvar="COMPOSE_PARALLEL_LIMIT",
+    metavar="N",
+    help="At most N steps at once (-1: no limit).",
+)
+@click.option("--compatibility", is_flag=True, hidden=True, callback=_accepted, expose_value=False)
+@click.option("--all-resources", is_flag=True, hidden=True, callback=_accepted, expose_value=False)
+@click.option("--verbose", is_flag=True, hidden=True, expose_value=False)
+@click.option("-v", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version, hidden=True)
+@click.pass_context
+def cli(context: click.Context, /, progress: str, ansi: str, no_ansi: bool, parallel: int, **choices: Any) -> None:
+    """Run a compose file on this machine."""
+    terminal.progress, terminal.ansi = progress, "never" if no_ansi else ansi
+    if parallel == 0 or parallel < -1:
+        raise click.BadParameter(f"{parallel} is no number of steps; -1 is without limit", param_hint="--parallel")
+    context.obj = Choices(**choices, parallel=parallel if parallel > 0 else None)
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+        context.exit(0)
