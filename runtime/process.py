@@ -11,10 +11,13 @@ import sys
 import termios
 import tty
 from collections.abc import Sequence
+from contextlib import suppress
 
 from .errors import KeeperGone, StartFailed
 from .places import ProjectPlaces
 from .spec import Process, to_json
+
+MFD_EXEC, F_SEAL_EXEC = 0x10, 0x20  # linux/memfd.h, linux/fcntl.h: executable, and its mode never changed
 
 BOOT = """
 import sys, types
@@ -28,12 +31,18 @@ main(sys.argv[2:])
 
 
 def _sealed_interpreter() -> int:
-    memory = os.memfd_create("pycompose-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        memory = os.memfd_create("pycompose-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | MFD_EXEC)
+    except OSError:  # before Linux 6.3
+        memory = os.memfd_create("pycompose-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(os.path.realpath(sys.executable), "rb") as file:
         left = os.fstat(file.fileno()).st_size
         while left:
             left -= os.sendfile(memory, file.fileno(), None, left)
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    os.fchmod(memory, 0o511)
+    with suppress(OSError):  # before Linux 6.3
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, F_SEAL_EXEC)
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
     return memory
 

@@ -1,7 +1,8 @@
 """What a container's first process does, in order, from its birth to execve. The order is runc's, and is its meaning.
 
 Runs in a child that the keeper cloned (`clone.clone_container`). Messages on `channel` (SEQPACKET, JSON):
-  child: {"ready": true} with descriptors [terminal master] + sockets      parent: b"start" (end of file: give up)
+  child: {"ready": true, "notes": [text…]} with descriptors [terminal master] + sockets
+                                                                           parent: b"start" (end of file: give up)
   child: {"step", "errno", "message", "exit_code"} on a failure, then it ends; a successful execve closes the channel.
 Rules: everything is imported before the root changes, and the import machinery is emptied then: a later one would run
 code of the image (CVE-2019-14271). No traceback, no codec look-up, no NSS after that.
@@ -58,6 +59,7 @@ def guarded(channel: int, work: Callable[[], NoReturn]) -> NoReturn:
 
 
 step = "begin"  # the step that is being done, for the report of a failure
+notes: list[str] = []  # what this machine does not do, told with "ready"
 
 
 def tell(channel: int, failed: Failed) -> NoReturn:
@@ -100,11 +102,18 @@ def _run(
         loopback_up()
     sockets = [make_socket(item) for item in bundle.sockets]
 
-    # The last use of /proc, which is still the host's and therefore true (CVE-2025-52881).
+    # /proc is still the host's and therefore true (CVE-2025-52881); the container's own is never opened by us.
     begin("sysctl")
     set_sysctls(spec.linux.sysctl, own)
     if process.oom_score_adj is not None:
         set_oom_score(process.oom_score_adj)
+    notes.extend(wanted_limits(process)[1])
+    begin("apparmor")
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    set_apparmor(process.apparmor_profile, proc)
+    os.close(proc)
+    begin("shared memory")
+    shm = mounts.shared_memory(joined["shm"]) if "shm" in joined else -1
 
     begin("mounts")
     if spec.linux.seccomp is not None and program is None:
@@ -116,10 +125,17 @@ def _run(
     share = syscalls.MS_SLAVE if spec.linux.rootfs_propagation.removeprefix("r") in ("slave", "shared") else 0
     syscalls.mount("", "/", "", syscalls.MS_REC | (share or syscalls.MS_PRIVATE))
     null = mounts.open_null()
-    root = rootfs.attach(bundle.root)
+    root = rootfs.attach(bundle.root, spec.root_readonly)
     for mount in spec.mounts:
         begin(f"mount {mount.destination}")
-        mounts.perform(root, mount)
+        if shm >= 0 and mount.destination == "/dev/shm" and mount.type == "tmpfs":
+            mounts.put(root, mount.destination, shm)
+            os.close(shm)
+            shm = -1
+        else:
+            mounts.perform(root, mount)
+    if shm >= 0:
+        os.close(shm)
     begin("devices")
     if any(mount.destination.rstrip("/") == "/dev" and mount.type == "tmpfs" for mount in spec.mounts):
         mounts.devices(root, spec.linux.devices)
@@ -165,11 +181,11 @@ def finish(process: Process, channel: int, program: bytes | None, init: bool = F
     begin("user")
     who = identity(process)
     begin("limits")
-    for limit in process.rlimits:
+    for name, kind, pair in wanted_limits(process)[0]:
         try:
-            resource.setrlimit(getattr(resource, limit.type), (limit.soft, limit.hard))
+            resource.setrlimit(kind, pair)
         except (ValueError, OSError) as error:
-            raise Failed(step, errno.EPERM, f"{limit.type}: {error}") from None
+            raise Failed(step, errno.EPERM, f"ulimits {name}: {error}") from None
     os.umask(0o022 if process.user.umask is None else process.user.umask)
     if process.no_new_privileges:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
@@ -207,11 +223,7 @@ def finish(process: Process, channel: int, program: bytes | None, init: bool = F
     begin("command")
     syscalls.close_range(3, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
     if init:
-        child = os.fork()
-        if child:
-            os.close(channel)
-            tend(child)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        become_init()
     try:
         os.execve(path, process.args, environment)
     except OSError as error:
@@ -293,13 +305,63 @@ def set_oom_score(score: int) -> None:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(str(score))
     except PermissionError:
-        pass  # lowering it takes CAP_SYS_RESOURCE, which a machine may lack
+        # lowering it takes CAP_SYS_RESOURCE, which a machine may lack
+        notes.append(f"oom_score_adj {score} cannot be set on this machine: CAP_SYS_RESOURCE is missing")
+
+
+def wanted_limits(process: Process) -> tuple[list[tuple[str, int, tuple[int, int]]], list[str]]:
+    """(name, resource, (soft, hard)) of each limit, none above what this process may set, and a note where it would be.
+
+    Raises Failed for a limit that the kernel does not have.
+    """
+    found, told = [], []
+    may_raise = syscalls.capget_permitted() >> 24 & 1  # CAP_SYS_RESOURCE
+    for limit in process.rlimits:
+        name, kind = limit.type.removeprefix("RLIMIT_").lower(), getattr(resource, limit.type, None)
+        if not isinstance(kind, int):
+            raise Failed(step, errno.EINVAL, f'ulimits: there is no limit "{name}"')
+        have = _above_all(resource.getrlimit(kind)[1])
+        hard, soft = _above_all(limit.hard), _above_all(limit.soft)
+        if hard > have and not may_raise:
+            told.append(f"ulimits: {name} stays at {have}: raising it takes CAP_SYS_RESOURCE, which is missing here")
+            hard = have
+        pair = [resource.RLIM_INFINITY if item == ENDLESS else item for item in (min(soft, hard), hard)]
+        found.append((name, kind, (pair[0], pair[1])))
+    return found, told
+
+
+ENDLESS = 2**64 - 1
+
+
+def _above_all(limit: int) -> int:
+    return ENDLESS if limit < 0 or limit >= 2**63 - 1 else limit
+
+
+def set_apparmor(profile: str, proc: int) -> None:
+    """The profile that the next execve puts on; `proc` is the host's /proc, which the container cannot fake."""
+    if not profile:
+        return
+    safe = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS | syscalls.RESOLVE_NO_XDEV
+    for name in ("apparmor/exec", "exec"):
+        try:
+            attribute = syscalls.openat2(proc, f"thread-self/attr/{name}", os.O_WRONLY, safe)
+        except FileNotFoundError:
+            continue
+        try:
+            os.write(attribute, os.fsencode(f"exec {profile}"))
+        except OSError as error:
+            told = f'AppArmor profile "{profile}" cannot be put on: {error.strerror}'
+            raise Failed(step, error.errno or 0, told) from None
+        finally:
+            os.close(attribute)
+        return
+    raise Failed(step, errno.ENOENT, f'AppArmor profile "{profile}" cannot be put on: this machine has no AppArmor')
 
 
 def ready(channel: int, descriptors: list[int]) -> None:
     with socket.socket(fileno=os.dup(channel)) as talk:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        talk.sendmsg([b'{"ready": true}'], rights)
+        talk.sendmsg([json.dumps({"ready": True, "notes": notes}).encode("ascii")], rights)
         if talk.recv(64) != b"start":
             os._exit(125)
 
@@ -409,10 +471,32 @@ def find(name: str, search: bytes) -> bytes:
     raise Failed("exec", errno.ENOENT, f"{name}: not found in PATH", 127)
 
 
-def tend(child: int) -> NoReturn:
+def become_init() -> None:
+    """Fork: the child goes on to its program; the parent stays as pid 1 (`tend`)."""
+    faults = {
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGABRT,
+        signal.SIGTRAP,
+        signal.SIGSYS,
+    }
+    caught = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, *faults}
+    signal.pthread_sigmask(signal.SIG_BLOCK, caught)  # before there is a child whose end could be missed
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # with pid: host it is not pid 1
+    child = os.fork()
+    if child:
+        syscalls.close_range(3, 2**32 - 1)
+        tend(child, caught)
+    os.setpgid(0, 0)  # else a terminal's Ctrl-C would come twice
+    with suppress(OSError):
+        os.tcsetpgrp(0, os.getpid())
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def tend(child: int, caught: set[signal.Signals]) -> NoReturn:
     """Stay as pid 1: forward signals to the child, reap everyone, end as the child ends."""
-    caught = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-    signal.pthread_sigmask(signal.SIG_BLOCK, caught)
     while True:
         number = signal.sigwait(caught)
         if number != signal.SIGCHLD:

@@ -54,12 +54,18 @@ def _run(
     born_in = enter_cgroups(cgroup_dirs)
     if process.oom_score_adj is not None:
         first.set_oom_score(process.oom_score_adj)
+    first.notes.extend(first.wanted_limits(process)[1])
+    has_time = os.path.exists("/proc/self/ns/time")
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # the host's, which is true
     first.forget_imports()
     first.begin("namespaces")
+    # All of them, shared ones too (a container may live in another's network); not the cgroup's, for nobody may
+    # enter a group that lies outside his namespace's root; nor the user's, which must not be entered twice.
     flags = 0
-    for namespace in spec.linux.namespaces:
-        if namespace.type != "cgroup":  # nobody may enter a group that lies outside his namespace's root
-            flags |= syscalls.CLONE_NEW[namespace.type]
+    for kind in ("mount", "pid", "network", "uts", "ipc", *(("time",) if has_time else ())):
+        flags |= syscalls.CLONE_NEW[kind]
+    if any(namespace.type == "user" for namespace in spec.linux.namespaces):
+        flags |= syscalls.CLONE_NEW["user"]
     try:
         syscalls.setns(pidfd, flags)
     except OSError as error:
@@ -72,8 +78,10 @@ def _run(
         os.write(channel, json.dumps({"pid": pid}).encode("ascii"))
         os._exit(0)
     first.begin("namespaces")
-    if any(namespace.type == "cgroup" for namespace in spec.linux.namespaces):
-        syscalls.setns(pidfd, syscalls.CLONE_NEW["cgroup"])
+    syscalls.setns(pidfd, syscalls.CLONE_NEW["cgroup"])
+    first.begin("apparmor")
+    first.set_apparmor(process.apparmor_profile, proc)
+    os.close(proc)
     os.close(pidfd)
     if born_in is not None:
         os.close(born_in)

@@ -52,18 +52,21 @@ def open_in(root: int, path: str, flags: int = os.O_PATH) -> int:
     return syscalls.openat2(root, path, flags, syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS)
 
 
-def make_folder(root: int, path: str, mode: int = 0o755) -> int:
+def make_folder(root: int, path: str, mode: int = 0o755, links: int = 40) -> int:
     """Open a folder of the root, making what is missing, component by component."""
     try:
         return open_in(root, path, os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError:
         pass
     parent, name = os.path.split(path.rstrip("/"))
-    folder = make_folder(root, parent or "/")
+    folder = make_folder(root, parent or "/", mode, links)
     try:
         os.mkdir(name, mode, dir_fd=folder)
     except FileExistsError:
-        pass
+        with suppress(OSError):  # a symlink to what is not there yet: that is made, still inside the root
+            target = os.readlink(name, dir_fd=folder)
+            if links:
+                os.close(make_folder(root, os.path.join(parent or "/", target), mode, links - 1))
     finally:
         os.close(folder)
     return open_in(root, path, os.O_PATH | os.O_DIRECTORY)
@@ -130,16 +133,17 @@ def perform(root: int, mount: Mount) -> None:
         if add or clear:
             syscalls.mount_setattr(tree, False, add, clear)
     else:
+        if mount.type == "tmpfs" and not any(item.startswith("mode=") for item in strings):
+            with suppress(FileNotFoundError):  # it looks as the folder that it covers
+                covered = open_in(root, mount.destination)
+                strings.append(f"mode={stat.S_IMODE(os.fstat(covered).st_mode):o}")
+                os.close(covered)
         tree = _filesystem(mount.type, mount.source, strings, add)
         folder = True
-    if recursive_add:
-        syscalls.mount_setattr(tree, True, recursive_add)
     try:
-        target = _target(root, mount.destination, folder)
-        try:
-            syscalls.move_mount(tree, target, mount.destination)
-        finally:
-            os.close(target)
+        if recursive_add:
+            syscalls.mount_setattr(tree, True, recursive_add)
+        put(root, mount.destination, tree, folder)
         if propagation:
             syscalls.mount_setattr(tree, True, 0, 0, propagation)
     finally:
@@ -160,6 +164,15 @@ def _source(mount: Mount, flags: int) -> int:
             os.close(place)
     finally:
         os.close(outer)
+
+
+def put(root: int, path: str, tree: int, folder: bool = True) -> None:
+    """Attach a detached mount at a path of the root, which is made if it is missing."""
+    target = _target(root, path, folder)
+    try:
+        syscalls.move_mount(tree, target, path)
+    finally:
+        os.close(target)
 
 
 def _target(root: int, path: str, folder: bool) -> int:
@@ -209,7 +222,10 @@ def _mount_cgroup(root: int, mount: Mount) -> None:
     if "ro" in mount.options:
         attributes |= syscalls.ATTR_RDONLY
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
-        tree = _filesystem("cgroup2", "cgroup", [], attributes)
+        try:
+            tree = _filesystem("cgroup2", "cgroup", [], attributes)
+        except PermissionError:  # inside another container
+            tree = rootfs.empty()
         target = make_folder(root, mount.destination)
         syscalls.move_mount(tree, target, mount.destination)
         os.close(target)
@@ -285,7 +301,9 @@ def terminal(root: int) -> tuple[int, int]:
 
 
 def console(root: int, slave: int) -> None:
-    target = make_file(root, "/dev/console")
+    os.close(make_file(root, "/dev/console"))
+    beneath = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
+    target = syscalls.openat2(root, "/dev/console", os.O_PATH | os.O_NOFOLLOW, beneath)
     tree = syscalls.open_tree(slave, "", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH)
     syscalls.move_mount(tree, target, "/dev/console")
     os.close(tree)
@@ -319,6 +337,22 @@ def read_only(root: int, paths: tuple[str, ...]) -> None:
         syscalls.move_mount(tree, target, path)
         os.close(tree)
         os.close(target)
+
+
+def shared_memory(namespace: int) -> int:
+    """The /dev/shm of another container, as a detached mount; `namespace` is its mount namespace."""
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.setns(namespace, syscalls.CLONE_NEW["mount"])
+        place = syscalls.openat2(
+            syscalls.AT_FDCWD, "/dev/shm", os.O_PATH | os.O_DIRECTORY, syscalls.RESOLVE_NO_SYMLINKS
+        )
+        tree = syscalls.open_tree(place, "", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH)
+        os.close(place)
+    finally:
+        syscalls.setns(own, syscalls.CLONE_NEW["mount"])
+        os.close(own)
+    return tree
 
 
 def open_null() -> int:

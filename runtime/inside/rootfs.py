@@ -123,8 +123,11 @@ def _below(path: str, folders: tuple[str, ...]) -> bool:
     return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
 
 
-def attach(root: RootFilesystem) -> int:
-    """Mount the root where nobody looks (beside its upper folder) and return an O_PATH descriptor of it."""
+def attach(root: RootFilesystem, readonly: bool = False) -> int:
+    """Mount the root where nobody looks (beside its upper folder) and return an O_PATH descriptor of it.
+
+    `readonly` is for what lies below it; the root itself is made so by the caller, when all mounts have their places.
+    """
     match root:
         case LayeredRoot(lower, upper, work):
             place = os.path.dirname(upper.rstrip("/")) + "/merged"
@@ -146,7 +149,7 @@ def attach(root: RootFilesystem) -> int:
     if isinstance(root, HostRoot):
         for count, disk in enumerate(others):
             if not _below(disk, (*root.hidden, root.store)):
-                _attach_disk(tree, disk, f"{root.store}/disks/{count}")
+                _attach_disk(tree, disk, f"{root.store}/disks/{count}", readonly)
         for path in root.hidden:
             _hide(tree, path)
     return tree
@@ -182,7 +185,7 @@ def _copy(source: str, target: str) -> None:
             os.chmod(path, entry.stat().st_mode & 0o7777)
 
 
-def _attach_disk(root: int, disk: str, store: str) -> None:
+def _attach_disk(root: int, disk: str, store: str, readonly: bool) -> None:
     try:
         target = syscalls.openat2(root, disk, os.O_PATH | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)
     except OSError:
@@ -191,6 +194,8 @@ def _attach_disk(root: int, disk: str, store: str) -> None:
         tree = overlay((disk,), f"{store}/upper", f"{store}/work")
     except OSError:  # such as vfat on /boot/efi, whose names overlayfs does not understand: to be seen, not written
         tree = syscalls.open_tree(syscalls.AT_FDCWD, disk, syscalls.OPEN_TREE_CLONE)
+        readonly = True
+    if readonly:
         syscalls.mount_setattr(tree, False, syscalls.ATTR_RDONLY)
     syscalls.move_mount(tree, target, disk)
     os.close(tree)

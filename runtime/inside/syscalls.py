@@ -7,6 +7,7 @@ Every descriptor made here is close-on-exec: ctypes does not add that (CVE-2024-
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -139,7 +140,12 @@ def setdomainname(name: str) -> None:
 
 def openat2(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
     how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, mode, resolve)
-    return _call(path, NR_OPENAT2, directory, os.fsencode(path), how, ctypes.sizeof(how))
+    for _ in range(128):
+        try:
+            return _call(path, NR_OPENAT2, directory, os.fsencode(path), how, ctypes.sizeof(how))
+        except BlockingIOError:  # EAGAIN: something was renamed meanwhile, and the kernel could not be sure
+            continue
+    raise OSError(errno.EAGAIN, "it is renamed again and again", path)
 
 
 def open_tree(directory: int, path: str, flags: int) -> int:

@@ -209,6 +209,8 @@ class Keeper:
         for kind, other in bundle.shared.items():
             path = f"/proc/{self.find({'id': other}).pid}/ns/{NAMESPACE_FILES.get(kind, kind)}"
             joined[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if kind == "ipc":  # its /dev/shm too
+                joined["shm"] = os.open(f"/proc/{self.find({'id': other}).pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         new = tuple(item.type for item in linux.namespaces if item.type not in joined)
         # The container holds its FIFOs open for reading too: without a keeper its writes wait, and never fail.
         stdin = os.open(f"{folder}/in" if bundle.stdin_open else "/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -247,7 +249,8 @@ class Keeper:
         state = record.read(f"{folder}/state.json")
         state |= {"pid": pid, "start_time": record.start_time(pid), "boot_id": record.boot_id(), "started": time.time()}
         record.write(f"{folder}/state.json", state)
-        return {"ok": True, "pid": pid, "notes": notes}, [pidfd, container.netns, *container.sockets]
+        told = [*notes, *answer.get("notes", ())]
+        return {"ok": True, "pid": pid, "notes": told}, [pidfd, container.netns, *container.sockets]
 
     def child(
         self,
