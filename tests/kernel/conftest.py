@@ -6,11 +6,14 @@ machine's own, so the leak check compares them before and after. What it does no
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,7 @@ from pathlib import Path
 import pytest
 
 CGROUPS = Path("/sys/fs/cgroup")
+NUMBERS = itertools.count()
 HOLDER = """
 set -e
 mount --make-rprivate /
@@ -65,14 +69,10 @@ class Machine:
         return self.run(sys.executable, "-m", "pycompose", *arguments, check=check, timeout=timeout)
 
 
-def cgroups() -> set[str]:
-    """Every cgroup of ours, on whatever hierarchies there are."""
-    return {
-        os.path.join(folder, name)
-        for folder, names, _ in os.walk(CGROUPS)
-        for name in names
-        if name.startswith("pycompose")
-    }
+def cgroups(tree: str) -> set[str]:
+    """Every cgroup of the test's own tree, on whatever hierarchies there are."""
+    roots = [CGROUPS, *(path for path in CGROUPS.iterdir() if path.is_dir())]
+    return {str(root / tree) for root in roots if (root / tree).is_dir()}
 
 
 def processes(state: str) -> set[int]:
@@ -89,9 +89,9 @@ def processes(state: str) -> set[int]:
     return found
 
 
-def leaks(machine: Machine, cgroups_before: set[str]) -> list[str]:
+def leaks(machine: Machine) -> list[str]:
     """What is left inside and on the machine, in words."""
-    left = [f"cgroup {path}" for path in sorted(cgroups() - cgroups_before)]
+    left = [f"cgroup {path}" for path in sorted(cgroups(machine.environment["PYCOMPOSE_CGROUP"]))]
     left += [f"process {pid}" for pid in sorted(processes(machine.state) - {machine.pid})]
     folders = (machine.state, machine.run_folder)
     for line in machine.run("cat", "/proc/self/mounts").stdout.splitlines():
@@ -109,11 +109,31 @@ def leaks(machine: Machine, cgroups_before: set[str]) -> list[str]:
     return left
 
 
+def clear(state: str, tree: str, holder: int) -> None:
+    """End what a failed test left: helpers by their environment, containers by their cgroups."""
+    left = processes(state) - {holder}
+    for root in cgroups(tree):
+        for folder, _, _ in os.walk(root, topdown=False):
+            left |= {int(pid) for pid in (Path(folder) / "cgroup.procs").read_text().split()}
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + 5
+    for root in cgroups(tree):
+        for folder, _, _ in os.walk(root, topdown=False):
+            while time.monotonic() < end:
+                try:
+                    os.rmdir(folder)
+                    break
+                except OSError:
+                    time.sleep(0.01)
+
+
 @pytest.fixture
 def host(root: None, tmp_path: Path) -> Iterator[Machine]:
     state, run_folder = str(tmp_path / "state"), str(tmp_path / "run")
-    before = cgroups()
-    environment = {**os.environ, "PYCOMPOSE_STATE": state, "PYCOMPOSE_RUN": run_folder}
+    tree = f"pycompose-test-{os.getpid()}-{next(NUMBERS)}"
+    environment = {**os.environ, "PYCOMPOSE_STATE": state, "PYCOMPOSE_RUN": run_folder, "PYCOMPOSE_CGROUP": tree}
     holder = subprocess.Popen(
         ["unshare", "--mount", "--net", "sh", "-c", HOLDER],
         stdin=subprocess.PIPE,
@@ -127,9 +147,8 @@ def host(root: None, tmp_path: Path) -> Iterator[Machine]:
         machine = Machine(holder.pid, state, run_folder, environment)
         machine.python(LOOPBACK_UP)
         yield machine
-        left = leaks(machine, before)
-        for pid in processes(state) - {holder.pid}:
-            os.kill(pid, signal.SIGKILL)
+        left = leaks(machine)
+        clear(state, tree, holder.pid)
         assert left == [], "the test left something behind"
     finally:
         holder.stdin.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .conftest import Machine, cgroups, leaks
+from .conftest import Machine, leaks
 
 
 def test_a_test_sees_loopback_alone_and_up(host: Machine) -> None:
@@ -20,6 +20,6 @@ def test_what_a_test_mounts_is_not_seen_outside(host: Machine) -> None:
 def test_a_mount_left_behind_is_told(host: Machine) -> None:
     host.run("mkdir", f"{host.state}/left")
     host.run("mount", "-t", "tmpfs", "left", f"{host.state}/left")
-    assert leaks(host, cgroups()) == [f"mount {host.state}/left"]
+    assert leaks(host) == [f"mount {host.state}/left"]
     host.run("umount", f"{host.state}/left")
-    assert leaks(host, cgroups()) == []
+    assert leaks(host) == []

@@ -7,7 +7,6 @@ import socket
 from pathlib import Path
 
 import pytest
-
 from pycompose.runtime import record
 from pycompose.runtime.places import Places
 from pycompose.runtime.process import connect_keeper, launch_keeper
