@@ -2,7 +2,8 @@
 # demo     the dask example: up, four workers, a computation, down (root)
 # test     all tests; kernel tests need root
 # check    format, lint, types
-# bench    the rows of the budgets table, as a table and bench.json (root)
+# bench    the rows of the budgets table beside docker compose and podman-compose, as a table and bench.json (root);
+#          BENCH="--rows up1,up50 --runs 5" chooses
 # clean    everything that the others made
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
@@ -36,7 +37,7 @@ check: setup
 	.venv/bin/mypy compose runtime network
 
 bench: setup
-	.venv/bin/python tests/bench.py
+	.venv/bin/python tests/bench $(BENCH)
 
 clean:
 	rm -rf .venv .types build dist *.egg-info bench.json
