@@ -31,7 +31,7 @@ from pycompose.runtime.removal import discard
 from pycompose.runtime.rootfs import root_for
 from pycompose.runtime.spec import Bundle, DeviceNode, DeviceRule, Mount, Process, User
 from pycompose.runtime.spec import from_json as bundle_from_json
-from pycompose.runtime.volumes import Volumes
+from pycompose.runtime.volumes import VolumeError, Volumes
 
 from . import mounts, oci, wiring
 from .codec import from_json, to_json
@@ -257,7 +257,7 @@ class LinuxHost:
                     folder,
                     self.volumes,
                     self.store,
-                    before=self._find(inherit).own.volumes if inherit else EMPTY,
+                    before=self._inherited(inherit) if inherit else EMPTY,
                     container=self._folder_of,
                 )
                 devices, rules = _devices(wanted)
@@ -316,6 +316,11 @@ class LinuxHost:
             if all(mount.target != f"/etc/{name}" for mount in service.mounts):
                 found.append(Mount(f"/etc/{name}", "bind", path, ("rbind", "rw", "rprivate")))
         return tuple(found)
+
+    def _inherited(self, name: str) -> dict[str, str]:
+        """Target -> anonymous volume of the container that makes place."""
+        own = self._find(name).own
+        return {target: volume for target, volume in own.volumes.items() if volume in own.anonymous}
 
     def _folder_of(self, way: str, target: str) -> str:
         """The folder of a service's first container, or of the container of that name."""
@@ -467,7 +472,8 @@ class LinuxHost:
             await self.runtime.remove(held.id)
             del self._held[name]
             for volume in held.own.anonymous if volumes else ():
-                self.volumes.remove(volume)
+                with suppress(VolumeError):  # another container has it by volumes_from
+                    self.volumes.remove(volume)
 
     async def rename_container(self, name: str, new_name: str) -> None:
         held = self._find(name)

@@ -172,7 +172,7 @@ def _from_other(text: str, container: Callable[[str, str], str]) -> tuple[list[M
         mounts = from_json(Bundle, file.read()).spec.mounts
     found = []
     for mount in mounts:
-        if mount.type == "bind" and not mount.source.startswith(f"{folder}/"):
+        if mount.type == "bind" and not mount.source.startswith(os.path.dirname(folder) + "/"):  # not its /etc files
             options = tuple("rro" if o == "rw" and read_only else o for o in mount.options)
             found.append(Made(mount.destination, "bind", mount.source, options))
     return found, uses.read(folder).volumes

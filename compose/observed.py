@@ -114,8 +114,8 @@ class ObservedVolume:
 class Observed:
     project: str
     containers: tuple[ObservedContainer, ...] = ()
-    networks: tuple[ObservedNetwork, ...] = ()  # of this project, and external ones that it names
-    volumes: tuple[ObservedVolume, ...] = ()
+    networks: tuple[ObservedNetwork, ...] = ()  # of this machine; those of others have no key
+    volumes: tuple[ObservedVolume, ...] = ()  # likewise
 
     def of_service(self, service: str) -> tuple[ObservedContainer, ...]:
         """Replicas of `service` by number, one-off containers left out."""

@@ -75,21 +75,24 @@ def observe(places: ProjectPlaces, roots: Places | None = None) -> Observed:
         tuple(containers),
         tuple(
             ObservedNetwork(name, labels.get(Label.NETWORK, name), labels.get(Label.CONFIG_HASH, ""), labels=labels)
-            for name, labels in _labelled(roots.networks, "network.json", places.project)
+            if labels.get(Label.PROJECT) == places.project
+            else ObservedNetwork(name, "", labels=labels)
+            for name, labels in _labelled(roots.networks, "network.json")
         ),
         tuple(
             ObservedVolume(name, labels.get(Label.VOLUME, ""), labels.get(Label.CONFIG_HASH, ""), labels=labels)
-            for name, labels in _labelled(roots.volumes, "volume.json", places.project)
+            if labels.get(Label.PROJECT) == places.project
+            else ObservedVolume(name, "", labels=labels)
+            for name, labels in _labelled(roots.volumes, "volume.json")
         ),
     )
 
 
-def _labelled(folder: str, record: str, project: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _labelled(folder: str, record: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every one on this machine: those of other projects, or of none, may be external ones of this."""
     for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         with suppress(OSError, ValueError), open(f"{folder}/{entry}/{record}") as file:
-            labels = json.load(file).get("labels") or {}
-            if labels.get(Label.PROJECT) == project:
-                yield entry, labels
+            yield entry, json.load(file).get("labels") or {}
 
 
 def _addresses(roots: Places) -> dict[str, dict[str, str]]:

@@ -201,7 +201,10 @@ class _Up:
                     )
                 continue
             if volume.external:
-                raise PycomposeError(f"volume {volume.name!r} is external and does not exist")
+                raise PycomposeError(
+                    f"volume {volume.name!r} is external and does not exist",
+                    hint=f"pycompose volume create {volume.name}",
+                )
             step = f"create volume {volume.name}"
             self.resources["volume", key] = self.out.add(step, CreateVolume(volume), "no such volume")
 

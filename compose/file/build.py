@@ -58,7 +58,7 @@ def build(
     if "version" in top:
         reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
     networks = {key: _network(key, s, name) for key, s in top.sections("networks")}
-    volumes = {key: _volume(key, s, name) for key, s in top.sections("volumes")}
+    volumes = {key: _volume(key, s, name, working_dir) for key, s in top.sections("volumes")}
     configs = {key: _file_source(key, s, name, working_dir, variables) for key, s in top.sections("configs")}
     secrets = {key: _file_source(key, s, name, working_dir, variables) for key, s in top.sections("secrets")}
     context = services.Context(working_dir, name, variables)
@@ -176,15 +176,18 @@ def _network(key: str, section: Section, project: str) -> Network:
     return replace(network, config_hash=network_hash(network))
 
 
-def _volume(key: str, section: Section, project: str) -> Volume:
+def _volume(key: str, section: Section, project: str, directory: str) -> Volume:
     section.check_keys(("name", "external", "driver", "driver_opts", "labels"))
     external, name = _real_name(key, section, project)
+    options = section.pairs("driver_opts")
+    if "bind" in options.get("o", "") and options.get("device"):
+        options["device"] = services.absolute(options["device"], directory)
     volume = Volume(
         key=key,
         name=name,
         external=external,
         driver=section.text("driver"),
-        driver_opts=MappingProxyType(section.pairs("driver_opts")),
+        driver_opts=MappingProxyType(options),
         labels=MappingProxyType(section.pairs("labels")),
     )
     return replace(volume, config_hash=volume_hash(volume))
