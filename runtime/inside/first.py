@@ -421,6 +421,8 @@ def enter(cwd: str) -> bool:
         os.chdir(cwd)
     except PermissionError:
         return False
+    except OSError as error:
+        raise Failed(step, error.errno or 0, f"{cwd}: {error.strerror}", 126) from None
     check_cwd()
     return True
 

@@ -149,3 +149,113 @@ def test_a_mount_through_a_symlink_stays_in_the_root(inside: Any, tmp_path: path
     )
     assert output == "here"
     assert not os.path.exists("/srv/a")
+
+
+# --- what a compose file may change ---
+
+
+def test_init_forwards_signals_and_reaps_orphans(inside: Any) -> None:
+    script = "trap 'echo told; exit 5' TERM; (sleep 0.01 &) ; kill -TERM 1; while :; do sleep 0.01; done"
+    output, outcome = inside("sh", "-c", script, init=True)
+    assert (output, outcome["exit"]) == ("told", 5)
+
+
+def test_init_ends_as_a_killed_child(inside: Any) -> None:
+    assert inside("sh", "-c", "kill -KILL $$", init=True)[1]["exit"] == 137
+
+
+def test_a_read_only_root_cannot_be_written_and_its_tmpfs_can(inside: Any) -> None:
+    output, _ = inside(
+        "sh",
+        "-c",
+        "touch /srv/x 2>&1; touch /scratch/x && stat -f -c %T /scratch && stat -c %a /scratch",
+        readonly=True,
+        mounts=[["/scratch", "tmpfs", "tmpfs", ["noexec", "nosuid", "nodev", "size=1m", "mode=0711"]]],
+    )
+    assert "Read-only file system" in output
+    assert output.splitlines()[-2:] == ["tmpfs", "711"]
+
+
+def test_a_tmpfs_has_the_mode_of_the_folder_that_it_covers(inside: Any, tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "layer" / "covered"
+    folder.mkdir(parents=True)
+    folder.chmod(0o750)
+    mounts = [["/covered", "tmpfs", "tmpfs", []], ["/fresh", "tmpfs", "tmpfs", []]]
+    output, _ = inside("stat", "-c", "%a", "/covered", "/fresh", lower=[str(tmp_path / "layer")], mounts=mounts)
+    assert output.split() == ["750", "1777"]
+
+
+def test_shared_memory_has_the_size_asked_for(inside: Any) -> None:
+    output, _ = inside("df", "-k", "--output=size", "/dev/shm", profile={"shm_size": 1 << 20})
+    assert output.split()[-1] == "1024"
+
+
+def test_limits_are_set_and_the_machines_own_is_not_passed(inside: Any) -> None:
+    endless = 2**64 - 1
+    rlimits = [["RLIMIT_NOFILE", 100, 200], ["RLIMIT_CORE", 0, endless], ["RLIMIT_MEMLOCK", endless, endless]]
+    output, outcome = inside("sh", "-c", "ulimit -Sn; ulimit -Hn; ulimit -Sc", rlimits=rlimits)
+    assert outcome["exit"] == 0
+    assert output.split() == ["100", "200", "0"]
+    for note in outcome.get("notes", ()):
+        assert "CAP_SYS_RESOURCE" in note
+
+
+def test_a_limit_that_is_none_is_refused(inside: Any) -> None:
+    _, outcome = inside("true", rlimits=[["RLIMIT_NONSENSE", 1, 1]])
+    assert 'no limit "nonsense"' in outcome["message"]
+
+
+def test_the_working_folder_is_made(inside: Any) -> None:
+    assert inside("pwd", cwd="/srv/new/folder")[0] == "/srv/new/folder"
+
+
+def test_a_capability_can_be_added_and_all_dropped(inside: Any) -> None:
+    output, _ = inside("grep", "CapBnd", "/proc/self/status", profile={"cap_add": ["SYS_PTRACE"], "cap_drop": ["ALL"]})
+    assert output.split()[1] == f"{1 << 19:016x}"
+
+
+def test_privileged_may_mount_and_sees_all_devices(inside: Any) -> None:
+    script = "mount -t tmpfs none /mnt && grep Seccomp: /proc/self/status && test -w /proc/sys/kernel/hostname && ls /dev | wc -l"
+    output, outcome = inside("sh", "-c", script, profile={"privileged": True})
+    assert outcome["exit"] == 0
+    assert output.split()[1] == "0"
+
+
+def test_no_new_privileges_is_set(inside: Any) -> None:
+    output, _ = inside("grep", "NoNewPrivs", "/proc/self/status", profile={"security_opt": ["no-new-privileges"]})
+    assert output.split()[1] == "1"
+
+
+def test_a_seccomp_file_is_obeyed(inside: Any, tmp_path: pathlib.Path) -> None:
+    rules = [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 122}]
+    (tmp_path / "own.json").write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}))
+    option = {"security_opt": [f"seccomp={tmp_path}/own.json"]}
+    output, _ = inside("sh", "-c", "mkdir /srv/x 2>&1; true", profile=option)
+    assert "quota exceeded" in output
+
+
+def test_a_device_of_the_host_is_there_by_the_name_asked_for(inside: Any) -> None:
+    output, _ = inside(
+        "stat", "-c", "%F %t:%T", "/dev/a/hole", profile={"devices": [["/dev/null", "/dev/a/hole", "rw"]]}
+    )
+    assert output == "character special file 1:3"
+
+
+@pytest.mark.parametrize(("kind", "file"), [("uts", "uts"), ("ipc", "ipc"), ("pid", "pid")])
+def test_a_namespace_of_the_host_is_the_hosts(inside: Any, kind: str, file: str) -> None:
+    output, _ = inside("readlink", f"/proc/self/ns/{file}", profile={"host": [kind]})
+    assert output == os.readlink(f"/proc/self/ns/{file}")
+
+
+def test_the_time_namespace_is_its_own_where_there_are_any(inside: Any) -> None:
+    if not os.path.exists("/proc/self/ns/time"):
+        pytest.skip("this kernel has no time namespaces")
+    output, _ = inside("readlink", "/proc/self/ns/time")
+    assert output != os.readlink("/proc/self/ns/time")
+
+
+def test_a_wish_for_apparmor_without_it_is_told(inside: Any) -> None:
+    if os.path.exists("/sys/kernel/security/apparmor"):
+        pytest.skip("this machine has AppArmor")
+    _, outcome = inside("true", apparmor="some-profile")
+    assert (outcome["step"], outcome["exit"]) == ("apparmor", 125)
