@@ -146,7 +146,7 @@ def process(service: Service, image: ImageConfig, profile: Parts, hostname: str)
         args=args,
         env=environment(service, image, hostname),
         cwd=service.working_dir or image.working_dir or "/",
-        user=oci.User(username=user, group_add=service.group_add),
+        user=oci.User(username=user or "0", group_add=service.group_add),  # root too has groups
         terminal=service.tty,
         capabilities=profile.capabilities,
         rlimits=tuple(_rlimit(name, limit.soft, limit.hard) for name, limit in service.ulimits.items()),
