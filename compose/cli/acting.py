@@ -53,11 +53,12 @@ def run(
     keep: bool = False,
     watch: Watch | None = None,
     planned: Callable[[Plan], None] | None = None,
+    patient: bool = False,
 ) -> Plan:
     """Carry out what `decide` makes of what exists, and return it. With `keep` the project becomes the newest.
 
     Progress is shown, or (after `planned` got the plan) goes to `watch`. Raises PycomposeError if a step fails,
-    KeyboardInterrupt when interrupted.
+    KeyboardInterrupt when interrupted. `patient`: who else has the lock is no news.
     """
     from pycompose.compose import observing
     from pycompose.compose.plan import render
@@ -68,7 +69,7 @@ def run(
             terminal.warn(warning)
         click.echo(render(_unwarned(plan)) or "nothing to do\n", nl=False)
         return plan
-    with locked(places) as lock:
+    with locked(places, tell=not patient) as lock:
         plan = decide(observing.observe(places))
         if not plan.steps and not keep:
             _warn(plan)
@@ -124,9 +125,13 @@ def ask(
     }
     if parallel:
         message["parallel"] = parallel
+    descriptors = (lock,) if lock >= 0 else ()  # held until what is broken off is undone
     progress = Progress(plan, title) if watch is None else None
     try:
-        with progress or nullcontext(), closing(control.request(places.control_socket, message)) as answers:  # type: ignore[type-var]
+        with (
+            progress or nullcontext(),
+            closing(control.request(places.control_socket, message, descriptors)) as answers,
+        ):  # type: ignore[type-var]
             for answer in answers:
                 (watch or progress.take)(answer)  # type: ignore[union-attr]
     except control.ControlError as error:
@@ -177,8 +182,8 @@ def wake(places: ProjectPlaces) -> None:
 
 
 @contextmanager
-def locked(places: ProjectPlaces) -> Iterator[int]:
-    """Hold the project's lock; its descriptor."""
+def locked(places: ProjectPlaces, *, tell: bool = True) -> Iterator[int]:
+    """Hold the project's lock; its descriptor. With `tell` a person learns why nothing happens."""
     try:
         for folder in (places.state, places.run):
             os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
@@ -191,7 +196,8 @@ def locked(places: ProjectPlaces) -> Iterator[int]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            terminal.note(f"another command acts on project {places.project!r}; waiting for it")
+            if tell:
+                terminal.note(f"another command acts on project {places.project!r}; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
     finally:

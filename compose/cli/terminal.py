@@ -60,6 +60,12 @@ def note(text: str) -> None:
         print(text, file=sys.stderr)
 
 
+def end_line() -> None:
+    """Below the ^C that a terminal shows."""
+    if sys.stderr.isatty() and progress not in ("json", "quiet"):
+        print(file=sys.stderr)
+
+
 def _json(message: dict[str, object]) -> None:
     import json
 

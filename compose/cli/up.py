@@ -255,7 +255,7 @@ class Attached:
     def run(self, decide: Callable[[Any], Any], *, prefix: bool, colour: bool, timestamps: bool) -> int:
         from datetime import UTC, datetime
 
-        from pycompose.compose.plan import CreateContainer, RenameContainer
+        from pycompose.compose.plan import AwaitCondition, CreateContainer, RenameContainer, StartContainer
 
         from . import acting
         from .following import manner
@@ -271,7 +271,10 @@ class Attached:
             nonlocal plan, progress, making
             plan = made
             making = {s.id for s in made.steps if isinstance(s.action, CreateContainer | RenameContainer)}
-            progress = Progress(made, "up")
+            # What is started speaks for itself.
+            quiet = (StartContainer, AwaitCondition)
+            shown = replace(made, steps=tuple(s for s in made.steps if not isinstance(s.action, quiet)))
+            progress = Progress(shown, "up")
             progress.__enter__()
             if not making:
                 begin()
@@ -280,8 +283,7 @@ class Attached:
             if self._thread is None:
                 if progress is not None:
                     progress.__exit__(None, None, None)
-                names = sorted(f"{name}" for name in self.follow)
-                terminal.note(f"Attaching to {', '.join(names)}" if names else "Attaching to nothing")
+                terminal.note(f"Attaching to {', '.join(self._names()) or 'nothing'}")
                 self._thread = threading.Thread(target=self._print, args=(how, since), daemon=True)
                 self._thread.start()
 
@@ -311,6 +313,15 @@ class Attached:
             raise
         self._settled.set()
         return self._wait()
+
+    def _names(self) -> list[str]:
+        """As log lines are prefixed."""
+        names = []
+        for name in sorted(self.follow):
+            service = self.project.services[name]
+            count = self.options.scale.get(name, service.replicas)
+            names += [service.container_name or f"{name}-{number + 1}" for number in range(count)]
+        return names
 
     def _print(self, how: Any, since: bytes) -> None:
         """The printing thread."""
@@ -378,12 +389,14 @@ class Attached:
 
         names = tuple(sorted(self.selected))
         if not quiet:
+            terminal.end_line()
             terminal.note("Gracefully Stopping... press Ctrl+C again to force")
         try:
             self._act(lambda seen: reconcile.stop(self.project, seen, names, self.options.timeout))
             code = 0
         except KeyboardInterrupt:
-            terminal.note("Killing")
+            terminal.end_line()
+            terminal.note("Killing...")
             self._act(lambda seen: reconcile.kill(self.project, seen, names))
             code = CANCELLED
         self._finish()
@@ -401,6 +414,7 @@ class Attached:
             self.project,
             decide,
             "stop",
+            patient=True,
             watch=lambda answer: shown[0].take(answer),
             planned=lambda plan: shown.append(Progress(plan, "stop", plain=True)),
         )
