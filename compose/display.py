@@ -104,6 +104,7 @@ class _Subject:
     began: float | None = None
     ended: float | None = None
     now: list[str] = field(default_factory=list)  # steps under way
+    first: bool = True  # nothing of it is over
 
 
 class Board:
@@ -135,6 +136,7 @@ class Board:
                 subject.state, subject.word = "started", during
             else:
                 subject.left -= 1
+                subject.first = False
                 if step in subject.now:
                     subject.now.remove(step)
                 if subject.state == "failed":
@@ -252,7 +254,7 @@ class Screen:
 def plain(subject: _Subject) -> str:
     """One line, as docker compose writes it where nobody watches."""
     text = f" {subject.name}  {subject.word}"
-    told = subject.cause and (subject.state in ("failed", "skipped") or subject.word.endswith("ing"))
+    told = subject.cause and (subject.state in ("failed", "skipped") or (subject.first and subject.word.endswith("ing")))
     return f"{text} ({subject.cause})" if told else text
 
 
