@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
 
 def main() -> None:
+    """Run one command and end the process."""
+    gc.set_threshold(100_000)  # a command makes what it needs and ends: looking for garbage while importing is 3 ms
     from .compose.cli import main as cli_main
 
-    sys.exit(cli_main())
+    code = cli_main()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = code or 141
+    os._exit(code)  # nothing is left to undo; taking the interpreter down by the book is 7 ms
 
 
 if __name__ == "__main__":

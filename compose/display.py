@@ -189,17 +189,11 @@ class Board:
         parts = [
             (f" {mark} ", tint),
             (f"{kind} {name}".ljust(longest + 2), ""),
-            (subject.word.ljust(11), tint),
+            (subject.word.ljust(10), tint),
+            (took.rjust(7), "dim"),
         ]
         if subject.cause:
-            room = width - sum(len(text) for text, _ in parts) - len(took) - 3
-            cause = subject.cause.partition("\n")[0]
-            if room > 4:
-                cause = cause if len(cause) <= room else cause[: room - 1] + "…"
-                parts.append((f" {cause} ", "failed" if subject.state == "failed" else "dim"))
-        used = sum(len(text) for text, _ in parts)
-        column = min(width - 1, max(used + 1 + len(took), min(longest + 26, width - 1)))
-        parts.append((took.rjust(max(column - used, len(took))), "dim"))
+            parts.append((f"  {subject.cause.partition(chr(10))[0]}", "failed" if subject.state == "failed" else "dim"))
         return _cut(parts, width, colour)
 
 
@@ -254,7 +248,9 @@ class Screen:
 def plain(subject: _Subject) -> str:
     """One line, as docker compose writes it where nobody watches."""
     text = f" {subject.name}  {subject.word}"
-    told = subject.cause and (subject.state in ("failed", "skipped") or (subject.first and subject.word.endswith("ing")))
+    told = subject.cause and (
+        subject.state in ("failed", "skipped") or (subject.first and subject.word.endswith("ing"))
+    )
     return f"{text} ({subject.cause})" if told else text
 
 

@@ -64,15 +64,18 @@ def _tell(error: Exception) -> None:
 
 
 def _tell_usage(error: click.ClickException) -> None:
+    import re
+
     from . import terminal
 
-    text = error.format_message().rstrip(".")
-    text, _, guess = text.partition(" Did you mean ")
+    text, guess = error.format_message().rstrip("."), ""
+    if found := re.search(r"[. ]+\(?Did you mean (?:one of: )?(.*?)\?\)?$", text):
+        text, guess = text[: found.start()], found[1]
     possibilities = list(getattr(error, "possibilities", None) or ())
-    if possibilities and not guess:
+    if possibilities:
         guess = " or ".join(possibilities[:3])
         text = text.partition(" (Possible")[0]
-    hint = f"did you mean {guess.rstrip('?')}?" if guess else ""
+    hint = f"did you mean {guess}?" if guess else ""
     context = getattr(error, "ctx", None)
     if not hint and context is not None:
         hint = f"`{context.command_path} --help` lists what there is"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -128,10 +129,8 @@ def ask(
     descriptors = (lock,) if lock >= 0 else ()  # held until what is broken off is undone
     progress = Progress(plan, title) if watch is None else None
     try:
-        with (
-            progress or nullcontext(),
-            closing(control.request(places.control_socket, message, descriptors)) as answers,
-        ):  # type: ignore[type-var]
+        request: Any = control.request(places.control_socket, message, descriptors)
+        with progress or nullcontext(), closing(request) as answers:
             for answer in answers:
                 (watch or progress.take)(answer)  # type: ignore[union-attr]
     except control.ControlError as error:
@@ -140,19 +139,39 @@ def ask(
 
 
 def shut_down_if_empty(places: ProjectPlaces) -> None:
-    """End the supervisor (and by that the keeper) of a project that has no container left."""
+    """End the supervisor (and by that the keeper) of a project that has no container left; then both are gone."""
+    import socket
+
     from pycompose.compose import control, observing
 
     if not os.path.exists(places.control_socket):
         return
-    with locked(places):
-        if not observing.observe(places).containers:
-            with suppress(control.ControlError):  # it may go before it answers, or be gone
-                for _ in control.request(places.control_socket, {"op": "shutdown"}):
-                    pass
-            end = time.monotonic() + PATIENCE  # the next command must not meet a keeper about to go
-            while os.path.exists(places.keeper_socket) and time.monotonic() < end:
-                time.sleep(0.02)
+    with locked(places, tell=False):
+        if observing.observe(places).containers:
+            return
+        going = [
+            _process_behind(places.control_socket, socket.SOCK_STREAM),
+            _process_behind(places.keeper_socket, socket.SOCK_SEQPACKET),
+        ]
+        with suppress(control.ControlError):  # it may go before it answers, or be gone
+            for _ in control.request(places.control_socket, {"op": "shutdown"}):
+                pass
+        for pidfd in going:  # the next command must not meet one that is about to go
+            if pidfd is not None:
+                select.select([pidfd], [], [], PATIENCE)
+                os.close(pidfd)
+
+
+def _process_behind(path: str, kind: int) -> int | None:
+    """A pidfd of the process that listens at a socket; None if nobody does."""
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_UNIX, kind) as connection, suppress(OSError):
+        connection.connect(path)
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return os.pidfd_open(struct.unpack("3i", credentials)[0])
+    return None
 
 
 def wake(places: ProjectPlaces) -> None:

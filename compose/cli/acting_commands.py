@@ -7,24 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from . import project, terminal
-from .root import Choices, command
+from .root import SECONDS, Choices, command
 
 if TYPE_CHECKING:
     from pycompose.compose.observed import Observed
     from pycompose.compose.plan import Plan
 
-TIMEOUT = click.option(
-    "-t", "--timeout", type=click.FloatRange(-1), metavar="SECONDS", help="Before a container is killed."
-)
+TIMEOUT = click.option("-t", "--timeout", type=SECONDS, metavar="SECONDS", help="Before a container is killed.")
 SERVICES = click.argument("services", nargs=-1)
 
 
-def _seconds(timeout: float | None) -> float | None:
-    """-1 waits as long as it takes."""
-    return float(10**9) if timeout is not None and timeout < 0 else timeout
-
-
-@command("down", accepted=())
+@command("down")
 @click.option("-v", "--volumes", is_flag=True, help="Remove named and anonymous volumes too.")
 @click.option(
     "--remove-orphans",
@@ -52,7 +45,7 @@ def down(
     from . import acting
 
     places, known = project.target(choices, services)
-    options = reconcile.DownOptions(services, volumes, remove_orphans, _seconds(timeout))
+    options = reconcile.DownOptions(services, volumes, remove_orphans, timeout)
     plan = acting.run(choices, places, known, lambda seen: reconcile.down(known, seen, options), "down")
     if not plan.steps and not plan.warnings and not choices.dry_run:
         terminal.warn(f"no resource found to remove for project {places.project!r}")
@@ -77,7 +70,7 @@ def scale(choices: Choices, no_deps: bool, timeout: float | None, scales: tuple[
     places, known = project.target(choices, tuple(counts))
     wanted = project.needed(known)
     found = images.ready(wanted, tuple(counts), no_deps=no_deps)
-    options = reconcile.UpOptions(no_deps=no_deps, timeout=_seconds(timeout), images=found)
+    options = reconcile.UpOptions(no_deps=no_deps, timeout=timeout, images=found)
     acting.run(choices, places, wanted, lambda seen: reconcile.scale(wanted, seen, counts, options), "scale", keep=True)
 
 
@@ -89,12 +82,12 @@ def stop(choices: Choices, timeout: float | None, services: tuple[str, ...]) -> 
     """Stop containers, and keep them: `start` begins where they were."""
     from . import acting
 
-    acting.act(choices, services, "stop", services, _seconds(timeout))
+    acting.act(choices, services, "stop", services, timeout)
 
 
 @command("start")
 @click.option("--wait", is_flag=True, help="Wait until services run or are healthy.")
-@click.option("--wait-timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to wait at most.")
+@click.option("--wait-timeout", type=SECONDS, metavar="SECONDS", help="How long to wait at most.")
 @SERVICES
 @click.pass_obj
 def start(choices: Choices, wait: bool, wait_timeout: float | None, services: tuple[str, ...]) -> None:
@@ -145,7 +138,7 @@ def restart(choices: Choices, no_deps: bool, timeout: float | None, services: tu
     """Stop containers and start them again. A changed file is not looked at: that is `up`."""
     from . import acting
 
-    acting.act(choices, services, "restart", services, _seconds(timeout), no_deps)
+    acting.act(choices, services, "restart", services, timeout, no_deps)
 
 
 @command("kill", accepted=("--remove-orphans",))

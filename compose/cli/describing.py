@@ -120,10 +120,9 @@ def _hashes(loaded: Loaded, wanted: str) -> str:
 
 
 def version_text(*, short: bool = False) -> str:
-    from importlib.metadata import version as installed
+    from pycompose import __version__
 
-    number = installed("pycompose")
-    return number if short else f"pycompose {number}"
+    return __version__ if short else f"pycompose {__version__}"
 
 
 @command("version")

@@ -6,7 +6,7 @@ and the suggestions need. An option of docker compose that is known and not acte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "ls": ("looking", "list_projects", "Look at it", "List the projects of this machine"),
     "events": ("watching", "", "Look at it", "Print what happens to containers, as it happens"),
     "exec": ("inside", "execute", "Work inside", "Run a command in a running container"),
-    "run": ("inside", "", "Work inside", "Run a command in a new container of a service"),
+    "run": ("oneoff", "", "Work inside", "Run a command in a new container of a service"),
     "attach": ("watching", "", "Work inside", "Follow one container's output"),
     "wait": ("watching", "", "Work inside", "Wait until containers have stopped"),
     "images": ("images", "project_images", "Images and volumes", "List the images of the project's containers"),
@@ -75,14 +75,42 @@ def _accepted(_: click.Context, option: click.Parameter, given: object) -> None:
         terminal.warn(f"{option.opts[0]} has no effect yet")
 
 
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # a plain class before click 8.4
+    """A number of seconds; -1 is without end."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = float("nan")
+        if seconds == -1:
+            return float(10**9)
+        if not 0 <= seconds < 10**9:
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
+SECONDS = Seconds()
+
+
 class Command(click.Command):
     """A command that takes --dry-run, and warns of the options that it accepts without acting on them.
 
-    `accepted` names those, with a "=" after the ones that take a value.
+    `accepted` names those, with a "=" after the ones that take a value. `groups` are headings of the help, with the
+    options under each; the others come last.
     """
 
-    def __init__(self, *arguments: Any, accepted: tuple[str, ...] = (), **more: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        accepted: tuple[str, ...] = (),
+        groups: Mapping[str, tuple[str, ...]] | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(*arguments, **more)
+        self.groups = groups or {}
         taken = {name for parameter in self.params for name in parameter.opts}
         if "--dry-run" not in taken:
             self.params.append(
@@ -107,13 +135,24 @@ class Command(click.Command):
                 )
             )
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        left = [(p, record) for p in options if (record := p.get_help_record(ctx)) is not None]
+        for heading, names in self.groups.items():
+            mine = [entry for entry in left if set(names) & {*entry[0].opts, *entry[0].secondary_opts}]
+            left = [entry for entry in left if entry not in mine]
+            with formatter.section(heading):
+                formatter.write_dl([record for _, record in mine])
+        with formatter.section("Other options" if self.groups else "Options"):
+            formatter.write_dl([record for _, record in left])
+
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [piece.replace("[SERVICES]...", "[SERVICE...]") for piece in super().collect_usage_pieces(ctx)]
 
 
 def command(name: str, **more: Any) -> Callable[[Callable[..., Any]], Command]:
     """A command of this program: `@command("up")`."""
-    settings = {"help_option_names": ["-h", "--help"], **more.pop("context_settings", {})}
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110, **more.pop("context_settings", {})}
     return click.command(name, cls=Command, context_settings=settings, **more)
 
 

@@ -17,7 +17,7 @@ from pycompose.compose.errors import PycomposeError
 
 from . import project as projects
 from . import records, terminal
-from .root import Choices, command
+from .root import SECONDS, Choices, command
 
 if TYPE_CHECKING:
     from pycompose.compose.model import Project
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CANCELLED = 130
 PULL = click.option(
-    "--pull", type=click.Choice(["always", "missing", "never", "build", "policy"]), help="When to fetch images."
+    "--pull", type=click.Choice(["always", "missing", "never"]), metavar="WHEN", help="Fetch: always, missing, never."
 )
 
 
@@ -61,7 +61,31 @@ def create(choices: Choices, /, services: tuple[str, ...], **given: Any) -> None
     _begin(choices, services, no_start=True, detach=True, **given)
 
 
-@command("up", accepted=("--menu", "-w/--watch", "--quiet-build"))
+GROUPS = {
+    "In the background": ("--detach", "--wait", "--wait-timeout", "--no-start"),
+    "What is made": (
+        "--scale",
+        "--no-deps",
+        "--force-recreate",
+        "--no-recreate",
+        "--always-recreate-deps",
+        "--renew-anon-volumes",
+        "--remove-orphans",
+    ),
+    "What is followed": (
+        "--attach",
+        "--no-attach",
+        "--attach-dependencies",
+        "--no-color",
+        "--no-log-prefix",
+        "--timestamps",
+    ),
+    "When it ends": ("--abort-on-container-exit", "--abort-on-container-failure", "--exit-code-from", "--timeout"),
+    "Images": ("--pull", "--quiet-pull", "--build", "--no-build"),
+}
+
+
+@command("up", accepted=("--menu", "-w/--watch", "--quiet-build"), groups=GROUPS)
 @click.option("-d", "--detach", is_flag=True, help="Do not stay attached.")
 @click.option("--wait", is_flag=True, help="Wait until services run or are healthy; implies -d.")
 @click.option("--wait-timeout", type=float, metavar="SECONDS", help="How long to wait at most.")
@@ -69,9 +93,7 @@ def create(choices: Choices, /, services: tuple[str, ...], **given: Any) -> None
 @click.option("--no-start", is_flag=True, help="Make containers and do not start them.")
 @click.option("--always-recreate-deps", is_flag=True, help="Make what the services depend on anew, too.")
 @click.option("-V", "--renew-anon-volumes", is_flag=True, help="Do not go on with anonymous volumes.")
-@click.option(
-    "-t", "--timeout", type=click.FloatRange(-1), metavar="SECONDS", help="Before a container that stops is killed."
-)
+@click.option("-t", "--timeout", type=SECONDS, metavar="SECONDS", help="Before a container that stops is killed.")
 @click.option("--abort-on-container-exit", is_flag=True, help="Stop all when one ends; end with its exit code.")
 @click.option("--abort-on-container-failure", is_flag=True, help="Stop all when one fails; end with its exit code.")
 @click.option("--exit-code-from", metavar="SERVICE", help="End with this service's exit code; stops all when one ends.")
@@ -157,7 +179,6 @@ def _begin(choices: Choices, services: tuple[str, ...], **given: Any) -> int:
     _check(project, counts)
     no_deps = bool(given.get("no_deps"))
     selected = set(services) if no_deps and services else _needed_by(project, services or project.services)
-    timeout = given.get("timeout")
     options = reconcile.UpOptions(
         services=services,
         scale=counts,
@@ -167,7 +188,7 @@ def _begin(choices: Choices, services: tuple[str, ...], **given: Any) -> int:
         remove_orphans=given["remove_orphans"],
         wait=bool(given.get("wait")),
         wait_timeout=given.get("wait_timeout"),
-        timeout=float(10**9) if timeout is not None and timeout < 0 else timeout,
+        timeout=given.get("timeout"),
         no_start=bool(given.get("no_start")),
         renew_anonymous_volumes=bool(given.get("renew_anon_volumes")),
     )
