@@ -31,6 +31,12 @@ class Failed(Exception):
     """A command could not be run to its end; the text says why."""
 
 
+def plain_environment() -> dict[str, str]:
+    """Ours without what changes how fast Python is, such as PYTHONDONTWRITEBYTECODE and PYTHONUNBUFFERED."""
+    kept = ("PYTHONPATH", "PYTHONHOME")
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON") or name in kept}
+
+
 def program(*arguments: str) -> list[str]:
     """The command line of a part of within.py."""
     return [PYTHON, "-I", "-S", "-c", WITHIN, *arguments]

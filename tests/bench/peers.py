@@ -25,7 +25,7 @@ class Peer:
     prefix: tuple[str, ...] = ()
 
     def __init__(self, folder: str) -> None:
-        self.folder, self.environment = folder, dict(os.environ)
+        self.folder, self.environment = folder, machine.plain_environment()
         self.file = f"{folder}/compose.yaml"
 
     def compose(self) -> list[str]:
@@ -89,6 +89,12 @@ class Pycompose(Peer):
         script = Path(sys.executable).with_name("pycompose")
         return [str(script)] if script.exists() else [sys.executable, "-m", "pycompose"]
 
+    def prepare(self) -> None:
+        """Byte code for all of it, as whoever installs a wheel gets it."""
+        root = Path(__file__).parents[2]
+        folders = [str(root / name) for name in ("compose", "runtime", "network")]
+        machine.run([sys.executable, "-m", "compileall", "-q", *folders], self.environment)
+
     def helpers(self) -> set[int]:
         return machine.helpers(f"PYCOMPOSE_STATE={self.folder}/state")
 
@@ -127,7 +133,7 @@ class PodmanCompose(Peer):
     def missing(self) -> str:
         for name in ("podman", "podman-compose"):
             try:
-                machine.run([name, "--version"], dict(os.environ) | {"PATH": self.environment["PATH"]})
+                machine.run([name, "--version"], machine.plain_environment() | {"PATH": self.environment["PATH"]})
             except machine.Failed as failed:
                 return str(failed)
         return ""
