@@ -12,7 +12,7 @@ import secrets
 import socket
 import stat
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 
@@ -22,7 +22,7 @@ from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks
 from pycompose.network.spec import Backend, PublishedPort
 from pycompose.runtime import profile
-from pycompose.runtime.container import Runtime, Sandbox
+from pycompose.runtime.container import OutOfMemory, Runtime, Sandbox
 from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure
 from pycompose.runtime.images.store import Image, Store
 from pycompose.runtime.inside import seccomp
@@ -36,7 +36,7 @@ from pycompose.runtime.volumes import VolumeError, Volumes
 from . import mounts, oci, wiring
 from .codec import from_json, to_json
 from .errors import PycomposeError
-from .host import ContainerExited, ContainerStarted, ExecResult, HostError, HostEvent
+from .host import ContainerExited, ContainerOutOfMemory, ContainerStarted, ExecResult, HostError, HostEvent
 from .model import (
     EMPTY,
     Network,
@@ -80,7 +80,8 @@ class _Held:
 class LinuxHost:
     """One project on this machine. `run` must run in a nursery before anything else is asked."""
 
-    def __init__(self, roots: Places, project: str) -> None:
+    def __init__(self, roots: Places, project: str, relaunch: Sequence[str] | None = None) -> None:
+        self._relaunch = relaunch  # the supervisor's own command, for a keeper that is launched again
         self.roots, self.places = roots, roots.project(project)
         self.runtime = Runtime(self.places)
         self.networks = Networks(roots.networks)
@@ -99,13 +100,17 @@ class LinuxHost:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await self.networks.recover()
-            await nursery.start(self.runtime.serve)
+            await nursery.start(self.runtime.serve, self._relaunch)
             await self._recover()
             task_status.started()
-            async for ended in self.runtime.events():
-                held = next((h for h in self._held.values() if h.id == ended.id), None)
-                if held is not None:
-                    await self._ended(held, ended.code, ended.oom_killed)
+            async for event in self.runtime.events():
+                held = next((h for h in self._held.values() if h.id == event.id), None)
+                if held is None:
+                    continue
+                if isinstance(event, OutOfMemory):
+                    await self._tell(ContainerOutOfMemory(held.name, held.service, time.time()))
+                else:
+                    await self._ended(held, event.code, event.oom_killed)
 
     async def _ended(self, held: _Held, code: int | None, oom_killed: bool) -> None:
         held.oom_killed = oom_killed

@@ -26,7 +26,7 @@ from .plan import Plan
 async def supervise(name: str) -> None:
     roots = Places.default()
     places = roots.project(name)
-    host = LinuxHost(roots, name)
+    host = LinuxHost(roots, name, (sys.executable, "-m", "pycompose.compose.supervisor", name))
     attendant = Attendant(host, warn=lambda text: print(text, flush=True))
     async with trio.open_nursery() as nursery:
         await nursery.start(host.run)

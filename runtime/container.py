@@ -1,31 +1,32 @@
 """Containers, for the supervisor: an async client of the keeper, over trio.
 
 `start` has a middle: between the first process being ready and its program running, `prepare` gets a Sandbox and
-may set up its network. What is on disk is `runtime.record`'s; the keeper alone writes exit.json.
+may set up its network. What is on disk is `runtime.record`'s; the keeper alone writes process.json and exit.json.
+A keeper that dies is launched again by `serve`, if it was told how; then nothing that happened meanwhile is missed.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 
-from . import record
+from . import pidfd, record, wire
 from .cgroup import Cgroup
-from .errors import KeeperGone, NoSuchContainer, StartFailed
+from .errors import KeeperGone
 from .places import ProjectPlaces
-from .process import connect_keeper
+from .process import check, connect_keeper, launch_keeper
 from .removal import discard
-from .spec import Bundle, Process, from_json, to_json
-
-LIMIT = 1 << 18
+from .spec import Bundle, Process, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,61 +46,126 @@ class Ended:
     oom_killed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class OutOfMemory:
+    """The kernel has killed a process in it for want of memory; the container may live on."""
+
+    id: str
+
+
+class _Connection:
+    """To the keeper; closing it takes back what was begun over it."""
+
+    def __init__(self, places: ProjectPlaces) -> None:
+        self._socket = trio.socket.from_stdlib_socket(connect_keeper(places))
+
+    def __enter__(self) -> _Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    async def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        rights = b"".join(fd.to_bytes(4, "little") for fd in descriptors)
+        beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
+        try:
+            await self._socket.sendmsg([json.dumps(message).encode()], beside)
+        except OSError as error:
+            raise KeeperGone("the keeper died") from error
+
+    async def receive(self) -> tuple[dict[str, Any], list[int]]:
+        try:
+            data, ancillary, flags, _ = await self._socket.recvmsg(
+                wire.LIMIT, socket.CMSG_SPACE(wire.MOST * 4), socket.MSG_CMSG_CLOEXEC
+            )
+        except OSError as error:
+            raise KeeperGone("the keeper died") from error
+        if not data:
+            raise KeeperGone("the keeper died")
+        return wire.parse(data, flags), wire.rights(ancillary)
+
+    async def ask(
+        self, container_id: str, do: str, descriptors: Sequence[int] = (), **more: Any
+    ) -> tuple[dict[str, Any], list[int]]:
+        await self.send({"do": do, "id": container_id, **more}, descriptors)
+        answer, fds = await self.receive()
+        check(container_id, answer)
+        return answer, fds
+
+
 class Runtime:
     """The containers of one project. `serve` must run in a nursery for `events` and `await_exit` to hear anything."""
 
     def __init__(self, places: ProjectPlaces) -> None:
         self.places = places
         self._waiting: dict[str, trio.Event] = {}
-        self._sender, self._receiver = trio.open_memory_channel[Ended](1000)
+        self._sender, self._receiver = trio.open_memory_channel[Ended | OutOfMemory](math.inf)
+        self._running: dict[str, tuple[int, int]] = {}  # id -> pid, pidfd: they tell exit codes if the keeper cannot
 
     async def connect(self) -> None:
         """Raises KeeperGone if there is no keeper."""
-        (await self._open()).close()
-
-    async def _open(self) -> trio.socket.SocketType:
-        return trio.socket.from_stdlib_socket(connect_keeper(self.places))
-
-    async def _receive(self, connection: trio.socket.SocketType) -> tuple[dict[str, Any], list[int]]:
-        data, ancillary, _, _ = await connection.recvmsg(LIMIT, socket.CMSG_SPACE(16 * 4), socket.MSG_CMSG_CLOEXEC)
-        if not data:
-            raise KeeperGone("the keeper died")
-        fds = [
-            int.from_bytes(content[at : at + 4], "little")
-            for level, kind, content in ancillary
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
-            for at in range(0, len(content), 4)
-        ]
-        return json.loads(data), fds
+        _Connection(self.places).__exit__()
 
     async def _ask(self, container_id: str, do: str, **more: Any) -> tuple[dict[str, Any], list[int]]:
-        with await self._open() as connection:
-            await connection.send(json.dumps({"do": do, "id": container_id, **more}).encode())
-            answer, fds = await self._receive(connection)
-        self._check(container_id, answer)
-        return answer, fds
+        with _Connection(self.places) as connection:
+            return await connection.ask(container_id, do, **more)
 
-    @staticmethod
-    def _check(container_id: str, answer: Mapping[str, Any]) -> None:
-        if "error" in answer:
-            if answer["step"] == "find":
-                raise NoSuchContainer(container_id)
-            raise StartFailed(container_id, answer["step"], answer["error"], answer["errno"], answer["exit_code"])
+    async def serve(
+        self, relaunch: Sequence[str] | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Hear of ends until cancelled. With `relaunch`, the command of a supervisor, a keeper that died is launched
+        again, to attend to this process as the supervisor; without it, KeeperGone is raised."""
+        told = False
+        while True:
+            try:
+                with _Connection(self.places) as connection:
+                    await connection.ask("", "subscribe")
+                    await self._catch_up(connection)
+                    if not told:
+                        told = True
+                        task_status.started()
+                    while True:
+                        event, _ = await connection.receive()
+                        self._heard(event)
+            except KeeperGone:
+                if relaunch is None or not told:
+                    raise
+            await self.reconnect(relaunch)
 
-    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Hear of ends until cancelled. Raises KeeperGone."""
-        with await self._open() as connection:
-            await connection.send(b'{"do": "subscribe"}')
-            await self._receive(connection)
-            task_status.started()
-            while True:
-                event, _ = await self._receive(connection)
-                waiting = self._waiting.pop(event["id"], None)
-                if waiting is not None:
-                    waiting.set()
-                await self._sender.send(Ended(event["id"], event["code"], event["oom_killed"]))
+    async def reconnect(self, supervisor_argv: Sequence[str]) -> None:
+        """Return when a keeper listens again, which takes this process for the supervisor. Raises KeeperGone."""
+        await trio.to_thread.run_sync(launch_keeper, self.places, tuple(supervisor_argv), os.getpid())
 
-    def events(self) -> trio.MemoryReceiveChannel[Ended]:
+    async def _catch_up(self, connection: _Connection) -> None:
+        """Hear what happened while nobody listened; remember the processes of what runs."""
+        answer, _ = await connection.ask("", "list")
+        running = set(answer["running"])
+        for container_id in set(self._running) - running:
+            end = record.read(f"{self.places.container(container_id)}/exit.json")
+            pid, descriptor = self._running[container_id]
+            code = end.get("code")
+            if end and code is None and (code := pidfd.exit_code(pid, descriptor)) is not None:
+                await connection.ask(container_id, "tell", code=code)
+            self._heard({"event": "exit", "id": container_id, "code": code, "oom_killed": end.get("oom_killed", False)})
+        for container_id in running - set(self._running):
+            process = record.read(f"{self.places.container(container_id)}/process.json")
+            with suppress(OSError):
+                if record.alive(process):
+                    self._running[container_id] = process["pid"], os.pidfd_open(process["pid"])
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        container_id = event.get("id", "")
+        if event.get("event") == "oom":
+            self._sender.send_nowait(OutOfMemory(container_id))
+        elif event.get("event") == "exit":
+            if held := self._running.pop(container_id, None):
+                os.close(held[1])
+            waiting = self._waiting.pop(container_id, None)
+            if waiting is not None:
+                waiting.set()
+            self._sender.send_nowait(Ended(container_id, event["code"], event["oom_killed"]))
+
+    def events(self) -> trio.MemoryReceiveChannel[Ended | OutOfMemory]:
         return self._receiver
 
     async def create(
@@ -115,28 +181,35 @@ class Runtime:
                 program.write(seccomp)
         annotations = dict(bundle.spec.annotations)
         state = {"name": name, "created": time.time(), "annotations": annotations, "image": image}
-        record.write(f"{folder}/state.json", state)
+        await trio.to_thread.run_sync(record.write, f"{folder}/state.json", state)
 
     async def start(self, container_id: str, prepare: Callable[[Sandbox], Awaitable[None]] | None = None) -> None:
-        """Run it. Raises StartFailed, and whatever `prepare` raises, after which the container is killed."""
-        answer, fds = await self._ask(container_id, "start")
-        sandbox = Sandbox(answer["pid"], fds[0], fds[1], tuple(fds[2:]))
-        try:
-            if prepare is not None:
-                await prepare(sandbox)
-            await self._ask(container_id, "go")
-        except BaseException:
+        """Run it. Raises StartFailed, and whatever `prepare` raises; then nothing of it is left running."""
+        with _Connection(self.places) as connection:
+            answer, fds = await connection.ask(container_id, "start")
+            sandbox = Sandbox(answer["pid"], fds[0], fds[1], tuple(fds[2:]))
             try:
-                signal.pidfd_send_signal(sandbox.pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            raise
-        finally:
-            os.close(sandbox.pidfd)
-            os.close(sandbox.netns_fd)
-            if prepare is None:
-                for fd in sandbox.sockets:
-                    os.close(fd)
+                if prepare is not None:
+                    await prepare(sandbox)
+                own = os.dup(sandbox.pidfd)
+                try:
+                    await connection.ask(container_id, "go")
+                except BaseException:
+                    os.close(own)
+                    raise
+                if held := self._running.pop(container_id, None):
+                    os.close(held[1])
+                self._running[container_id] = sandbox.pid, own
+            except BaseException:
+                with trio.CancelScope(shield=True), trio.move_on_after(10), suppress(Exception):
+                    await self._ask(container_id, "abandon")
+                raise
+            finally:
+                os.close(sandbox.pidfd)
+                os.close(sandbox.netns_fd)
+                if prepare is None:
+                    for fd in sandbox.sockets:
+                        os.close(fd)
 
     async def sandbox(self, container_id: str) -> Sandbox:
         answer, fds = await self._ask(container_id, "sandbox")
@@ -154,19 +227,20 @@ class Runtime:
 
     def _cgroup(self, container_id: str) -> Cgroup | None:
         with open(f"{self.places.container(container_id)}/bundle.json") as file:
-            path = from_json(Bundle, file.read()).spec.linux.cgroups_path
+            path = json.load(file)["spec"].get("linux", {}).get("cgroupsPath")
         return Cgroup(path) if path else None
 
     async def kill(self, container_id: str) -> None:
         if cgroup := self._cgroup(container_id):
-            cgroup.kill_all()
+            await trio.to_thread.run_sync(cgroup.kill_all)
         else:
             await self.signal(container_id, signal.SIGKILL)
 
     async def pause(self, container_id: str, paused: bool = True) -> None:
         if cgroup := self._cgroup(container_id):
-            cgroup.freeze(paused)
-            self._change(container_id, paused=paused)
+            await trio.to_thread.run_sync(cgroup.freeze, paused)
+            process = record.read(f"{self.places.container(container_id)}/process.json")
+            self._change(container_id, paused=process.get("start_time", 0) if paused else 0)
 
     async def unpause(self, container_id: str) -> None:
         await self.pause(container_id, False)
@@ -191,26 +265,31 @@ class Runtime:
         return None if code is None else int(code)
 
     async def exec(self, container_id: str, process: Process, limit: int = 4096) -> tuple[int, bytes]:
-        """Run a process in it; its exit code and the first `limit` bytes of its output. Raises StartFailed."""
+        """Run a process in it; its exit code and the first `limit` bytes of its output.
+
+        When cancelled, the process is killed. Raises NoSuchContainer, StartFailed, KeeperGone.
+        """
         reader, writer = os.pipe2(os.O_CLOEXEC)
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         output = b""
-        with await self._open() as connection:
-            try:
-                request = {"do": "exec", "id": container_id, "process": json.loads(to_json(process))}
-                rights = (
-                    socket.SOL_SOCKET,
-                    socket.SCM_RIGHTS,
-                    b"".join(fd.to_bytes(4, "little") for fd in (null, writer, writer)),
-                )
-                await connection.sendmsg([json.dumps(request).encode()], [rights])
-            finally:
-                os.close(null)
-                os.close(writer)
-            async with trio.lowlevel.FdStream(reader) as stream:
-                answer, _ = await self._receive(connection)
-                self._check(container_id, answer)
-                async for chunk in stream:
-                    output += chunk[: limit - len(output)]
-            answer = {} if "exit" in answer else (await self._receive(connection))[0]
-            return int(answer.get("exit", 0)), output
+        async with trio.lowlevel.FdStream(reader) as stream:
+            with _Connection(self.places) as connection:
+                try:
+                    request = {"process": json.loads(to_json(process)), "bound": True}
+                    await connection.ask(container_id, "exec", (null, writer, writer), **request)
+                finally:
+                    os.close(null)
+                    os.close(writer)
+                code = -1
+
+                async def copy() -> None:
+                    nonlocal output
+                    async for chunk in stream:
+                        output += chunk[: limit - len(output)]
+
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(copy)
+                    code = int((await connection.receive())[0].get("exit", 0))
+                    # what it left in the pipe is copied; someone that it left behind may hold it open for ever
+                    nursery.cancel_scope.deadline = trio.current_time() + 0.1
+                return code, output

@@ -9,7 +9,8 @@
         generations/<hash>.json            resolved projects, as `compose` wrote them
         containers/<id>/                   one container: config.json, state.json, exit.json, log, upper/, work/, etc/
     run (/run/pycompose, 0700)             does not
-      <project>/ lock · keeper.sock · control.sock · keeper.log · supervisor.log
+      <project>/ lock · keeper.sock · store.sock · control.sock · keeper.lock · keeper.log · supervisor.log ·
+                 supervisor.json · <id>.output
 
 Rules: no code but path arithmetic and making the run folder 0700. `PYCOMPOSE_STATE` and `PYCOMPOSE_RUN` move the roots
 (for tests and, later, rootless use).
@@ -50,6 +51,30 @@ class ProjectPlaces:
     @property
     def keeper_socket(self) -> str:
         return f"{self.run}/keeper.sock"
+
+    @property
+    def keeper_lock(self) -> str:
+        return f"{self.run}/keeper.lock"
+
+    @property
+    def keeper_log(self) -> str:
+        return f"{self.run}/keeper.log"
+
+    @property
+    def store_socket(self) -> str:
+        return f"{self.run}/store.sock"
+
+    @property
+    def supervisor_log(self) -> str:
+        return f"{self.run}/supervisor.log"
+
+    @property
+    def supervisor_record(self) -> str:
+        return f"{self.run}/supervisor.json"
+
+    def output(self, container_id: str) -> str:
+        """Where a container's output lies on its way into the log."""
+        return f"{self.run}/{container_id}.output"
 
     @property
     def control_socket(self) -> str:

@@ -1,4 +1,7 @@
-"""Launching a project's keeper, from a sealed copy of the interpreter (CVE-2019-5736). Idempotent."""
+"""Launching a project's keeper, from a sealed copy of the interpreter (CVE-2019-5736), and exec for the command line.
+
+Synchronous. `launch_keeper` forks nothing (posix_spawn), so a thread of a process that runs trio may call it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,17 @@ import fcntl
 import json
 import os
 import select
+import signal
 import socket
 import sys
 import termios
 import tty
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 
-from .errors import KeeperGone, StartFailed
+from . import wire
+from .errors import KeeperGone, NoSuchContainer, StartFailed
 from .places import ProjectPlaces
 from .spec import Process, to_json
 
@@ -58,13 +64,13 @@ def connect_keeper(places: ProjectPlaces) -> socket.socket:
     return connection
 
 
-def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = ()) -> None:
-    """Return when a keeper listens: the one that runs, or a new one. Raises KeeperGone if it does not come up."""
-    os.makedirs(places.run, 0o700, exist_ok=True)
-    os.makedirs(places.containers, exist_ok=True)
-    lock = os.open(f"{places.run}/keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> None:
+    """Return when a keeper listens: the one that runs, or a new one. Raises KeeperGone if it does not come up.
+
+    A new one takes over the containers that run, and attends to the supervisor `supervisor_pid` (or the one that runs
+    according to its record); where there is none, it starts `supervisor_argv`.
+    """
+    with _launching(places):
         try:
             connect_keeper(places).close()
             return
@@ -72,94 +78,199 @@ def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = ()) ->
             pass
         interpreter = _sealed_interpreter()
         reader, writer = os.pipe()
-        folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.setsid()
-                if os.fork():
-                    os._exit(0)
-                os.dup2(os.open("/dev/null", os.O_RDWR), 0)
-                log = os.open(f"{places.run}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-                os.dup2(log, 1)
-                os.dup2(log, 2)
-                os.chdir("/")
-                os.set_inheritable(writer, True)
-                arguments = [places.project, places.state, places.run, str(writer), *supervisor_argv]
-                os.execve(interpreter, [sys.executable, "-I", "-S", "-c", BOOT, folder, *arguments], os.environ)
-            finally:
-                os._exit(127)
-        os.close(writer)
-        os.close(interpreter)
+        log = os.open(places.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+            arguments = [places.project, places.state, places.run, str(READY), str(supervisor_pid), *supervisor_argv]
+            pid = os.posix_spawn(
+                f"/proc/self/fd/{interpreter}",
+                [sys.executable, "-I", "-S", "-c", BOOT, folder, *arguments],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, writer, READY),
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+                    (os.POSIX_SPAWN_DUP2, log, 1),
+                    (os.POSIX_SPAWN_DUP2, log, 2),
+                ],
+                setsid=True,
+            )
+        finally:
+            for fd in (writer, interpreter, log):
+                os.close(fd)
         os.waitpid(pid, 0)
         ready = os.read(reader, 1)
         os.close(reader)
         if not ready:
-            raise KeeperGone(f"the keeper did not start; see {places.run}/keeper.log")
+            raise KeeperGone(f"the keeper did not start; see {places.keeper_log}")
+
+
+READY = 100  # the descriptor by which a keeper tells that it listens
+
+
+@contextmanager
+def _launching(places: ProjectPlaces) -> Iterator[None]:
+    """One launcher at a time, and none while a keeper is ending: that one removes the lock's file in the end."""
+    while True:
+        os.makedirs(places.run, 0o700, exist_ok=True)
+        os.makedirs(places.containers, exist_ok=True)
+        try:
+            lock = os.open(places.keeper_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                same = os.stat(places.keeper_lock).st_ino == os.fstat(lock).st_ino
+            except FileNotFoundError:
+                same = False
+            if same:
+                yield
+                return
+        finally:
+            os.close(lock)
+
+
+def exec_detached(places: ProjectPlaces, container_id: str, process: Process, privileged: bool = False) -> None:
+    """Run a process in a container and leave it to the keeper. Raises KeeperGone, NoSuchContainer, StartFailed."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        with connect_keeper(places) as keeper:
+            wire.send(keeper, _request(container_id, process, privileged), (null, null, null))
+            _, descriptors = _answer(keeper, container_id)
+            wire.close_all(descriptors)
     finally:
-        os.close(lock)
+        os.close(null)
 
 
 def exec_interactive(
     places: ProjectPlaces, container_id: str, process: Process, stdio: tuple[int, int, int], privileged: bool = False
 ) -> int:
-    """Run a process in a container on these descriptors; its exit code. Raises KeeperGone, StartFailed.
+    """Run a process in a container on these descriptors; its exit code, 128 + n for a signal.
 
-    With a terminal the master of the process's pty comes back, and is copied to and from `stdio` here.
+    With a terminal the master of the process's pty comes back, and is copied to and from `stdio` here; ours is in raw
+    mode meanwhile, and its size is passed on. Raises KeeperGone, NoSuchContainer, StartFailed.
     """
-    request = {"do": "exec", "id": container_id, "process": json.loads(to_json(process)), "privileged": privileged}
     with connect_keeper(places) as keeper:
-        socket.send_fds(keeper, [json.dumps(request).encode()], list(stdio))
-        master = -1
-        poll = select.poll()
-        poll.register(keeper, select.POLLIN)
-        saved = None
+        wire.send(keeper, _request(container_id, process, privileged), stdio)
+        _, descriptors = _answer(keeper, container_id)
+        if not process.terminal or not descriptors:
+            wire.close_all(descriptors)
+            return _exit(keeper, container_id)
         try:
-            while True:
-                for fd, _ in poll.poll():
-                    if fd == keeper.fileno():
-                        data, fds, _, _ = socket.recv_fds(keeper, 1 << 18, 4)
-                        if not data:
-                            raise KeeperGone("the keeper died")
-                        answer = json.loads(data)
-                        if "error" in answer:
-                            raise StartFailed(
-                                container_id, answer["step"], answer["error"], answer["errno"], answer["exit_code"]
-                            )
-                        if "exit" in answer:
-                            if master >= 0:
-                                _copy_rest(master, stdio[1])
-                            return int(answer["exit"])
-                        if fds:
-                            master = fds[0]
-                            poll.register(master, select.POLLIN)
-                            poll.register(stdio[0], select.POLLIN)
-                            if os.isatty(stdio[0]):
-                                saved = termios.tcgetattr(stdio[0])
-                                tty.setraw(stdio[0])
-                                size = fcntl.ioctl(stdio[0], termios.TIOCGWINSZ, bytes(8))
-                                fcntl.ioctl(master, termios.TIOCSWINSZ, size)
-                    elif not _copy(fd, stdio[1] if fd == master else master):
-                        poll.unregister(fd)
+            with _raw(stdio[0], descriptors[0]):
+                return _converse(keeper, container_id, descriptors[0], stdio)
         finally:
-            if saved is not None:
-                termios.tcsetattr(stdio[0], termios.TCSADRAIN, saved)
-            if master >= 0:
-                os.close(master)
+            wire.close_all(descriptors)
 
 
-def _copy(source: int, target: int) -> bool:
+def _request(container_id: str, process: Process, privileged: bool) -> dict[str, object]:
+    return {"do": "exec", "id": container_id, "process": json.loads(to_json(process)), "privileged": privileged}
+
+
+def _answer(keeper: socket.socket, container_id: str) -> tuple[dict[str, object], list[int]]:
     try:
-        chunk = os.read(source, 1 << 16)
-    except OSError:  # EIO: the terminal's last user is gone
+        answer, descriptors = wire.receive(keeper)
+    except OSError as error:
+        raise KeeperGone("the keeper died") from error
+    if answer is None:
+        raise KeeperGone("the keeper died")
+    check(container_id, answer)
+    return answer, descriptors
+
+
+def check(container_id: str, answer: dict[str, object]) -> None:
+    """Raises what an answer of the keeper says."""
+    if "error" in answer:
+        if answer["step"] == "find":
+            raise NoSuchContainer(container_id)
+        message, number, code = str(answer["error"]), answer["errno"], answer["exit_code"]
+        assert isinstance(number, int)
+        assert isinstance(code, int)
+        raise StartFailed(container_id, str(answer["step"]), message, number, code)
+
+
+def _exit(keeper: socket.socket, container_id: str) -> int:
+    code = _answer(keeper, container_id)[0].get("exit", 0)
+    assert isinstance(code, int)
+    return code
+
+
+@contextmanager
+def _raw(ours: int, master: int) -> Iterator[None]:
+    """Our terminal raw, as large as the other one, and as it was afterwards, whatever ends us but SIGKILL."""
+    if not os.isatty(ours):
+        yield
+        return
+
+    def fit(*_: object) -> None:
+        with suppress(OSError):
+            fcntl.ioctl(master, termios.TIOCSWINSZ, fcntl.ioctl(ours, termios.TIOCGWINSZ, bytes(8)))
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = [
+        (number, signal.signal(number, handler))
+        for number, handler in ((signal.SIGWINCH, fit), (signal.SIGTERM, leave), (signal.SIGHUP, leave))
+    ]
+    saved = termios.tcgetattr(ours)
+    try:
+        tty.setraw(ours)
+        fit()
+        yield
+    finally:
+        with suppress(termios.error):  # it may have hung up
+            termios.tcsetattr(ours, termios.TCSADRAIN, saved)
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def _converse(keeper: socket.socket, container_id: str, master: int, stdio: tuple[int, int, int]) -> int:
+    """Copy both ways until the process ends. A program that does not read its terminal does not stop its output."""
+    os.set_blocking(master, False)
+    poll = select.poll()
+    poll.register(keeper, select.POLLIN)
+    poll.register(master, select.POLLIN)
+    poll.register(stdio[0], select.POLLIN)
+    typed = b""
+    while True:
+        for fd, events in poll.poll():
+            if fd == keeper.fileno():
+                code = _exit(keeper, container_id)
+                while _copy(master, stdio[1]):
+                    pass
+                return code
+            if fd == master:
+                if events & select.POLLOUT and typed:
+                    with suppress(OSError):
+                        typed = typed[os.write(master, typed) :]
+                if events & ~select.POLLOUT and not _copy(master, stdio[1]):
+                    poll.unregister(master)  # its last user is gone
+                    continue
+            elif not typed:
+                try:
+                    typed = os.read(fd, 1 << 12)
+                except OSError:
+                    typed = b""
+                if not typed:
+                    poll.unregister(fd)
+                    stdio = (-1, stdio[1], stdio[2])
+            with suppress(OSError):
+                poll.modify(master, select.POLLIN | (select.POLLOUT if typed else 0))
+                if stdio[0] >= 0:
+                    poll.modify(stdio[0], 0 if typed else select.POLLIN)
+
+
+def _copy(master: int, target: int) -> bool:
+    """A chunk of what a terminal shows; False when there will be no more."""
+    try:
+        chunk = os.read(master, 1 << 16)
+    except BlockingIOError:
+        return False
+    except OSError:  # EIO
         return False
     while chunk:
         chunk = chunk[os.write(target, chunk) :]
         if not chunk:
             return True
     return False
-
-
-def _copy_rest(master: int, target: int) -> None:
-    while select.select([master], [], [], 0)[0] and _copy(master, target):
-        pass

@@ -1,6 +1,7 @@
-"""Records of containers on disk: state.json and exit.json in the container's folder. Synchronous; no keeper is asked.
+"""Records of containers on disk, in the container's folder. Synchronous; no keeper is asked.
 
-A record is replaced whole (fsync, rename), so that a reader never sees half of one.
+state.json (what it is) is the supervisor's; process.json (the process that runs, or ran last) and exit.json (how it
+ended) are the keeper's. A record is replaced whole by rename, so that a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -34,12 +35,17 @@ class ContainerState:
     image: str = ""
 
 
-def write(path: str, tree: Mapping[str, Any]) -> None:
-    """Replace the record at `path`, durably. Raises OSError."""
+def write(path: str, tree: Mapping[str, Any], durable: bool = True) -> None:
+    """Replace the record at `path`. Raises OSError.
+
+    `durable` is for what must survive a power cut. The processes of before that are gone then anyway, so their records
+    are spared the wait for the disk.
+    """
     with open(path + ".new", "w") as file:
-        json.dump(tree, file)
-        file.flush()
-        os.fsync(file.fileno())
+        file.write(json.dumps(tree))
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     os.rename(path + ".new", path)
 
 
@@ -78,18 +84,19 @@ def read_container(places: ProjectPlaces, container_id: str) -> ContainerState |
     state, ended = read(f"{folder}/state.json"), read(f"{folder}/exit.json")
     if not state:
         return None
-    pid, status = state.get("pid", 0), "created"
-    if ended or (pid and not alive(state)):
+    process = read(f"{folder}/process.json")
+    pid, status = process.get("pid", 0), "created"
+    if ended or (pid and not alive(process)):
         pid, status = 0, "exited"
     elif pid:
-        status = "paused" if state.get("paused") else "running"
+        status = "paused" if state.get("paused") == process["start_time"] else "running"
     return ContainerState(
         container_id,
         state.get("name", container_id),
         status,
         pid,
         state.get("created", 0),
-        state.get("started", 0),
+        process.get("started", 0),
         ended.get("finished", 0),
         ended.get("code"),
         ended.get("oom_killed", False),

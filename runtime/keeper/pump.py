@@ -3,13 +3,29 @@
     2016-10-06T00:17:09.669794202Z stdout F a whole line
     2016-10-06T00:17:09.669794202Z stdout P a part of a line; more follows
 
+A chunk is moved from the FIFO into a spool file by one splice(2), stamped, and appended to the log; the spool's head
+says how much of both is done. So a keeper that is killed between any two instructions loses no byte and writes none
+twice: the next one cuts the log to what is done, and stamps the rest of the spool again (`Output._recover`).
+A terminal's output cannot be spliced so, and goes to the log directly. A full disk loses output, never the container.
 `stamp` is pure; `Log` writes and rotates (log, log.1, log.2, …).
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import struct
 import time
+from contextlib import suppress
+
+from .loop import note
+
+CHUNK = 1 << 17  # bytes taken from one stream before the others have their turn
+HEAD = struct.Struct("<QQQQ")  # inode and size of the log, bytes of the spool that are in it, stream
+START = 64  # where the spool's bytes begin
+SPOOL = 1 << 18  # bytes; then it begins anew
+STREAMS = (b"stdout", b"stderr")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
 
 
 def now() -> bytes:
@@ -26,30 +42,155 @@ def stamp(chunk: bytes, stream: bytes, when: bytes) -> bytes:
 
 
 class Log:
+    """`max_size` (bytes; 0 is without limit) is kept to the line, unless one line alone is longer."""
+
     def __init__(self, path: str, max_size: int, max_files: int) -> None:
         self.path, self.max_size, self.max_files = path, max_size, max_files
+        self.lost = 0
         self._open()
 
     def _open(self) -> None:
         self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        self.size = os.fstat(self.fd).st_size
+        there = os.fstat(self.fd)
+        self.size, self.inode = there.st_size, there.st_ino
+
+    def cut(self, size: int) -> None:
+        os.ftruncate(self.fd, size)
+        self.size = size
+
+    def fit(self, chunk: bytes) -> int:
+        """How many bytes of a chunk go into the file now, at a line's end; the file is rotated first if it is full."""
+        if not self.max_size:
+            return len(chunk)
+        lines = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
+        stamped = len(chunk) + 40 * lines
+        room = self.max_size - self.size
+        if stamped <= room:
+            return len(chunk)
+        cut = chunk.rfind(b"\n", 0, room * len(chunk) // stamped) + 1 if room > 0 else 0
+        if not cut and self.size:
+            self._rotate()
+            return self.fit(chunk)
+        return cut or chunk.find(b"\n") + 1 or len(chunk)
 
     def write(self, data: bytes) -> None:
-        if self.max_size and self.size and self.size + len(data) > self.max_size:
-            self._rotate()
-        self.size += len(data)
-        while data:
-            data = data[os.write(self.fd, data) :]
+        if self.lost:
+            data = b"%s stderr F pycompose: %d bytes of log were lost, there was no room\n" % (now(), self.lost) + data
+        view, written = memoryview(data), 0
+        try:
+            while written < len(view):
+                written += os.write(self.fd, view[written:])
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            if not self.lost:
+                note(f"{self.path}: {error.strerror}; output is being lost")
+            self.lost += len(data)
+            with suppress(OSError):
+                os.ftruncate(self.fd, self.size)  # no half line
+            return
+        self.size += written
+        self.lost = 0
 
     def _rotate(self) -> None:
+        try:
+            if self.max_files <= 1:
+                os.ftruncate(self.fd, 0)
+            for number in range(self.max_files - 1, 0, -1):
+                older = self.path if number == 1 else f"{self.path}.{number - 1}"
+                with suppress(FileNotFoundError):
+                    os.rename(older, f"{self.path}.{number}")
+        except OSError as error:  # better too large a file than a lost line
+            note(f"{self.path} cannot be rotated: {error.strerror}")
+            self.max_size = 0
         os.close(self.fd)
-        if self.max_files <= 1:
-            os.truncate(self.path, 0)
-        for number in range(self.max_files - 1, 0, -1):
-            older = self.path if number == 1 else f"{self.path}.{number - 1}"
-            if os.path.exists(older):
-                os.rename(older, f"{self.path}.{number}")
         self._open()
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+class Output:
+    """The way of one container's output into its log; the spool lies at `spool` until `close`."""
+
+    def __init__(self, log: Log, spool: str) -> None:
+        self.log, self.path = log, spool
+        self.stream = 0
+        self.spool = os.open(spool, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.end = self.done = START
+        self._recover()
+
+    def _recover(self) -> None:
+        head = os.pread(self.spool, HEAD.size, 0)
+        end = os.fstat(self.spool).st_size
+        if len(head) < HEAD.size:
+            self._commit()
+            return
+        inode, size, done, stream = HEAD.unpack(head)
+        if self.log.inode != inode:
+            size = 0  # killed while it rotated: nothing counts in the new file yet
+        if self.log.size > size:
+            self.log.cut(size)
+        self.stream = min(stream, 1)
+        self.end = max(end, START)
+        self.done = min(done, self.end)
+        if self.done < self.end:
+            self._append(os.pread(self.spool, self.end - self.done, self.done), self.stream)
+
+    def _commit(self) -> None:
+        with suppress(OSError):  # no room for it: then a kill may cost or double a chunk
+            os.pwrite(self.spool, HEAD.pack(self.log.inode, self.log.size, self.done, self.stream), 0)
+
+    def take(self, fd: int, stream: int) -> bool | None:
+        """Move a chunk; False when there is none now, None when there will be none any more."""
+        if stream != self.stream:
+            self.stream = stream
+            self._commit()
+        if self.end > SPOOL:
+            os.ftruncate(self.spool, START)
+            self.end = self.done = START
+            self._commit()
+        try:
+            # SPLICE_F_NONBLOCK
+            count = os.splice(fd, self.spool, CHUNK, offset_dst=self.end, flags=2)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return self.read(fd, stream)
+        if not count:
+            return None
+        chunk = os.pread(self.spool, count, self.end)
+        self.end += count
+        self._append(chunk, stream)
+        return True
+
+    def read(self, fd: int, stream: int) -> bool | None:
+        """The same without the spool."""
+        try:
+            chunk = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: the last one closed the terminal
+            return None
+        if not chunk:
+            return None
+        self._append(chunk, stream, spooled=False)
+        return True
+
+    def _append(self, chunk: bytes, stream: int, spooled: bool = True) -> None:
+        while chunk:
+            count = self.log.fit(chunk)
+            if self.log.size == 0:
+                self._commit()  # a new file, of which nothing is done
+            self.log.write(stamp(chunk[:count], STREAMS[stream], now()))
+            self.done += count if spooled else 0
+            chunk = chunk[count:]
+            self._commit()
+
+    def close(self) -> None:
+        os.close(self.spool)
+        self.log.close()
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)

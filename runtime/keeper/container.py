@@ -1,0 +1,425 @@
+"""One container in the keeper: its stages, its descriptors, its output, its end. Nothing here waits.
+
+    making ──ready──▶ ready ──go──▶ going ──execve──▶ running ──▶ ending ──▶ (gone)
+       └─────────────────┴────────────┴── failed, given up, or whoever started it is gone ──▶ ending
+
+A container that never ran leaves no process.json, and tells no end. Ending: all its processes are killed, what is left
+in its FIFOs is copied, exit.json is written, the end is told; its cgroup goes as soon as the kernel lets it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import termios
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pycompose.runtime import pidfd, record, wire
+from pycompose.runtime.cgroup import Cgroup
+from pycompose.runtime.errors import LimitRefused
+from pycompose.runtime.inside import first, syscalls
+from pycompose.runtime.inside.clone import clone_container
+from pycompose.runtime.spec import Bundle
+
+from .client import Client, Refused, Reply
+from .execution import Execution, refusal
+from .loop import Timer, note
+from .pump import Log, Output
+
+if TYPE_CHECKING:
+    from .main import Keeper
+
+NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
+PIPE = 1 << 18  # bytes that a container may print while its keeper is away
+PATIENCE = 5.0  # seconds for killed processes to be gone, before the end is told all the same
+F_SETPIPE_SZ = 1031
+
+
+class Container:
+    def __init__(self, keeper: Keeper, container_id: str, folder: str, bundle: Bundle) -> None:
+        self.keeper, self.id, self.folder, self.bundle = keeper, container_id, folder, bundle
+        self.stage = "making"
+        self.pid, self.pidfd, self.netns = 0, -1, -1
+        self.start_time = 0
+        self.sockets: list[int] = []
+        self.streams: dict[int, int] = {}  # descriptor -> stdout or stderr
+        self.master = -1
+        self.child = True
+        self.channel: socket.socket | None = None
+        self.reply: Reply | None = None  # of what is being done
+        self.starter: Client | None = None
+        self.failure: Refused | None = None
+        self.given_up: list[Reply] = []
+        self.notes: tuple[str, ...] = ()
+        self.output: Output | None = None
+        self.executions: set[Execution] = set()
+        self.code: int | None = None
+        self.killed_at = 0.0
+        self.oom_fd, self.oom_kills = -1, 0
+        path = bundle.spec.linux.cgroups_path
+        self.cgroup = Cgroup(path) if path else None
+
+    @property
+    def ran(self) -> bool:
+        return self.stage in ("running", "ended")
+
+    # --- its beginning ---
+
+    def start(self, reply: Reply) -> None:
+        """Clone the first process; the answer comes when it is ready. Raises Refused, OSError; nothing is left then."""
+        linux = self.bundle.spec.linux
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self.folder}/exit.json")
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self.folder}/process.json")
+        for name in ("out", "err", "in"):
+            with suppress(FileExistsError):
+                os.mkfifo(f"{self.folder}/{name}", 0o600)
+        opened: list[int] = []
+        try:
+            if self.cgroup:
+                self.notes = (*self.cgroup.create(), *self.cgroup.apply(linux.resources))
+            namespaces = self._joined(opened)
+            new = tuple(item.type for item in linux.namespaces if item.type not in namespaces)
+            # The container holds its FIFOs open for reading too: without a keeper its writes wait, and never fail.
+            stdin = f"{self.folder}/in" if self.bundle.stdin_open else "/dev/null"
+            for path in (stdin, f"{self.folder}/out", f"{self.folder}/err"):
+                opened.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+            stdio = (opened[-3], opened[-2], opened[-1])
+            group = self.cgroup.descriptor() if self.cgroup else None
+            if group is not None:
+                opened.append(group)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            program = self.keeper.seccomp_program(self.id)
+            try:
+                self.pid, self.pidfd = clone_container(new, group, namespaces.get("pid"))
+                if self.pid == 0:
+                    self._become(ours, theirs, stdio, namespaces, program)
+            except OSError:
+                ours.close()
+                raise
+            finally:
+                theirs.close()
+        except LimitRefused as error:
+            self._discard_cgroup()
+            raise Refused(str(error), "limits", error.errno) from None
+        except OSError:
+            self._discard_cgroup()
+            raise
+        finally:
+            wire.close_all(opened)
+        ours.setblocking(False)
+        self.channel, self.reply, self.starter = ours, reply, reply.client
+        self.start_time = record.start_time(self.pid)
+        self.keeper.await_child(self.pid, self.exited)
+        self.keeper.loop.watch(ours.fileno(), lambda _: self._told())
+
+    def _joined(self, opened: list[int]) -> dict[str, int]:
+        paths = {item.type: item.path for item in self.bundle.spec.linux.namespaces if item.path}
+        for kind, other in self.bundle.shared.items():
+            theirs = f"/proc/{self.keeper.find(other).pid}/ns"
+            paths[kind] = f"{theirs}/{NAMESPACE_FILES.get(kind, kind)}"
+            if kind == "ipc":  # its /dev/shm too
+                paths["shm"] = f"{theirs}/mnt"
+        joined = {}
+        for kind, path in paths.items():
+            joined[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            opened.append(joined[kind])
+        return joined
+
+    def _become(
+        self,
+        ours: socket.socket,
+        theirs: socket.socket,
+        stdio: tuple[int, int, int],
+        joined: Mapping[str, int],
+        program: bytes | None,
+    ) -> NoReturn:
+        try:
+            self.keeper.leave_loop()
+            ours.close()
+            if self.cgroup:
+                self.cgroup.join()
+            first.run(self.bundle, theirs.fileno(), stdio, joined, program)
+        except BaseException as error:
+            theirs.send(json.dumps({"step": "start", "message": str(error), "exit_code": 125}).encode())
+        finally:
+            os._exit(125)
+
+    def _told(self) -> None:
+        """Its first process said something, or closed the channel by execve or its death."""
+        assert self.channel is not None
+        try:
+            answer, descriptors = wire.receive(self.channel)
+        except BlockingIOError:
+            return
+        except (OSError, wire.Malformed):
+            answer, descriptors = None, []
+        if self.stage == "making" and answer is not None and "ready" in answer:
+            self.notes = (*self.notes, *answer.get("notes", ()))
+            self._ready(descriptors)
+            return
+        wire.close_all(descriptors)
+        if answer is not None:
+            self.failure = refusal(answer, "start")
+        elif self.stage == "going" and self.failure is None:
+            self._close_channel()
+            self.stage = "running"
+            self.starter = None
+            self._answer({"ok": True})
+        elif self.failure is None:
+            self.failure = Refused("it died", "start")
+        if self.failure is not None:
+            self.give_up()
+
+    def _ready(self, descriptors: list[int]) -> None:
+        if self.bundle.spec.process.terminal and descriptors:
+            self.master = descriptors.pop(0)
+        self.sockets = descriptors
+        self.netns = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.open_output()
+        self.keeper.store.keep(self.id, self._lasting())
+        self.stage = "ready"
+        self._answer({"ok": True, "pid": self.pid, "notes": self.notes}, self.handles())
+        if self.starter is not None and self.starter.closed:
+            self.give_up()
+
+    def go(self, reply: Reply) -> None:
+        if self.stage != "ready" or self.channel is None:
+            raise Refused("it runs already" if self.ran else "it is not ready", "start")
+        self.reply, self.starter, self.stage = reply, reply.client, "going"
+        state = {"pid": self.pid, "start_time": self.start_time, "boot_id": record.boot_id(), "started": time.time()}
+        record.write(f"{self.folder}/process.json", state, durable=False)
+        self._watch_memory()
+        with suppress(OSError):
+            self.channel.send(b"start")
+
+    def give_up(self, reply: Reply | None = None) -> None:
+        """End what does not run yet; `reply` is answered when nothing is left of it."""
+        if self.ran:
+            raise Refused("it runs", "abandon")
+        if reply is not None:
+            self.given_up.append(reply)
+        if self.failure is None:
+            self.failure = Refused("whoever started it gave up", "start")
+        self._close_channel()
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def _close_channel(self) -> None:
+        if self.channel is not None:
+            self.keeper.loop.unwatch(self.channel.fileno())
+            self.channel.close()
+            self.channel = None
+
+    def _answer(self, answer: dict[str, Any], descriptors: list[int] | None = None) -> None:
+        if self.reply is not None:
+            self.reply(answer, descriptors or [])
+            self.reply = None
+
+    # --- while it runs ---
+
+    def handles(self) -> list[int]:
+        return [self.pidfd, self.netns, *self.sockets]
+
+    def _lasting(self) -> dict[str, int]:
+        found = {"pidfd": self.pidfd, "netns": self.netns}
+        if self.master >= 0:
+            found["master"] = self.master
+        found |= {("out", "err")[stream]: fd for fd, stream in self.streams.items() if fd != self.master}
+        return found | {f"socket{number}": fd for number, fd in enumerate(self.sockets)}
+
+    def open_output(self, kept: Mapping[str, int] | None = None) -> None:
+        """Begin to copy what it prints, from the descriptors `kept` or newly opened FIFOs."""
+        kept = kept or {}
+        log = Log(f"{self.folder}/log", self.bundle.log_max_size, self.bundle.log_max_files)
+        self.output = Output(log, self.keeper.places.output(self.id))
+        if self.master >= 0:
+            self._stream(self.master, 0)
+        if not self.bundle.spec.process.terminal:
+            for stream, name in enumerate(("out", "err")):
+                flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                fd = kept[name] if name in kept else os.open(f"{self.folder}/{name}", flags)
+                with suppress(OSError):  # the user may have no more room for pipes
+                    fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE)
+                self._stream(fd, stream)
+
+    def _stream(self, fd: int, stream: int) -> None:
+        os.set_blocking(fd, False)
+        self.streams[fd] = stream
+        self.keeper.loop.watch(fd, lambda _: self._copy(fd))
+
+    def _copy(self, fd: int) -> bool:
+        """Copy a chunk; False when there is none."""
+        assert self.output is not None
+        stream = self.streams[fd]
+        try:
+            there = self.output.read(fd, stream) if fd == self.master else self.output.take(fd, stream)
+        except Exception:
+            self.keeper.loop.unwatch(fd)
+            raise
+        if there is None:
+            self.keeper.loop.unwatch(fd)
+        return bool(there)
+
+    def _drain(self) -> None:
+        """What is in the FIFOs now, and no more: someone may go on writing."""
+        for fd in list(self.streams):
+            left = PIPE
+            with suppress(OSError):
+                left = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+            while left > 0 and self._copy(fd):
+                left -= 1 << 12 if fd == self.master else 1 << 17
+
+    def _watch_memory(self) -> None:
+        fd = self.cgroup.oom_watch() if self.cgroup else None
+        if fd is not None:
+            self.oom_fd = fd
+            self.keeper.loop.watch(fd, lambda _: self._memory())
+
+    def _memory(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self.oom_fd, 4096)
+        kills = self.cgroup.oom_kills() if self.cgroup else 0
+        if kills > self.oom_kills:
+            self.oom_kills = kills
+            self.keeper.publish({"event": "oom", "id": self.id})
+
+    # --- its end ---
+
+    def adopt(self, process: Mapping[str, Any], kept: dict[str, int]) -> None:
+        """Take it over from a keeper before. Raises OSError, ProcessLookupError if it cannot be known any more."""
+        self.child, self.stage = False, "running"
+        self.pid, self.start_time = process["pid"], process["start_time"]
+        self.pidfd = kept.get("pidfd", -1)
+        if self.pidfd < 0 and record.alive(process):
+            self.pidfd = os.pidfd_open(self.pid)
+            if not record.alive(process):
+                os.close(self.pidfd)
+                self.pidfd = -1
+        alive = self.pidfd >= 0 and not select.select([self.pidfd], [], [], 0)[0]
+        self.netns = kept.get("netns", -1)
+        self.sockets = [kept[f"socket{n}"] for n in range(len(self.bundle.sockets)) if f"socket{n}" in kept]
+        if alive:
+            if self.netns < 0:
+                self.netns = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            if len(self.sockets) < len(self.bundle.sockets):
+                self.sockets = self._new_sockets()
+        self.master = kept.get("master", -1)
+        if self.bundle.spec.process.terminal and self.master < 0 and alive:
+            note(f"{self.id}: its terminal died with the keeper before this one; it is not read any more")
+        self.open_output(kept)
+        if alive:
+            self._watch_memory()
+            self.oom_kills = self.cgroup.oom_kills() if self.cgroup else 0
+            (self.keeper.store.known if "pidfd" in kept else self.keeper.store.keep)(self.id, self._lasting())
+            self.keeper.loop.watch(self.pidfd, lambda _: self._left())
+        else:
+            self.exited(pidfd.exit_code(self.pid, self.pidfd, self.start_time))
+
+    def _new_sockets(self) -> list[int]:
+        """The sockets inside, made again; the keeper has one thread, so it may go there itself."""
+        own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.setns(self.netns, syscalls.CLONE_NEW["network"])
+            try:
+                return [first.make_socket(wanted) for wanted in self.bundle.sockets]
+            finally:
+                syscalls.setns(own, syscalls.CLONE_NEW["network"])
+        finally:
+            os.close(own)
+
+    def _left(self, attempt: int = 0) -> None:
+        """An adopted one has ended. Between its death and its parent's taking note the kernel tells nothing yet."""
+        self.keeper.loop.unwatch(self.pidfd)
+        code = pidfd.exit_code(self.pid, self.pidfd, self.start_time)
+        if code is None and attempt < 6:
+            self.keeper.loop.later(0.002 * 2**attempt, lambda: self._left(attempt + 1))
+            return
+        self.exited(code)
+
+    def exited(self, code: int | None) -> None:
+        if self.channel is not None and self.stage in ("making", "going"):
+            with suppress(OSError):
+                while self.channel is not None:
+                    before = self.stage, self.failure
+                    self._told()
+                    if (self.stage, self.failure) == before:
+                        break
+        self.code = code
+        self._close_channel()
+        if self.stage != "running" and self.failure is None:
+            self.failure = Refused("it died", "start")
+        self.stage = "ended" if self.ran else "failed"
+        self.killed_at = time.monotonic()
+        self._finish(0.001)
+
+    def _finish(self, delay: float) -> None:
+        """Once nothing of it is alive; asked again after a while (v1 does not tell), and each time killed again."""
+        if self.cgroup and self.cgroup.processes():
+            if time.monotonic() - self.killed_at < PATIENCE:
+                self.cgroup.kill_all()
+                if self.cgroup.processes():
+                    self.keeper.loop.later(delay, lambda: self._finish(min(delay * 2, 0.1)))
+                    return
+            else:
+                note(f"{self.id}: there are processes in its control group that cannot be killed")
+        oom = bool(self.cgroup and self.cgroup.oom_kills() > 0)
+        if self.output is not None:
+            self._drain()
+            self.output.close()
+        failed_go = self.failure is not None and os.path.exists(f"{self.folder}/process.json")
+        end = {"code": self.code, "oom_killed": oom, "finished": time.time()}
+        if self.stage == "ended" or (failed_go and self.failure and self.failure.answer["exit_code"] in (126, 127)):
+            if failed_go and self.failure:
+                end["code"] = self.failure.answer["exit_code"]
+            record.write(f"{self.folder}/exit.json", end, durable=False)
+        elif failed_go:
+            os.unlink(f"{self.folder}/process.json")
+        self._close()
+        self._discard_cgroup()
+        self.keeper.forget(self)
+        if self.stage == "ended":
+            self.keeper.publish({"event": "exit", "id": self.id, "code": self.code, "oom_killed": oom})
+        elif self.failure is not None:
+            self._answer(self.failure.answer)
+        for reply in self.given_up:
+            reply({"ok": True})
+
+    def _close(self) -> None:
+        for fd in {*self.streams, self.pidfd, self.netns, self.oom_fd, self.master, *self.sockets} - {-1}:
+            self.keeper.loop.unwatch(fd)
+            os.close(fd)
+        self.streams.clear()
+        self.keeper.store.drop(self.id)
+
+    def _discard_cgroup(self) -> None:
+        if self.cgroup:
+            self.keeper.discard(self.id, self.cgroup)
+
+
+class Leftover:
+    """A control group that the kernel does not let go yet."""
+
+    def __init__(self, keeper: Keeper, container_id: str, cgroup: Cgroup) -> None:
+        self.keeper, self.id, self.cgroup = keeper, container_id, cgroup
+        self.timer: Timer | None = None
+        self.delay = 0.001
+        self.tries = 0
+
+    def attempt(self) -> None:
+        self.tries += 1
+        self.delay = min(self.delay * 2, 0.5)
+        if self.cgroup.discard() or self.tries > 100:
+            self.keeper.leftovers.pop(self.id, None)
+            self.keeper.left()
+        else:
+            self.timer = self.keeper.loop.later(self.delay, self.attempt)
