@@ -17,7 +17,6 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 
 import trio
-from pycompose.network.dns.server import Server
 from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks
 from pycompose.network.spec import Backend, PublishedPort
@@ -74,7 +73,6 @@ class _Held:
     healthy: bool = False  # takes part in its service's ports
     address: str = ""  # its first
     oom_killed: bool = False
-    resolver: trio.CancelScope | None = None
 
 
 class LinuxHost:
@@ -84,9 +82,8 @@ class LinuxHost:
         self._relaunch = relaunch  # the supervisor's own command, for a keeper that is launched again
         self.roots, self.places = roots, roots.project(project)
         self.runtime = Runtime(self.places)
-        self.networks = Networks(roots.networks)
+        self.networks = Networks(roots.networks, project)
         self.store, self.volumes = Store(roots), Volumes(roots)
-        self._nursery: trio.Nursery | None = None
         self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
         self._held: dict[str, _Held] = {}  # by name
         self._projects: dict[str, Project] = {}  # by generation
@@ -98,7 +95,7 @@ class LinuxHost:
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
         """Take over what runs, then pass on what happens, until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            await nursery.start(self.networks.run)
             await self.networks.recover()
             await nursery.start(self.runtime.serve, self._relaunch)
             await self._recover()
@@ -161,9 +158,10 @@ class LinuxHost:
             held.address = self._first_address(held, [(e.network, e.addresses) for e in mine])
             route, netfilter, udp, tcp = sandbox.sockets
             os.close(route)
-            service = self._service(held)
-            await self.networks.redirect_dns(netfilter, udp, tcp)
-            self._resolve(held, service, udp, tcp)
+            try:
+                self.networks.adopt(held.id, netfilter, udp, tcp, self._service(held).dns)
+            finally:
+                os.close(netfilter)
         else:
             for fd in sandbox.sockets:
                 os.close(fd)
@@ -367,7 +365,7 @@ class LinuxHost:
             held.address = self._first_address(held, [(e.network, e.addresses) for e in endpoints])
             own = [a.partition("/")[0] for e in endpoints for a in e.addresses]
             gateway = next((e.gateway for e in endpoints if e.gateway), None)
-            self._resolve(held, service, udp, tcp)
+            self.networks.resolve(held.id, udp, tcp, service.dns)
             await self._publish(project, service)
         if service.network_mode and service.network_mode.startswith(("service:", "container:")):
             return  # the files are those of the one whose network it shares
@@ -389,17 +387,6 @@ class LinuxHost:
         order = sorted(given, key=lambda one: (one[0] in internal, given.index(one)))
         addresses = [a.partition("/")[0] for _, several in order for a in several]
         return next((a for a in addresses if ":" not in a), "")
-
-    def _resolve(self, held: _Held, service: Service, udp: int, tcp: int) -> None:
-        assert self._nursery is not None
-        scope = held.resolver = trio.CancelScope()
-        server = Server(self.networks.zone, service.dns or None)
-
-        async def serve() -> None:
-            with scope:
-                await server.serve(udp, tcp, held.id)
-
-        self._nursery.start_soon(serve)
 
     # published ports: a service has them while a container of it runs
 
@@ -427,9 +414,6 @@ class LinuxHost:
         held.running = False
         await self._serve(held, healthy=False)
         held.address = ""
-        if held.resolver is not None:
-            held.resolver.cancel()
-            held.resolver = None
         await self.networks.detach(held.id)
         await self._release(held.service)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 
 from .errors import AddressError
 from .spec import Pool
@@ -24,30 +24,79 @@ def choose_subnet(taken: Iterable[str]) -> str:
     raise AddressError("no free subnet is left for a network", hint="name one under ipam.config.subnet")
 
 
+def checked_subnet(text: str, network: str, taken: Iterable[tuple[str, str]]) -> str:
+    """A subnet that the user names; `taken` are subnets, each with words for whose it is. Raises AddressError."""
+    try:
+        subnet = ip_network(text)
+    except ValueError as error:
+        raise AddressError(f'network "{network}": "{text}" is not a subnet: {error}') from error
+    for other, whose in taken:
+        there = ip_network(other, strict=False)
+        if there.prefixlen and there.version == subnet.version and subnet.overlaps(there):
+            hint = "choose another under ipam.config.subnet, or leave it out: a free one is found"
+            raise AddressError(f'network "{network}": subnet {subnet} overlaps {other} of {whose}', hint=hint)
+    return str(subnet)
+
+
+def private_subnet6(*parts: str) -> str:
+    """A /64 out of fd00::/8 (RFC 4193) made from what it stands for: as good as unique, and always the same."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return str(IPv6Network((bytes([0xFD]) + digest[:7] + bytes(8), 64)))
+
+
 def gateway_of(pool: Pool, subnet: str) -> str:
-    """The asked gateway, or the first address of the subnet."""
+    """The asked gateway, or the first address of the subnet. Raises AddressError."""
     net = ip_network(subnet)
-    gateway = ip_address(pool.gateway) if pool.gateway else net[1]
+    try:
+        gateway = ip_address(pool.gateway) if pool.gateway else net[1]
+    except (ValueError, IndexError) as error:
+        raise AddressError(f"subnet {subnet} has no room for a gateway and containers") from error
     if gateway not in net:
         raise AddressError(f"gateway {gateway} is not in subnet {subnet}")
     return str(gateway)
 
 
-def choose_address(subnet: str, taken: Collection[str], *, wanted: str | None = None, range_: str | None = None) -> str:
-    """An address of `subnet` that is not in `taken`; `wanted` exactly, when given. Without prefix length."""
+def choose_address(
+    subnet: str,
+    taken: Collection[str],
+    *,
+    wanted: str | None = None,
+    range_: str | None = None,
+    later: Collection[str] = (),
+) -> str:
+    """An address of `subnet` that is not in `taken`; `wanted` exactly, when given. Without prefix length.
+
+    Those of `later` are given only when nothing else is left: their links may not have gone yet.
+    """
     net = ip_network(subnet)
     if wanted is not None:
-        if ip_address(wanted) not in net:
+        try:
+            address = ip_address(wanted)
+        except ValueError as error:
+            raise AddressError(f'"{wanted}" is not an address') from error
+        if address not in net:
             raise AddressError(f"address {wanted} is not in subnet {subnet}")
-        if wanted in taken:
+        if str(address) in taken:
             raise AddressError(f"address {wanted} is already in use")
-        return wanted
-    candidates: Iterator[object] = iter(ip_network(range_) if range_ else net.hosts())
-    for address in candidates:
-        text = str(address)
-        if text not in taken and address not in (net.network_address, net.broadcast_address):
-            return text
-    raise AddressError(f"subnet {subnet} has no free address", hint="use a larger subnet")
+        return str(address)
+    out_of = ip_network(range_, strict=False) if range_ else net
+    kind = type(net.network_address)
+    used = {int(ip_address(a)) for a in taken if ip_address(a).version == net.version}
+    if net.prefixlen < net.max_prefixlen - 1:
+        used |= {int(net.network_address), int(net.broadcast_address)}
+    waiting = {int(ip_address(a)) for a in later}
+    first, last = int(out_of.network_address), int(out_of.broadcast_address)
+    for refused in (used | waiting, used):
+        for number in range(first, min(last, first + len(refused)) + 1):
+            if number not in refused and kind(number) in net:
+                return str(kind(number))
+    raise AddressError(f"subnet {range_ or subnet} has no free address", hint="use a larger subnet")
+
+
+def address6_of(subnet6: str, subnet4: str, address4: str) -> str:
+    """The IPv6 address at the same place as the IPv4 one: it is free when that is."""
+    place = int(ip_address(address4)) - int(ip_network(subnet4).network_address)
+    return str(ip_network(subnet6)[place])
 
 
 def mac_of(address: str) -> str:

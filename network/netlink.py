@@ -1,29 +1,93 @@
-"""Netlink messages in and out: several messages in one datagram, acknowledged together.
+"""Netlink messages in and out, encoded and decoded by pyroute2's message classes: the only importer of pyroute2.
 
-Sockets are plain AF_NETLINK ones, because those of a container were made inside its namespace and arrive as
-descriptors. Calls block, for microseconds: rtnetlink and nfnetlink answer within `sendto`. Sources:
-linux/netlink.h, rtnetlink.h, if_link.h, netfilter/nf_tables.h.
+The sockets are our own plain AF_NETLINK ones: those of a container were made inside its namespace and arrive as
+descriptors, and pyroute2's own sockets bring an asyncio loop each. Several messages go in one datagram; nftables
+messages always as one batch, which the kernel takes whole or not at all. Calls block, for microseconds: rtnetlink and
+nfnetlink answer within `sendto`. What it does not do: decide anything.
+
+pyroute2's `__init__` imports 370 modules (125 ms); its message classes need a few of them. So the package is entered
+without running `__init__`, and its asyncio sockets, which the nftables and conntrack modules import, are left out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import importlib.util
 import os
 import socket
 import struct
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, ip_address
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Interface, ip_address
+from types import ModuleType
+from typing import Any
 
-from .rules import Attribute, Message
+from .rules import IPV4, Kind, Message
 
-REQUEST, ACK, DUMP, EXCL, CREATE, APPEND = 1, 4, 0x300, 0x200, 0x400, 0x800
+
+def _enter_pyroute2() -> None:
+    if "pyroute2" in sys.modules:
+        return
+    found = importlib.util.find_spec("pyroute2")
+    if found is None or found.submodule_search_locations is None:
+        raise ImportError("pyroute2 is not installed", name="pyroute2")
+    package = ModuleType("pyroute2")
+    package.__path__ = list(found.submodule_search_locations)
+    package.__spec__ = found
+    sockets, core = ModuleType("pyroute2.netlink.nlsocket"), ModuleType("pyroute2.netlink.core")
+    sockets.AsyncNetlinkSocket = sockets.NetlinkSocket = core.SyncAPI = object  # type: ignore[attr-defined]
+    sys.modules |= {module.__name__: module for module in (package, sockets, core)}
+
+
+_enter_pyroute2()
+from pyroute2.netlink.nfnetlink import nfgen_msg  # type: ignore[import-untyped]  # noqa: E402
+from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg  # type: ignore[import-untyped]  # noqa: E402
+from pyroute2.netlink.nfnetlink.nftsocket import (  # type: ignore[import-untyped]  # noqa: E402
+    nft_chain_msg,
+    nft_rule_msg,
+    nft_set_elem_list_msg,
+    nft_set_msg,
+    nft_table_msg,
+)
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # type: ignore[import-untyped]  # noqa: E402
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # type: ignore[import-untyped]  # noqa: E402
+from pyroute2.netlink.rtnl.rtmsg import rtmsg  # type: ignore[import-untyped]  # noqa: E402
+
+REQUEST, ACK, DUMP, EXCL, CREATE, APPEND = 1, 4, 0x300, 0x200, 0x400, 0x800  # linux/netlink.h
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
-NEWLINK, DELLINK, GETLINK, NEWADDR, NEWROUTE, GETROUTE = 16, 17, 18, 20, 24, 26
+NEWLINK, DELLINK, GETLINK, NEWADDR, NEWROUTE, GETROUTE = 16, 17, 18, 20, 24, 26  # linux/rtnetlink.h
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 UP = 1
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
-NFT = 10 << 8
+NODAD = 2  # IFA_F_NODAD: an address of ours is unique, and usable at once
+NFT, CONNTRACK = 10 << 8, 1 << 8
+GET_TUPLE, DELETE_TUPLE = 1, 2  # linux/netfilter/nfnetlink_conntrack.h
+PROTOCOL_NUMBER, DESTINATION_PORT = 1 << 3, 1 << 5  # CTA_FILTER_FLAG of CTA_PROTO_NUM, CTA_PROTO_DST_PORT
+PORTS = ("CTA_PROTO_SRC_PORT", "CTA_PROTO_DST_PORT")
 
-Raw = tuple[int, int, bytes]  # type, flags, payload
+CLASSES = {
+    Kind.NEW_TABLE: nft_table_msg,
+    Kind.DELETE_TABLE: nft_table_msg,
+    Kind.NEW_CHAIN: nft_chain_msg,
+    Kind.GET_CHAIN: nft_chain_msg,
+    Kind.DELETE_CHAIN: nft_chain_msg,
+    Kind.NEW_RULE: nft_rule_msg,
+    Kind.DELETE_RULE: nft_rule_msg,
+    Kind.NEW_SET: nft_set_msg,
+    Kind.DELETE_SET: nft_set_msg,
+    Kind.NEW_ELEMENT: nft_set_elem_list_msg,
+    Kind.DELETE_ELEMENT: nft_set_elem_list_msg,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    index: int
+    name: str
+    mtu: int
 
 
 def open_route() -> socket.socket:
@@ -34,49 +98,60 @@ def open_netfilter() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
 
 
-def encode(attributes: Iterable[Attribute]) -> bytes:
-    out = bytearray()
-    for kind, value in attributes:
-        if not isinstance(value, bytes):
-            value, kind = encode(value), kind | 0x8000
-        out += struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-    return bytes(out)
+# --- sending and receiving
 
 
-def text(value: str) -> bytes:
-    return value.encode() + b"\0"
+def _encoded(message: Any, kind: int, flags: int) -> bytes:
+    message["header"]["type"] = kind
+    message["header"]["flags"] = flags | REQUEST
+    message.encode()
+    return bytes(message.data) + bytes(-len(message.data) % 4)
 
 
-def u32(value: int) -> bytes:
-    return struct.pack("=I", value)
+def transact(sock: socket.socket, messages: Sequence[bytes]) -> None:
+    """Send `messages` as one datagram; return when all that ask for it are acknowledged.
 
-
-def transact(sock: socket.socket, messages: Sequence[Raw]) -> None:
-    """Send `messages` as one datagram; return when all are acknowledged. Raises OSError of the first that failed."""
-    data = bytearray()
-    waiting = set()
-    for number, (kind, flags, payload) in enumerate(messages, 1):
-        data += struct.pack("=IHHII", 16 + len(payload), kind, flags | REQUEST, number, 0)
-        data += payload + bytes(-len(payload) % 4)
-        if flags & ACK:
+    Raises OSError of the first that failed, with the kernel's own words where it has any.
+    """
+    data, waiting = bytearray(), set()
+    for number, message in enumerate(messages, 1):
+        if struct.unpack_from("=H", message, 6)[0] & ACK:
             waiting.add(number)
+        at = len(data)
+        data += message
+        struct.pack_into("=I", data, at + 8, number)
     sock.settimeout(5)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    sock.sendto(bytes(data), (0, 0))
-    failed = 0
+    sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+    sock.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+    sock.sendto(data, (0, 0))
     while waiting:
-        for kind, number, payload in _parts(sock.recv(1 << 17)):
-            if kind != 2:  # NLMSG_ERROR
+        for kind, flags, number, payload in _parts(_receive(sock)):
+            if kind != NLMSG_ERROR:
                 continue
             (code,) = struct.unpack_from("=i", payload)
-            if code and (failed == 0):
-                failed = -code
+            if code:
+                _drain(sock)
+                raise OSError(-code, _words(flags, payload) or os.strerror(-code))
             waiting.discard(number)
-        if failed:
-            break
-    if failed:
-        _drain(sock)
-        raise OSError(failed, os.strerror(failed))
+
+
+def _receive(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(1 << 17)
+    except TimeoutError as error:
+        raise OSError(errno.ETIMEDOUT, "the kernel did not answer over netlink") from error
+
+
+def _words(flags: int, payload: bytes) -> str:
+    """NLMSGERR_ATTR_MSG, behind the error code and the header of the message that failed (NLM_F_ACK_TLVS)."""
+    at = 20
+    while flags & 0x200 and at + 4 <= len(payload):
+        length, kind = struct.unpack_from("=HH", payload, at)
+        if kind & 0x3FFF == 1:
+            return payload[at + 4 : at + length].rstrip(b"\0").decode(errors="replace")
+        at += max(4, (length + 3) & ~3)
+    return ""
 
 
 def _drain(sock: socket.socket) -> None:
@@ -88,139 +163,274 @@ def _drain(sock: socket.socket) -> None:
         return
 
 
-def _parts(data: bytes) -> Iterable[tuple[int, int, bytes]]:
+def _parts(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     at = 0
     while at + 16 <= len(data):
-        length, kind, _flags, number, _pid = struct.unpack_from("=IHHII", data, at)
-        yield kind, number, data[at + 16 : at + length]
+        length, kind, flags, number, _port = struct.unpack_from("=IHHII", data, at)
+        yield kind, flags, number, data[at + 16 : at + length]
         at += (length + 3) & ~3
 
 
-def _dump(sock: socket.socket, kind: int, payload: bytes) -> list[bytes]:
+def _ask(sock: socket.socket, message: bytes, decoder: Any) -> list[Any]:
+    """The decoded answers to a request or a dump. Raises OSError."""
     sock.settimeout(5)
-    sock.sendto(struct.pack("=IHHII", 16 + len(payload), kind, REQUEST | DUMP, 1, 0) + payload, (0, 0))
-    found = []
+    sock.sendto(message, (0, 0))
+    dump = struct.unpack_from("=H", message, 6)[0] & DUMP
+    found: list[Any] = []
     while True:
-        for got, _number, body in _parts(sock.recv(1 << 17)):
-            if got == 3:  # NLMSG_DONE
+        data = _receive(sock)
+        at = 0
+        while at + 16 <= len(data):
+            length, kind = struct.unpack_from("=IH", data, at)
+            if kind == NLMSG_DONE:
                 return found
-            if got == 2:
-                code = -struct.unpack_from("=i", body)[0]
+            if kind == NLMSG_ERROR:
+                code = -struct.unpack_from("=i", data, at + 16)[0]
                 raise OSError(code, os.strerror(code))
-            found.append(body)
+            answer = decoder(data[at : at + length])
+            answer.decode()
+            found.append(answer)
+            at += (length + 3) & ~3
+        if not dump:
+            return found
 
 
-def _attributes(data: bytes, at: int) -> dict[int, bytes]:
-    found = {}
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, at)
-        if length < 4:
-            break
-        found[kind & 0x3FFF] = data[at + 4 : at + length]
-        at += (length + 3) & ~3
-    return found
+# --- links, addresses, routes
 
 
-def routes(sock: socket.socket) -> list[str]:
-    """Every IPv4 destination that the host has a route to, without the default ones."""
-    found = []
-    for body in _dump(sock, GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
-        destination = _attributes(body, 12).get(1)
-        if body[1] and destination:
-            found.append(str(IPv4Network((int.from_bytes(destination, "big"), body[1]))))
-    return found
+def _get_link(name: str, index: int) -> bytes:
+    wanted = ifinfmsg()
+    wanted["index"] = index
+    wanted["attrs"] = [("IFLA_IFNAME", name)] if name else []
+    return _encoded(wanted, GETLINK, 0)
 
 
-def links(sock: socket.socket) -> dict[str, tuple[int, int]]:
-    """Every link: name -> (index, mtu)."""
-    found = {}
-    for body in _dump(sock, GETLINK, bytes(16)):
-        attributes = _attributes(body, 16)
-        name = attributes[IFLA_IFNAME].rstrip(b"\0").decode()
-        found[name] = (struct.unpack_from("=i", body, 4)[0], struct.unpack("=I", attributes[IFLA_MTU])[0])
-    return found
+def link(sock: socket.socket, name: str = "", index: int = 0) -> Link | None:
+    """The link with this name, or this index; None when there is none."""
+    try:
+        (found,) = _ask(sock, _get_link(name, index), ifinfmsg)
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+    return Link(found["index"], found.get_attr("IFLA_IFNAME"), found.get_attr("IFLA_MTU"))
+
+
+def index(sock: socket.socket, name: str) -> int:
+    """The index of the link with this name in the socket's namespace. Raises OSError."""
+    (found,) = _ask(sock, _get_link(name, 0), ifinfmsg)
+    return int(found["index"])
+
+
+def _routes(sock: socket.socket) -> list[Any]:
+    wanted = rtmsg()
+    wanted["family"] = socket.AF_INET
+    return _ask(sock, _encoded(wanted, GETROUTE, DUMP), rtmsg)
+
+
+def routes(sock: socket.socket) -> list[tuple[str, int]]:
+    """Every IPv4 destination that the host has a route to, without the default ones, and the index of its link."""
+    return [
+        (f"{found.get_attr('RTA_DST')}/{found['dst_len']}", found.get_attr("RTA_OIF") or 0)
+        for found in _routes(sock)
+        if found["dst_len"] and found.get_attr("RTA_DST")
+    ]
 
 
 def uplink_mtu(sock: socket.socket) -> int:
-    """The MTU of the link of the default route; 1500 without one."""
-    by_index = dict(links(sock).values())
-    for body in _dump(sock, GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
-        oif = _attributes(body, 12).get(4)
-        if body[1] == 0 and oif:
-            return by_index.get(struct.unpack("=I", oif)[0], 1500)
-    return 1500
+    """The MTU of the link of the default route with the best metric; 1500 without one."""
+    ways = [
+        (found.get_attr("RTA_PRIORITY") or 0, found.get_attr("RTA_OIF"))
+        for found in _routes(sock)
+        if found["dst_len"] == 0 and found.get_attr("RTA_OIF")
+    ]
+    uplink = link(sock, index=min(ways)[1]) if ways else None
+    return uplink.mtu if uplink else 1500
 
 
-def _link(attributes: Iterable[Attribute], index: int = 0, up: bool = True) -> bytes:
-    flags = UP if up else 0
-    return struct.pack("=BxHiII", 0, 0, index, flags, flags) + encode(attributes)
+def _link(attributes: list[Any], flags: int, *, index: int = 0, up: bool = False, kind: int = NEWLINK) -> bytes:
+    message = ifinfmsg()
+    message["index"] = index
+    if up:
+        message["flags"] = message["change"] = UP
+    message["attrs"] = attributes
+    return _encoded(message, kind, flags | ACK)
 
 
-def new_bridge(name: str, mtu: int) -> Raw:
-    info: Attribute = (IFLA_LINKINFO, ((1, text("bridge")),))
-    return NEWLINK, ACK | CREATE | EXCL, _link([(IFLA_IFNAME, text(name)), (IFLA_MTU, u32(mtu)), info])
+def new_bridge(name: str, mtu: int, mac: str) -> bytes:
+    """With a MAC of its own, or it would take, and change, that of the lowest port."""
+    attributes = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac)]
+    info = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})
+    return _link([*attributes, info], CREATE | EXCL)
 
 
-def new_veth(name: str, master: int, peer: str, peer_index: int, netns_fd: int, mac: str, mtu: int) -> Raw:
-    """A pair whose peer is born in the namespace of `netns_fd`, with its index, name and address; our end up.
+def new_veth(name: str, master: int, peer: str, netns_fd: int, mac: str, mtu: int) -> bytes:
+    """A pair whose peer is born in the namespace of `netns_fd` with its name and address; our end up, in the bridge.
 
     The peer stays down: the kernel opens it before it has tied the two (`veth_open` without a peer is ENOTCONN).
     """
-    hardware = bytes.fromhex(mac.replace(":", ""))
-    inner = _link(
-        [
-            (IFLA_IFNAME, text(peer)),
-            (IFLA_ADDRESS, hardware),
-            (IFLA_MTU, u32(mtu)),
-            (IFLA_NET_NS_FD, u32(netns_fd)),
-        ],
-        peer_index,
-        up=False,
-    )
-    info: Attribute = (IFLA_LINKINFO, ((1, text("veth")), (2, ((1, inner),))))
-    return (
-        NEWLINK,
-        ACK | CREATE | EXCL,
-        _link([(IFLA_IFNAME, text(name)), (IFLA_MTU, u32(mtu)), (IFLA_MASTER, u32(master)), info]),
-    )
+    inside = [("IFLA_IFNAME", peer), ("IFLA_ADDRESS", mac), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns_fd)]
+    data = {"attrs": [("VETH_INFO_PEER", {"attrs": inside})]}
+    info = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]})
+    outside = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_MASTER", master), info]
+    return _link(outside, CREATE | EXCL, up=True)
 
 
-def delete_link(name: str) -> Raw:
-    return DELLINK, ACK, _link([(IFLA_IFNAME, text(name))], up=False)
+def set_master(index: int, master: int) -> bytes:
+    return _link([("IFLA_MASTER", master)], 0, index=index)
 
 
-def link_up(index: int) -> Raw:
-    return NEWLINK, ACK, _link([], index)
+def hairpin(name: str) -> bytes:
+    """Let the bridge send a frame back through the port that it came from."""
+    data = {"attrs": [("IFLA_BRPORT_MODE", 1)]}
+    info = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]})
+    return _link([("IFLA_IFNAME", name), info], 0)
 
 
-def new_address(index: int, address: str, prefix: int) -> Raw:
-    packed = ip_address(address).packed
-    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-    attributes: list[Attribute] = [(2, packed), (1, packed)]
-    if family == socket.AF_INET and prefix < 31:
-        attributes.append((4, IPv4Network(f"{address}/{prefix}", strict=False).broadcast_address.packed))
-    return NEWADDR, ACK | CREATE | EXCL, struct.pack("=BBBBI", family, prefix, 0, 0, index) + encode(attributes)
+def delete_link(name: str) -> bytes:
+    return _link([("IFLA_IFNAME", name)], 0, kind=DELLINK)
 
 
-def default_route(index: int, gateway: str) -> Raw:
-    packed = ip_address(gateway).packed
-    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-    # table main, protocol boot, scope universe, unicast
-    header = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 254, 3, 0, 1, 0)
-    return NEWROUTE, ACK | CREATE | EXCL, header + encode([(5, packed), (4, u32(index))])
+def link_up(index: int) -> bytes:
+    return _link([], 0, index=index, up=True)
 
 
-def apply_rules(sock: socket.socket, messages: Sequence[Message], family: int = socket.AF_INET) -> None:
-    """One nftables transaction: all of `messages` or none."""
-    boundary = struct.pack(">BBH", 0, 0, 10)
-    batch: list[Raw] = [(0x10, 0, boundary)]
+def new_address(index: int, address: str) -> bytes:
+    """`address` with its prefix length."""
+    packed = ip_address(address.partition("/")[0])
+    message = ifaddrmsg()
+    message["family"] = socket.AF_INET if packed.version == 4 else socket.AF_INET6
+    message["prefixlen"] = int(address.partition("/")[2])
+    message["index"] = index
+    message["attrs"] = [("IFA_LOCAL", str(packed)), ("IFA_ADDRESS", str(packed))]
+    if packed.version == 6:
+        message["flags"] = NODAD
+    elif message["prefixlen"] < 31:
+        message["attrs"].append(("IFA_BROADCAST", str(IPv4Interface(address).network.broadcast_address)))
+    return _encoded(message, NEWADDR, ACK | CREATE | EXCL)
+
+
+def default_route(index: int, gateway: str) -> bytes:
+    message = rtmsg()
+    message["family"] = socket.AF_INET if ip_address(gateway).version == 4 else socket.AF_INET6
+    message["table"], message["proto"], message["scope"], message["type"] = 254, 3, 0, 1  # main, boot, universe
+    message["attrs"] = [("RTA_GATEWAY", gateway), ("RTA_OIF", index)]
+    return _encoded(message, NEWROUTE, ACK | CREATE | EXCL)
+
+
+# --- nftables
+
+
+def _tree(value: Any) -> Any:
+    """Our attributes as pyroute2 wants them: nested ones as {"attrs": [...]}, lists of nested ones as a list."""
+    if not isinstance(value, tuple):
+        return value
+    if value and value[0] and isinstance(value[0][0], tuple):
+        return [_tree(item) for item in value]
+    return {"attrs": [(name, _tree(inner)) for name, inner in value]}
+
+
+@lru_cache(maxsize=512)
+def _rule_message(message: Message, family: int, flags: int) -> bytes:
+    made = CLASSES[message.kind]()
+    made["nfgen_family"] = family
+    made["attrs"] = [(name, _tree(value)) for name, value in message.attributes]
+    return _encoded(made, NFT | message.kind, flags)
+
+
+@lru_cache
+def _boundary(kind: int) -> bytes:
+    made = nfgen_msg()
+    made["res_id"] = NFT >> 8
+    return _encoded(made, kind, 0)
+
+
+def encode_rules(messages: Sequence[Message], family: int) -> list[bytes]:
+    """One nftables batch, of which the last message is acknowledged."""
+    batch = [_boundary(0x10)]
     for number, message in enumerate(messages, 1):
-        flags = CREATE | APPEND if message.create else 0
-        if number == len(messages):
-            flags |= ACK
-        batch.append((NFT | message.kind, flags, struct.pack(">BBH", family, 0, 0) + encode(message.attributes)))
-    batch.append((0x11, 0, boundary))
+        flags = (CREATE | APPEND if message.create else 0) | (ACK if number == len(messages) else 0)
+        batch.append(_rule_message(message, family, flags))
+    return [*batch, _boundary(0x11)]
+
+
+def apply_rules(sock: socket.socket, messages: Sequence[Message], family: int) -> None:
+    """One nftables transaction: all of `messages` or none. Raises OSError."""
+    transact(sock, encode_rules(messages, family))
+
+
+class Template:
+    """A batch that is encoded once: where `marks` (16-bit numbers, in network order) stand, others are put later.
+
+    A container's start costs an encoding of eleven messages otherwise, which is more than all the kernel does.
+    """
+
+    def __init__(self, messages: Sequence[Message], family: int, marks: Sequence[int]) -> None:
+        self._batch = encode_rules(messages, family)
+        self._places: list[tuple[int, int, int]] = []  # which message, where in it, which mark
+        for which, data in enumerate(self._batch):
+            for number, mark in enumerate(marks):
+                at = -1
+                while (at := data.find(struct.pack(">H", mark), at + 1)) >= 0:
+                    self._places.append((which, at, number))
+
+    def filled(self, values: Sequence[int]) -> list[bytes]:
+        batch = [bytearray(data) for data in self._batch]
+        for which, at, number in self._places:
+            struct.pack_into(">H", batch[which], at, values[number])
+        return [bytes(data) for data in batch]
+
+
+def has_chain(sock: socket.socket, table: str, chain: str, family: int) -> bool:
+    attributes = (("NFTA_CHAIN_TABLE", table), ("NFTA_CHAIN_NAME", chain))
     try:
-        transact(sock, batch)
-    except TimeoutError as error:
-        raise OSError(errno.ETIMEDOUT, "nftables did not answer") from error
+        _ask(sock, _rule_message(Message(Kind.GET_CHAIN, attributes, "", False), family, 0), nft_chain_msg)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
+# --- connections
+
+
+def _conntrack(kind: int, flags: int, attributes: list[Any]) -> bytes:
+    message = nfct_msg()
+    message["nfgen_family"] = IPV4
+    message["attrs"] = attributes
+    return _encoded(message, CONNTRACK | kind, flags)
+
+
+def forget_connections(sock: socket.socket, address: str, protocol: int, port: int) -> None:
+    """Delete what is tracked from `port` of the host to `address`: the sender's next packet is a new connection.
+
+    The kernel looks for protocol and port (CTA_FILTER, from 5.8; before, it gives all). Raises OSError.
+    """
+    wanted = {"attrs": [("CTA_PROTO_NUM", protocol), ("CTA_PROTO_SRC_PORT", 0), ("CTA_PROTO_DST_PORT", port)]}
+    addresses = {"attrs": [("CTA_IP_V4_SRC", "0.0.0.0"), ("CTA_IP_V4_DST", "0.0.0.0")]}
+    attributes = [
+        ("CTA_TUPLE_ORIG", {"attrs": [("CTA_TUPLE_IP", addresses), ("CTA_TUPLE_PROTO", wanted)]}),
+        ("CTA_FILTER", {"attrs": [("CTA_FILTER_ORIG_FLAGS", PROTOCOL_NUMBER | DESTINATION_PORT)]}),
+    ]
+    gone = []
+    for found in _ask(sock, _conntrack(GET_TUPLE, DUMP, attributes), nfct_msg):
+        sent, replied = found.get_attr("CTA_TUPLE_ORIG"), found.get_attr("CTA_TUPLE_REPLY")
+        ports = sent.get_attr("CTA_TUPLE_PROTO")
+        if (
+            replied.get_attr("CTA_TUPLE_IP").get_attr("CTA_IP_V4_SRC") == address
+            and ports.get_attr("CTA_PROTO_NUM") == protocol
+            and ports.get_attr("CTA_PROTO_DST_PORT") == port
+        ):
+            ends = sent.get_attr("CTA_TUPLE_IP")
+            parts = [
+                ("CTA_TUPLE_IP", {"attrs": [(n, ends.get_attr(n)) for n in ("CTA_IP_V4_SRC", "CTA_IP_V4_DST")]}),
+                (
+                    "CTA_TUPLE_PROTO",
+                    {"attrs": [(n, ports.get_attr(n)) for n in ("CTA_PROTO_NUM", *PORTS)]},
+                ),
+            ]
+            gone.append(_conntrack(DELETE_TUPLE, ACK, [("CTA_TUPLE_ORIG", {"attrs": parts})]))
+    for message in gone:
+        with contextlib.suppress(OSError):  # it has just ended by itself
+            transact(sock, [message])

@@ -1,144 +1,248 @@
-"""The networks of this machine: made, joined, published to, removed, found again. State is files under `root`.
+"""The networks of this machine: made, joined, published to, removed, found again. The front door of this folder.
 
-    <root>/<name>/network.json            one NetworkRecord (with what the rules need)
-    <root>/<name>/leases/<address>        one Endpoint
-    <root>/.published/<protocol>-<port>-<ip>.json   one published port with its backends
-    <root>/.lock · .forward               held while anything changes · what ip_forward was before us
-
-The firewall table is always a function of these files. Links die with their namespaces; nothing waits for that.
+State is files (`records`), links (`bridge`), one nft table (`firewall`) and listening sockets (`publish`); the first
+is the truth, and the others are made from it again where they are missing. One Networks is one project's, and several
+may work in the same folder at once. `run` must run for what needs a task: relaying to published ports, and DNS.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from ipaddress import ip_network
-from typing import Any
 
 import trio
 
-from . import addresses, netlink, rules
+from . import addresses, bridge, netlink, publish
+from .dns.server import Server
 from .dns.zone import Zone
-from .errors import AddressError, NetworkError, PortTaken
-from .spec import Backend, Endpoint, EndpointSpec, NetworkRecord, NetworkSpec, Pool, Publication, PublishedPort
+from .errors import AddressError, NetworkError, NoSuchNetwork, PortTaken
+from .firewall import Firewall
+from .records import Records, boot_id
+from .rules import IPV4, PROTOCOLS, BridgeRules, PortRules, Table
+from .spec import (
+    Backend,
+    Endpoint,
+    EndpointSpec,
+    NetworkRecord,
+    NetworkSpec,
+    Pool,
+    PortRecord,
+    Publication,
+    PublishedPort,
+)
 
 DNS_ADDRESS = "127.0.0.11"
-FORWARD = "/proc/sys/net/ipv4/ip_forward"
-FIRST_INDEX = 100  # of links inside: above the fall-back tunnels that some kernels put into every namespace
+SETTLED = 20_000_000  # nanoseconds: two changes of a folder within a tick of its clock look like one
+LINGER = 2.0  # seconds for which a released address is not given again, if there are others: its link may live yet
+_MARKS = (0x5A5A, 0x6B6B)
 
 
-def _write(path: str, value: Mapping[str, Any]) -> None:
-    with open(path + "~", "w", encoding="utf-8") as file:
-        json.dump(value, file)
-    os.replace(path + "~", path)
+def _bridge_rules(network: NetworkRecord) -> BridgeRules:
+    return BridgeRules(network.bridge, network.subnets[0], network.internal, network.masquerade)
 
 
-def _read(path: str) -> dict[str, Any] | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            value: dict[str, Any] = json.load(file)
-            return value
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+def _port_rules(port: PortRecord) -> PortRules | None:
+    """None for what only the relay serves."""
+    publication = port.published.publication
+    if publication.host_ip and ":" in publication.host_ip:
         return None
-
-
-def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
-
-
-def _sysctl(path: str, value: str) -> None:
-    with open(path, "w", encoding="ascii") as file:
-        file.write(value)
-
-
-def _endpoint(d: Mapping[str, Any]) -> Endpoint:
-    return Endpoint(**{**d, "addresses": tuple(d["addresses"]), "names": tuple(d["names"])})
+    host_ip = None if publication.host_ip in (None, "", "0.0.0.0") else publication.host_ip
+    backends = tuple(b.address for b in port.backends)
+    return PortRules(host_ip, port.published.port, publication.protocol, publication.target, backends)
 
 
 class Networks:
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, project: str = "") -> None:
+        self.root, self.project = root, project
         self.zone = Zone()
-        self._listening: dict[PublishedPort, list[socket.socket]] = {}
-        os.makedirs(f"{root}/.published", exist_ok=True)
+        self.dns = Server(self.zone, refresh=self.refresh)
+        self._records = Records(root)
+        self._firewall = Firewall(root, self._everything)
+        self._nursery: trio.Nursery | None = None
+        self._held: dict[PublishedPort, list[socket.socket]] = {}
+        self._backends: dict[PublishedPort, tuple[str, ...]] = {}
+        self._tasks: dict[PublishedPort | str, trio.CancelScope] = {}
+        self._seen: dict[str, dict[str, tuple[int, int]]] = {}  # network -> address -> inode and time of its lease
+        self._stamps: dict[str, int] = {}
+        self._released: dict[tuple[str, str], tuple[float, str]] = {}  # network, address -> when, and the old link
+        self._redirect: netlink.Template | None = None
+        self._links = 0
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Relays and answers until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for published in self._held:
+                self._relay(published)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    def _start(self, key: PublishedPort | str, work, *arguments: object) -> None:  # type: ignore[no-untyped-def]
+        assert self._nursery is not None, "Networks.run must run"
+        scope = trio.CancelScope()
+        self._tasks[key] = scope
+
+        async def scoped() -> None:
+            with scope:
+                await work(*arguments)
+
+        self._nursery.start_soon(scoped)
+
+    def _stop(self, key: PublishedPort | str) -> bool:
+        scope = self._tasks.pop(key, None)
+        if scope:
+            scope.cancel()
+        return scope is not None
 
     # --- networks
 
     async def create(self, spec: NetworkSpec) -> NetworkRecord:
         """Make the bridge and its rules, or return what exists. Raises NetworkError."""
-        with self._changing():
-            existing = self._network(spec.name)
+        with self._records.changing():
+            existing = self._records.network(spec.name)
             if existing:
-                self._ensure(existing)
-                return self._record(existing)
-            if "/" in spec.name or spec.name.startswith("."):
+                return self._ready(existing)
+            if "/" in spec.name or spec.name.startswith(".") or not spec.name:
                 raise NetworkError(f'"{spec.name}" cannot be the name of a network')
-            pool = next((p for p in spec.pools if not p.subnet or ":" not in p.subnet), Pool())
-            with netlink.open_route() as sock:
-                taken = [*netlink.routes(sock), *(s for n in self._networks() for s in n["subnets"])]
-                mtu = spec.mtu or netlink.uplink_mtu(sock)
+            if not spec.ipv4:
+                raise NetworkError(f'network "{spec.name}": a network without IPv4 is not supported')
+            network = self._resolved(spec)
+            self._records.keep_network(network)
             try:
-                subnet = str(ip_network(pool.subnet)) if pool.subnet else addresses.choose_subnet(taken)
-            except ValueError as error:
-                raise AddressError(f'"{pool.subnet}" of network "{spec.name}" is not a subnet: {error}') from error
-            if pool.subnet and any(ip_network(subnet).overlaps(ip_network(t)) for t in taken if "/0" not in t):
-                raise AddressError(f'subnet {subnet} of network "{spec.name}" overlaps one that this host already has')
-            value = {
-                "name": spec.name,
-                "project": spec.project,
-                "bridge": spec.bridge or addresses.link_name("br-", spec.name),
-                "subnets": [subnet],
-                "gateways": [addresses.gateway_of(pool, subnet)],
-                "internal": spec.internal,
-                "mtu": mtu,
-                "labels": dict(spec.labels),
-                "created": time.time(),
-                "boot_id": _boot_id(),
-                "masquerade": spec.masquerade,
-                "reserved": list(pool.reserved),
-                "range": pool.ip_range,
-            }
-            os.makedirs(f"{self.root}/{spec.name}/leases", exist_ok=True)
-            _write(f"{self.root}/{spec.name}/network.json", value)
-            try:
-                self._ensure(value)
+                return self._ready(network)
             except BaseException:
-                self._forget(spec.name)
+                self._records.forget_network(spec.name)
+                with contextlib.suppress(OSError):
+                    bridge.remove(network.bridge)
                 raise
-            return self._record(value)
+
+    def _resolved(self, spec: NetworkSpec) -> NetworkRecord:
+        """Subnets, gateways, MTU and link of a network to be."""
+        others = self._records.networks()
+        four = next((p for p in spec.pools if not p.subnet or ":" not in p.subnet), Pool())
+        six = next((p for p in spec.pools if p.subnet and ":" in p.subnet), None)
+        with netlink.open_route() as sock:
+            own = {n.bridge for n in others}
+            taken = [(subnet, f'network "{n.name}"') for n in others for subnet in n.subnets]
+            for route, index in netlink.routes(sock):
+                through = netlink.link(sock, index=index) if index else None
+                if through is None or through.name not in own:
+                    where = f" through {through.name}" if through else ""
+                    taken.append((route, f"a route of this host{where}"))
+            mtu = spec.mtu or netlink.uplink_mtu(sock)
+        if four.subnet:
+            subnet = addresses.checked_subnet(four.subnet, spec.name, taken)
+        else:
+            subnet = addresses.choose_subnet(t for t, _ in taken)
+        subnets, gateways = [subnet], [addresses.gateway_of(four, subnet)]
+        if spec.ipv6:
+            if not os.path.exists("/proc/sys/net/ipv6"):
+                raise NetworkError(f'network "{spec.name}": this host has no IPv6', hint="leave enable_ipv6 out")
+            wanted = six.subnet if six else None
+            subnets.append(
+                addresses.checked_subnet(wanted, spec.name, taken)
+                if wanted
+                else addresses.private_subnet6(self.root, spec.name)
+            )
+            gateways.append(addresses.gateway_of(six or Pool(), subnets[1]))
+        if spec.bridge and bridge.index_of(spec.bridge) is not None:
+            raise NetworkError(f'network "{spec.name}": the host already has a link "{spec.bridge}"')
+        return NetworkRecord(
+            spec.name,
+            spec.project,
+            spec.bridge or addresses.link_name("br-", self.root, spec.name),
+            tuple(subnets),
+            tuple(gateways),
+            spec.internal,
+            mtu,
+            dict(spec.labels),
+            time.time(),
+            boot_id(),
+            spec.masquerade,
+            tuple(four.reserved),
+            four.ip_range,
+        )
 
     async def remove(self, name: str) -> None:
-        with self._changing():
-            value = self._network(name)
-            if value is None:
+        """Raises NetworkError when containers are on it."""
+        with self._records.changing(), self._translated(f'network "{name}" cannot be removed'):
+            network = self._records.network(name)
+            if network is None:
                 return
-            if os.listdir(f"{self.root}/{name}/leases"):
-                raise NetworkError(f'network "{name}" still has containers')
-            self._forget(name)
-            with netlink.open_route() as sock, contextlib.suppress(OSError):
-                netlink.transact(sock, [netlink.delete_link(value["bridge"])])
-            self._apply()
+            leases = self._records.leases(name)
+            if leases:
+                whose = ", ".join(sorted({e.names[1] if len(e.names) > 1 else e.owner[:12] for e in leases}))
+                raise NetworkError(f'network "{name}" still has containers: {whose}')
+            self._records.forget_network(name)
+            self.zone.remove_network(name)
+            self._seen.pop(name, None)
+            self._stamps.pop(name, None)
+            bridge.remove(network.bridge)
+            if self._current():
+                self._firewall.remove_network(_bridge_rules(network))
+            else:
+                self._firewall.remove()
+            self._forwarding()
 
     def records(self) -> list[NetworkRecord]:
-        return [self._record(n) for n in self._networks()]
+        return self._records.networks()
 
     def endpoints(self) -> list[Endpoint]:
-        found = []
-        for network in self._networks():
-            folder = f"{self.root}/{network['name']}/leases"
-            for address in sorted(os.listdir(folder)):
-                lease = _read(f"{folder}/{address}")
-                if lease:
-                    found.append(_endpoint(lease))
-        return found
+        """Those of all projects."""
+        return [e for n in self._records.networks() for e in self._records.leases(n.name)]
+
+    def _ready(self, network: NetworkRecord) -> NetworkRecord:
+        """Its bridge and its rules are there; after a reboot nothing of it was, and no lease holds."""
+        with self._translated(f'network "{network.name}" cannot be made'):
+            boot = boot_id()
+            if network.boot_id != boot:
+                for address in self._records.leased(network.name):
+                    self._records.forget_lease(network.name, address)
+                network = replace(network, boot_id=boot)
+                self._records.keep_network(network)
+            bridge.make(network, self._records.leases(network.name) if not bridge.index_of(network.bridge) else ())
+            self._forwarding()
+            self._firewall.add_network(_bridge_rules(network))
+            self.zone.add_network(network.name, network.internal)
+            return network
+
+    def _current(self) -> list[NetworkRecord]:
+        boot = boot_id()
+        return [n for n in self._records.networks() if n.boot_id == boot]
+
+    def _everything(self) -> tuple[Iterable[BridgeRules], Iterable[PortRules]]:
+        boot = boot_id()
+        ports = [_port_rules(p) for p in self._records.ports() if p.boot_id == boot]
+        return map(_bridge_rules, self._current()), [p for p in ports if p]
+
+    def _forwarding(self) -> None:
+        """ip_forward is on while there is a network, and then again what it was."""
+        before = self._records.forwarding_before()
+        if self._current():
+            if before is None:
+                self._records.keep_forwarding(bridge.read_switch(bridge.FORWARD))
+            if bridge.read_switch(bridge.FORWARD) != "1":
+                bridge.set_switch(bridge.FORWARD, "1")
+        elif before is not None:
+            bridge.set_switch(bridge.FORWARD, before)
+            self._records.keep_forwarding(None)
+
+    @contextlib.contextmanager
+    def _translated(self, what: str):  # type: ignore[no-untyped-def]
+        try:
+            yield
+        except OSError as error:
+            hint = "this needs root" if error.errno in (errno.EPERM, errno.EACCES) else ""
+            raise NetworkError(f"{what}: {error.strerror or error}", hint=hint) from error
 
     # --- endpoints
 
@@ -150,321 +254,296 @@ class Networks:
         dns_ports: tuple[int, int] | None,
         specs: Sequence[EndpointSpec],
     ) -> list[Endpoint]:
-        """Join a namespace to networks; `dns_ports` are those of its udp and tcp sockets on 127.0.0.11."""
-        done: list[Endpoint] = []
-        try:
-            with self._changing(), netlink.open_route() as host, _socket(route_socket) as inside:
-                host_links = netlink.links(host)
-                gateways: list[tuple[bool, int, str]] = []
-                messages: list[netlink.Raw] = []
-                for number, spec in enumerate(specs):
-                    network = self._network(spec.network)
-                    if network is None or network["bridge"] not in host_links:
-                        raise NetworkError(f'network "{spec.network}" does not exist')
-                    endpoint = self._lease(network, spec, number)
-                    done.append(endpoint)
-                    index = FIRST_INDEX + number
-                    name = addresses.link_name("pc", spec.owner, spec.network)
-                    master = host_links[network["bridge"]][0]
-                    if name in host_links:
-                        netlink.transact(host, [netlink.delete_link(name)])
-                    veth = netlink.new_veth(
-                        name, master, endpoint.interface, index, netns_fd, endpoint.mac_address, network["mtu"]
-                    )
-                    netlink.transact(host, [veth])
-                    # veth_newlink takes the peer's index only where ours is chosen too: ask what it became
-                    index = netlink.links(inside)[endpoint.interface][0]
-                    address, _, prefix = endpoint.addresses[0].partition("/")
-                    messages.append(netlink.new_address(index, address, int(prefix)))
-                    messages.append(netlink.link_up(index))
-                    if endpoint.gateway:
-                        gateways.append((not spec.default_route, index, endpoint.gateway))
-                if gateways:
-                    _, index, gateway = min(gateways)
-                    messages.append(netlink.default_route(index, gateway))
-                if messages:
-                    netlink.transact(inside, messages)
-                if netfilter_socket is not None and dns_ports is not None:
-                    with _socket(netfilter_socket) as netfilter:
-                        netlink.apply_rules(netfilter, rules.redirect_dns(DNS_ADDRESS, *dns_ports))
-        except OSError as error:
-            await self.detach(specs[0].owner if specs else "")
-            raise NetworkError(f"cannot join the networks: {error.strerror or error}") from error
-        except NetworkError:
-            await self.detach(specs[0].owner if specs else "")
-            raise
-        for endpoint in done:
-            self._known(endpoint)
-        return done
+        """Join a namespace to networks; `dns_ports` are those of its udp and tcp sockets on 127.0.0.11.
 
-    async def redirect_dns(self, netfilter_socket: int | socket.socket, udp: int, tcp: int) -> None:
-        """In the container of that socket, let 127.0.0.11:53 lead to these two sockets. Takes the first one over."""
-        ports = [_port_of(fd) for fd in (udp, tcp)]
+        All or nothing. Raises NetworkError.
+        """
+        done: list[tuple[Endpoint, NetworkRecord]] = []
         try:
-            with _socket(netfilter_socket) as netfilter:
-                netlink.apply_rules(netfilter, rules.redirect_dns(DNS_ADDRESS, ports[0], ports[1]))
-        except OSError as error:
-            raise NetworkError(f"cannot redirect DNS: {error.strerror or error}") from error
+            with self._records.changing(), self._translated("cannot join the networks"):
+                for number, spec in enumerate(specs):
+                    network = self._records.network(spec.network)
+                    if network is None:
+                        raise NoSuchNetwork(spec.network)
+                    if bridge.index_of(network.bridge) is None or network.boot_id != boot_id():
+                        network = self._ready(network)
+                    done.append((self._lease(network, spec, number), network))
+                ways = [(not spec.default_route, n) for n, spec in enumerate(specs) if done[n][0].gateway]
+                gateway = done[min(ways)[1]][0] if ways else None
+                with _borrowed(route_socket) as inside:
+                    bridge.join(netns_fd, inside, done, gateway)
+                if netfilter_socket is not None and dns_ports is not None:
+                    self._redirect_dns(netfilter_socket, dns_ports)
+        except BaseException:
+            for endpoint, _ in done:
+                self._release(endpoint)
+            raise
+        for endpoint, network in done:
+            self._known(endpoint, network.internal)
+        return [endpoint for endpoint, _ in done]
+
+    def _lease(self, network: NetworkRecord, spec: EndpointSpec, number: int) -> Endpoint:
+        leased = self._records.leased(network.name)
+        taken = {*leased, *network.gateways, *network.reserved}
+        now = time.monotonic()
+        self._released = {k: v for k, v in self._released.items() if v[0] > now - LINGER}
+        later = [address for name, address in self._released if name == network.name]
+        subnet = network.subnets[0]
+        address = addresses.choose_address(
+            subnet, taken, wanted=spec.ipv4_address, range_=network.ip_range, later=later
+        )
+        old = self._released.pop((network.name, address), None)
+        if old:
+            bridge.remove(old[1])
+        given = [f"{address}/{ip_network(subnet).prefixlen}"]
+        if len(network.subnets) > 1:
+            six = network.subnets[1]
+            if spec.ipv6_address:
+                used = {a.partition("/")[0] for e in self._records.leases(network.name) for a in e.addresses}
+                chosen = addresses.choose_address(six, used | set(network.gateways), wanted=spec.ipv6_address)
+            else:
+                chosen = addresses.address6_of(six, subnet, address)
+            given.append(f"{chosen}/{ip_network(six).prefixlen}")
+        elif spec.ipv6_address:
+            raise AddressError(f'network "{network.name}" has no IPv6 for {spec.ipv6_address}', hint="set enable_ipv6")
+        self._links += 1
+        endpoint = Endpoint(
+            network.name,
+            spec.owner,
+            spec.interface or f"eth{number}",
+            tuple(given),
+            spec.mac_address or addresses.mac_of(address),
+            None if network.internal else network.gateways[0],
+            spec.names,
+            self.project,
+            addresses.link_name("pc", self.root, spec.owner, network.name, str(os.getpid()), str(self._links)),
+        )
+        self._records.keep_lease(endpoint)
+        return endpoint
+
+    def _known(self, endpoint: Endpoint, internal: bool) -> None:
+        self.zone.add_network(endpoint.network, internal)
+        self.zone.add(endpoint)
+
+    def _release(self, endpoint: Endpoint) -> None:
+        address = endpoint.addresses[0].partition("/")[0]
+        self._records.forget_lease(endpoint.network, address)
+        self._released[endpoint.network, address] = time.monotonic(), endpoint.link
+
+    def _owned(self, owner: str) -> list[Endpoint]:
+        return self.zone.endpoints_of(owner) or [e for e in self.endpoints() if e.owner == owner]
 
     async def detach(self, owner: str) -> None:
-        """Forget the owner's addresses; its links die with its namespace."""
+        """Forget the owner's addresses and answer it no more; its links die with its namespace."""
+        self._stop(owner)
+        endpoints = self._owned(owner)
         self.zone.remove(owner)
-        with self._changing():
-            for endpoint in self.endpoints():
-                if endpoint.owner == owner:
-                    for address in endpoint.addresses:
-                        with contextlib.suppress(FileNotFoundError):
-                            os.unlink(f"{self.root}/{endpoint.network}/leases/{address.partition('/')[0]}")
+        if not endpoints:
+            return
+        gone = {e.addresses[0].partition("/")[0] for e in endpoints}
+        with self._records.changing(), self._translated("published ports cannot be changed"):
+            for endpoint in endpoints:
+                self._release(endpoint)
+            for port in self._records.ports():
+                left = tuple(b for b in port.backends if b.address not in gone)
+                if left != port.backends and port.project == self.project:
+                    self._lead([replace(port, backends=left)])
+
+    # --- DNS
+
+    def resolve(self, owner: str, udp_fd: int, tcp_fd: int, upstreams: Sequence[str] = ()) -> None:
+        """Answer these two sockets from now on, until `detach`. Takes both descriptors over.
+
+        What is not of the owner's networks is asked from `upstreams`; without any, from the host's.
+        """
+        self._stop(owner)
+        self._start(owner, self.dns.serve, udp_fd, tcp_fd, owner, tuple(upstreams))
+
+    def adopt(
+        self,
+        owner: str,
+        netfilter_socket: int | socket.socket,
+        udp_fd: int,
+        tcp_fd: int,
+        upstreams: Sequence[str] = (),
+    ) -> None:
+        """Serve a container that runs already, with these (the same, or new) DNS sockets of its namespace.
+
+        Takes udp and tcp over, borrows netfilter. May be repeated. Raises NetworkError.
+        """
+        ports = []
+        for fd in (udp_fd, tcp_fd):
+            with _borrowed(fd) as sock:
+                ports.append(sock.getsockname()[1])
+        with self._translated("the container's DNS cannot be redirected"):
+            self._redirect_dns(netfilter_socket, (ports[0], ports[1]))
+        self.resolve(owner, udp_fd, tcp_fd, upstreams)
+
+    def _redirect_dns(self, netfilter_socket: int | socket.socket, ports: tuple[int, int]) -> None:
+        if self._redirect is None:
+            table = Table("pycompose", IPV4)
+            self._redirect = netlink.Template(table.redirect_dns(DNS_ADDRESS, *_MARKS), IPV4, _MARKS)
+        with _borrowed(netfilter_socket) as sock:
+            netlink.transact(sock, self._redirect.filled(ports))
+
+    def refresh(self, owner: str) -> None:
+        """Know what other processes changed on the owner's networks: a folder tells that by its time."""
+        for network in self.zone.networks_of(owner):
+            try:
+                stamp = os.stat(self._records.lease_folder(network)).st_mtime_ns
+            except OSError:
+                continue
+            if stamp != self._stamps.get(network) or stamp > time.time_ns() - SETTLED:
+                self._stamps[network] = stamp
+                self._reread(network)
+
+    def _reread(self, network: str) -> None:
+        known = self._seen.setdefault(network, {})
+        found: dict[str, tuple[int, int]] = {}
+        with contextlib.suppress(OSError), os.scandir(self._records.lease_folder(network)) as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    with contextlib.suppress(OSError):
+                        status = entry.stat()
+                        found[entry.name] = status.st_ino, status.st_mtime_ns
+        if found == known:
+            return
+        record = self._records.network(network)
+        self.zone.add_network(network, bool(record and record.internal))
+        there = {e.addresses[0].partition("/")[0]: e for e in self.zone.endpoints_on(network)}
+        for address in there.keys() - found.keys():
+            self.zone.discard(network, there[address].owner)
+        for address, state in found.items():
+            if known.get(address) != state and (endpoint := self._records.lease(network, address)):
+                self.zone.add(endpoint)
+        self._seen[network] = found
 
     # --- published ports
 
     async def publish(self, publication: Publication) -> PublishedPort:
-        """Reserve the first free port of the range. Raises PortTaken."""
+        """Reserve the first free port of the range, or keep the one that it has. Raises PortTaken."""
         p = publication
-        with self._changing():
+        for published in self._held:
+            if published.publication == p:
+                return published
+        with self._records.changing(), self._translated(f"port {p.first}/{p.protocol} cannot be published"):
             for port in range(p.first, p.last + 1):
-                sockets = _reserve(p.host_ip, port, p.protocol)
+                sockets = publish.hold(p.host_ip, port, p.protocol)
                 if sockets:
-                    taken = sockets[0].getsockname()[1]
-                    published = PublishedPort(p, p.host_ip or "0.0.0.0", taken)
-                    self._listening[published] = sockets
-                    _write(self._published_path(published), {**asdict(published), "backends": []})
                     break
             else:
-                what = f"{p.first}" if p.first == p.last else f"{p.first}-{p.last}"
-                where = f"{p.host_ip}:{what}" if p.host_ip else what
-                hint = f"see who has it: ss -lnp sport = :{p.first}"
-                raise PortTaken(f"port {where}/{p.protocol} is already in use on this host", hint=hint)
-        if p.protocol == "tcp":
-            for sock in sockets:
-                trio.lowlevel.spawn_system_task(self._accept, published, sock)
+                ports = f"{p.first}" if p.first == p.last else f"{p.first}-{p.last}"
+                holder = self._holder(p) if p.first == p.last else ""
+                raise PortTaken(p.host_ip or "0.0.0.0", ports, p.protocol, holder)
+            published = PublishedPort(p, p.host_ip or "0.0.0.0", sockets[0].getsockname()[1])
+            try:
+                self._lead([PortRecord(published, self.project, boot_id())])
+            except BaseException:
+                for sock in sockets:
+                    sock.close()
+                self._records.forget_port(published)
+                raise
+        self._held[published] = sockets
+        self._relay(published)
         return published
 
-    def published(self) -> list[PublishedPort]:
-        """Every port that any project has published."""
-        return [
-            PublishedPort(Publication(**value["publication"]), value["host_ip"], value["port"])
-            for _, value in self._published()
-        ]
+    def _holder(self, p: Publication) -> str:
+        for port in self._records.ports():
+            if (port.published.port, port.published.publication.protocol) == (p.first, p.protocol):
+                project, _, group = port.published.publication.group.rpartition("/")
+                if port.project and port.boot_id == boot_id():
+                    return f'service "{group}" of project "{project or port.project}"'
+        return publish.holder_of(p.host_ip, p.first, p.protocol)
+
+    def _relay(self, published: PublishedPort) -> None:
+        if self._nursery is not None and self._held.get(published):
+            self._start(
+                published, publish.relay, published, self._held[published], lambda: self._backends.get(published, ())
+            )
 
     async def unpublish(self, published: PublishedPort) -> None:
-        for sock in self._listening.pop(published, []):
-            if trio.lowlevel.in_trio_task():
-                trio.lowlevel.notify_closing(sock)
+        sockets = self._held.pop(published, [])
+        self._backends.pop(published, None)
+        self._stop(published)  # before the sockets are closed: a cancelled task does not wait for them any more
+        for sock in sockets:
             sock.close()
-        with self._changing():
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._published_path(published))
-            self._apply()
+        with self._records.changing(), self._translated("a port cannot be unpublished"):
+            port = self._records.port(published)
+            self._records.forget_port(published)
+            if port and (gone := _port_rules(port)) and self._current():
+                self._firewall.unpublish(gone)
+
+    def published(self, group: str | None = None) -> list[PublishedPort]:
+        """The ports that the group has, or any group of any project: this process's, or an earlier one's."""
+        found = [p.published for p in self._records.ports()]
+        return [p for p in found if group is None or p.publication.group == group]
+
+    def backends(self, group: str) -> list[Backend]:
+        """Where the group's connections go."""
+        found = [p.backends for p in self._records.ports() if p.published.publication.group == group]
+        return list(found[0]) if found else []
 
     async def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
         """Where the connections to the group's published ports go from now on."""
-        with self._changing():
-            for path, value in self._published():
-                if value["publication"]["group"] == group:
-                    _write(path, {**value, "backends": [b.address for b in backends]})
-            self._apply()
+        wanted = tuple(backends)
+        with self._records.changing(), self._translated("published ports cannot be changed"):
+            changed = [
+                replace(port, backends=wanted)
+                for port in self._records.ports()
+                if port.published.publication.group == group and port.backends != wanted
+            ]
+            self._lead(changed)
+
+    def _lead(self, ports: Sequence[PortRecord]) -> None:
+        """Write, tell the firewall, and end the flows of datagrams to those who are not backends any more."""
+        before = {port.published: self._records.port(port.published) for port in ports}
+        for port in ports:
+            self._records.keep_port(port)
+            self._backends[port.published] = tuple(b.address for b in port.backends)
+        ruled = [(port, rules) for port in ports if (rules := _port_rules(port))]
+        self._firewall.publish([rules for _, rules in ruled])
+        for port, rules in ruled:
+            old = before[port.published]
+            gone = {b.address for b in old.backends} - set(rules.backends) if old else set()
+            if gone and rules.protocol == "udp":
+                with netlink.open_netfilter() as sock:
+                    for address in gone:
+                        netlink.forget_connections(sock, address, PROTOCOLS["udp"], rules.port)
+
+    # --- after a restart
 
     async def recover(self) -> list[NetworkRecord]:
-        """After a restart of the caller: know what is there again. After a reboot: make bridges anew, drop leases."""
-        with self._changing():
-            boot = _boot_id()
-            for network in self._networks():
-                if network["boot_id"] != boot:
-                    folder = f"{self.root}/{network['name']}"
-                    for address in os.listdir(f"{folder}/leases"):
-                        os.unlink(f"{folder}/leases/{address}")
-                    network["boot_id"] = boot
-                    _write(f"{folder}/network.json", network)
-                self._ensure(network, apply=False)
-            if self._networks():
-                self._apply()
-        for endpoint in self.endpoints():
-            self._known(endpoint)
+        """Know what is there again, and make what is missing: after a restart of the caller, or of the machine.
+
+        This project's published ports are held again. One that another program took meanwhile stays published over
+        IPv4, where the firewall comes first.
+        """
+        boot = boot_id()
+        with self._records.changing():
+            for network in self._records.networks():
+                if network.project == self.project or (network.boot_id == boot):
+                    self._ready(network)
+            for port in self._records.ports():
+                if port.project == self.project and port.boot_id != boot:
+                    self._records.forget_port(port.published)
+            if self._current():
+                with self._translated("the firewall's table cannot be made"):
+                    self._firewall.ensure()
+        for network in self._records.networks():
+            self.zone.add_network(network.name, network.internal)
+            self._reread(network.name)
+        for port in self._records.ports():
+            if port.project == self.project and port.published not in self._held:
+                publication = port.published.publication
+                with contextlib.suppress(NetworkError):
+                    self._held[port.published] = publish.hold(
+                        publication.host_ip, port.published.port, publication.protocol
+                    )
+                self._backends[port.published] = tuple(b.address for b in port.backends)
+                self._relay(port.published)
         return self.records()
 
-    # --- inside
 
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Several projects share the folder; what is done under the lock is short."""
-        fd = os.open(f"{self.root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
-
-    def _networks(self) -> list[dict[str, Any]]:
-        names = sorted(n for n in os.listdir(self.root) if not n.startswith("."))
-        return [n for n in map(self._network, names) if n]
-
-    def _network(self, name: str) -> dict[str, Any] | None:
-        return _read(f"{self.root}/{name}/network.json")
-
-    def _record(self, n: Mapping[str, Any]) -> NetworkRecord:
-        fields = {k: n[k] for k in ("name", "project", "bridge", "internal", "mtu", "labels", "created", "boot_id")}
-        return NetworkRecord(subnets=tuple(n["subnets"]), gateways=tuple(n["gateways"]), **fields)
-
-    def _forget(self, name: str) -> None:
-        for path in (f"{self.root}/{name}/network.json",):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-        for folder in (f"{self.root}/{name}/leases", f"{self.root}/{name}"):
-            with contextlib.suppress(FileNotFoundError):
-                os.rmdir(folder)
-
-    def _ensure(self, n: Mapping[str, Any], *, apply: bool = True) -> None:
-        bridge = n["bridge"]
-        try:
-            with netlink.open_route() as sock:
-                if bridge not in netlink.links(sock):
-                    netlink.transact(sock, [netlink.new_bridge(bridge, n["mtu"])])
-                    index = netlink.links(sock)[bridge][0]
-                    prefix = ip_network(n["subnets"][0]).prefixlen
-                    netlink.transact(
-                        sock, [netlink.new_address(index, n["gateways"][0], prefix), netlink.link_up(index)]
-                    )
-                    _sysctl(f"/proc/sys/net/ipv4/conf/{bridge}/route_localnet", "1")
-            if apply:
-                self._apply()
-        except OSError as error:
-            raise NetworkError(f'cannot make network "{n["name"]}": {error.strerror or error}') from error
-
-    def _apply(self) -> None:
-        """Make table and ip_forward what the files say."""
-        networks = self._networks()
-        self._forwarding(bool(networks))
-        bridges = [rules.BridgeRules(n["bridge"], n["subnets"][0], n["internal"], n["masquerade"]) for n in networks]
-        ports = []
-        for _, value in self._published():
-            p = value["publication"]
-            if not (p["host_ip"] and ":" in p["host_ip"]):
-                host_ip = None if p["host_ip"] in (None, "0.0.0.0") else p["host_ip"]
-                ports.append(
-                    rules.PortRules(host_ip, value["port"], p["protocol"], p["target"], tuple(value["backends"]))
-                )
-        with netlink.open_netfilter() as sock:
-            netlink.apply_rules(sock, rules.table(bridges, ports) if networks else rules.no_table())
-
-    def _forwarding(self, needed: bool) -> None:
-        kept = f"{self.root}/.forward"
-        if needed and not os.path.exists(kept):
-            with open(FORWARD, encoding="ascii") as file:
-                before = file.read().strip()
-            with open(kept, "w", encoding="ascii") as file:
-                file.write(before)
-        if needed:
-            _sysctl(FORWARD, "1")
-        elif os.path.exists(kept):
-            with open(kept, encoding="ascii") as file:
-                _sysctl(FORWARD, file.read())
-            os.unlink(kept)
-
-    def _lease(self, network: Mapping[str, Any], spec: EndpointSpec, number: int) -> Endpoint:
-        folder = f"{self.root}/{network['name']}/leases"
-        taken = {*os.listdir(folder), *network["gateways"], *network["reserved"]}
-        subnet = network["subnets"][0]
-        address = addresses.choose_address(subnet, taken, wanted=spec.ipv4_address, range_=network["range"])
-        endpoint = Endpoint(
-            network["name"],
-            spec.owner,
-            spec.interface or f"eth{number}",
-            (f"{address}/{ip_network(subnet).prefixlen}",),
-            spec.mac_address or addresses.mac_of(address),
-            None if network["internal"] else network["gateways"][0],
-            spec.names,
-        )
-        _write(f"{folder}/{address}", asdict(endpoint))
-        return endpoint
-
-    def _known(self, endpoint: Endpoint) -> None:
-        network = self._network(endpoint.network)
-        self.zone.add_network(endpoint.network, bool(network and network["internal"]))
-        self.zone.add(endpoint)
-
-    def _published_path(self, p: PublishedPort) -> str:
-        return f"{self.root}/.published/{p.publication.protocol}-{p.port}-{p.host_ip}.json"
-
-    def _published(self) -> list[tuple[str, dict[str, Any]]]:
-        folder = f"{self.root}/.published"
-        paths = [f"{folder}/{n}" for n in sorted(os.listdir(folder)) if n.endswith(".json")]
-        return [(path, value) for path in paths if (value := _read(path))]
-
-    async def _accept(self, published: PublishedPort, sock: socket.socket) -> None:
-        """What the firewall does not translate: IPv6, and IPv4 while there is no backend."""
-        listener = trio.socket.from_stdlib_socket(sock)
-        async with trio.open_nursery() as nursery:
-            while True:
-                try:
-                    client, _ = await listener.accept()
-                except OSError as error:
-                    if error.errno == errno.EBADF:
-                        return
-                    await trio.sleep(0.05)
-                    continue
-                except trio.ClosedResourceError:
-                    return
-                nursery.start_soon(self._proxy, published, trio.SocketStream(client))
-
-    async def _proxy(self, published: PublishedPort, client: trio.SocketStream) -> None:
-        value = _read(self._published_path(published)) or {}
-        backends = value.get("backends") or []
-        with contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            async with client:
-                if not backends:
-                    return
-                target = published.publication.target
-                async with await trio.open_tcp_stream(backends[time.monotonic_ns() % len(backends)], target) as there:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(_pump, client, there)
-                        nursery.start_soon(_pump, there, client)
-
-
-async def _pump(source: trio.SocketStream, sink: trio.SocketStream) -> None:
-    with contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-        async for data in source:
-            await sink.send_all(data)
-        await sink.send_eof()
-
-
-def _socket(given: int | socket.socket) -> socket.socket:
+def _borrowed(given: int | socket.socket) -> socket.socket:
     fd = given if isinstance(given, int) else given.fileno()
     return socket.socket(fileno=os.dup(fd))
-
-
-def _port_of(fd: int) -> int:
-    with socket.socket(fileno=os.dup(fd)) as made:
-        return int(made.getsockname()[1])
-
-
-def _reserve(host_ip: str | None, port: int, protocol: str) -> list[socket.socket]:
-    """Sockets that hold the port, [] when another has it."""
-    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    made: list[socket.socket] = []
-    for address in (host_ip,) if host_ip else ("0.0.0.0", "::"):
-        try:
-            sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-        except OSError:
-            continue  # no IPv6 on this host
-        try:
-            if kind == socket.SOCK_STREAM:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if ":" in address:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((address, port))
-            if kind == socket.SOCK_STREAM:
-                sock.listen(128)
-        except OSError as error:
-            sock.close()
-            if ":" in address and not host_ip and error.errno != errno.EADDRINUSE:
-                continue
-            for other in made:
-                other.close()
-            if error.errno == errno.EADDRINUSE:
-                return []
-            raise NetworkError(f"cannot listen on {address}:{port}: {error.strerror}") from error
-        sock.setblocking(False)
-        made.append(sock)
-        port = sock.getsockname()[1]
-    return made

@@ -1,8 +1,18 @@
-"""The nftables rules of this project, as data. Pure; `netlink` sends them.
+"""The nftables rules of this project, as data in pyroute2's names and in nft's own words. Pure; `netlink` sends them.
 
-One table, `pycompose`, is described whole from what exists (networks, publications with their backends) and replaced
-in one transaction. Connections under way are not touched by that: conntrack keeps their translation.
-Numbers are from linux/netfilter/nf_tables.h. Other people's tables are never named here.
+One table of family inet holds everything. Its rules never change: what there is stands in sets and maps, so a network
+or a published port is a few elements and, for a port, one short chain and a map of its own:
+
+    table inet pycompose_…
+      bridges, same, internal                    which links are ours, and what is allowed to them
+      subnets, masquerading                      the same as addresses: postrouting does not know where from
+      published, published_at                    ports that a group has, with or without an address
+      anywhere, somewhere                        the same ports -> goto the chain of the port
+      chain tcp_8080, map to_tcp_8080            numgen -> one of the replicas
+
+What reaches the host itself on a published port found no replica, and is refused at once (chain input). Every change
+can be repeated: adding what is there is no error, and what is deleted is added before. Other people's tables are
+never named. Numbers are from linux/netfilter/nf_tables.h.
 """
 
 from __future__ import annotations
@@ -10,31 +20,56 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any, TypeAlias
 
-Attribute = tuple[int, bytes | Iterable["Attribute"]]
+Value: TypeAlias = "str | int | bytes | frozenset[str] | tuple[Attribute, ...] | tuple[tuple[Attribute, ...], ...]"
+Attribute = tuple[str, Value]
 Expression = tuple[str, tuple[Attribute, ...]]
+Part = tuple[str, tuple[Expression, ...]]  # words of a rule, and the same as expressions
 
-NEW_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE, NEW_SET, NEW_ELEMENT = 0, 2, 3, 6, 9, 12
-PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
+Pair: TypeAlias = (
+    "tuple[str, bytes, Value | None]"  # an element: in words (none: it ends an interval), its key, its data
+)
+
+INET, IPV4 = 1, 2
+PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
 RAW, DNAT, FILTER, SNAT = -300, -100, 0, 100
 PROTOCOLS = {"tcp": 6, "udp": 17}
-TABLE = "pycompose"
-EQUAL, DIFFERENT = 0, 1
-IIFNAME, OIFNAME, L4PROTO = 6, 7, 16
+IFNAME, ADDRESS, PROTOCOL, SERVICE, INTEGER, VERDICT = 41, 7, 12, 13, 4, 0xFFFFFF00  # types, as nft prints them
+HOST_ORDER = struct.pack("=BBI", 0, 4, 1)  # NFTNL_UDATA_SET_KEYBYTEORDER
+INTERVAL_END: frozenset[Any] = frozenset({1})  # pyroute2 has no name for it that its encoder would take
+JUMP, GOTO, RETURN = -3, -4, -5
+
+
+class Kind(IntEnum):
+    NEW_TABLE = 0
+    DELETE_TABLE = 2
+    NEW_CHAIN = 3
+    GET_CHAIN = 4
+    DELETE_CHAIN = 5
+    NEW_RULE = 6
+    DELETE_RULE = 8
+    NEW_SET = 9
+    DELETE_SET = 11
+    NEW_ELEMENT = 12
+    DELETE_ELEMENT = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    kind: int
+    kind: Kind
     attributes: tuple[Attribute, ...]
+    text: str  # what `nft` would be told
     create: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeRules:
     bridge: str
-    subnet: str
+    subnet: str  # the IPv4 one
     internal: bool
     masquerade: bool = True
 
@@ -47,190 +82,416 @@ class PortRules:
     target: int
     backends: tuple[str, ...]
 
-
-def _n(value: int) -> bytes:
-    return struct.pack(">I", value)
-
-
-def _text(value: str) -> bytes:
-    return value.encode() + b"\0"
+    @property
+    def chain(self) -> str:
+        return f"{self.protocol}_{self.port}" + (f"_{self.host_ip}" if self.host_ip else "")
 
 
-def meta(key: int) -> Expression:
-    return "meta", ((1, _n(1)), (2, _n(key)))
+# --- the parts of a rule
 
 
-def compare(value: bytes, operator: int = EQUAL) -> Expression:
-    return "cmp", ((1, _n(1)), (2, _n(operator)), (3, ((1, value),)))
+def _expression(name: str, *attributes: Attribute) -> Expression:
+    return name, attributes
 
 
-def load(base: int, offset: int, length: int) -> Expression:
-    """Bytes of the packet to register 1; base 1 is the network header, 2 the transport header."""
-    return "payload", ((1, _n(1)), (2, _n(base)), (3, _n(offset)), (4, _n(length)))
+def _data(value: bytes) -> Value:
+    return (("NFTA_DATA_VALUE", value),)
 
 
-def store(offset: int, length: int, checksum_at: int) -> Expression:
+def _meta(key: int, register: int = 1) -> Expression:
+    return _expression("meta", ("NFTA_META_DREG", register), ("NFTA_META_KEY", key))
+
+
+def _compare(value: bytes, operator: int = 0) -> Expression:
+    return _expression("cmp", ("NFTA_CMP_SREG", 1), ("NFTA_CMP_OP", operator), ("NFTA_CMP_DATA", _data(value)))
+
+
+def _load(base: int, offset: int, length: int, register: int = 1) -> Expression:
+    """Bytes of the packet; base 1 is the network header, 2 the transport header."""
+    return _expression(
+        "payload",
+        ("NFTA_PAYLOAD_DREG", register),
+        ("NFTA_PAYLOAD_BASE", base),
+        ("NFTA_PAYLOAD_OFFSET", offset),
+        ("NFTA_PAYLOAD_LEN", length),
+    )
+
+
+def _store(offset: int, length: int, checksum_at: int) -> Expression:
     """Register 1 into the transport header; the kernel mends the checksum."""
-    return "payload", (
-        (2, _n(2)), (3, _n(offset)), (4, _n(length)), (5, _n(1)), (6, _n(1)), (7, _n(checksum_at)),
-    )  # fmt: skip
+    return _expression(
+        "payload",
+        ("NFTA_PAYLOAD_BASE", 2),
+        ("NFTA_PAYLOAD_OFFSET", offset),
+        ("NFTA_PAYLOAD_LEN", length),
+        ("NFTA_PAYLOAD_SREG", 1),
+        ("NFTA_PAYLOAD_CSUM_TYPE", 1),
+        ("NFTA_PAYLOAD_CSUM_OFFSET", checksum_at),
+    )
 
 
-def mask(value: bytes) -> Expression:
-    return "bitwise", (
-        (1, _n(1)), (2, _n(1)), (3, _n(len(value))), (4, ((1, value),)), (5, ((1, bytes(len(value))),)),
-    )  # fmt: skip
+def _mask(value: bytes) -> Expression:
+    return _expression(
+        "bitwise",
+        ("NFTA_BITWISE_SREG", 1),
+        ("NFTA_BITWISE_DREG", 1),
+        ("NFTA_BITWISE_LEN", len(value)),
+        ("NFTA_BITWISE_MASK", _data(value)),
+        ("NFTA_BITWISE_XOR", _data(bytes(len(value)))),
+    )
 
 
-def immediate(register: int, value: bytes) -> Expression:
-    return "immediate", ((1, _n(register)), (2, ((1, value),)))
+def _immediate(register: int, value: bytes) -> Expression:
+    return _expression("immediate", ("NFTA_IMMEDIATE_DREG", register), ("NFTA_IMMEDIATE_DATA", _data(value)))
 
 
-def verdict(code: int) -> Expression:
-    return "immediate", ((1, _n(0)), (2, ((2, ((1, _n(code)),)),)))
+def _lookup(name: str, result: int | None = None, *, inverted: bool = False) -> Expression:
+    attributes: list[Attribute] = [("NFTA_LOOKUP_SET", name), ("NFTA_LOOKUP_SREG", 1)]
+    if result is not None:
+        attributes.append(("NFTA_LOOKUP_DREG", result))
+    if inverted:
+        attributes.append(("NFTA_LOOKUP_FLAGS", frozenset({"NFT_LOOKUP_F_INV"})))
+    return _expression("lookup", *attributes)
 
 
-DROP, ACCEPT = verdict(0), verdict(1)
-MASQUERADE: Expression = ("masq", ())
+def _verdict(code: int, chain: str = "") -> Value:
+    chosen: tuple[Attribute, ...] = (("NFTA_VERDICT_CODE", code),)
+    return (("NFTA_DATA_VERDICT", (*chosen, ("NFTA_VERDICT_CHAIN", chain)) if chain else chosen),)
 
 
-def link(key: int, name: str, operator: int = EQUAL) -> list[Expression]:
-    return [meta(key), compare(name.encode().ljust(16, b"\0"), operator)]
+def _end(words: str, code: int, chain: str = "") -> Part:
+    verdict = ("NFTA_IMMEDIATE_DATA", _verdict(code, chain))
+    return words, (_expression("immediate", ("NFTA_IMMEDIATE_DREG", 0), verdict),)
 
 
-def in_set(key: int, name: str) -> list[Expression]:
-    return [meta(key), ("lookup", ((1, _text(name)), (2, _n(1))))]
+DROP, ACCEPT, BACK = _end("drop", 0), _end("accept", 1), _end("return", RETURN)
+MASQUERADE: Part = ("masquerade", (_expression("masq"),))
+V4: Part = ("meta nfproto ipv4", (_meta(15), _compare(b"\x02")))
+TO_LOOPBACK: Part = ("ip daddr 127.0.0.0/8", (_load(1, 16, 1), _compare(b"\x7f")))
+FROM_LOOPBACK: Part = ("ip saddr 127.0.0.0/8", (_load(1, 12, 1), _compare(b"\x7f")))
+NOT_FROM_LO: Part = ('iifname != "lo"', (_meta(6), _compare(b"lo".ljust(16, b"\0"), 1)))
+# pyroute2 takes this enumeration for flags, counted from its first name: 3, the type of the address, is the first two
+_ADDRESS_TYPE = frozenset({"NFT_FIB_RESULT_UNSPEC", "NFT_FIB_RESULT_OIF"})
+TO_HOST: Part = (
+    "fib daddr type local",
+    (
+        _expression("fib", ("NFTA_FIB_DREG", 1), ("NFTA_FIB_RESULT", _ADDRESS_TYPE), ("NFTA_FIB_FLAGS", 2)),
+        _compare(struct.pack("=I", 2)),
+    ),
+)
+TCP: Part = ("meta l4proto tcp", (_meta(16), _compare(b"\x06")))
+RESET: Part = ("reject with tcp reset", (_expression("reject", ("NFTA_REJECT_TYPE", 1)),))
+UNREACHABLE: Part = (
+    "reject with icmpx port-unreachable",
+    (_expression("reject", ("NFTA_REJECT_TYPE", 2), ("NFTA_REJECT_ICMP_CODE", 1)),),
+)
+PORT: tuple[str, tuple[Expression, ...]] = ("meta l4proto . th dport", (_meta(16), _load(2, 2, 2, 9)))
+PORT_AT = ("ip daddr . meta l4proto . th dport", (_load(1, 16, 4), _meta(16, 9), _load(2, 2, 2, 10)))
 
 
-def address(offset: int, subnet: str, operator: int = EQUAL) -> list[Expression]:
-    """offset 12 is the source, 16 the destination."""
-    net = IPv4Network(subnet)
-    masked = [] if net.prefixlen == 32 else [mask(net.netmask.packed)]
-    return [load(1, offset, 4), *masked, compare(net.network_address.packed, operator)]
+def _tracked(words: str, key: int, bits: int) -> Part:
+    value = struct.pack("=I", bits)
+    found = _expression("ct", ("NFTA_CT_DREG", 1), ("NFTA_CT_KEY", key))
+    return words, (found, _mask(value), _compare(bytes(4), 1))
 
 
-def protocol(name: str) -> list[Expression]:
-    return [meta(L4PROTO), compare(bytes([PROTOCOLS[name]]))]
+NEW = _tracked("ct state new", 0, 8)
+UNDER_WAY = _tracked("ct state established,related", 0, 2 | 4)
+TRANSLATED = _tracked("ct status dnat", 2, 0x20)
 
 
-def port(offset: int, number: int) -> list[Expression]:
-    return [load(2, offset, 2), compare(struct.pack(">H", number))]
+def _from(name: str) -> Part:
+    return f"iifname @{name}", (_meta(6), _lookup(name))
 
 
-def to_local() -> list[Expression]:
-    """fib daddr type local"""
-    return [("fib", ((1, _n(1)), (2, _n(3)), (3, _n(2)))), compare(struct.pack("=I", 2))]
+def _to(name: str, *, inverted: bool = False) -> Part:
+    return f"oifname {'!= ' if inverted else ''}@{name}", (_meta(7), _lookup(name, inverted=inverted))
 
 
-def translated() -> list[Expression]:
-    """ct status dnat"""
-    dnat = struct.pack("=I", 0x20)
-    return [("ct", ((2, _n(2)), (1, _n(1)))), mask(dnat), compare(bytes(4), DIFFERENT)]
+def _source(name: str) -> Part:
+    return f"ip saddr @{name}", (_load(1, 12, 4), _lookup(name))
 
 
-def destination(target: int) -> list[Expression]:
-    """dnat to the address in register 1, port `target`"""
-    nat: Expression = ("nat", ((1, _n(1)), (2, _n(2)), (3, _n(1)), (5, _n(2))))
-    return [immediate(2, struct.pack(">H", target)), nat]
+SAME_LINK: Part = ("iifname . oifname @same", (_meta(6, 1), _meta(7, 2), _lookup("same")))
 
 
-def rule(chain: str, expressions: Iterable[Expression]) -> Message:
-    listed = tuple((1, ((1, _text(name)), (2, data))) for name, data in expressions)
-    return Message(NEW_RULE, ((1, _text(TABLE)), (2, _text(chain)), (4, listed)))
+def _in(key: Part, name: str) -> Part:
+    return f"{key[0]} @{name}", (*key[1], _lookup(name))
 
 
-def chain(name: str, kind: str, hook: int, priority: int) -> Message:
-    where = ((1, _n(hook)), (2, struct.pack(">i", priority)))
-    return Message(NEW_CHAIN, ((1, _text(TABLE)), (3, _text(name)), (4, where), (7, _text(kind))))
+def _choose(key: Part, name: str) -> Part:
+    return f"{key[0]} vmap @{name}", (*key[1], _lookup(name, 0))
 
 
-def fresh_table() -> list[Message]:
-    """Made, deleted, made: deletes what was there without failing when nothing was."""
-    named = ((1, _text(TABLE)),)
-    return [Message(NEW_TABLE, named), Message(DELETE_TABLE, named, create=False), Message(NEW_TABLE, named)]
+# --- messages
 
 
-def no_table() -> list[Message]:
-    return fresh_table()[:2]
+def table_name(root: str) -> str:
+    """Of one folder of networks: two of them on one machine do not meet."""
+    return "pycompose_" + sha256(root.encode()).hexdigest()[:8]
 
 
-def _elements(name: str, number: int, pairs: Iterable[tuple[bytes, bytes | None]]) -> Message:
-    listed = tuple((1, ((1, ((1, key),)),) + (((2, ((1, data),)),) if data is not None else ())) for key, data in pairs)
-    return Message(NEW_ELEMENT, ((1, _text(TABLE)), (2, _text(name)), (4, _n(number)), (3, listed)))
+def _padded(name: str) -> bytes:
+    return name.encode().ljust(16, b"\0")
 
 
-def _publish(chains: Sequence[str], published: PortRules, number: int) -> list[Message]:
-    messages: list[Message] = []
-    for hooked in chains:
-        expressions = [*protocol(published.protocol), *port(2, published.port)]
-        if published.host_ip is None:
-            expressions += to_local()
-        else:
-            expressions += address(16, f"{published.host_ip}/32")
-        packed = [IPv4Address(b).packed for b in published.backends]
-        if len(packed) == 1:
-            expressions.append(immediate(1, packed[0]))
-        else:
-            number += 1
-            name = "__map%d"
-            # anonymous, constant, map: u32 (of numgen, host byte order) -> IPv4 address
-            messages.append(
-                Message(
-                    NEW_SET,
-                    (
-                        (1, _text(TABLE)), (2, _text(name)), (3, _n(1 | 2 | 8)), (4, _n(4)), (5, _n(4)),
-                        (6, _n(7)), (7, _n(4)), (10, _n(number)),
-                    ),
+def _port_key(protocol: str, port: int, host_ip: str | None = None) -> bytes:
+    """Every part of a concatenation is padded to 32 bits."""
+    key = struct.pack(">Bxxx Hxx", PROTOCOLS[protocol], port)
+    return IPv4Address(host_ip).packed + key if host_ip else key
+
+
+class Table:
+    """The messages for one table, by its name and family."""
+
+    def __init__(self, name: str, family: int = INET) -> None:
+        self.name = name
+        self.family = family
+        self._words = f"{'inet' if family == INET else 'ip'} {name}"
+
+    def _message(self, kind: Kind, what: str, *attributes: Attribute, words: str = "") -> Message:
+        verb = "add" if kind in (Kind.NEW_CHAIN, Kind.NEW_RULE, Kind.NEW_SET, Kind.NEW_ELEMENT) else "delete"
+        text = f"{verb} {what} {self._words} {words}".rstrip()
+        return Message(kind, attributes, text, verb == "add")
+
+    def rule(self, chain: str, *parts: Part) -> Message:
+        listed = tuple(
+            (("NFTA_EXPR_NAME", name), ("NFTA_EXPR_DATA", data))
+            for _, expressions in parts
+            for name, data in expressions
+        )
+        return self._message(
+            Kind.NEW_RULE,
+            "rule",
+            ("NFTA_RULE_TABLE", self.name),
+            ("NFTA_RULE_CHAIN", chain),
+            ("NFTA_RULE_EXPRESSIONS", listed),
+            words=f"{chain} {' '.join(words for words, _ in parts)}",
+        )
+
+    def chain(self, name: str, kind: str = "", hook: int = 0, priority: int = 0) -> Message:
+        attributes: list[Attribute] = [("NFTA_CHAIN_TABLE", self.name), ("NFTA_CHAIN_NAME", name)]
+        words = name
+        if kind:
+            where = (("NFTA_HOOK_HOOKNUM", hook), ("NFTA_HOOK_PRIORITY", priority))
+            attributes += [("NFTA_CHAIN_HOOK", where), ("NFTA_CHAIN_TYPE", kind)]
+            names = ("prerouting", "input", "forward", "output", "postrouting")
+            words += f" {{ type {kind} hook {names[hook]} priority {priority}; }}"
+        return self._message(Kind.NEW_CHAIN, "chain", *attributes, words=words)
+
+    def named_set(
+        self, name: str, number: int, words: str, types: Sequence[int], length: int, data: int = 0
+    ) -> Message:
+        key = 0
+        for one in types:
+            key = key << 6 | one
+        attributes: list[Attribute] = [
+            ("NFTA_SET_TABLE", self.name),
+            ("NFTA_SET_NAME", name),
+            ("NFTA_SET_FLAGS", frozenset({"NFT_SET_MAP"} if data else {"NFT_SET_INTERVAL"} if ";" in words else ())),
+            ("NFTA_SET_KEY_TYPE", key),
+            ("NFTA_SET_KEY_LEN", length),
+            ("NFTA_SET_ID", number),
+        ]
+        if data:
+            attributes += [("NFTA_SET_DATA_TYPE", data), ("NFTA_SET_DATA_LEN", 4)]
+        if types[0] in (IFNAME, INTEGER) and len(types) == 1:
+            attributes.append(("NFTA_SET_USERDATA", HOST_ORDER))  # for nft alone, to print the keys
+        what = "map" if data else "set"
+        return self._message(Kind.NEW_SET, what, *attributes, words=f"{name} {{ type {words}; }}")
+
+    def elements(self, name: str, pairs: Iterable[Pair], kind: Kind = Kind.NEW_ELEMENT) -> Message:
+        pairs = list(pairs)
+        listed: tuple[tuple[Attribute, ...], ...] = ()
+        for words, key, data in pairs:
+            kept: tuple[Attribute, ...] = (("NFTA_SET_ELEM_KEY", _data(key)),)
+            if not words:  # the end of the interval before
+                kept += (("NFTA_SET_ELEM_FLAGS", INTERVAL_END),)
+            listed += ((*kept, ("NFTA_SET_ELEM_DATA", data)) if data is not None else kept,)
+        return self._message(
+            kind,
+            "element",
+            ("NFTA_SET_ELEM_LIST_TABLE", self.name),
+            ("NFTA_SET_ELEM_LIST_SET", name),
+            ("NFTA_SET_ELEM_LIST_ELEMENTS", listed),
+            words=f"{name} {{ {', '.join(words for words, _, _ in pairs if words)} }}",
+        )
+
+    def _gone(self, name: str, pairs: Sequence[Pair]) -> list[Message]:
+        """Added, then deleted: without failing when it was not there."""
+        return [self.elements(name, pairs), self.elements(name, pairs, Kind.DELETE_ELEMENT)]
+
+    def _flushed(self, chain: str, name: str) -> list[Message]:
+        """No rules in the chain, no elements in the map."""
+        rules = (("NFTA_RULE_TABLE", self.name), ("NFTA_RULE_CHAIN", chain))
+        elements = (("NFTA_SET_ELEM_LIST_TABLE", self.name), ("NFTA_SET_ELEM_LIST_SET", name))
+        return [
+            Message(Kind.DELETE_RULE, rules, f"flush chain {self._words} {chain}", False),
+            Message(Kind.DELETE_ELEMENT, elements, f"flush map {self._words} {name}", False),
+        ]
+
+    def fresh(self) -> list[Message]:
+        """Made, deleted, made: deletes what was there without failing when nothing was."""
+        named = (("NFTA_TABLE_NAME", self.name),)
+        made = Message(Kind.NEW_TABLE, named, f"add table {self._words}")
+        return [made, Message(Kind.DELETE_TABLE, named, f"delete table {self._words}", False), made]
+
+    def none(self) -> list[Message]:
+        return self.fresh()[:2]
+
+    # the host's table
+
+    def skeleton(self) -> list[Message]:
+        """An empty table with all of its rules; `version` names what this is, so that another release makes it anew."""
+        rule, chain, made = self.rule, self.chain, self.named_set
+        body = [
+            made("bridges", 1, "ifname", [IFNAME], 16),
+            made("internal", 2, "ifname", [IFNAME], 16),
+            made("same", 3, "ifname . ifname", [IFNAME, IFNAME], 32),
+            made("subnets", 4, "ipv4_addr; flags interval", [ADDRESS], 4),
+            made("masquerading", 9, "ipv4_addr; flags interval", [ADDRESS], 4),
+            made("published", 5, "inet_proto . inet_service", [PROTOCOL, SERVICE], 8),
+            made("published_at", 6, "ipv4_addr . inet_proto . inet_service", [ADDRESS, PROTOCOL, SERVICE], 12),
+            made("anywhere", 7, "inet_proto . inet_service : verdict", [PROTOCOL, SERVICE], 8, VERDICT),
+            made(
+                "somewhere",
+                8,
+                "ipv4_addr . inet_proto . inet_service : verdict",
+                [ADDRESS, PROTOCOL, SERVICE],
+                12,
+                VERDICT,
+            ),
+            chain("martian", "filter", PREROUTING, RAW),
+            chain("input", "filter", INPUT, FILTER),
+            chain("forward", "filter", FORWARD, FILTER),
+            chain("prerouting", "nat", PREROUTING, DNAT),
+            chain("output", "nat", OUTPUT, DNAT),
+            chain("postrouting", "nat", POSTROUTING, SNAT),
+            chain("refuse"),
+            chain("publish"),
+            # bridges have route_localnet, for 127.0.0.1:<port> of the host; containers may not use it (CVE-2020-8558)
+            rule("martian", V4, _from("bridges"), TO_LOOPBACK, DROP),
+            rule("input", NEW, V4, _in(PORT_AT, "published_at"), _end("goto refuse", GOTO, "refuse")),
+            rule("input", NEW, V4, TO_HOST, _in(PORT, "published"), _end("goto refuse", GOTO, "refuse")),
+            rule("refuse", TCP, RESET),
+            rule("refuse", UNREACHABLE),
+            rule("forward", _to("bridges"), UNDER_WAY, ACCEPT),
+            rule("forward", SAME_LINK, ACCEPT),
+            rule("forward", _from("internal"), DROP),
+            rule("forward", _to("internal"), DROP),
+            rule("forward", _to("bridges"), TRANSLATED, ACCEPT),
+            rule("forward", _to("bridges"), DROP),
+            # translated before the kernel has looked for martians: 127.0.0.1 from outside must not be
+            rule("prerouting", V4, NOT_FROM_LO, TO_LOOPBACK, BACK),
+            rule("prerouting", _end("jump publish", JUMP, "publish")),
+            rule("output", _end("jump publish", JUMP, "publish")),
+            rule("publish", V4, _choose(PORT_AT, "somewhere")),
+            rule("publish", V4, TO_HOST, _choose(PORT, "anywhere")),
+            # a container that calls a published port: the answer must come back through the host
+            rule("postrouting", V4, _source("subnets"), _to("bridges"), TRANSLATED, MASQUERADE),
+            rule("postrouting", V4, _source("masquerading"), _to("bridges", inverted=True), MASQUERADE),
+            rule("postrouting", V4, FROM_LOOPBACK, _to("bridges"), MASQUERADE),
+        ]
+        return [*self.fresh(), *body, chain(self.version(body))]
+
+    def version(self, body: Sequence[Message] = ()) -> str:
+        """The name of an empty chain that tells one release's rules from another's."""
+        listed = body or self.skeleton()[3:-1]
+        return "version_" + sha256("\n".join(m.text for m in listed).encode()).hexdigest()[:8]
+
+    def _of_network(self, network: BridgeRules) -> list[tuple[str, list[Pair]]]:
+        """What stands in which set."""
+        key, net = _padded(network.bridge), IPv4Network(network.subnet)
+        link: list[Pair] = [(f'"{network.bridge}"', key, None)]
+        both: list[Pair] = [(f'"{network.bridge}" . "{network.bridge}"', key * 2, None)]
+        after = (net.broadcast_address + 1).packed
+        subnet: list[Pair] = [(network.subnet, net.network_address.packed, None), ("", after, None)]
+        found = [("bridges", link), ("same", both), ("subnets", subnet)]
+        if network.internal:
+            found.append(("internal", link))
+        elif network.masquerade:
+            found.append(("masquerading", subnet))
+        return found
+
+    def add_network(self, network: BridgeRules) -> list[Message]:
+        return [self.elements(name, pairs) for name, pairs in self._of_network(network)]
+
+    def remove_network(self, network: BridgeRules) -> list[Message]:
+        return [m for name, pairs in self._of_network(network) for m in self._gone(name, pairs)]
+
+    def _of_port(self, port: PortRules) -> tuple[str, str, str, bytes, Value]:
+        at = port.host_ip is not None
+        words = f"{port.host_ip} . " * at + f"{port.protocol} . {port.port}"
+        key = _port_key(port.protocol, port.port, port.host_ip)
+        names = ("published_at", "somewhere") if at else ("published", "anywhere")
+        return (*names, words, key, _verdict(GOTO, port.chain))
+
+    def publish(self, port: PortRules) -> list[Message]:
+        """The port leads to these backends from now on; without any, connections to it are refused."""
+        published, where, words, key, verdict = self._of_port(port)
+        name, goes = f"to_{port.chain}", f"{words} : goto {port.chain}"
+        messages = [
+            self.chain(port.chain),
+            self.named_set(name, 1, "integer : ipv4_addr", [INTEGER], 4, ADDRESS),
+            *self._flushed(port.chain, name),
+            self.elements(published, [(words, key, None)]),
+            self.elements(where, [(goes, key, verdict)]),
+        ]
+        if port.backends:
+            slots = enumerate(port.backends)
+            pairs = [(f"{n} : {b}", struct.pack("=I", n), _data(IPv4Address(b).packed)) for n, b in slots]
+            count = len(port.backends)
+            nat = (
+                ("NFTA_NAT_TYPE", 1),
+                ("NFTA_NAT_FAMILY", IPV4),
+                ("NFTA_NAT_REG_ADDR_MIN", 1),
+                ("NFTA_NAT_REG_PROTO_MIN", 2),
+            )
+            spread: Part = (
+                f"dnat ip to numgen inc mod {count} map @{name}:{port.target}",
+                (
+                    _expression("numgen", ("NFTA_NG_DREG", 1), ("NFTA_NG_MODULUS", count), ("NFTA_NG_TYPE", 0)),
+                    _lookup(name, 1),
+                    _immediate(2, struct.pack(">H", port.target)),
+                    _expression("nat", *nat),
+                ),
+            )
+            # nat needs the protocol to be known
+            known: Part = (f"meta l4proto {port.protocol}", (_meta(16), _compare(bytes([PROTOCOLS[port.protocol]]))))
+            messages += [self.elements(name, pairs), self.rule(port.chain, V4, known, spread)]
+        return messages
+
+    def unpublish(self, port: PortRules) -> list[Message]:
+        published, where, words, key, verdict = self._of_port(port)
+        name = f"to_{port.chain}"
+        gone = (("NFTA_CHAIN_TABLE", self.name), ("NFTA_CHAIN_NAME", port.chain))
+        return [
+            self.chain(port.chain),
+            self.named_set(name, 1, "integer : ipv4_addr", [INTEGER], 4, ADDRESS),
+            *self._gone(published, [(words, key, None)]),
+            *self._gone(where, [(f"{words} : goto {port.chain}", key, verdict)]),
+            *self._flushed(port.chain, name),
+            self._message(Kind.DELETE_SET, "map", ("NFTA_SET_TABLE", self.name), ("NFTA_SET_NAME", name), words=name),
+            self._message(Kind.DELETE_CHAIN, "chain", *gone, words=port.chain),
+        ]
+
+    # the table inside a container
+
+    def redirect_dns(self, server: str, udp: int, tcp: int) -> list[Message]:
+        """`server`:53 means ports `udp` and `tcp`. Stateless, before conntrack looks; replaces what was there."""
+        messages = [*self.fresh(), self.chain("dns", "filter", OUTPUT, RAW)]
+        address = IPv4Address(server).packed
+        for name, actual, checksum_at in (("udp", udp, 6), ("tcp", tcp, 16)):
+            known: Part = (f"meta l4proto {name}", (_meta(16), _compare(bytes([PROTOCOLS[name]]))))
+            for side, offset, words, before, after in (
+                (16, 2, "dport", 53, actual),
+                (12, 0, "sport", actual, 53),
+            ):
+                ip: Part = (f"ip {'daddr' if side == 16 else 'saddr'} {server}", (_load(1, side, 4), _compare(address)))
+                asked: Part = (f"{name} {words} {before}", (_load(2, offset, 2), _compare(struct.pack(">H", before))))
+                become: Part = (
+                    f"{name} {words} set {after}",
+                    (_immediate(1, struct.pack(">H", after)), _store(offset, 2, checksum_at)),
                 )
-            )  # fmt: skip
-            messages.append(_elements(name, number, [(struct.pack("=I", i), b) for i, b in enumerate(packed)]))
-            expressions.append(("numgen", ((1, _n(1)), (2, _n(len(packed))), (3, _n(0)))))
-            expressions.append(("lookup", ((1, _text(name)), (2, _n(1)), (3, _n(1)), (4, _n(number)))))
-        messages.append(rule(hooked, [*expressions, *destination(published.target)]))
-    return messages
-
-
-def table(bridges: Sequence[BridgeRules], ports: Sequence[PortRules]) -> list[Message]:
-    """The whole table."""
-    named = _text("bridges")
-    messages = [
-        *fresh_table(),
-        Message(NEW_SET, ((1, _text(TABLE)), (2, named), (3, _n(0)), (4, _n(41)), (5, _n(16)), (10, _n(1)))),
-        chain("martian", "filter", PREROUTING, RAW),
-        chain("forward", "filter", FORWARD, FILTER),
-        chain("prerouting", "nat", PREROUTING, DNAT),
-        chain("output", "nat", OUTPUT, DNAT),
-        chain("postrouting", "nat", POSTROUTING, SNAT),
-    ]
-    if bridges:
-        messages.append(_elements("bridges", 1, [(b.bridge.encode().ljust(16, b"\0"), None) for b in bridges]))
-    # route_localnet is on for the bridges, so that 127.0.0.1:<published> works; nobody else may use it (CVE-2020-8558)
-    messages.append(rule("martian", [*in_set(IIFNAME, "bridges"), *address(16, "127.0.0.0/8"), DROP]))
-    for b in bridges:
-        messages.append(rule("forward", [*link(IIFNAME, b.bridge), *link(OIFNAME, b.bridge), ACCEPT]))
-        if b.internal:
-            messages.append(rule("forward", [*link(IIFNAME, b.bridge), DROP]))
-            messages.append(rule("forward", [*link(OIFNAME, b.bridge), DROP]))
-    messages.append(rule("forward", [*in_set(IIFNAME, "bridges"), *in_set(OIFNAME, "bridges"), DROP]))
-    for b in bridges:
-        inside = address(12, b.subnet)
-        if b.masquerade and not b.internal:
-            messages.append(rule("postrouting", [*inside, *link(OIFNAME, b.bridge, DIFFERENT), MASQUERADE]))
-        # a container that calls its own network's published port: the answer must come back through the host
-        messages.append(rule("postrouting", [*inside, *link(OIFNAME, b.bridge), *translated(), MASQUERADE]))
-        messages.append(rule("postrouting", [*address(12, "127.0.0.0/8"), *link(OIFNAME, b.bridge), MASQUERADE]))
-    for number, published in enumerate(ports):
-        if published.backends:
-            messages += _publish(("prerouting", "output"), published, 10 + 2 * number)
-    return messages
-
-
-def redirect_dns(server: str, udp: int, tcp: int) -> list[Message]:
-    """Inside a container: `server`:53 means ports `udp` and `tcp`. Stateless, before conntrack looks."""
-    messages = [*fresh_table(), chain("dns", "filter", OUTPUT, RAW)]
-    for name, actual, checksum_at in (("udp", udp, 6), ("tcp", tcp, 16)):
-        there = [*address(16, f"{server}/32"), *protocol(name), *port(2, 53)]
-        back = [*address(12, f"{server}/32"), *protocol(name), *port(0, actual)]
-        messages.append(rule("dns", [*there, immediate(1, struct.pack(">H", actual)), store(2, 2, checksum_at)]))
-        messages.append(rule("dns", [*back, immediate(1, struct.pack(">H", 53)), store(0, 2, checksum_at)]))
-    return messages
+                messages.append(self.rule("dns", ip, known, asked, become))
+        return messages

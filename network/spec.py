@@ -29,7 +29,11 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A network to be. Without pools, a subnet is taken from the machine's pool that overlaps no route of the host."""
+    """A network to be. Without pools, a subnet is taken from the machine's pool that overlaps no route of the host.
+
+    With `ipv6` the endpoints have IPv6 addresses too, and names lead to them, inside the network: nothing is routed out
+    over IPv6. Without `ipv4` a network cannot be made.
+    """
 
     name: str
     project: str
@@ -45,7 +49,7 @@ class NetworkSpec:
 
 @dataclass(frozen=True, slots=True)
 class NetworkRecord:
-    """A network that exists; persisted as `<networks>/<name>/network.json`."""
+    """A network that exists; persisted as `<networks>/<name>/network.json`. The first subnet is the IPv4 one."""
 
     name: str
     project: str
@@ -57,6 +61,9 @@ class NetworkRecord:
     labels: Mapping[str, str]
     created: float
     boot_id: str
+    masquerade: bool = True
+    reserved: tuple[str, ...] = ()
+    ip_range: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,8 @@ class Endpoint:
     mac_address: str
     gateway: str | None
     names: tuple[str, ...]
+    project: str = ""
+    link: str = ""  # our end of the pair, in the bridge
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +118,13 @@ class PublishedPort:
 class Backend:
     owner: str
     address: str  # IPv4, without prefix
+
+
+@dataclass(frozen=True, slots=True)
+class PortRecord:
+    """A published port with where it leads; persisted as `<networks>/.published/<protocol>-<port>-<host ip>.json`."""
+
+    published: PublishedPort
+    project: str
+    boot_id: str
+    backends: tuple[Backend, ...] = ()

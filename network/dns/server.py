@@ -1,105 +1,159 @@
-"""Serves one owner's two DNS sockets, which were made inside its network namespace. Upstream is asked from the host's."""
+"""Serves the DNS sockets that were made inside containers' namespaces. Upstream is asked from the host's.
+
+So a resolver on the host's own 127.0.0.x is reached too. Limits are moby's: three upstreams, four seconds each, 1024
+questions under way. An upstream's answer counts only when it repeats our random id and the question.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
-from .zone import SERVFAIL, Zone, question, reply
+from .zone import Zone, question, refusal
+
+UPSTREAMS, IN_FLIGHT, PATIENCE = 3, 1024, 4.0
+BURST = 64  # answers in a row before others have their turn
+RESOLV_CONF = "/etc/resolv.conf"
 
 
-def host_upstreams(path: str = "/etc/resolv.conf") -> tuple[str, ...]:
+def host_upstreams(path: str = RESOLV_CONF) -> tuple[str, ...]:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             words = [line.split() for line in file]
     except OSError:
         return ()
-    return tuple(w[1] for w in words if len(w) > 1 and w[0] == "nameserver")
+    return tuple(w[1] for w in words if len(w) > 1 and w[0] == "nameserver")[:UPSTREAMS]
+
+
+def _nothing(owner: str) -> None:
+    return None
 
 
 class Server:
-    def __init__(self, zone: Zone, upstreams: Sequence[str] | None = None) -> None:
+    """`refresh(owner)` is called before an answer: what another process changed may have to be read."""
+
+    def __init__(
+        self, zone: Zone, upstreams: Sequence[str] | None = None, refresh: Callable[[str], None] = _nothing
+    ) -> None:
         self.zone = zone
-        self.upstreams = tuple(host_upstreams() if upstreams is None else upstreams)
+        self._fixed = None if upstreams is None else tuple(upstreams)[:UPSTREAMS]
+        self._read: tuple[int, tuple[str, ...]] = (-1, ())
+        self._refresh = refresh
+        self._limit = trio.CapacityLimiter(IN_FLIGHT)
 
-    async def serve(self, udp_fd: int, tcp_fd: int, owner: str) -> None:
-        """Until cancelled. Takes both descriptors over."""
-        udp = trio.socket.from_stdlib_socket(socket.socket(fileno=udp_fd))
-        tcp = trio.socket.from_stdlib_socket(socket.socket(fileno=tcp_fd))
-        tcp.listen(64)
-        with udp, tcp:
+    def upstreams(self) -> tuple[str, ...]:
+        """What the host's resolv.conf says now."""
+        if self._fixed is not None:
+            return self._fixed
+        with contextlib.suppress(OSError):
+            changed = os.stat(RESOLV_CONF).st_mtime_ns
+            if changed != self._read[0]:
+                self._read = changed, host_upstreams()
+        return self._read[1]
+
+    async def serve(self, udp_fd: int, tcp_fd: int, owner: str, upstreams: Sequence[str] = ()) -> None:
+        """Until cancelled. Takes both descriptors over. Asks `upstreams`, or else the host's."""
+        with contextlib.ExitStack() as ours:
+            udp = ours.enter_context(socket.socket(fileno=udp_fd))
+            tcp = ours.enter_context(socket.socket(fileno=tcp_fd))
+            udp.setblocking(False)
+            tcp.listen(64)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._datagrams, udp, owner, nursery)
-                await trio.serve_listeners(
-                    lambda stream: self._stream(stream, owner), [trio.SocketListener(tcp)], handler_nursery=nursery
-                )
+                nursery.start_soon(self._datagrams, udp, owner, upstreams, nursery)
 
-    async def _datagrams(self, udp: trio.socket.SocketType, owner: str, nursery: trio.Nursery) -> None:
-        limit = trio.CapacityLimiter(256)
+                async def handle(stream: trio.SocketStream) -> None:
+                    await self._stream(stream, owner, upstreams)
+
+                listener = trio.SocketListener(trio.socket.from_stdlib_socket(tcp))
+                await trio.serve_listeners(handle, [listener], handler_nursery=nursery)
+
+    async def _datagrams(self, udp: socket.socket, owner: str, upstreams: Sequence[str], nursery: trio.Nursery) -> None:
         while True:
-            try:
-                query, sender = await udp.recvfrom(4096)
-            except OSError:
-                continue
-            answer = self.zone.answer(owner, query)
-            if answer is not None:
-                await _send(udp, answer, sender)
-            elif limit.available_tokens:
-                nursery.start_soon(self._forward, udp, query, sender, limit)
+            await trio.lowlevel.wait_readable(udp)
+            self._refresh(owner)
+            for _ in range(BURST):
+                try:
+                    query, sender = udp.recvfrom(4096)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    continue
+                answer = self.zone.answer(owner, query)
+                if answer is not None:
+                    _send(udp, answer, sender)
+                elif self._limit.available_tokens:
+                    nursery.start_soon(self._forward, udp, query, sender, upstreams)
+                else:
+                    _send(udp, refusal(query), sender)
 
     async def _forward(
-        self, udp: trio.socket.SocketType, query: bytes, sender: object, limit: trio.CapacityLimiter
+        self, udp: socket.socket, query: bytes, sender: tuple[object, ...], upstreams: Sequence[str]
     ) -> None:
-        async with limit:
-            await _send(udp, await self._ask(query, stream=False), sender)
+        async with self._limit:
+            _send(udp, await self._ask(query, upstreams, stream=False), sender)
 
-    async def _stream(self, stream: trio.SocketStream, owner: str) -> None:
-        try:
-            with trio.move_on_after(10):
+    async def _stream(self, stream: trio.SocketStream, owner: str, upstreams: Sequence[str]) -> None:
+        with contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            with trio.move_on_after(30):
                 while (head := await _exactly(stream, 2)) is not None:
                     query = await _exactly(stream, struct.unpack(">H", head)[0])
                     if query is None:
                         return
-                    answer = self.zone.answer(owner, query) or await self._ask(query, stream=True)
+                    self._refresh(owner)
+                    answer = self.zone.answer(owner, query, stream=True)
+                    if answer is None:
+                        async with self._limit:
+                            answer = await self._ask(query, upstreams, stream=True)
                     await stream.send_all(struct.pack(">H", len(answer)) + answer)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            return
 
-    async def _ask(self, query: bytes, *, stream: bool) -> bytes:
-        for upstream in self.upstreams:
-            family = socket.AF_INET6 if ":" in upstream else socket.AF_INET
-            try:
-                with trio.fail_after(3):
-                    if stream:
-                        async with await trio.open_tcp_stream(upstream, 53) as there:
-                            await there.send_all(struct.pack(">H", len(query)) + query)
-                            head = await _exactly(there, 2)
-                            body = head and await _exactly(there, struct.unpack(">H", head)[0])
-                            if body:
-                                return body
-                        continue
-                    with trio.socket.socket(family, socket.SOCK_DGRAM) as sock:
-                        await sock.connect((upstream, 53))
-                        await sock.send(query)
-                        while (answer := await sock.recv(65535))[:2] != query[:2]:
-                            pass
-                        return answer
-            except (OSError, trio.TooSlowError, trio.BrokenResourceError):
-                continue
+    async def _ask(self, query: bytes, upstreams: Sequence[str], *, stream: bool) -> bytes:
         asked = question(query)
-        if asked:
-            return reply(query, asked[2], SERVFAIL)
-        return query[:2] + struct.pack(">HHHHH", 0x8080 | 1, 0, 0, 0, 0)
+        if asked is None:
+            return refusal(query)
+        sent = secrets.token_bytes(2) + query[2:]
+
+        def echoes(answer: bytes) -> bool:
+            same = answer[12 : asked.end].lower() == query[12 : asked.end].lower()
+            return len(answer) >= asked.end and answer[:2] == sent[:2] and bool(answer[2] & 0x80) and same
+
+        for upstream in (upstreams or self.upstreams())[:UPSTREAMS]:
+            with contextlib.suppress(OSError, ValueError, trio.TooSlowError, trio.BrokenResourceError):
+                with trio.fail_after(PATIENCE):
+                    talk = _over_stream if stream else _over_datagrams
+                    answer = await talk(upstream, sent, echoes)
+                    if answer is not None:
+                        return query[:2] + answer[2:]
+        return refusal(query)
 
 
-async def _send(udp: trio.socket.SocketType, data: bytes, to: object) -> None:
-    try:
-        await udp.sendto(data, to)
-    except OSError:
-        return  # the asker is gone
+async def _over_datagrams(upstream: str, query: bytes, echoes: Callable[[bytes], bool]) -> bytes | None:
+    """From a socket, and so a port, of its own."""
+    family = socket.AF_INET6 if ":" in upstream else socket.AF_INET
+    with trio.socket.socket(family, socket.SOCK_DGRAM) as sock:
+        await sock.connect((upstream, 53))
+        await sock.send(query)
+        while not echoes(answer := await sock.recv(65535)):
+            pass
+        return answer
+
+
+async def _over_stream(upstream: str, query: bytes, echoes: Callable[[bytes], bool]) -> bytes | None:
+    async with await trio.open_tcp_stream(upstream, 53) as there:
+        await there.send_all(struct.pack(">H", len(query)) + query)
+        head = await _exactly(there, 2)
+        answer = await _exactly(there, struct.unpack(">H", head)[0]) if head else None
+        return answer if answer and echoes(answer) else None
+
+
+def _send(udp: socket.socket, data: bytes, to: tuple[object, ...]) -> None:
+    with contextlib.suppress(OSError):  # the asker is gone, or does not read
+        udp.sendto(data, to)
 
 
 async def _exactly(stream: trio.SocketStream, count: int) -> bytes | None:

@@ -1,0 +1,99 @@
+"""Links: the bridge of a network, a pair for each endpoint, addresses and routes inside. Raises OSError.
+
+The host's side is the namespace of the calling process; a container's side is reached through a netlink socket that
+was made in there. Links are not deleted one by one (17 ms each): a pair dies with its namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
+
+from . import addresses, netlink
+from .spec import Endpoint, NetworkRecord
+
+FORWARD = "/proc/sys/net/ipv4/ip_forward"
+
+
+def set_switch(path: str, value: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(value)
+
+
+def read_switch(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def index_of(name: str) -> int | None:
+    """The host's link with this name."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return None
+
+
+def make(network: NetworkRecord, endpoints: Iterable[Endpoint] = ()) -> None:
+    """The bridge, if it is not there, with its addresses; `endpoints` that have lost theirs are put into it again."""
+    if index_of(network.bridge) is not None:
+        return
+    with netlink.open_route() as sock:
+        netlink.transact(sock, [netlink.new_bridge(network.bridge, network.mtu, addresses.mac_of(network.gateways[0]))])
+        try:
+            index = socket.if_nametoindex(network.bridge)
+            own = zip(network.gateways, network.subnets, strict=True)
+            given = [netlink.new_address(index, f"{gate}/{ip_network(subnet).prefixlen}") for gate, subnet in own]
+            netlink.transact(sock, [*given, netlink.link_up(index)])
+            set_switch(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
+        except OSError:
+            remove(network.bridge)
+            raise
+        for endpoint in endpoints:
+            if endpoint.link and (port := index_of(endpoint.link)) is not None:
+                with contextlib.suppress(OSError):
+                    netlink.transact(sock, [netlink.set_master(port, index)])
+
+
+def remove(name: str) -> None:
+    """Delete a link of the host, if it is there."""
+    with netlink.open_route() as sock:
+        try:
+            netlink.transact(sock, [netlink.delete_link(name)])
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+
+def _filtered() -> bool:
+    """Whether br_netfilter shows bridged packets to the rules: what these send back to its sender is then bridged."""
+    try:
+        return read_switch("/proc/sys/net/bridge/bridge-nf-call-iptables") == "1"
+    except FileNotFoundError:
+        return False
+
+
+def join(
+    netns_fd: int, inside: socket.socket, endpoints: Sequence[tuple[Endpoint, NetworkRecord]], gateway: Endpoint | None
+) -> None:
+    """A pair for each endpoint, with its addresses; the default route goes through that of `gateway`."""
+    messages: list[bytes] = []
+    filtered = _filtered()
+    with netlink.open_route() as host:
+        for endpoint, network in endpoints:
+            master = index_of(network.bridge)
+            if master is None:
+                raise OSError(errno.ENODEV, f'the link "{network.bridge}" of network "{network.name}" is gone')
+            mac = endpoint.mac_address
+            veth = netlink.new_veth(endpoint.link, master, endpoint.interface, netns_fd, mac, network.mtu)
+            netlink.transact(host, [veth, netlink.hairpin(endpoint.link)] if filtered else [veth])
+            # the kernel takes a chosen index for the peer only where ours is chosen too: ask what it became
+            index = netlink.index(inside, endpoint.interface)
+            messages += [netlink.new_address(index, address) for address in endpoint.addresses]
+            messages.append(netlink.link_up(index))
+            if endpoint is gateway and endpoint.gateway:
+                messages.append(netlink.default_route(index, endpoint.gateway))
+    if messages:
+        netlink.transact(inside, messages)

@@ -1,0 +1,168 @@
+"""What there is, as files under one folder; every file is written whole and renamed, so a reader sees it old or new.
+
+    <root>/<name>/network.json                          one NetworkRecord
+    <root>/<name>/leases/<IPv4 address>                 one Endpoint
+    <root>/.published/<protocol>-<port>-<host ip>.json  one PortRecord
+    <root>/.forward                                     boot id, and what ip_forward was before us
+    <root>/.lock                                        held while anything changes: several projects share the folder
+
+What it does not do: know what of this is true; that is for who reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
+
+from .spec import Backend, Endpoint, NetworkRecord, PortRecord, Publication, PublishedPort
+
+Record = TypeVar("Record", NetworkRecord, Endpoint)
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def _write(path: str, text: str) -> None:
+    """The name that is written first starts with a dot: no one takes it for a record."""
+    folder, _, name = path.rpartition("/")
+    waiting = f"{folder}/.{name}.{os.getpid()}~"
+    with open(waiting, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(waiting, path)
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _made(kind: type[Record], tree: Mapping[str, Any] | None) -> Record | None:
+    """A record from its JSON; what this release does not know is left out, what is broken is no record."""
+    names = {f.name for f in fields(kind)}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in (tree or {}).items() if k in names}
+    try:
+        return kind(**values) if tree else None  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+class Records:
+    def __init__(self, root: str) -> None:
+        self.root = root
+        os.makedirs(f"{root}/.published", exist_ok=True)
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """What is done under the lock is short: it blocks."""
+        fd = os.open(f"{self.root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    # networks
+
+    def networks(self) -> list[NetworkRecord]:
+        return [n for n in map(self.network, _names(self.root)) if n]
+
+    def network(self, name: str) -> NetworkRecord | None:
+        return _made(NetworkRecord, _read(f"{self.root}/{name}/network.json"))
+
+    def keep_network(self, network: NetworkRecord) -> None:
+        os.makedirs(f"{self.root}/{network.name}/leases", exist_ok=True)
+        _write(f"{self.root}/{network.name}/network.json", json.dumps(asdict(network)))
+
+    def forget_network(self, name: str) -> None:
+        folder = f"{self.root}/{name}"
+        for left in (f"{folder}/network.json", f"{folder}/leases", folder):
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(left) if os.path.isdir(left) else os.unlink(left)
+
+    # leases
+
+    def lease_folder(self, network: str) -> str:
+        return f"{self.root}/{network}/leases"
+
+    def leased(self, network: str) -> list[str]:
+        return _names(self.lease_folder(network))
+
+    def lease(self, network: str, address: str) -> Endpoint | None:
+        return _made(Endpoint, _read(f"{self.lease_folder(network)}/{address}"))
+
+    def leases(self, network: str) -> list[Endpoint]:
+        return [e for a in self.leased(network) if (e := self.lease(network, a))]
+
+    def keep_lease(self, endpoint: Endpoint) -> None:
+        address = endpoint.addresses[0].partition("/")[0]
+        _write(f"{self.lease_folder(endpoint.network)}/{address}", json.dumps(asdict(endpoint)))
+
+    def forget_lease(self, network: str, address: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.lease_folder(network)}/{address}")
+
+    # published ports
+
+    def _port_path(self, published: PublishedPort) -> str:
+        name = f"{published.publication.protocol}-{published.port}-{published.host_ip}.json"
+        return f"{self.root}/.published/{name}"
+
+    def ports(self) -> list[PortRecord]:
+        folder = f"{self.root}/.published"
+        return [p for name in _names(folder) if (p := self._port(_read(f"{folder}/{name}")))]
+
+    def port(self, published: PublishedPort) -> PortRecord | None:
+        return self._port(_read(self._port_path(published)))
+
+    def _port(self, tree: dict[str, Any] | None) -> PortRecord | None:
+        try:
+            tree = tree or {}
+            inner = tree["published"]
+            published = PublishedPort(Publication(**inner["publication"]), inner["host_ip"], inner["port"])
+            backends = tuple(Backend(**b) for b in tree["backends"])
+            return PortRecord(published, tree["project"], tree["boot_id"], backends)
+        except (KeyError, TypeError):
+            return None
+
+    def keep_port(self, port: PortRecord) -> None:
+        _write(self._port_path(port.published), json.dumps(asdict(port)))
+
+    def forget_port(self, published: PublishedPort) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._port_path(published))
+
+    # ip_forward as it was
+
+    def forwarding_before(self) -> str | None:
+        """None when it is not ours: never switched on, or in an earlier boot."""
+        try:
+            with open(f"{self.root}/.forward", encoding="ascii") as file:
+                boot, _, value = file.read().strip().rpartition(" ")
+        except FileNotFoundError:
+            return None
+        return value if boot == boot_id() else None
+
+    def keep_forwarding(self, value: str | None) -> None:
+        if value is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.root}/.forward")
+        else:
+            _write(f"{self.root}/.forward", f"{boot_id()} {value}\n")
