@@ -12,7 +12,7 @@ Source: opencontainers/runtime-spec v1.3, config.md and config-linux.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from types import MappingProxyType, NoneType, UnionType
@@ -269,10 +269,13 @@ class Bundle:
 
 
 # --- JSON ---
-# Names are camelCase as in config.json; a root file system is told from another by "kind".
+# Names are camelCase as in config.json; a root file system is told from another by "kind". What to do for a type is
+# worked out once and kept: a bundle has about 900 values, and the keeper reads one at each start.
 
 _ROOTS = {"layered": LayeredRoot, "host": HostRoot, "folder": FolderRoot}
+_KINDS: Mapping[type, str] = {root: kind for kind, root in _ROOTS.items()}
 _JSON_NAMES = {"block_io": "blockIO"}
+_Reader = Callable[[Any], Any]
 
 
 def _json_name(name: str) -> str:
@@ -282,47 +285,63 @@ def _json_name(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
+@cache
+def _names(kind: type) -> tuple[tuple[str, str], ...] | None:
+    """A dataclass's fields and what JSON calls them; None for what is no dataclass."""
+    return tuple((item.name, _json_name(item.name)) for item in fields(kind)) if is_dataclass(kind) else None
+
+
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        tree = {_json_name(item.name): _plain(getattr(value, item.name)) for item in fields(value)}
-        for kind, root in _ROOTS.items():
-            if type(value) is root:
-                tree["kind"] = kind
-        return tree
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, tuple):
+    kind: Any = type(value)
+    if kind is str or value is None or kind is int:
+        return value
+    if kind is tuple:
         return [_plain(item) for item in value]
-    return value
-
-
-def _typed(wanted: Any, value: Any) -> Any:
-    if value is None:
-        return None
-    if is_dataclass(wanted) and isinstance(wanted, type):
-        hints = _hints(wanted)
-        return wanted(
-            **{
-                item.name: _typed(hints[item.name], value[_json_name(item.name)])
-                for item in fields(wanted)
-                if _json_name(item.name) in value
-            }
-        )
-    if wanted == RootFilesystem:
-        return _typed(_ROOTS[value["kind"]], value)
-    origin = get_origin(wanted)
-    if origin is tuple:
-        return tuple(_typed(get_args(wanted)[0], item) for item in value)
-    if origin is Mapping:
-        return MappingProxyType(dict(value))
-    if origin is UnionType:  # X | None
-        return _typed(next(item for item in get_args(wanted) if item is not NoneType), value)
-    return value
+    if (names := _names(kind)) is not None:
+        tree = {name: _plain(getattr(value, own)) for own, name in names}
+        if kind in _KINDS:
+            tree["kind"] = _KINDS[kind]
+        return tree
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 @cache
-def _hints(wanted: type) -> dict[str, Any]:
-    return get_type_hints(wanted)
+def _reader(wanted: Any) -> _Reader | None:
+    """What makes a `wanted` of plain JSON; None where JSON's own value is it already."""
+    if wanted == RootFilesystem:
+        return lambda value: None if value is None else _read(_ROOTS[value["kind"]], value)
+    if is_dataclass(wanted) and isinstance(wanted, type):
+        return _class_reader(wanted)
+    origin = get_origin(wanted)
+    if origin is tuple:
+        each = _reader(get_args(wanted)[0])
+        if each is None:
+            return lambda value: None if value is None else tuple(value)
+        return lambda value: None if value is None else tuple([each(item) for item in value])
+    if origin is Mapping:
+        return lambda value: None if value is None else MappingProxyType(dict(value))
+    if origin is UnionType:  # X | None
+        return _reader(next(item for item in get_args(wanted) if item is not NoneType))
+    return None
+
+
+def _class_reader(kind: type) -> _Reader:
+    hints = get_type_hints(kind)
+    readers = tuple((own, name, _reader(hints[own])) for own, name in _names(kind) or ())
+
+    def read(value: Any) -> Any:
+        if value is None:
+            return None
+        return kind(
+            **{own: value[name] if one is None else one(value[name]) for own, name, one in readers if name in value}
+        )
+
+    return read
+
+
+def _read(wanted: Any, value: Any) -> Any:
+    reader = _reader(wanted)
+    return value if reader is None else reader(value)
 
 
 def to_json(value: Bundle | Spec | Process) -> str:
@@ -335,4 +354,4 @@ _T = TypeVar("_T", Bundle, Spec, Process)
 
 def from_json(wanted: type[_T], text: str | bytes) -> _T:
     """Read what `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
-    return cast(_T, _typed(wanted, json.loads(text)))
+    return cast(_T, _read(wanted, json.loads(text)))
