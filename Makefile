@@ -1,6 +1,7 @@
 # setup    a virtual environment in .venv with the project and what its tests need
 # demo     the dask example: up, four workers, a computation, down (root)
 # test     all tests; kernel tests need root
+# test-vm  some of them in a Debian 12 guest: cgroup v2, systemd, AppArmor (root); others: make test-vm VM_TESTS='tests/...'
 # check    format, lint, types
 # bench    the rows of the budgets table beside docker compose and podman-compose, as a table and bench.json (root);
 #          BENCH="--rows up1,up50 --runs 5" chooses
@@ -10,7 +11,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 STAMP := .venv/.installed
 DASK := DASK_PYTHON=$(CURDIR)/.venv/bin/python .venv/bin/pycompose -p dask-distributed
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test test-vm check bench clean
 
 setup: $(STAMP)
 
@@ -31,6 +32,9 @@ demo: setup
 test: setup
 	.venv/bin/pytest tests
 
+test-vm: setup
+	.venv/bin/python tests/vm/guest.py $(VM_TESTS)
+
 check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
@@ -40,4 +44,4 @@ bench: setup
 	.venv/bin/python tests/bench $(BENCH)
 
 clean:
-	rm -rf .venv .types build dist *.egg-info bench.json
+	rm -rf .venv .types .cache build dist *.egg-info bench.json

@@ -22,6 +22,7 @@ import pytest
 
 CGROUPS = Path("/sys/fs/cgroup")
 NUMBERS = itertools.count()
+SLOWER = float(os.environ.get("PYCOMPOSE_TESTS_SLOWER", "1"))  # this machine's share in every time limit: tests/vm
 HOLDER = """
 set -e
 mount --make-rprivate /
@@ -56,7 +57,7 @@ class Machine:
             input=input if input is not None else "",
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=timeout * SLOWER,
         )
         if check and done.returncode:
             raise AssertionError(f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
