@@ -7,6 +7,7 @@ Rule: what is returned is a descriptor.
 from __future__ import annotations
 
 import os
+import re
 
 from pycompose.runtime.spec import FolderRoot, HostRoot, LayeredRoot, RootFilesystem
 
@@ -43,13 +44,13 @@ def overlay(lower: tuple[str, ...], upper: str, work: str) -> int:
     """A detached overlay mount, topmost lower first; `upper` and `work` are made if they are missing."""
     os.makedirs(upper, 0o755, exist_ok=True)
     os.makedirs(work, 0o700, exist_ok=True)
+    # Asked by its version: before 6.5 the kernel takes any option, and says EINVAL only when all are given.
+    if tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]) < (6, 7):
+        return overlay_in_one_string(lower, upper, work)
     context = syscalls.fsopen("overlay")
     try:
-        try:
-            for folder in lower:
-                syscalls.fsconfig_string(context, "lowerdir+", folder)  # from 6.5; without the limits of one string
-        except OSError:
-            return overlay_in_one_string(lower, upper, work)
+        for folder in lower:
+            syscalls.fsconfig_string(context, "lowerdir+", folder)  # from 6.7; without the limits of one string
         for key, value in _OPTIONS:
             syscalls.fsconfig_string(context, key, value)
         syscalls.fsconfig_string(context, "upperdir", upper)
@@ -61,7 +62,7 @@ def overlay(lower: tuple[str, ...], upper: str, work: str) -> int:
 
 
 def overlay_in_one_string(lower: tuple[str, ...], upper: str, work: str) -> int:
-    """The same by mount(2), for kernels before 6.5: a string there ends at 255 bytes, and all options at one page.
+    """The same by mount(2), for kernels before 6.7: a string there ends at 255 bytes, and all options at one page.
 
     So folders are named by descriptor, which is short; 128 layers take 2.2 KiB. It is mounted beside its upper folder.
     """

@@ -100,7 +100,8 @@ RUN = f"""exec >/dev/ttyS1 2>&1 </dev/null
 export HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin COLUMNS=150
 export CI=true PYCOMPOSE_TESTS_SLOWER={SLOWER}
 cd {MOUNTED}/project
-/{VENV}/bin/python -m pytest -vv -rs --color=no --tb=short -p no:cacheprovider --durations=10 --durations-min=5 $(cat {MOUNTED}/arguments)
+set -- -vv -rs --color=no --tb=short -p no:cacheprovider --durations=10 --durations-min=5
+/{VENV}/bin/python -m pytest "$@" $(cat {MOUNTED}/arguments)
 code=$?
 sleep 1
 echo "{MARKER} $code"
