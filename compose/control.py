@@ -1,9 +1,9 @@
 """The line between the command line and a project's supervisor: JSON, one message a line, over a unix socket.
 
-A request is one object; answers are any number of objects, of which the last has the key "done" or "error". Whoever
-connects must have the supervisor's own user id or be root. A client that goes away cancels what it asked for. A request
-may bring descriptors: they stay open until it is dealt with, so a lock that a client holds is held as long as its work
-is being undone, even when the client was killed.
+A request is one object; answers are any number of objects, the first {"hello": pid} at once, the last with the key
+"done" or "error". Whoever connects must have the supervisor's own user id or be root. A client that goes away cancels
+what it asked for. A request may bring descriptors: they stay open until it is dealt with, so a lock that a client holds
+is held as long as its work is being undone, even when the client was killed.
 The client's half is blocking and imports no trio, so that `ps` and `logs` start fast; `Server` is the supervisor's.
 """
 
@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from .errors import PycomposeError
 if TYPE_CHECKING:
     import trio
 
+PATIENCE = 15.0  # seconds until a supervisor says hello
 LONGEST_LINE = 64 << 20  # bytes; a plan of thousands of containers is far below
 SPACE = socket.CMSG_SPACE(16 * 4)
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
@@ -60,18 +61,25 @@ def peer_allowed(connection: socket.socket | trio.SocketStream) -> bool:
 
 
 def request(path: str, message: Message, descriptors: Sequence[int] = ()) -> Iterator[Message]:
-    """Ask the supervisor at `path`; yield its answers up to the last. Closing the iterator cancels the request."""
+    """Ask the supervisor at `path`; yield its answers up to the last. Closing the iterator cancels the request.
+
+    Raises ControlError, also when nobody answers within PATIENCE seconds: a supervisor may be starting just now.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
+            connection.settimeout(PATIENCE)
             connection.connect(path)
             data = encode(message)
             sent = socket.send_fds(connection, [data], list(descriptors)) if descriptors else 0
-            connection.sendall(data[sent:])
+            if sent < len(data):  # an empty send is EPIPE where the work is done already
+                connection.sendall(data[sent:])
         except OSError as error:
             raise ControlError(f"cannot reach the supervisor: {error.strerror}", hint=path) from error
         with connection.makefile("rb") as lines:
-            for line in lines:
+            for line in _lines(lines, connection, path):
                 answer = decode(line)
+                if "hello" in answer:
+                    continue
                 if "error" in answer:
                     raise ControlError(
                         str(answer["error"]),
@@ -82,6 +90,18 @@ def request(path: str, message: Message, descriptors: Sequence[int] = ()) -> Ite
                 if "done" in answer:
                     return
     raise ControlError("the supervisor went away before it was done", hint="run the command again: it goes on")
+
+
+def _lines(lines: Iterable[bytes], connection: socket.socket, path: str) -> Iterator[bytes]:
+    try:
+        for line in lines:
+            yield line
+            connection.settimeout(None)  # it is there; how long its work takes is not for us to say
+    except TimeoutError as error:
+        log = os.path.join(os.path.dirname(path), "supervisor.log")
+        raise ControlError("the supervisor does not come up", hint=f"see {log}") from error
+    except OSError as error:
+        raise ControlError(f"the supervisor broke off: {error.strerror}") from error
 
 
 async def serve(listener: socket.socket, handler: Handler) -> None:
@@ -97,7 +117,15 @@ async def serve(listener: socket.socket, handler: Handler) -> None:
         accepting = trio.socket.from_stdlib_socket(listener)
         while True:
             connection, _ = await accepting.accept()
-            nursery.start_soon(_converse, trio.SocketStream(connection), handler)
+            nursery.start_soon(_attend, trio.SocketStream(connection), handler)
+
+
+async def _attend(stream: trio.SocketStream, handler: Handler) -> None:
+    """One connection that goes wrong is no reason to end the others."""
+    try:
+        await _converse(stream, handler)
+    except Exception:
+        traceback.print_exc(file=sys.stderr)
 
 
 async def _converse(stream: trio.SocketStream, handler: Handler) -> None:
@@ -134,6 +162,7 @@ async def _converse(stream: trio.SocketStream, handler: Handler) -> None:
                 return
             except (OSError, trio.BrokenResourceError):
                 return
+            await reply({"hello": os.getpid()})
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch, nursery.cancel_scope)
                 answer = await _outcome(handler, message, reply)

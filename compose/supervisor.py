@@ -1,8 +1,9 @@
-"""The supervisor of one project: `python -m pycompose.compose.supervisor PROJECT`, started by the keeper.
+"""The supervisor of one project: `python -m pycompose.compose.supervisor PROJECT [FD]`, started by the keeper.
 
 It joins the parts and decides nothing: plans come over the control socket and go to the scheduler; the attendant keeps
-health and restarts; the host acts. Messages: {"op": "run", "plan", "project", "generation"} answers a line per step
-event; {"op": "ping"}; {"op": "shutdown"} ends keeper and supervisor when no container runs.
+health and restarts; the host acts. FD is the listening control socket, which the keeper holds: requests wait there
+while a supervisor starts or is replaced. Messages: {"op": "run", "plan", "project", "generation", "parallel"} answers a
+line per step event; {"op": "ping"} answers {"pid"}.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .model import Project
 from .plan import Plan
 
 
-async def supervise(name: str) -> None:
+async def supervise(name: str, listening: int | None) -> None:
     roots = Places.default()
     places = roots.project(name)
     host = LinuxHost(roots, name, (sys.executable, "-m", "pycompose.compose.supervisor", name))
@@ -36,20 +37,27 @@ async def supervise(name: str) -> None:
             match message.get("op"):
                 case "run":
                     await _run(message, reply, host, attendant)
-                case "shutdown":
-                    from pycompose.runtime.process import connect_keeper
+                case "ping":
+                    await reply({"pid": os.getpid()})
+                case other:
+                    raise control.ControlError(f"the supervisor does not know {other!r}")
 
-                    with connect_keeper(places) as keeper:
-                        keeper.send(b'{"do": "stop"}')
-
-        with suppress(FileNotFoundError):
-            os.unlink(places.control_socket)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            listener.bind(places.control_socket)
-            os.chmod(places.control_socket, 0o600)
-            listener.listen(64)
-            listener.setblocking(False)
+        with _listener(places.control_socket, listening) as listener:
             await control.serve(listener, handle)
+
+
+def _listener(path: str, listening: int | None) -> socket.socket:
+    if listening is not None:
+        listener = socket.socket(fileno=listening)
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        listener.listen(64)
+    listener.setblocking(False)
+    return listener
 
 
 async def _run(message: control.Message, reply: control.Reply, host: LinuxHost, attendant: Attendant) -> None:
@@ -86,4 +94,4 @@ async def _run(message: control.Message, reply: control.Reply, host: LinuxHost, 
 
 
 if __name__ == "__main__":
-    trio.run(supervise, sys.argv[1])
+    trio.run(supervise, sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -6,19 +6,13 @@ Rules: the project's lock is held from looking until the last step, so two comma
 
 from __future__ import annotations
 
-import fcntl
-import os
-import select
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
-from pycompose.compose.errors import PycomposeError
 
-from . import generations, terminal
+from . import terminal
 from .root import Choices
 
 if TYPE_CHECKING:
@@ -26,8 +20,6 @@ if TYPE_CHECKING:
     from pycompose.compose.observed import Observed
     from pycompose.compose.plan import Plan
     from pycompose.runtime.places import ProjectPlaces
-
-PATIENCE = 10.0  # seconds for a supervisor to come up
 
 Decide = Callable[["Observed"], "Plan"]
 Watch = Callable[[dict[str, Any]], None]
@@ -110,27 +102,14 @@ def ask(
 
     `lock` is the descriptor of the project's lock, which must outlive this process while the supervisor acts.
     """
-    from pycompose.compose import codec, control
-    from pycompose.compose.model import Project
+    from pycompose.compose import control, session
 
     from .progress import Progress
 
-    text = codec.to_json(project or Project(places.project, "/", ()))
-    if keep:
-        generations.keep(places, text)
-    message: dict[str, Any] = {
-        "op": "run",
-        "plan": codec.to_json(plan),
-        "project": text,
-        "generation": generations.digest(text),
-    }
-    if parallel:
-        message["parallel"] = parallel
-    descriptors = (lock,) if lock >= 0 else ()  # held until what is broken off is undone
     progress = Progress(plan, title) if watch is None else None
+    told = session.carry_out(places, project, plan, lock, keep=keep, parallel=parallel or 0)
     try:
-        request: Any = control.request(places.control_socket, message, descriptors)
-        with progress or nullcontext(), closing(request) as answers:
+        with progress or nullcontext(), closing(told) as answers:
             for answer in answers:
                 (watch or progress.take)(answer)  # type: ignore[union-attr]
     except control.ControlError as error:
@@ -139,85 +118,25 @@ def ask(
 
 
 def shut_down_if_empty(places: ProjectPlaces) -> None:
-    """End the supervisor (and by that the keeper) of a project that has no container left; then both are gone."""
-    import socket
+    """End the supervisor and the keeper of a project that has no container left, and forget it."""
+    from pycompose.compose.session import close_if_empty
 
-    from pycompose.compose import control, observing
-
-    if not os.path.exists(places.control_socket):
-        return
-    with locked(places, tell=False):
-        if observing.observe(places).containers:
-            return
-        going = [
-            _process_behind(places.control_socket, socket.SOCK_STREAM),
-            _process_behind(places.keeper_socket, socket.SOCK_SEQPACKET),
-        ]
-        with suppress(control.ControlError):  # it may go before it answers, or be gone
-            for _ in control.request(places.control_socket, {"op": "shutdown"}):
-                pass
-        for pidfd in going:  # the next command must not meet one that is about to go
-            if pidfd is not None:
-                select.select([pidfd], [], [], PATIENCE)
-                os.close(pidfd)
-
-
-def _process_behind(path: str, kind: int) -> int | None:
-    """A pidfd of the process that listens at a socket; None if nobody does."""
-    import socket
-    import struct
-
-    with socket.socket(socket.AF_UNIX, kind) as connection, suppress(OSError):
-        connection.connect(path)
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return os.pidfd_open(struct.unpack("3i", credentials)[0])
-    return None
+    close_if_empty(places)
 
 
 def wake(places: ProjectPlaces) -> None:
-    """Return when the project's supervisor answers. Raises PycomposeError if it does not come up."""
-    import socket
+    """Start the project's supervisor if none runs. Raises PycomposeError."""
+    from pycompose.compose import session
 
-    from pycompose.runtime.errors import RuntimeFailure
-    from pycompose.runtime.process import launch_keeper
-
-    try:
-        launch_keeper(places, (sys.executable, "-m", "pycompose.compose.supervisor", places.project))
-    except (RuntimeFailure, OSError) as error:
-        raise PycomposeError(f"the keeper of project {places.project!r} cannot be launched: {error}") from error
-    end = time.monotonic() + PATIENCE
-    while True:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            try:
-                connection.connect(places.control_socket)
-                return
-            except (FileNotFoundError, ConnectionRefusedError):
-                pass
-            except OSError as error:
-                raise PycomposeError(f"cannot reach the supervisor: {error.strerror}") from error
-        if time.monotonic() > end:
-            raise PycomposeError("the supervisor does not come up", hint=f"see {places.run}/supervisor.log")
-        time.sleep(0.02)
+    session.wake(places)
 
 
-@contextmanager
-def locked(places: ProjectPlaces, *, tell: bool = True) -> Iterator[int]:
-    """Hold the project's lock; its descriptor. With `tell` a person learns why nothing happens."""
-    try:
-        for folder in (places.state, places.run):
-            os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        lock = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN"
-        raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if tell:
-                terminal.note(f"another command acts on project {places.project!r}; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock
-    finally:
-        os.close(lock)
+def locked(places: ProjectPlaces, *, tell: bool = True) -> AbstractContextManager[int]:
+    """Hold the project's lock; its descriptor. `tell`: say so when somebody else has it."""
+    from pycompose.compose import session
+
+    def waiting() -> None:
+        if tell:
+            terminal.note(f"another command acts on project {places.project!r}; waiting for it")
+
+    return session.locked(places, waiting)

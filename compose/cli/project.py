@@ -56,8 +56,7 @@ def target(
     """
     from pycompose.compose.errors import FileError
     from pycompose.compose.file.loader import normal_name
-
-    from .generations import newest
+    from pycompose.compose.generations import newest
 
     if remembered and choices.project_name and not choices.files and not os.environ.get("COMPOSE_FILE"):
         places = _named(choices.project_name)

@@ -61,10 +61,16 @@ def faults(machine: Machine, tmp_path: Path, victim: str, *command: str) -> Iter
     raise AssertionError(f"{command} does not come to an end")
 
 
+def logs(machine: Machine) -> str:
+    """What the helpers of project p said."""
+    folder = Path(f"/proc/{machine.pid}/root{machine.run_folder}/p")
+    return "".join(f"--- {path.name}\n{path.read_text()}" for path in sorted(folder.glob("*.log")))
+
+
 def settled(machine: Machine, tmp_path: Path, *command: str) -> str:
     done = machine.pycompose("-p", "p", "-f", str(tmp_path / "compose.yaml"), *command, check=False)
     where = (tmp_path / "faults" / "where").read_text().splitlines()[-1:]
-    assert done.returncode == 0, f"after {where}: {command}\n{done.stderr}"
+    assert done.returncode == 0, f"after {where}: {command}\n{done.stderr}\n{logs(machine)}"
     return done.stdout
 
 

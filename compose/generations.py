@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
 
-from pycompose.compose.errors import PycomposeError
+from pycompose.runtime.places import ProjectPlaces
 
-if TYPE_CHECKING:
-    from pycompose.compose.model import Project
-    from pycompose.runtime.places import ProjectPlaces
+from .codec import from_json
+from .errors import PycomposeError
+from .model import Project
 
 
 def newest(places: ProjectPlaces) -> Project | None:
     """The project as the last `up` had it; None if there was none."""
-    from pycompose.compose.codec import from_json
-    from pycompose.compose.model import Project
-
     try:
         paths = [entry.path for entry in os.scandir(places.generations) if entry.name.endswith(".json")]
         if not paths:

@@ -1,0 +1,140 @@
+"""A client's side of a project: its lock, its supervisor, plans carried out by it, and their end. Blocking, no trio.
+
+The command line and the Python API stand on this. Rules: whoever acts holds the project's lock from observing to the
+last step, and hands the descriptor to the supervisor, so that the lock is held while a killed client's work is undone.
+It prints nothing. A project without containers leaves nothing: `close_if_empty` ends its processes and its folders.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.places import ProjectPlaces
+from pycompose.runtime.process import connect_keeper, launch_keeper
+
+from . import codec, control, generations
+from .errors import PycomposeError
+from .model import Project
+from .plan import Plan
+
+PATIENCE = 10.0  # seconds for a supervisor to come up, and for a keeper to go
+
+
+@contextmanager
+def locked(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Hold the project's lock; its descriptor. `waiting` is called when somebody else has it."""
+    lock = -1
+    try:
+        while True:
+            try:
+                for folder in (places.state, places.run):
+                    os.makedirs(os.path.dirname(folder), mode=0o711, exist_ok=True)
+                    os.makedirs(folder, mode=0o700, exist_ok=True)
+                lock = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # somebody closes the project just now
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_at(lock, places.lock):
+                break
+            os.close(lock)  # the one who held it closed the project, and removed the file
+            lock = -1
+        yield lock
+    except PermissionError as error:
+        hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN"
+        raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def wake(places: ProjectPlaces) -> None:
+    """Return when requests can be sent: the supervisor may still be starting. Raises PycomposeError."""
+    try:
+        launch_keeper(places, (sys.executable, "-m", "pycompose.compose.supervisor", places.project))
+    except (RuntimeFailure, OSError) as error:
+        raise PycomposeError(f"the keeper of project {places.project!r} cannot be launched: {error}") from error
+    end = time.monotonic() + PATIENCE
+    while listening_pid(places.control_socket) is None:
+        if time.monotonic() > end:
+            raise PycomposeError("the supervisor does not come up", hint=f"see {places.run}/supervisor.log")
+        time.sleep(0.005)
+
+
+def carry_out(
+    places: ProjectPlaces, project: Project | None, plan: Plan, lock: int, *, keep: bool = False, parallel: int = 0
+) -> Iterator[control.Message]:
+    """Have the supervisor carry out `plan`; its answers. With `keep` the project becomes the newest generation.
+
+    Closing the iterator makes the supervisor undo what it has begun. Raises PycomposeError if a step fails.
+    """
+    text = codec.to_json(project or Project(places.project, "/", ()))
+    if keep:
+        generations.keep(places, text)
+    message: control.Message = {
+        "op": "run",
+        "plan": codec.to_json(plan),
+        "project": text,
+        "generation": generations.digest(text),
+    }
+    if parallel > 0:
+        message["parallel"] = parallel
+    yield from control.request(places.control_socket, message, [lock])
+
+
+def close_if_empty(places: ProjectPlaces) -> None:
+    """End the processes of a project that has no container left, and remove what is left of it on disk."""
+    from .observing import observe
+
+    if not os.path.isdir(places.run) and not os.path.isdir(places.state):
+        return
+    with locked(places):
+        if observe(places).containers:
+            return
+        going = [
+            os.pidfd_open(pid)
+            for path, kind in (
+                (places.control_socket, socket.SOCK_STREAM),
+                (places.keeper_socket, socket.SOCK_SEQPACKET),
+            )
+            if (pid := listening_pid(path, kind)) is not None
+        ]
+        with suppress(RuntimeFailure, OSError), connect_keeper(places) as keeper:
+            keeper.send(b'{"do": "stop"}')
+            keeper.settimeout(PATIENCE)
+            keeper.recv(4096)
+        for pidfd in going:  # the next command must not meet one that is about to go
+            select.select([pidfd], [], [], PATIENCE)
+            os.close(pidfd)
+        for folder in (places.state, places.run):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def listening_pid(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> int | None:
+    """The process that listens at a socket; None if nobody does."""
+    with socket.socket(socket.AF_UNIX, kind) as connection:
+        try:
+            connection.connect(path)
+        except OSError:
+            return None
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, control.CREDENTIALS.size)
+        return int(control.CREDENTIALS.unpack(credentials)[0])
