@@ -14,7 +14,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 
 from pycompose.runtime.errors import RuntimeFailure
@@ -82,7 +82,7 @@ def wake(places: ProjectPlaces) -> None:
 
 def carry_out(
     places: ProjectPlaces, project: Project | None, plan: Plan, lock: int, *, keep: bool = False, parallel: int = 0
-) -> Iterator[control.Message]:
+) -> Generator[control.Message, None, None]:
     """Have the supervisor carry out `plan`; its answers. With `keep` the project becomes the newest generation.
 
     Closing the iterator makes the supervisor undo what it has begun. Raises PycomposeError if a step fails.

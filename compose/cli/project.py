@@ -72,7 +72,8 @@ def target(
         if choices.files or not none_there or not name or normal_name(name) != name:
             raise
         places = Places.default().project(name)
-        if not os.path.isdir(places.state):
+        said = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
+        if not said and not os.path.isdir(places.state):
             raise
         return places, newest(places)
 

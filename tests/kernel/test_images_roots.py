@@ -26,7 +26,7 @@ def shell(host: Machine, project: tuple[str, ...], text: str, check: bool = True
 
 
 def containers(host: Machine) -> str:
-    return host.run("sh", "-c", f"ls -A {host.state}/projects/imaged/containers").stdout
+    return host.run("sh", "-c", f"ls -A {host.state}/projects/imaged/containers 2>/dev/null || true").stdout
 
 
 @pytest.mark.parametrize("storage", ["overlay", "vfs"])
