@@ -36,7 +36,7 @@ class Log:
         self.path = path
         self._file: IO[bytes] | None = None
         self._left = b""
-        self._part = b""
+        self._parts: dict[bytes, bytes] = {}  # stream -> the beginning of a line
 
     def close(self) -> None:
         if self._file is not None:
@@ -105,10 +105,10 @@ class Log:
                     continue
                 when, stream, tag, text = parts
                 if tag[:1] == b"P":
-                    self._part += text
+                    self._parts[stream] = self._parts.get(stream, b"") + text
                     continue
-                if self._part:
-                    text, self._part = self._part + text, b""
+                if begun := self._parts.pop(stream, b""):
+                    text = begun + text
                 yield when, stream == b"stderr", text
 
 

@@ -54,12 +54,22 @@ class Log:
         there = os.fstat(self.fd)
         self.size, self.inode = there.st_size, there.st_ino
 
+    def unfinished(self) -> list[bool]:
+        """Of each stream, whether the log's last line is a part, as far as the log's end tells."""
+        with open(self.path, "rb") as file:
+            file.seek(max(0, self.size - (1 << 16)))
+            tags = dict(line.split(b" ", 3)[1:3] for line in file.read().splitlines() if line.count(b" ") >= 2)
+        return [tags.get(stream) == b"P" for stream in STREAMS]
+
     def cut(self, size: int) -> None:
         os.ftruncate(self.fd, size)
         self.size = size
 
-    def fit(self, chunk: bytes) -> int:
-        """How many bytes of a chunk go into the file now, at a line's end; the file is rotated first if it is full."""
+    def fit(self, chunk: bytes, begun: bool = False) -> int:
+        """How many bytes of a chunk go into the file now, at a line's end; the file is rotated first if it is full.
+
+        `begun`: the chunk begins with the rest of a line, which goes where its beginning is.
+        """
         if not self.max_size:
             return len(chunk)
         lines = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
@@ -68,7 +78,7 @@ class Log:
         if stamped <= room:
             return len(chunk)
         cut = chunk.rfind(b"\n", 0, room * len(chunk) // stamped) + 1 if room > 0 else 0
-        if not cut and self.size:
+        if not cut and self.size and not begun:
             self._rotate()
             return self.fit(chunk)
         return cut or chunk.find(b"\n") + 1 or len(chunk)
@@ -116,6 +126,7 @@ class Output:
     def __init__(self, log: Log, spool: str) -> None:
         self.log, self.path = log, spool
         self.stream = 0
+        self.begun = self.log.unfinished()
         self.spool = os.open(spool, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.end = self.done = START
         self._recover()
@@ -131,6 +142,7 @@ class Output:
             size = 0  # killed while it rotated: nothing counts in the new file yet
         if self.log.size > size:
             self.log.cut(size)
+            self.begun = self.log.unfinished()
         self.stream = min(stream, 1)
         self.end = max(end, START)
         self.done = min(done, self.end)
@@ -181,15 +193,19 @@ class Output:
 
     def _append(self, chunk: bytes, stream: int, spooled: bool = True) -> None:
         while chunk:
-            count = self.log.fit(chunk)
+            count = self.log.fit(chunk, self.begun[stream])
             if self.log.size == 0:
                 self._commit()  # a new file, of which nothing is done
             self.log.write(stamp(chunk[:count], STREAMS[stream], now()))
+            self.begun[stream] = chunk[count - 1] != 10  # no newline at its end
             self.done += count if spooled else 0
             chunk = chunk[count:]
             self._commit()
 
     def close(self) -> None:
+        for stream, begun in enumerate(self.begun):
+            if begun:  # nothing more follows: the line is whole
+                self.log.write(stamp(b"\n", STREAMS[stream], now()))
         os.close(self.spool)
         self.log.close()
         with suppress(FileNotFoundError):
