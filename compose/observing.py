@@ -113,6 +113,7 @@ def _published(roots: Places, project: str) -> dict[str, tuple[PublishedPort, ..
     for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         with suppress(OSError, ValueError, KeyError, TypeError), open(f"{folder}/{entry}") as file:
             tree = json.load(file)
+            tree = tree.get("published", tree)
             publication = tree["publication"]
             owner, _, service = publication["group"].partition("/")
             if owner == project:

@@ -115,6 +115,7 @@ def _published(project: str) -> dict[str, tuple[Published, ...]]:
         try:
             with open(f"{folder}/{name}", encoding="utf-8") as file:
                 value = _object(file.read())
+            value = value.get("published", value)
             publication = value["publication"]
             owner, _, service = publication["group"].partition("/")
             if owner == project:
