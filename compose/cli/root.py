@@ -51,6 +51,8 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "version": ("describing", "", "About files", "Say which version this is"),
 }
 
+NOT_THERE = ("bridge", "commit", "cp", "export", "publish", "push", "watch", "alpha")  # of docker compose
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -179,6 +181,8 @@ class Root(click.Group):
         if (found := self.get_command(ctx, args[0])) is None:
             from difflib import get_close_matches
 
+            if args[0] in COMMANDS or args[0] in NOT_THERE:
+                raise click.UsageError(f"`{args[0]}` of docker compose is not there yet", ctx)
             near = get_close_matches(args[0], self.list_commands(ctx), 2, 0.6)
             guess = f" Did you mean {' or '.join(near)}?" if near else ""
             raise click.UsageError(f"there is no command {args[0]!r}.{guess}", ctx)

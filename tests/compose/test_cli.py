@@ -81,6 +81,12 @@ def test_what_is_unknown_is_an_error_with_a_suggestion(
     assert err.startswith("error: ")
 
 
+def test_a_command_of_docker_compose_that_is_not_there_yet_says_so(run: Run) -> None:
+    code, _, err = run("cp", "web:/a", "b")
+    assert code == 2
+    assert err.startswith("error: `cp` of docker compose is not there yet\n")
+
+
 def test_an_unknown_service_is_an_error_with_a_suggestion(file: Path, run: Run) -> None:
     for command in (("up", "-d", "wbe"), ("up", "--exit-code-from", "wbe"), ("up", "-d", "--scale", "wbe=2")):
         code, _, err = run(*command)
