@@ -206,7 +206,8 @@ def _begin(choices: Choices, services: tuple[str, ...], **given: Any) -> int:
             acting.run(choices, places, project, decide, title, keep=True)
         except KeyboardInterrupt:
             terminal.error(
-                "interrupted: what was begun is undone", "`pycompose up -d` goes on, `pycompose down` clears up"
+                "interrupted: what was under way is undone, what was finished stays",
+                "`pycompose up -d` goes on, `pycompose down` clears up",
             )
             return CANCELLED
         return 0
