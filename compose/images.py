@@ -6,23 +6,22 @@ Rules: reads the image store; changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from pycompose.runtime.errors import RuntimeFailure
-from pycompose.runtime.images.store import Store
 from pycompose.runtime.places import Places
 
 from .errors import PycomposeError
-from .model import Project
+from .model import ImageMount, Project
 
 HINT = "pycompose image load ARCHIVE, or image: host (registries come later)"
 
 
 class ImagesMissing(PycomposeError):
-    """`missing`: service -> image."""
+    """`missing`: services and images."""
 
-    def __init__(self, missing: Mapping[str, str]) -> None:
-        lines = [f'service "{service}": image "{image}" is not on this machine' for service, image in missing.items()]
+    def __init__(self, missing: tuple[tuple[str, str], ...]) -> None:
+        lines = [f'service "{service}": image "{image}" is not on this machine' for service, image in missing]
         super().__init__("\n".join(lines), hint=HINT)
         self.missing = missing
 
@@ -30,18 +29,34 @@ class ImagesMissing(PycomposeError):
 def ready(project: Project, services: Iterable[str] = (), *, no_deps: bool = False) -> dict[str, str]:
     """Service -> digest of its image, of the services asked for (all, if none) and of what they need.
 
-    Raises ImagesMissing with every one that is not here, PycomposeError for what is no image's name.
+    Images that are only mounted must be here too. Raises ImagesMissing with every one that is not here, PycomposeError
+    for what is no image's name.
     """
-    wanted = _needed(project, tuple(services), no_deps)
-    names = {service: project.services[service].image or "" for service in wanted}
-    try:
-        found = Store(Places.default()).digests({name for name in names.values() if name})
-    except RuntimeFailure as error:
-        raise PycomposeError(str(error), hint=getattr(error, "hint", "")) from error
-    missing = {service: name or "(none)" for service, name in names.items() if name not in found}
+    wanted: list[tuple[str, str, bool]] = []
+    for name in _needed(project, tuple(services), no_deps):
+        service = project.services[name]
+        wanted.append((name, service.image or "", True))
+        wanted += [(name, mount.source, False) for mount in service.mounts if isinstance(mount, ImageMount)]
+    found, missing = {"host": ""}, []
+    for name, image, _ in wanted:
+        if image not in found and not (digest := _digest(name, image)):
+            missing.append((name, image or "(none)"))
+        elif image not in found:
+            found[image] = digest
     if missing:
-        raise ImagesMissing(missing)
-    return {service: found[name] for service, name in names.items() if found[name]}
+        raise ImagesMissing(tuple(dict.fromkeys(missing)))
+    return {name: found[image] for name, image, own in wanted if own and found[image]}
+
+
+def _digest(service: str, image: str) -> str:
+    from pycompose.runtime.images.store import Store
+
+    try:
+        return Store(Places.default()).digests([image])[image] if image else ""
+    except KeyError:
+        return ""
+    except (RuntimeFailure, OSError) as error:
+        raise PycomposeError(f'service "{service}": {error}', hint=getattr(error, "hint", "")) from error
 
 
 def _needed(project: Project, services: tuple[str, ...], no_deps: bool) -> list[str]:

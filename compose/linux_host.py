@@ -29,6 +29,7 @@ from pycompose.runtime.places import Places
 from pycompose.runtime.removal import discard
 from pycompose.runtime.rootfs import root_for
 from pycompose.runtime.spec import Bundle, DeviceNode, DeviceRule, Mount, Process, User
+from pycompose.runtime.spec import RootFilesystem as Root
 from pycompose.runtime.spec import from_json as bundle_from_json
 from pycompose.runtime.volumes import VolumeError, Volumes
 
@@ -227,7 +228,7 @@ class LinuxHost:
 
     async def remove_volume(self, name: str) -> None:
         with _translated(f'volume "{name}" cannot be removed'):
-            self.volumes.remove(name)
+            await trio.to_thread.run_sync(self.volumes.remove, name)
 
     # containers
 
@@ -253,23 +254,30 @@ class LinuxHost:
             os.makedirs(f"{folder}/etc", mode=0o755)
             try:
                 shared = self._shared(wanted)
-                found = mounts.mounted(
-                    project,
-                    wanted,
-                    image,
-                    folder,
-                    self.volumes,
-                    self.store,
-                    before=self._inherited(inherit) if inherit else EMPTY,
-                    container=self._folder_of,
-                )
+                before = self._inherited(inherit) if inherit else EMPTY
+
+                def fill(image: Image = image, before: Mapping[str, str] = before) -> tuple[mounts.Mounted, Root]:
+                    done = mounts.mounted(
+                        project,
+                        wanted,
+                        image,
+                        folder,
+                        self.volumes,
+                        self.store,
+                        before=before,
+                        container=self._folder_of,
+                    )
+                    return done, root_for(image, folder, self.roots, done.used)
+
+                # Content of an image may have to be copied, which must not keep the resolvers waiting.
+                found, root = await trio.to_thread.run_sync(fill) if image.layers else fill()
                 devices, rules = _devices(wanted)
                 own = _own(project, wanted, generation, image, found.volumes, list(found.anonymous), shared)
                 bundle = oci.bundle(
                     project,
                     wanted,
                     container_id,
-                    root_for(image, folder, self.roots, found.used),
+                    root,
                     oci.ImageConfig(image.env, image.cmd, image.entrypoint, image.user, image.workdir),
                     parts,
                     oci.Found(
@@ -462,7 +470,7 @@ class LinuxHost:
             del self._held[name]
             for volume in held.own.anonymous if volumes else ():
                 with suppress(VolumeError):  # another container has it by volumes_from
-                    self.volumes.remove(volume)
+                    await trio.to_thread.run_sync(self.volumes.remove, volume)
 
     async def rename_container(self, name: str, new_name: str) -> None:
         held = self._find(name)

@@ -34,9 +34,11 @@ class User:
 
 
 def write(folder: str, uses: Uses) -> None:
-    """Record what the container in `folder` uses, durably. Raises OSError."""
+    """Record what the container in `folder` uses; as durable as its bundle, which has no fsync. Raises OSError."""
     tree = {"image": uses.image, "digest": uses.digest, "layers": uses.layers, "volumes": uses.volumes}
-    record.write(f"{folder}/{FILE}", tree)
+    with open(f"{folder}/{FILE}.new", "w", encoding="utf-8") as file:
+        json.dump(tree, file)
+    os.rename(f"{folder}/{FILE}.new", f"{folder}/{FILE}")
 
 
 def read(folder: str) -> Uses:

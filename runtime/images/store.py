@@ -105,12 +105,12 @@ class Store:
     def working(self) -> Iterator[str]:
         """A folder of one's own in the store's file system; gone afterwards, whatever happens."""
         with contextlib.ExitStack() as held:
+            name = f"{self._root}/work/{secrets.token_hex(8)}"
             with self._locked():
-                self._sweep()
-                name = f"{self._root}/work/{secrets.token_hex(8)}"
                 lock = held.enter_context(open(f"{name}.lock", "w"))
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 os.mkdir(name, 0o700)
+                self._sweep(name)
             try:
                 yield name
             finally:
@@ -118,8 +118,8 @@ class Store:
                 os.rmdir(name)
                 os.unlink(f"{name}.lock")
 
-    def _sweep(self) -> None:
-        """Remove what processes that died left. The lock is held."""
+    def _sweep(self, own: str) -> None:
+        """Move what processes that died left into one's own work folder, to go with it. The lock is held."""
         for entry in {e.removesuffix(".lock") for e in os.listdir(f"{self._root}/work")}:
             folder = f"{self._root}/work/{entry}"
             with open(f"{folder}.lock", "a") as lock:
@@ -128,8 +128,7 @@ class Store:
                 except BlockingIOError:
                     continue
                 if os.path.isdir(folder):
-                    empty(folder)
-                    os.rmdir(folder)
+                    os.rename(folder, f"{own}/left-{entry}")
                 os.unlink(f"{folder}.lock")
         for place in (self._root, f"{self._root}/configs"):
             for entry in os.listdir(place):
