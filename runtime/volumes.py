@@ -107,7 +107,7 @@ class Volumes:
             with open(f"{self._folder(name)}/volume.json", encoding="utf-8") as source:
                 told = json.load(source)
         except FileNotFoundError:
-            raise VolumeError(f'there is no volume "{name}"', f"pycompose volume create {name}") from None
+            raise VolumeError(f'there is no volume "{name}"', "pycompose volume ls lists them") from None
         except ValueError as error:
             raise VolumeError(f'the record of volume "{name}" cannot be read: {error}') from error
         return Volume(

@@ -148,8 +148,9 @@ def load(store: Store, source: str | IO[bytes], progress: Progress | None = None
     except (*READ_ERRORS, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ImageError("the disk is full", "nothing was kept; make room and try again") from error
-        told = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ImageError(f"{what}: not an archive of images: {told}") from error
+        if isinstance(error, OSError) and error.strerror:
+            raise ImageError(f"{what}: {error.strerror}") from error
+        raise ImageError(f"{what}: not an archive of images: {error}") from error
 
 
 def _docker(store: Store, source: _Source, one: dict[str, Any], work: str, progress: Progress | None) -> Image:

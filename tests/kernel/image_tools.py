@@ -25,6 +25,8 @@ PROGRAMS = (
     "chmod",
     "true",
     "mv",
+    "wc",
+    "head",
 )
 
 

@@ -141,6 +141,21 @@ def test_what_a_container_leaves_behind_goes_with_it_however_deep_or_locked(host
     assert containers(host) == ""
 
 
+def test_links_where_the_runtime_puts_things_lead_nowhere_else(host: Machine, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    (victim / "pts").mkdir(parents=True)
+    hostile = [image_tools.link(name, str(victim)) for name in ("etc", "dev", "proc", "sys", "work", "volume")]
+    load(host, tmp_path, (image_tools.tar(), image_tools.tar({}, tuple(hostile), base=False)))
+    text = SLEEPER % ", working_dir: /work/made, volumes: ['/volume/inner', 'v:/volume']"
+    project = compose(tmp_path, text + "\nvolumes: {v: {}}")
+    try:
+        host.pycompose(*project, "up", "-d")
+        assert shell(host, project, "pwd; cat /etc/hostname | wc -c; ls /dev/null").endswith("/dev/null\n")
+    finally:
+        host.pycompose(*project, "down", "-t", "0", "-v")
+    assert [str(path.relative_to(victim)) for path in victim.rglob("*")] == ["pts"]
+
+
 HOST = """
 services:
   web:
