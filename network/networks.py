@@ -24,7 +24,8 @@ from .dns.zone import Zone
 from .errors import AddressError, NetworkError, NoSuchNetwork, PortTaken
 from .firewall import Firewall
 from .records import Records, boot_id
-from .rules import IPV4, PROTOCOLS, BridgeRules, PortRules, Table
+from .expressions import PROTOCOLS
+from .rules import IPV4, BridgeRules, PortRules, Table
 from .spec import (
     Backend,
     Endpoint,

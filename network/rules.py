@@ -25,23 +25,18 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, TypeAlias
 
-Value: TypeAlias = "str | int | bytes | frozenset[str] | tuple[Attribute, ...] | tuple[tuple[Attribute, ...], ...]"
-Attribute = tuple[str, Value]
-Expression = tuple[str, tuple[Attribute, ...]]
-Part = tuple[str, tuple[Expression, ...]]  # words of a rule, and the same as expressions
+from . import expressions as nft
+from .expressions import GOTO, JUMP, PROTOCOLS, Attribute, Part, Value
 
 Pair: TypeAlias = (
     "tuple[str, bytes, Value | None]"  # an element: in words (none: it ends an interval), its key, its data
 )
-
 INET, IPV4 = 1, 2
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
 RAW, DNAT, FILTER, SNAT = -300, -100, 0, 100
-PROTOCOLS = {"tcp": 6, "udp": 17}
 IFNAME, ADDRESS, PROTOCOL, SERVICE, INTEGER, VERDICT = 41, 7, 12, 13, 4, 0xFFFFFF00  # types, as nft prints them
 HOST_ORDER = struct.pack("=BBI", 0, 4, 1)  # NFTNL_UDATA_SET_KEYBYTEORDER
 INTERVAL_END: frozenset[Any] = frozenset({1})  # pyroute2 has no name for it that its encoder would take
-JUMP, GOTO, RETURN = -3, -4, -5
 
 
 class Kind(IntEnum):
@@ -85,145 +80,6 @@ class PortRules:
     @property
     def chain(self) -> str:
         return f"{self.protocol}_{self.port}" + (f"_{self.host_ip}" if self.host_ip else "")
-
-
-# --- the parts of a rule
-
-
-def _expression(name: str, *attributes: Attribute) -> Expression:
-    return name, attributes
-
-
-def _data(value: bytes) -> Value:
-    return (("NFTA_DATA_VALUE", value),)
-
-
-def _meta(key: int, register: int = 1) -> Expression:
-    return _expression("meta", ("NFTA_META_DREG", register), ("NFTA_META_KEY", key))
-
-
-def _compare(value: bytes, operator: int = 0) -> Expression:
-    return _expression("cmp", ("NFTA_CMP_SREG", 1), ("NFTA_CMP_OP", operator), ("NFTA_CMP_DATA", _data(value)))
-
-
-def _load(base: int, offset: int, length: int, register: int = 1) -> Expression:
-    """Bytes of the packet; base 1 is the network header, 2 the transport header."""
-    return _expression(
-        "payload",
-        ("NFTA_PAYLOAD_DREG", register),
-        ("NFTA_PAYLOAD_BASE", base),
-        ("NFTA_PAYLOAD_OFFSET", offset),
-        ("NFTA_PAYLOAD_LEN", length),
-    )
-
-
-def _store(offset: int, length: int, checksum_at: int) -> Expression:
-    """Register 1 into the transport header; the kernel mends the checksum."""
-    return _expression(
-        "payload",
-        ("NFTA_PAYLOAD_BASE", 2),
-        ("NFTA_PAYLOAD_OFFSET", offset),
-        ("NFTA_PAYLOAD_LEN", length),
-        ("NFTA_PAYLOAD_SREG", 1),
-        ("NFTA_PAYLOAD_CSUM_TYPE", 1),
-        ("NFTA_PAYLOAD_CSUM_OFFSET", checksum_at),
-    )
-
-
-def _mask(value: bytes) -> Expression:
-    return _expression(
-        "bitwise",
-        ("NFTA_BITWISE_SREG", 1),
-        ("NFTA_BITWISE_DREG", 1),
-        ("NFTA_BITWISE_LEN", len(value)),
-        ("NFTA_BITWISE_MASK", _data(value)),
-        ("NFTA_BITWISE_XOR", _data(bytes(len(value)))),
-    )
-
-
-def _immediate(register: int, value: bytes) -> Expression:
-    return _expression("immediate", ("NFTA_IMMEDIATE_DREG", register), ("NFTA_IMMEDIATE_DATA", _data(value)))
-
-
-def _lookup(name: str, result: int | None = None, *, inverted: bool = False) -> Expression:
-    attributes: list[Attribute] = [("NFTA_LOOKUP_SET", name), ("NFTA_LOOKUP_SREG", 1)]
-    if result is not None:
-        attributes.append(("NFTA_LOOKUP_DREG", result))
-    if inverted:
-        attributes.append(("NFTA_LOOKUP_FLAGS", frozenset({"NFT_LOOKUP_F_INV"})))
-    return _expression("lookup", *attributes)
-
-
-def _verdict(code: int, chain: str = "") -> Value:
-    chosen: tuple[Attribute, ...] = (("NFTA_VERDICT_CODE", code),)
-    return (("NFTA_DATA_VERDICT", (*chosen, ("NFTA_VERDICT_CHAIN", chain)) if chain else chosen),)
-
-
-def _end(words: str, code: int, chain: str = "") -> Part:
-    verdict = ("NFTA_IMMEDIATE_DATA", _verdict(code, chain))
-    return words, (_expression("immediate", ("NFTA_IMMEDIATE_DREG", 0), verdict),)
-
-
-DROP, ACCEPT, BACK = _end("drop", 0), _end("accept", 1), _end("return", RETURN)
-MASQUERADE: Part = ("masquerade", (_expression("masq"),))
-V4: Part = ("meta nfproto ipv4", (_meta(15), _compare(b"\x02")))
-TO_LOOPBACK: Part = ("ip daddr 127.0.0.0/8", (_load(1, 16, 1), _compare(b"\x7f")))
-FROM_LOOPBACK: Part = ("ip saddr 127.0.0.0/8", (_load(1, 12, 1), _compare(b"\x7f")))
-NOT_FROM_LO: Part = ('iifname != "lo"', (_meta(6), _compare(b"lo".ljust(16, b"\0"), 1)))
-# pyroute2 takes this enumeration for flags, counted from its first name: 3, the type of the address, is the first two
-_ADDRESS_TYPE = frozenset({"NFT_FIB_RESULT_UNSPEC", "NFT_FIB_RESULT_OIF"})
-TO_HOST: Part = (
-    "fib daddr type local",
-    (
-        _expression("fib", ("NFTA_FIB_DREG", 1), ("NFTA_FIB_RESULT", _ADDRESS_TYPE), ("NFTA_FIB_FLAGS", 2)),
-        _compare(struct.pack("=I", 2)),
-    ),
-)
-TCP: Part = ("meta l4proto tcp", (_meta(16), _compare(b"\x06")))
-RESET: Part = ("reject with tcp reset", (_expression("reject", ("NFTA_REJECT_TYPE", 1)),))
-UNREACHABLE: Part = (
-    "reject with icmpx port-unreachable",
-    (_expression("reject", ("NFTA_REJECT_TYPE", 2), ("NFTA_REJECT_ICMP_CODE", 1)),),
-)
-PORT: tuple[str, tuple[Expression, ...]] = ("meta l4proto . th dport", (_meta(16), _load(2, 2, 2, 9)))
-PORT_AT = ("ip daddr . meta l4proto . th dport", (_load(1, 16, 4), _meta(16, 9), _load(2, 2, 2, 10)))
-
-
-def _tracked(words: str, key: int, bits: int) -> Part:
-    value = struct.pack("=I", bits)
-    found = _expression("ct", ("NFTA_CT_DREG", 1), ("NFTA_CT_KEY", key))
-    return words, (found, _mask(value), _compare(bytes(4), 1))
-
-
-NEW = _tracked("ct state new", 0, 8)
-UNDER_WAY = _tracked("ct state established,related", 0, 2 | 4)
-TRANSLATED = _tracked("ct status dnat", 2, 0x20)
-
-
-def _from(name: str) -> Part:
-    return f"iifname @{name}", (_meta(6), _lookup(name))
-
-
-def _to(name: str, *, inverted: bool = False) -> Part:
-    return f"oifname {'!= ' if inverted else ''}@{name}", (_meta(7), _lookup(name, inverted=inverted))
-
-
-def _source(name: str) -> Part:
-    return f"ip saddr @{name}", (_load(1, 12, 4), _lookup(name))
-
-
-SAME_LINK: Part = ("iifname . oifname @same", (_meta(6, 1), _meta(7, 2), _lookup("same")))
-
-
-def _in(key: Part, name: str) -> Part:
-    return f"{key[0]} @{name}", (*key[1], _lookup(name))
-
-
-def _choose(key: Part, name: str) -> Part:
-    return f"{key[0]} vmap @{name}", (*key[1], _lookup(name, 0))
-
-
-# --- messages
 
 
 def table_name(root: str) -> str:
@@ -304,7 +160,7 @@ class Table:
         pairs = list(pairs)
         listed: tuple[tuple[Attribute, ...], ...] = ()
         for words, key, data in pairs:
-            kept: tuple[Attribute, ...] = (("NFTA_SET_ELEM_KEY", _data(key)),)
+            kept: tuple[Attribute, ...] = (("NFTA_SET_ELEM_KEY", nft.data(key)),)
             if not words:  # the end of the interval before
                 kept += (("NFTA_SET_ELEM_FLAGS", INTERVAL_END),)
             listed += ((*kept, ("NFTA_SET_ELEM_DATA", data)) if data is not None else kept,)
@@ -344,6 +200,7 @@ class Table:
     def skeleton(self) -> list[Message]:
         """An empty table with all of its rules; `version` names what this is, so that another release makes it anew."""
         rule, chain, made = self.rule, self.chain, self.named_set
+        refused = nft.end("goto refuse", GOTO, "refuse")
         body = [
             made("bridges", 1, "ifname", [IFNAME], 16),
             made("internal", 2, "ifname", [IFNAME], 16),
@@ -370,27 +227,36 @@ class Table:
             chain("refuse"),
             chain("publish"),
             # bridges have route_localnet, for 127.0.0.1:<port> of the host; containers may not use it (CVE-2020-8558)
-            rule("martian", V4, _from("bridges"), TO_LOOPBACK, DROP),
-            rule("input", NEW, V4, _in(PORT_AT, "published_at"), _end("goto refuse", GOTO, "refuse")),
-            rule("input", NEW, V4, TO_HOST, _in(PORT, "published"), _end("goto refuse", GOTO, "refuse")),
-            rule("refuse", TCP, RESET),
-            rule("refuse", UNREACHABLE),
-            rule("forward", _to("bridges"), UNDER_WAY, ACCEPT),
-            rule("forward", SAME_LINK, ACCEPT),
-            rule("forward", _from("internal"), DROP),
-            rule("forward", _to("internal"), DROP),
-            rule("forward", _to("bridges"), TRANSLATED, ACCEPT),
-            rule("forward", _to("bridges"), DROP),
+            rule("martian", nft.V4, nft.comes_from("bridges"), nft.TO_LOOPBACK, nft.DROP),
+            rule("input", nft.NEW, nft.V4, nft.is_in(nft.PORT_AT, "published_at"), refused),
+            rule(
+                "input",
+                nft.NEW,
+                nft.V4,
+                nft.TO_HOST,
+                nft.is_in(nft.PORT, "published"),
+                refused,
+            ),
+            rule("refuse", nft.TCP, nft.RESET),
+            rule("refuse", nft.UNREACHABLE),
+            rule("forward", nft.goes_to("bridges"), nft.UNDER_WAY, nft.ACCEPT),
+            rule("forward", nft.SAME_LINK, nft.ACCEPT),
+            rule("forward", nft.comes_from("internal"), nft.DROP),
+            rule("forward", nft.goes_to("internal"), nft.DROP),
+            rule("forward", nft.goes_to("bridges"), nft.TRANSLATED, nft.ACCEPT),
+            rule("forward", nft.goes_to("bridges"), nft.DROP),
             # translated before the kernel has looked for martians: 127.0.0.1 from outside must not be
-            rule("prerouting", V4, NOT_FROM_LO, TO_LOOPBACK, BACK),
-            rule("prerouting", _end("jump publish", JUMP, "publish")),
-            rule("output", _end("jump publish", JUMP, "publish")),
-            rule("publish", V4, _choose(PORT_AT, "somewhere")),
-            rule("publish", V4, TO_HOST, _choose(PORT, "anywhere")),
+            rule("prerouting", nft.V4, nft.NOT_FROM_LO, nft.TO_LOOPBACK, nft.BACK),
+            rule("prerouting", nft.end("jump publish", JUMP, "publish")),
+            rule("output", nft.end("jump publish", JUMP, "publish")),
+            rule("publish", nft.V4, nft.choose(nft.PORT_AT, "somewhere")),
+            rule("publish", nft.V4, nft.TO_HOST, nft.choose(nft.PORT, "anywhere")),
             # a container that calls a published port: the answer must come back through the host
-            rule("postrouting", V4, _source("subnets"), _to("bridges"), TRANSLATED, MASQUERADE),
-            rule("postrouting", V4, _source("masquerading"), _to("bridges", inverted=True), MASQUERADE),
-            rule("postrouting", V4, FROM_LOOPBACK, _to("bridges"), MASQUERADE),
+            rule("postrouting", nft.V4, nft.source("subnets"), nft.goes_to("bridges"), nft.TRANSLATED, nft.MASQUERADE),
+            rule(
+                "postrouting", nft.V4, nft.source("masquerading"), nft.goes_to("bridges", inverted=True), nft.MASQUERADE
+            ),
+            rule("postrouting", nft.V4, nft.FROM_LOOPBACK, nft.goes_to("bridges"), nft.MASQUERADE),
         ]
         return [*self.fresh(), *body, chain(self.version(body))]
 
@@ -424,7 +290,7 @@ class Table:
         words = f"{port.host_ip} . " * at + f"{port.protocol} . {port.port}"
         key = _port_key(port.protocol, port.port, port.host_ip)
         names = ("published_at", "somewhere") if at else ("published", "anywhere")
-        return (*names, words, key, _verdict(GOTO, port.chain))
+        return (*names, words, key, nft.verdict(GOTO, port.chain))
 
     def publish(self, port: PortRules) -> list[Message]:
         """The port leads to these backends from now on; without any, connections to it are refused."""
@@ -439,7 +305,7 @@ class Table:
         ]
         if port.backends:
             slots = enumerate(port.backends)
-            pairs = [(f"{n} : {b}", struct.pack("=I", n), _data(IPv4Address(b).packed)) for n, b in slots]
+            pairs = [(f"{n} : {b}", struct.pack("=I", n), nft.data(IPv4Address(b).packed)) for n, b in slots]
             count = len(port.backends)
             nat = (
                 ("NFTA_NAT_TYPE", 1),
@@ -450,15 +316,18 @@ class Table:
             spread: Part = (
                 f"dnat ip to numgen inc mod {count} map @{name}:{port.target}",
                 (
-                    _expression("numgen", ("NFTA_NG_DREG", 1), ("NFTA_NG_MODULUS", count), ("NFTA_NG_TYPE", 0)),
-                    _lookup(name, 1),
-                    _immediate(2, struct.pack(">H", port.target)),
-                    _expression("nat", *nat),
+                    nft.expression("numgen", ("NFTA_NG_DREG", 1), ("NFTA_NG_MODULUS", count), ("NFTA_NG_TYPE", 0)),
+                    nft.lookup(name, 1),
+                    nft.immediate(2, struct.pack(">H", port.target)),
+                    nft.expression("nat", *nat),
                 ),
             )
             # nat needs the protocol to be known
-            known: Part = (f"meta l4proto {port.protocol}", (_meta(16), _compare(bytes([PROTOCOLS[port.protocol]]))))
-            messages += [self.elements(name, pairs), self.rule(port.chain, V4, known, spread)]
+            known: Part = (
+                f"meta l4proto {port.protocol}",
+                (nft.meta(16), nft.compare(bytes([PROTOCOLS[port.protocol]]))),
+            )
+            messages += [self.elements(name, pairs), self.rule(port.chain, nft.V4, known, spread)]
         return messages
 
     def unpublish(self, port: PortRules) -> list[Message]:
@@ -482,16 +351,17 @@ class Table:
         messages = [*self.fresh(), self.chain("dns", "filter", OUTPUT, RAW)]
         address = IPv4Address(server).packed
         for name, actual, checksum_at in (("udp", udp, 6), ("tcp", tcp, 16)):
-            known: Part = (f"meta l4proto {name}", (_meta(16), _compare(bytes([PROTOCOLS[name]]))))
-            for side, offset, words, before, after in (
-                (16, 2, "dport", 53, actual),
-                (12, 0, "sport", actual, 53),
+            known = nft.protocol(name)
+            for end, at, port, offset, before, after in (
+                ("daddr", 16, "dport", 2, 53, actual),
+                ("saddr", 12, "sport", 0, actual, 53),
             ):
-                ip: Part = (f"ip {'daddr' if side == 16 else 'saddr'} {server}", (_load(1, side, 4), _compare(address)))
-                asked: Part = (f"{name} {words} {before}", (_load(2, offset, 2), _compare(struct.pack(">H", before))))
-                become: Part = (
-                    f"{name} {words} set {after}",
-                    (_immediate(1, struct.pack(">H", after)), _store(offset, 2, checksum_at)),
+                number = struct.pack(">H", after)
+                ip: Part = (f"ip {end} {server}", (nft.load(1, at, 4), nft.compare(address)))
+                asked: Part = (
+                    f"{name} {port} {before}",
+                    (nft.load(2, offset, 2), nft.compare(struct.pack(">H", before))),
                 )
-                messages.append(self.rule("dns", ip, known, asked, become))
+                become = (nft.immediate(1, number), nft.store(offset, 2, checksum_at))
+                messages.append(self.rule("dns", ip, known, asked, (f"{name} {port} set {after}", become)))
         return messages

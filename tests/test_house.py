@@ -32,6 +32,7 @@ PURE = (
     "runtime/spec.py",
     "network/spec.py",
     "network/addresses.py",
+    "network/expressions.py",
     "network/rules.py",
     "network/dns/zone.py",
 )
