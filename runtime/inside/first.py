@@ -231,14 +231,14 @@ def finish(process: Process, channel: int, program: bytes | None, init: bool = F
         raise Failed("exec", error.errno or 0, f"{process.args[0]}: {error.strerror}", code) from None
 
 
+RESET = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
+
+
 def fresh_session() -> None:
     """A session of its own, and signals as a program expects them (Python ignores SIGPIPE and SIGXFSZ)."""
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        try:
-            signal.signal(number, signal.SIG_DFL)
-        except (OSError, ValueError):
-            continue  # the two that the C library keeps
+    for number in RESET:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with suppress(PermissionError):  # it leads one already
         os.setsid()
@@ -284,8 +284,9 @@ def set_sysctls(sysctls: Mapping[str, str], own: set[str]) -> None:
     for name, value in sysctls.items():
         if not allowed_sysctl(name, own):
             raise Failed(step, errno.EPERM, f'sysctl "{name}" does not belong to a namespace of this container')
-        with open("/proc/sys/" + name.replace(".", "/"), "w", encoding="ascii") as file:
-            file.write(value)
+        file = os.open("/proc/sys/" + name.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
+        os.write(file, os.fsencode(value))
+        os.close(file)
 
 
 def allowed_sysctl(name: str, own: set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 from pycompose.runtime.spec import Capabilities
@@ -68,12 +69,13 @@ def drop_bounding(capabilities: Capabilities) -> None:
     """Give up for good, for this process and all that it starts, what is not in the bounding set."""
     keep = mask(capabilities.bounding)
     for bit in range(64):
-        try:
-            held = syscalls.prctl(syscalls.PR_CAPBSET_READ, bit)
-        except OSError:
-            return  # past the last one that this kernel knows
-        if held and not keep >> bit & 1:
-            syscalls.prctl(syscalls.PR_CAPBSET_DROP, bit)
+        if not keep >> bit & 1:
+            try:
+                syscalls.prctl(syscalls.PR_CAPBSET_DROP, bit)
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    return  # past the last one that this kernel knows
+                raise
 
 
 def apply(capabilities: Capabilities) -> None:
@@ -83,6 +85,7 @@ def apply(capabilities: Capabilities) -> None:
     inheritable = mask(capabilities.inheritable) & have
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
     syscalls.capset(mask(capabilities.effective) & permitted, permitted, inheritable)
-    for bit in range(len(NAMES)):
-        if mask(capabilities.ambient) & inheritable & permitted & 1 << bit:
+    ambient = mask(capabilities.ambient) & inheritable & permitted
+    for bit in range(len(NAMES) if ambient else 0):
+        if ambient & 1 << bit:
             syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, bit)
