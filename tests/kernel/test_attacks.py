@@ -146,10 +146,10 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
     for container_id in made.ask(do="list")["running"]:
         made.kill(container_id)
     made.events.close()
-    assert "error" not in made.ask(do="stop")
-    made.keeper.close()
     log = Path(places.run, "keeper.log").read_text()
     assert "Traceback" not in log, log
+    assert "error" not in made.ask(do="stop")
+    made.keeper.close()
     assert not list(Path("/sys/fs/cgroup").glob(f"**/{tree}"))
 
 
