@@ -110,8 +110,17 @@ def enter_cgroups(folders: tuple[str, ...]) -> int | None:
         try:
             descriptor = os.open(f"{folder}/tasks", os.O_WRONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            unified = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                unified = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:  # it ended meanwhile
+                raise first.Failed("cgroup", errno.ESRCH, "the container is not running", 126) from None
             continue
-        os.write(descriptor, b"0")
-        os.close(descriptor)
+        try:
+            os.write(descriptor, b"0")
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            raise first.Failed("cgroup", errno.ESRCH, "the container is not running", 126) from None
+        finally:
+            os.close(descriptor)
     return unified

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from pycompose.runtime import logs, profile, record
 from pycompose.runtime.cgroup import Cgroup
-from pycompose.runtime.errors import StartFailed
+from pycompose.runtime.errors import NoSuchContainer, StartFailed
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.process import connect_keeper, exec_interactive, launch_keeper
 from pycompose.runtime.spec import (
@@ -123,6 +123,8 @@ class Box:
             code = exec_interactive(self.places, container_id, process, (null, writer, writer))
         except StartFailed as error:
             return error.exit_code, str(error)
+        except NoSuchContainer as error:
+            return 1, str(error)
         finally:
             os.close(writer)
             os.close(null)
