@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pycompose.runtime import spec as oci
-from pycompose.runtime.profile import Parts
+from pycompose.runtime.profile import SYSCTLS, Parts
 
 from .errors import PycomposeError
 from .model import EMPTY, DeviceRate, Logging, Project, Resources, Service, no_text
@@ -60,6 +60,7 @@ def bundle(
     hostname = service.hostname or found.hostname or container_id[:12]
     rules = (*profile.rules, *found.rules, *map(device_rule, service.device_cgroup_rules))
     unmasked = service.privileged or option(service, "systempaths") == "unconfined"
+    own = namespaces(service, found.shared)
     filtered = not service.privileged and option(service, "seccomp") != "unconfined"
     spec = oci.Spec(
         process=process(service, image, profile, hostname),
@@ -68,12 +69,12 @@ def bundle(
         domainname=service.domainname or "",
         mounts=_default_mounts(service, profile, found.mounts) + found.mounts,
         linux=oci.Linux(
-            namespaces=namespaces(service, found.shared),
+            namespaces=own,
             devices=(*profile.devices, *found.devices),
             cgroups_path=f"{project.name}/{container_id}",
             resources=resources(service.resources, rules, found.numbers),
             seccomp=profile.seccomp if filtered else None,
-            sysctl=service.sysctls,
+            sysctl={**(SYSCTLS if any(item.type == "network" for item in own) else {}), **service.sysctls},
             masked_paths=() if unmasked else profile.masked,
             readonly_paths=() if unmasked else profile.readonly,
         ),
