@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class NetworkError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -28,3 +32,13 @@ class PortTaken(NetworkError):
 
 class AddressError(NetworkError):
     """An address or a subnet cannot be given out."""
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """The kernel's errors become NetworkError, with `what` could not be done."""
+    try:
+        yield
+    except OSError as error:
+        hint = "this needs root" if error.errno in (errno.EPERM, errno.EACCES) else ""
+        raise NetworkError(f"{what}: {error.strerror or error}", hint=hint) from error

@@ -8,7 +8,6 @@ may work in the same folder at once. `run` must run for what needs a task: relay
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 import time
@@ -18,13 +17,14 @@ from ipaddress import ip_network
 
 import trio
 
-from . import addresses, bridge, netlink, publish
+from . import addresses, bridge, netlink
 from .dns.server import Server
 from .dns.zone import Zone
-from .errors import AddressError, NetworkError, NoSuchNetwork, PortTaken
+from .errors import AddressError, NetworkError, NoSuchNetwork, translated
 from .firewall import Firewall
+from .layout import lay_out
+from .ports import Ports, port_rules
 from .records import Records, boot_id
-from .expressions import PROTOCOLS
 from .rules import IPV4, BridgeRules, PortRules, Table
 from .spec import (
     Backend,
@@ -32,11 +32,10 @@ from .spec import (
     EndpointSpec,
     NetworkRecord,
     NetworkSpec,
-    Pool,
-    PortRecord,
     Publication,
     PublishedPort,
 )
+from .tasks import Tasks
 
 DNS_ADDRESS = "127.0.0.11"
 SETTLED = 20_000_000  # nanoseconds: two changes of a folder within a tick of its clock look like one
@@ -48,16 +47,6 @@ def _bridge_rules(network: NetworkRecord) -> BridgeRules:
     return BridgeRules(network.bridge, network.subnets[0], network.internal, network.masquerade)
 
 
-def _port_rules(port: PortRecord) -> PortRules | None:
-    """None for what only the relay serves."""
-    publication = port.published.publication
-    if publication.host_ip and ":" in publication.host_ip:
-        return None
-    host_ip = None if publication.host_ip in (None, "", "0.0.0.0") else publication.host_ip
-    backends = tuple(b.address for b in port.backends)
-    return PortRules(host_ip, port.published.port, publication.protocol, publication.target, backends)
-
-
 class Networks:
     def __init__(self, root: str, project: str = "") -> None:
         self.root, self.project = root, project
@@ -65,10 +54,8 @@ class Networks:
         self.dns = Server(self.zone, refresh=self.refresh)
         self._records = Records(root)
         self._firewall = Firewall(root, self._everything)
-        self._nursery: trio.Nursery | None = None
-        self._held: dict[PublishedPort, list[socket.socket]] = {}
-        self._backends: dict[PublishedPort, tuple[str, ...]] = {}
-        self._tasks: dict[PublishedPort | str, trio.CancelScope] = {}
+        self._tasks = Tasks()
+        self._ports = Ports(project, self._records, self._firewall, self._tasks)
         self._seen: dict[str, dict[str, tuple[int, int]]] = {}  # network -> address -> inode and time of its lease
         self._stamps: dict[str, int] = {}
         self._released: dict[tuple[str, str], tuple[float, str]] = {}  # network, address -> when, and the old link
@@ -78,31 +65,13 @@ class Networks:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Relays and answers until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            for published in self._held:
-                self._relay(published)
+            self._tasks.nursery = nursery
+            self._ports.start()
             task_status.started()
             try:
                 await trio.sleep_forever()
             finally:
-                self._nursery = None
-
-    def _start(self, key: PublishedPort | str, work, *arguments: object) -> None:  # type: ignore[no-untyped-def]
-        assert self._nursery is not None, "Networks.run must run"
-        scope = trio.CancelScope()
-        self._tasks[key] = scope
-
-        async def scoped() -> None:
-            with scope:
-                await work(*arguments)
-
-        self._nursery.start_soon(scoped)
-
-    def _stop(self, key: PublishedPort | str) -> bool:
-        scope = self._tasks.pop(key, None)
-        if scope:
-            scope.cancel()
-        return scope is not None
+                self._tasks.nursery = None
 
     # --- networks
 
@@ -116,7 +85,7 @@ class Networks:
                 raise NetworkError(f'"{spec.name}" cannot be the name of a network')
             if not spec.ipv4:
                 raise NetworkError(f'network "{spec.name}": a network without IPv4 is not supported')
-            network = self._resolved(spec)
+            network = lay_out(spec, self.root, self._records.networks())
             self._records.keep_network(network)
             try:
                 return self._ready(network)
@@ -126,56 +95,9 @@ class Networks:
                     bridge.remove(network.bridge)
                 raise
 
-    def _resolved(self, spec: NetworkSpec) -> NetworkRecord:
-        """Subnets, gateways, MTU and link of a network to be."""
-        others = self._records.networks()
-        four = next((p for p in spec.pools if not p.subnet or ":" not in p.subnet), Pool())
-        six = next((p for p in spec.pools if p.subnet and ":" in p.subnet), None)
-        with netlink.open_route() as sock:
-            own = {n.bridge for n in others}
-            taken = [(subnet, f'network "{n.name}"') for n in others for subnet in n.subnets]
-            for route, index in netlink.routes(sock):
-                through = netlink.link(sock, index=index) if index else None
-                if through is None or through.name not in own:
-                    where = f" through {through.name}" if through else ""
-                    taken.append((route, f"a route of this host{where}"))
-            mtu = spec.mtu or netlink.uplink_mtu(sock)
-        if four.subnet:
-            subnet = addresses.checked_subnet(four.subnet, spec.name, taken)
-        else:
-            subnet = addresses.choose_subnet(t for t, _ in taken)
-        subnets, gateways = [subnet], [addresses.gateway_of(four, subnet)]
-        if spec.ipv6:
-            if not os.path.exists("/proc/sys/net/ipv6"):
-                raise NetworkError(f'network "{spec.name}": this host has no IPv6', hint="leave enable_ipv6 out")
-            wanted = six.subnet if six else None
-            subnets.append(
-                addresses.checked_subnet(wanted, spec.name, taken)
-                if wanted
-                else addresses.private_subnet6(self.root, spec.name)
-            )
-            gateways.append(addresses.gateway_of(six or Pool(), subnets[1]))
-        if spec.bridge and bridge.index_of(spec.bridge) is not None:
-            raise NetworkError(f'network "{spec.name}": the host already has a link "{spec.bridge}"')
-        return NetworkRecord(
-            spec.name,
-            spec.project,
-            spec.bridge or addresses.link_name("br-", self.root, spec.name),
-            tuple(subnets),
-            tuple(gateways),
-            spec.internal,
-            mtu,
-            dict(spec.labels),
-            time.time(),
-            boot_id(),
-            spec.masquerade,
-            tuple(four.reserved),
-            four.ip_range,
-        )
-
     async def remove(self, name: str) -> None:
         """Raises NetworkError when containers are on it."""
-        with self._records.changing(), self._translated(f'network "{name}" cannot be removed'):
+        with self._records.changing(), translated(f'network "{name}" cannot be removed'):
             network = self._records.network(name)
             if network is None:
                 return
@@ -188,7 +110,7 @@ class Networks:
             self._seen.pop(name, None)
             self._stamps.pop(name, None)
             bridge.remove(network.bridge)
-            if self._current():
+            if self._records.current():
                 self._firewall.remove_network(_bridge_rules(network))
             else:
                 self._firewall.remove()
@@ -203,7 +125,7 @@ class Networks:
 
     def _ready(self, network: NetworkRecord) -> NetworkRecord:
         """Its bridge and its rules are there; after a reboot nothing of it was, and no lease holds."""
-        with self._translated(f'network "{network.name}" cannot be made'):
+        with translated(f'network "{network.name}" cannot be made'):
             boot = boot_id()
             if network.boot_id != boot:
                 for address in self._records.leased(network.name):
@@ -216,19 +138,15 @@ class Networks:
             self.zone.add_network(network.name, network.internal)
             return network
 
-    def _current(self) -> list[NetworkRecord]:
-        boot = boot_id()
-        return [n for n in self._records.networks() if n.boot_id == boot]
-
     def _everything(self) -> tuple[Iterable[BridgeRules], Iterable[PortRules]]:
         boot = boot_id()
-        ports = [_port_rules(p) for p in self._records.ports() if p.boot_id == boot]
-        return map(_bridge_rules, self._current()), [p for p in ports if p]
+        ports = [port_rules(p) for p in self._records.ports() if p.boot_id == boot]
+        return map(_bridge_rules, self._records.current()), [p for p in ports if p]
 
     def _forwarding(self) -> None:
         """ip_forward is on while there is a network, and then again what it was."""
         before = self._records.forwarding_before()
-        if self._current():
+        if self._records.current():
             if before is None:
                 self._records.keep_forwarding(bridge.read_switch(bridge.FORWARD))
             if bridge.read_switch(bridge.FORWARD) != "1":
@@ -236,14 +154,6 @@ class Networks:
         elif before is not None:
             bridge.set_switch(bridge.FORWARD, before)
             self._records.keep_forwarding(None)
-
-    @contextlib.contextmanager
-    def _translated(self, what: str):  # type: ignore[no-untyped-def]
-        try:
-            yield
-        except OSError as error:
-            hint = "this needs root" if error.errno in (errno.EPERM, errno.EACCES) else ""
-            raise NetworkError(f"{what}: {error.strerror or error}", hint=hint) from error
 
     # --- endpoints
 
@@ -261,7 +171,7 @@ class Networks:
         """
         done: list[tuple[Endpoint, NetworkRecord]] = []
         try:
-            with self._records.changing(), self._translated("cannot join the networks"):
+            with self._records.changing(), translated("cannot join the networks"):
                 for number, spec in enumerate(specs):
                     network = self._records.network(spec.network)
                     if network is None:
@@ -336,19 +246,16 @@ class Networks:
 
     async def detach(self, owner: str) -> None:
         """Forget the owner's addresses and answer it no more; its links die with its namespace."""
-        self._stop(owner)
+        self._tasks.stop(owner)
         endpoints = self._owned(owner)
         self.zone.remove(owner)
         if not endpoints:
             return
         gone = {e.addresses[0].partition("/")[0] for e in endpoints}
-        with self._records.changing(), self._translated("published ports cannot be changed"):
+        with self._records.changing(), translated("published ports cannot be changed"):
             for endpoint in endpoints:
                 self._release(endpoint)
-            for port in self._records.ports():
-                left = tuple(b for b in port.backends if b.address not in gone)
-                if left != port.backends and port.project == self.project:
-                    self._lead([replace(port, backends=left)])
+            self._ports.without(gone)
 
     # --- DNS
 
@@ -357,8 +264,7 @@ class Networks:
 
         What is not of the owner's networks is asked from `upstreams`; without any, from the host's.
         """
-        self._stop(owner)
-        self._start(owner, self.dns.serve, udp_fd, tcp_fd, owner, tuple(upstreams))
+        self._tasks.start(owner, self.dns.serve, udp_fd, tcp_fd, owner, tuple(upstreams))
 
     def adopt(
         self,
@@ -376,7 +282,7 @@ class Networks:
         for fd in (udp_fd, tcp_fd):
             with _borrowed(fd) as sock:
                 ports.append(sock.getsockname()[1])
-        with self._translated("the container's DNS cannot be redirected"):
+        with translated("the container's DNS cannot be redirected"):
             self._redirect_dns(netfilter_socket, (ports[0], ports[1]))
         self.resolve(owner, udp_fd, tcp_fd, upstreams)
 
@@ -423,93 +329,22 @@ class Networks:
 
     async def publish(self, publication: Publication) -> PublishedPort:
         """Reserve the first free port of the range, or keep the one that it has. Raises PortTaken."""
-        p = publication
-        for published in self._held:
-            if published.publication == p:
-                return published
-        with self._records.changing(), self._translated(f"port {p.first}/{p.protocol} cannot be published"):
-            for port in range(p.first, p.last + 1):
-                sockets = publish.hold(p.host_ip, port, p.protocol)
-                if sockets:
-                    break
-            else:
-                ports = f"{p.first}" if p.first == p.last else f"{p.first}-{p.last}"
-                holder = self._holder(p) if p.first == p.last else ""
-                raise PortTaken(p.host_ip or "0.0.0.0", ports, p.protocol, holder)
-            published = PublishedPort(p, p.host_ip or "0.0.0.0", sockets[0].getsockname()[1])
-            try:
-                self._lead([PortRecord(published, self.project, boot_id())])
-            except BaseException:
-                for sock in sockets:
-                    sock.close()
-                self._records.forget_port(published)
-                raise
-        self._held[published] = sockets
-        self._relay(published)
-        return published
-
-    def _holder(self, p: Publication) -> str:
-        for port in self._records.ports():
-            if (port.published.port, port.published.publication.protocol) == (p.first, p.protocol):
-                project, _, group = port.published.publication.group.rpartition("/")
-                if port.project and port.boot_id == boot_id():
-                    return f'service "{group}" of project "{project or port.project}"'
-        return publish.holder_of(p.host_ip, p.first, p.protocol)
-
-    def _relay(self, published: PublishedPort) -> None:
-        if self._nursery is not None and self._held.get(published):
-            self._start(
-                published, publish.relay, published, self._held[published], lambda: self._backends.get(published, ())
-            )
+        return await self._ports.publish(publication)
 
     async def unpublish(self, published: PublishedPort) -> None:
-        sockets = self._held.pop(published, [])
-        self._backends.pop(published, None)
-        self._stop(published)  # before the sockets are closed: a cancelled task does not wait for them any more
-        for sock in sockets:
-            sock.close()
-        with self._records.changing(), self._translated("a port cannot be unpublished"):
-            port = self._records.port(published)
-            self._records.forget_port(published)
-            if port and (gone := _port_rules(port)) and self._current():
-                self._firewall.unpublish(gone)
+        await self._ports.unpublish(published)
+
+    async def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
+        """Where the connections to the group's published ports go from now on; without any, they are refused."""
+        await self._ports.set_backends(group, backends)
 
     def published(self, group: str | None = None) -> list[PublishedPort]:
         """The ports that the group has, or any group of any project: this process's, or an earlier one's."""
-        found = [p.published for p in self._records.ports()]
-        return [p for p in found if group is None or p.publication.group == group]
+        return self._ports.all(group)
 
     def backends(self, group: str) -> list[Backend]:
         """Where the group's connections go."""
-        found = [p.backends for p in self._records.ports() if p.published.publication.group == group]
-        return list(found[0]) if found else []
-
-    async def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
-        """Where the connections to the group's published ports go from now on."""
-        wanted = tuple(backends)
-        with self._records.changing(), self._translated("published ports cannot be changed"):
-            changed = [
-                replace(port, backends=wanted)
-                for port in self._records.ports()
-                if port.published.publication.group == group and port.backends != wanted
-            ]
-            self._lead(changed)
-
-    def _lead(self, ports: Sequence[PortRecord]) -> None:
-        """Write, tell the firewall, and end the flows of datagrams to those who are not backends any more."""
-        before = {port.published: self._records.port(port.published) for port in ports}
-        for port in ports:
-            self._records.keep_port(port)
-            self._backends[port.published] = tuple(b.address for b in port.backends)
-        ruled = [(port, rules) for port in ports if (rules := _port_rules(port))]
-        self._firewall.publish([rules for _, rules in ruled])
-        for port, rules in ruled:
-            old = before[port.published]
-            gone = {b.address for b in old.backends} - set(rules.backends) if old else set()
-            if gone and rules.protocol == "udp":
-                with netlink.open_netfilter() as sock:
-                    for address in gone:
-                        netlink.forget_connections(sock, address, PROTOCOLS["udp"], rules.port)
+        return self._ports.backends(group)
 
     # --- after a restart
 
@@ -524,24 +359,14 @@ class Networks:
             for network in self._records.networks():
                 if network.project == self.project or (network.boot_id == boot):
                     self._ready(network)
-            for port in self._records.ports():
-                if port.project == self.project and port.boot_id != boot:
-                    self._records.forget_port(port.published)
-            if self._current():
-                with self._translated("the firewall's table cannot be made"):
+            self._ports.forget_old()
+            if self._records.current():
+                with translated("the firewall's table cannot be made"):
                     self._firewall.ensure()
         for network in self._records.networks():
             self.zone.add_network(network.name, network.internal)
             self._reread(network.name)
-        for port in self._records.ports():
-            if port.project == self.project and port.published not in self._held:
-                publication = port.published.publication
-                with contextlib.suppress(NetworkError):
-                    self._held[port.published] = publish.hold(
-                        publication.host_ip, port.published.port, publication.protocol
-                    )
-                self._backends[port.published] = tuple(b.address for b in port.backends)
-                self._relay(port.published)
+        self._ports.hold_again()
         return self.records()
 
 

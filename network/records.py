@@ -87,6 +87,11 @@ class Records:
     def network(self, name: str) -> NetworkRecord | None:
         return _made(NetworkRecord, _read(f"{self.root}/{name}/network.json"))
 
+    def current(self) -> list[NetworkRecord]:
+        """Those that were made, or made again, in this boot."""
+        boot = boot_id()
+        return [n for n in self.networks() if n.boot_id == boot]
+
     def keep_network(self, network: NetworkRecord) -> None:
         os.makedirs(f"{self.root}/{network.name}/leases", exist_ok=True)
         _write(f"{self.root}/{network.name}/network.json", json.dumps(asdict(network)))

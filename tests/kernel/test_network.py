@@ -416,7 +416,7 @@ def test_two_projects_do_not_touch_each_other(stage: Stage) -> None:
     stage.kill_supervisor("q")
     stage.supervisor("q")
     stage.tell("await n.recover()", project="q")
-    assert stage.tell("list(n._held)", project="q") == "[]"
+    assert stage.tell("list(n._ports._held)", project="q") == "[]"
     stage.tell('await n.detach("b")', project="q")
     stage.tell('await n.remove("q_default")', project="q")
     assert stage.ask("tcp", "127.0.0.1", 8080) == ["a"]

@@ -1,0 +1,160 @@
+"""Published ports: which group has which, where they lead, and whose listening sockets hold them.
+
+A port is a file, a few elements of the firewall, and sockets that hold it and relay what is not IPv4 (`publish`).
+Only this project's ports are held, changed or closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+
+from . import netlink, publish
+from .errors import NetworkError, PortTaken, translated
+from .expressions import PROTOCOLS
+from .firewall import Firewall
+from .records import Records, boot_id
+from .rules import PortRules
+from .spec import Backend, PortRecord, Publication, PublishedPort
+from .tasks import Tasks
+
+
+def port_rules(port: PortRecord) -> PortRules | None:
+    """None for what only the relay serves."""
+    publication = port.published.publication
+    if publication.host_ip and ":" in publication.host_ip:
+        return None
+    host_ip = None if publication.host_ip in (None, "", "0.0.0.0") else publication.host_ip
+    backends = tuple(b.address for b in port.backends)
+    return PortRules(host_ip, port.published.port, publication.protocol, publication.target, backends)
+
+
+class Ports:
+    def __init__(self, project: str, records: Records, firewall: Firewall, tasks: Tasks) -> None:
+        self.project = project
+        self._records, self._firewall, self._tasks = records, firewall, tasks
+        self._held: dict[PublishedPort, list[socket.socket]] = {}
+        self._backends: dict[PublishedPort, tuple[str, ...]] = {}
+
+    async def publish(self, publication: Publication) -> PublishedPort:
+        """Reserve the first free port of the range, or keep the one that it has. Raises PortTaken."""
+        p = publication
+        for published in self._held:
+            if published.publication == p:
+                return published
+        with self._records.changing(), translated(f"port {p.first}/{p.protocol} cannot be published"):
+            for port in range(p.first, p.last + 1):
+                sockets = publish.hold(p.host_ip, port, p.protocol)
+                if sockets:
+                    break
+            else:
+                ports = f"{p.first}" if p.first == p.last else f"{p.first}-{p.last}"
+                holder = self._holder(p) if p.first == p.last else ""
+                raise PortTaken(p.host_ip or "0.0.0.0", ports, p.protocol, holder)
+            published = PublishedPort(p, p.host_ip or "0.0.0.0", sockets[0].getsockname()[1])
+            try:
+                self.lead([PortRecord(published, self.project, boot_id())])
+            except BaseException:
+                for sock in sockets:
+                    sock.close()
+                self._records.forget_port(published)
+                raise
+        self._held[published] = sockets
+        self.relay(published)
+        return published
+
+    def _holder(self, p: Publication) -> str:
+        for port in self._records.ports():
+            if (port.published.port, port.published.publication.protocol) == (p.first, p.protocol):
+                project, _, group = port.published.publication.group.rpartition("/")
+                if port.project and port.boot_id == boot_id():
+                    return f'service "{group}" of project "{project or port.project}"'
+        return publish.holder_of(p.host_ip, p.first, p.protocol)
+
+    def relay(self, published: PublishedPort) -> None:
+        if self._tasks.nursery is not None and self._held.get(published):
+            self._tasks.start(
+                published, publish.relay, published, self._held[published], lambda: self._backends.get(published, ())
+            )
+
+    async def unpublish(self, published: PublishedPort) -> None:
+        sockets = self._held.pop(published, [])
+        self._backends.pop(published, None)
+        self._tasks.stop(published)  # before the sockets are closed: a cancelled task does not wait for them any more
+        for sock in sockets:
+            sock.close()
+        with self._records.changing(), translated("a port cannot be unpublished"):
+            port = self._records.port(published)
+            self._records.forget_port(published)
+            if port and (gone := port_rules(port)) and self._records.current():
+                self._firewall.unpublish(gone)
+
+    def all(self, group: str | None = None) -> list[PublishedPort]:
+        """The ports that the group has, or any group of any project: this process's, or an earlier one's."""
+        found = [p.published for p in self._records.ports()]
+        return [p for p in found if group is None or p.publication.group == group]
+
+    def backends(self, group: str) -> list[Backend]:
+        """Where the group's connections go."""
+        found = [p.backends for p in self._records.ports() if p.published.publication.group == group]
+        return list(found[0]) if found else []
+
+    async def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
+        """Where the connections to the group's published ports go from now on."""
+        wanted = tuple(backends)
+        with self._records.changing(), translated("published ports cannot be changed"):
+            changed = [
+                replace(port, backends=wanted)
+                for port in self._records.ports()
+                if port.published.publication.group == group and port.backends != wanted
+            ]
+            self.lead(changed)
+
+    def lead(self, ports: Sequence[PortRecord]) -> None:
+        """Write, tell the firewall, and end the flows of datagrams to those who are not backends any more."""
+        before = {port.published: self._records.port(port.published) for port in ports}
+        for port in ports:
+            self._records.keep_port(port)
+            self._backends[port.published] = tuple(b.address for b in port.backends)
+        ruled = [(port, rules) for port in ports if (rules := port_rules(port))]
+        self._firewall.publish([rules for _, rules in ruled])
+        for port, rules in ruled:
+            old = before[port.published]
+            gone = {b.address for b in old.backends} - set(rules.backends) if old else set()
+            if gone and rules.protocol == "udp":
+                with netlink.open_netfilter() as sock:
+                    for address in gone:
+                        netlink.forget_connections(sock, address, PROTOCOLS["udp"], rules.port)
+
+    def without(self, addresses: set[str]) -> None:
+        """None of the project's ports leads to these any more. The lock is held."""
+        for port in self._records.ports():
+            left = tuple(b for b in port.backends if b.address not in addresses)
+            if left != port.backends and port.project == self.project:
+                self.lead([replace(port, backends=left)])
+
+    def start(self) -> None:
+        """There is a nursery now."""
+        for published in self._held:
+            self.relay(published)
+
+    def forget_old(self) -> None:
+        """Those of an earlier boot. The lock is held."""
+        boot = boot_id()
+        for port in self._records.ports():
+            if port.project == self.project and port.boot_id != boot:
+                self._records.forget_port(port.published)
+
+    def hold_again(self) -> None:
+        """What an earlier process held. One that another program took meanwhile stays published over IPv4."""
+        for port in self._records.ports():
+            if port.project == self.project and port.published not in self._held:
+                publication = port.published.publication
+                with contextlib.suppress(NetworkError):
+                    self._held[port.published] = publish.hold(
+                        publication.host_ip, port.published.port, publication.protocol
+                    )
+                self._backends[port.published] = tuple(b.address for b in port.backends)
+                self.relay(port.published)
