@@ -256,3 +256,12 @@ def inotify_modified(path: str) -> int:
 
 def syncfs(descriptor: int) -> None:
     _check(_libc.syncfs(descriptor), "syncfs")
+
+
+def inotify() -> int:
+    """An inotify instance that does not wait (man 7 inotify)."""
+    return _check(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify_init1")
+
+
+def inotify_add(instance: int, path: str, events: int) -> int:
+    return _check(_libc.inotify_add_watch(instance, os.fsencode(path), ctypes.c_uint32(events)), path)

@@ -142,7 +142,7 @@ class Keeper:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if self.supervisor_pid:
             self._end_supervisor(os.pidfd_open(self.supervisor_pid))
-        self.store.close()
+        self.store.end()
         for path in (
             self.places.supervisor_record,
             self.places.control_socket,

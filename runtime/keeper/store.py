@@ -4,7 +4,7 @@ What the kernel forgets with the last descriptor outlives a killed keeper here: 
 master of a terminal (whose end is SIGHUP for the container), the pidfd that tells an exit code, sockets inside.
 Messages, on store.sock:
     {keep: id, names} + descriptors          {drop: id}
-    {give: true} -> {id, names} + descriptors for each container, then {end: true}
+    {give: true} -> {id, names} + descriptors for each container, then {end: true, pid}
 It ends when it holds nothing and nobody is connected. Without it a keeper makes anew what can be made.
 """
 
@@ -29,6 +29,7 @@ class Store:
     def __init__(self, path: str) -> None:
         self.path = path
         self._connection: socket.socket | None = None
+        self._pid = 0
         self._kept: dict[str, dict[str, int]] = {}
 
     def recover(self) -> dict[str, dict[str, int]]:
@@ -41,7 +42,10 @@ class Store:
             wire.send(connection, {"give": True})
             while True:
                 message, descriptors = wire.receive(connection)
-                if message is None or message.get("end"):
+                if message is None:
+                    raise ConnectionError
+                if message.get("end"):
+                    self._pid = message["pid"]
                     break
                 found[message["id"]] = dict(zip(message["names"], descriptors, strict=True))
         except (OSError, wire.Malformed, ValueError, KeyError):
@@ -64,10 +68,18 @@ class Store:
             self._tell({"drop": container_id}, [])
 
     def close(self) -> None:
-        """The store ends by itself, if it holds nothing."""
         if self._connection:
             self._connection.close()
             self._connection = None
+
+    def end(self) -> None:
+        """Return when it has ended, as it does once nobody is connected, for it holds nothing any more."""
+        if self._connection:
+            with suppress(OSError):
+                process = os.pidfd_open(self._pid)
+                self.close()
+                select.select([process], [], [], 1)
+                os.close(process)
 
     def _tell(self, message: dict[str, object], descriptors: list[int]) -> None:
         try:
@@ -90,7 +102,8 @@ class Store:
         listener.bind(self.path)
         listener.listen(8)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        if os.fork() == 0:
+        self._pid = os.fork()
+        if self._pid == 0:
             hold(self.path, listener, theirs)
         listener.close()
         theirs.close()
@@ -152,4 +165,4 @@ def _serve(listener: socket.socket, first: socket.socket) -> None:
                 with suppress(OSError):
                     for container_id, (names, several) in held.items():
                         wire.send(connection, {"id": container_id, "names": names}, several)
-                    wire.send(connection, {"end": True})
+                    wire.send(connection, {"end": True, "pid": os.getpid()})

@@ -1,49 +1,291 @@
-"""The keeper against the kernel. Needs root."""
+"""The keeper against the kernel: what it does beside many containers, and what a new one finds of one that was killed.
+
+Needs root.
+"""
+
+from __future__ import annotations
 
 import json
 import os
 import select
+import signal
 import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pycompose.runtime import record
-from pycompose.runtime.places import Places
+from pycompose.runtime import logs, profile, record, wire
+from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.process import connect_keeper, launch_keeper
-from pycompose.runtime.spec import Bundle, HostRoot, Linux, Namespace, Process, Spec, to_json
+from pycompose.runtime.spec import Bundle, HostRoot, InsideSocket, Linux, Namespace, Process, Spec, to_json
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-def ask(keeper: socket.socket, **request: object) -> dict[str, object]:
-    keeper.send(json.dumps(request).encode())
-    data, fds, _, _ = socket.recv_fds(keeper, 1 << 18, 16)
-    for fd in fds:
-        os.close(fd)
-    return dict(json.loads(data))
+pytestmark = pytest.mark.usefixtures("root")
+SECONDS = 20  # until something that must come is missed
 
 
-def test_a_container_runs_and_its_end_and_output_are_recorded(tmp_path: Path) -> None:
-    places = Places(str(tmp_path / "state"), str(tmp_path / "run")).project("test")
-    folder = Path(places.container("one"))
-    folder.mkdir(parents=True)
-    kinds = ("mount", "pid", "network", "uts", "ipc")
-    spec = Spec(
-        Process(("/bin/sh", "-c", "echo hi; exit 3"), env=("PATH=/usr/bin:/bin",)),
-        linux=Linux(tuple(Namespace(kind) for kind in kinds)),
-    )
-    (folder / "bundle.json").write_text(to_json(Bundle(spec, HostRoot(str(folder / "root")))))
-    record.write(f"{folder}/state.json", {"name": "test-one-1", "created": 1})
-    launch_keeper(places)
-    launch_keeper(places)  # the same one
-    with connect_keeper(places) as keeper, connect_keeper(places) as events:
-        try:
-            assert ask(events, do="subscribe")["ok"]
-            assert ask(keeper, do="start", id="one").get("error") is None
-            assert ask(keeper, do="go", id="one").get("error") is None
-            assert select.select([events], [], [], 10)[0]
-            assert json.loads(events.recv(1000))["code"] == 3
-        finally:
-            assert ask(keeper, do="stop").get("error") is None
+class Project:
+    """A project of bare containers, and connections to its keeper."""
+
+    def __init__(self, places: ProjectPlaces) -> None:
+        self.places = places
+        self.launch()
+
+    def launch(self) -> None:
+        launch_keeper(self.places)
+        self.keeper, self.events = connect_keeper(self.places), connect_keeper(self.places)
+        for connection in (self.keeper, self.events):
+            connection.settimeout(SECONDS)
+        self.ask(self.events, do="subscribe")
+
+    def keeper_pid(self) -> int:
+        return int(struct.unpack("3i", self.keeper.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+
+    def kill_keeper(self) -> None:
+        pid = self.keeper_pid()
+        dead = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGKILL)
+        assert select.select([dead], [], [], SECONDS)[0]
+        os.close(dead)
+        self.close()
+
+    def close(self) -> None:
+        self.keeper.close()
+        self.events.close()
+
+    def ask(self, connection: socket.socket | None = None, fds: tuple[int, ...] = (), **request: object) -> dict:  # type: ignore[type-arg]
+        connection = connection or self.keeper
+        wire.send(connection, request, fds)
+        answer, self.passed = wire.receive(connection)
+        if request.get("do") != "sandbox":
+            wire.close_all(self.passed)
+        assert answer is not None
+        return answer
+
+    def create(self, name: str, script: str, terminal: bool = False, **more: object) -> Path:
+        folder = Path(self.places.container(name))
+        folder.mkdir(parents=True)
+        kinds = ("mount", "pid", "network", "uts", "ipc")
+        process = Process(("/bin/sh", "-c", script), env=("PATH=/usr/bin:/bin",), terminal=terminal)
+        mounts = profile.default_spec_parts().mounts if terminal else ()
+        spec = Spec(
+            process, mounts=mounts, linux=Linux(tuple(Namespace(kind) for kind in kinds), cgroups_path=f"keeper/{name}")
+        )
+        bundle = replace(Bundle(spec, HostRoot(str(folder / "root"))), **more)  # type: ignore[arg-type]
+        (folder / "bundle.json").write_text(to_json(bundle))
+        record.write(f"{folder}/state.json", {"name": name, "created": 1})
+        return folder
+
+    def run(self, name: str, script: str, terminal: bool = False, **more: object) -> Path:
+        folder = self.create(name, script, terminal, **more)
+        assert self.ask(do="start", id=name).get("error") is None
+        assert self.ask(do="go", id=name).get("error") is None
+        return folder
+
+    def ended(self, name: str) -> int | None:
+        while True:
+            event, _ = wire.receive(self.events)
+            assert event is not None
+            if event.get("id") == name and event.get("event") == "exit":
+                code = event["code"]
+                assert code is None or isinstance(code, int)
+                return code
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        self.ask(do="sandbox", id=name)
+        signal.pidfd_send_signal(self.passed[0], number)
+        wire.close_all(self.passed)
+
+    def text(self, name: str) -> str:
+        return "".join(
+            line.text + ("\n" if line.whole else "") for line in logs.read(f"{self.places.container(name)}/log")
+        )
+
+    def await_line(self, name: str, text: str) -> None:
+        """The log's own end tells when to look again."""
+        path = f"{self.places.container(name)}/log"
+        for line in logs.follow(path, wait=SECONDS, start=True):
+            if line is None:
+                raise AssertionError(f"{text!r} never came")
+            if text in line.text:
+                return
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    tree = f"pycompose-test-{os.getpid()}-keeper"
+    monkeypatch.setenv("PYCOMPOSE_CGROUP", tree)
+    made = Project(Places(str(tmp_path / "state"), str(tmp_path / "run")).project("test"))
+    try:
+        yield made
+    finally:
+        for name in made.ask(do="list")["running"]:
+            made.kill(name)
+            made.ended(name)
+        assert made.ask(do="stop").get("error") is None
+        assert made.keeper.recv(1) == b"", "the keeper is still there"
+        made.close()
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/{tree}"))
+    assert not Path(made.places.run).exists()
+
+
+def test_a_container_runs_and_its_end_and_output_are_recorded(project: Project) -> None:
+    launch_keeper(project.places)  # the same one
+    folder = project.run("one", "echo hi; exit 3")
+    assert project.ended("one") == 3
     assert json.loads((folder / "exit.json").read_text())["code"] == 3
     assert (folder / "log").read_bytes().endswith(b"Z stdout F hi\n")
+    assert not os.path.exists(project.places.output("one"))
+
+
+def test_no_line_is_lost_or_doubled_when_the_keeper_is_killed_again_and_again(project: Project) -> None:
+    project.run("one", "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); echo line-$i; done")
+    for _ in range(4):
+        project.kill_keeper()
+        project.launch()
+    if "one" in project.ask(do="list")["running"]:
+        project.ended("one")
+    assert project.text("one").split() == [f"line-{n}" for n in range(1, 60001)]
+
+
+def test_a_container_that_ends_after_its_keeper_was_killed_has_its_exit_code(project: Project) -> None:
+    folder = project.run("one", "read x; exit 7", stdin_open=True)
+    project.kill_keeper()
+    project.launch()
+    (folder / "in").write_text("go\n")
+    assert project.ended("one") == 7
+
+
+def test_a_container_that_ends_while_there_is_no_keeper_has_its_exit_code_and_last_words(project: Project) -> None:
+    folder = project.run("one", "read x; echo bye; exit 9", stdin_open=True)
+    project.ask(do="sandbox", id="one")
+    process = project.passed
+    project.kill_keeper()
+    (folder / "in").write_text("go\n")
+    assert select.select([process[0]], [], [], SECONDS)[0]
+    project.launch()
+    wire.close_all(process)
+    assert project.ask(do="list")["running"] == []
+    assert json.loads((folder / "exit.json").read_text())["code"] == 9
+    assert project.text("one") == "bye\n"
+
+
+def test_a_terminal_survives_its_keeper(project: Project) -> None:
+    project.run("one", "trap 'echo still; exit 5' USR1; echo up; while :; do sleep 0.02; done", terminal=True)
+    project.await_line("one", "up")
+    project.kill_keeper()
+    project.launch()
+    project.kill("one", signal.SIGUSR1)
+    assert project.ended("one") == 5
+    assert "still" in project.text("one")
+
+
+def test_sockets_inside_are_handed_out_by_the_next_keeper_with_and_without_the_store(project: Project) -> None:
+    wanted = (InsideSocket("route"), InsideSocket("udp", "127.0.0.11"), InsideSocket("tcp", "127.0.0.11"))
+    project.run("one", "exec sleep 1000", sockets=wanted)
+
+    def ports() -> list[int]:
+        project.ask(do="sandbox", id="one")
+        found = []
+        for fd in project.passed[3:]:
+            with socket.socket(fileno=fd) as made:
+                found.append(made.getsockname()[1])
+        wire.close_all(project.passed[:3])
+        return found
+
+    before = ports()
+    project.kill_keeper()
+    project.launch()
+    assert ports() == before
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as store:
+        store.connect(project.places.store_socket)
+        wire.send(store, {"give": True})
+        pid = 0
+        while not pid:
+            told, fds = wire.receive(store)
+            wire.close_all(fds)
+            pid = (told or {}).get("pid", 0)
+    project.kill_keeper()
+    os.kill(pid, signal.SIGKILL)
+    project.launch()
+    assert len(ports()) == 2
+    assert all(ports())
+
+
+def test_what_was_begun_is_gone_with_whoever_began_it(project: Project) -> None:
+    folder = project.create("one", "exit 0")
+    with connect_keeper(project.places) as starter:
+        assert project.ask(starter, do="start", id="one").get("error") is None
+    while project.ask(do="list")["running"]:
+        pass
+    assert not (folder / "exit.json").exists()
+    assert not (folder / "process.json").exists()
+
+
+def test_what_cannot_be_run_is_told_with_its_exit_code(project: Project) -> None:
+    for name, command, code in (("one", "/no/such", 127), ("two", "/etc/passwd", 126)):
+        folder = project.create(name, "")
+        bundle = json.loads((folder / "bundle.json").read_text())
+        bundle["spec"]["process"]["args"] = [command]
+        (folder / "bundle.json").write_text(json.dumps(bundle))
+        assert project.ask(do="start", id=name).get("error") is None
+        answer = project.ask(do="go", id=name)
+        assert (answer["exit_code"], answer["step"]) == (code, "exec")
+        assert name not in project.ask(do="list")["running"]
+
+
+def test_a_client_that_sends_nonsense_or_does_not_read_disturbs_nobody(project: Project) -> None:
+    with connect_keeper(project.places) as bad:
+        for nonsense in (b"{", b"[]", b"\xff", b'{"do": "__init__"}', b'{"do": "start", "id": "../x"}', b'{"do": []}'):
+            bad.send(nonsense)
+            assert json.loads(bad.recv(4096))["error"]
+        bad.setblocking(False)
+        with suppress(BlockingIOError, ConnectionError):
+            for _ in range(100_000):
+                bad.send(b'{"do": "list"}')
+        project.run("one", "echo hi")
+        assert project.ended("one") == 0
+
+
+def test_a_container_that_floods_its_log_does_not_starve_another(project: Project) -> None:
+    project.run("loud", "yes 0123456789012345678901234567890123456789 | head -n 500000; exit 2")
+    project.run("quiet", "echo here; exit 4")
+    assert project.ended("quiet") == 4
+    assert project.ended("loud") == 2
+    with open(f"{project.places.container('loud')}/log", "rb") as file:
+        assert sum(1 for line in file if line[30:].startswith(b" stdout F ")) == 500_000
+
+
+def test_an_exec_is_killed_with_its_client_only_if_it_is_bound_to_it(project: Project) -> None:
+    project.run("one", "exec sleep 1000")
+    process = json.loads(to_json(Process(("/bin/sh", "-c", "echo $$; exec sleep 1000"), env=("PATH=/usr/bin:/bin",))))
+    for bound in (True, False):
+        reader, writer = os.pipe()
+        with connect_keeper(project.places) as client:
+            answer = project.ask(client, (0, writer, 2), do="exec", id="one", process=process, bound=bound)
+            os.close(writer)
+            pidfd = os.pidfd_open(answer["pid"])
+            assert os.read(reader, 100)
+        assert bool(select.select([pidfd], [], [], SECONDS if bound else 0.1)[0]) is bound
+        os.close(pidfd)
+        os.close(reader)
+
+
+def test_a_container_of_another_boot_has_ended_and_nobody_knows_how(project: Project) -> None:
+    folder = project.create("one", "exit 0")
+    record.write(f"{folder}/process.json", {"pid": 1, "start_time": 1, "boot_id": "before", "started": 1})
+    project.kill_keeper()
+    project.launch()
+    assert json.loads((folder / "exit.json").read_text())["code"] is None
+    seen = record.read_container(project.places, "one")
+    assert seen
+    assert seen.status == "exited"
+
+
+def test_sigterm_ends_the_keeper_only_when_nothing_runs(project: Project) -> None:
+    project.run("one", "exec sleep 1000")
+    os.kill(project.keeper_pid(), signal.SIGTERM)
+    os.kill(project.keeper_pid(), signal.SIGINT)
+    assert project.ask(do="list")["running"] == ["one"]
