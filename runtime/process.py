@@ -71,11 +71,8 @@ def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), su
     according to its record); where there is none, it starts `supervisor_argv`.
     """
     with _launching(places):
-        try:
-            connect_keeper(places).close()
+        if _answers(places):
             return
-        except KeeperGone:
-            pass
         interpreter = _sealed_interpreter()
         reader, writer = os.pipe()
         log = os.open(places.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -102,6 +99,16 @@ def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), su
         os.close(reader)
         if not ready:
             raise KeeperGone(f"the keeper did not start; see {places.keeper_log}")
+
+
+def _answers(places: ProjectPlaces) -> bool:
+    """Whether a keeper is there. That it can be connected to is not enough: a child that one had just forked when it
+    was killed may still hold its socket for a moment."""
+    with suppress(KeeperGone, OSError, wire.Malformed), connect_keeper(places) as keeper:
+        keeper.settimeout(10)
+        wire.send(keeper, {"do": "list"})
+        return wire.receive(keeper)[0] is not None
+    return False
 
 
 READY = 100  # the descriptor by which a keeper tells that it listens
