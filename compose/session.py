@@ -13,7 +13,6 @@ import select
 import shutil
 import socket
 import sys
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 
@@ -73,11 +72,6 @@ def wake(places: ProjectPlaces) -> None:
         launch_keeper(places, (sys.executable, "-m", "pycompose.compose.supervisor", places.project))
     except (RuntimeFailure, OSError) as error:
         raise PycomposeError(f"the keeper of project {places.project!r} cannot be launched: {error}") from error
-    end = time.monotonic() + PATIENCE
-    while listening_pid(places.control_socket) is None:
-        if time.monotonic() > end:
-            raise PycomposeError("the supervisor does not come up", hint=f"see {places.run}/supervisor.log")
-        time.sleep(0.005)
 
 
 def carry_out(
@@ -110,28 +104,22 @@ def close_if_empty(places: ProjectPlaces) -> None:
     with locked(places):
         if observe(places).containers:
             return
-        going = [
-            os.pidfd_open(pid)
-            for path, kind in (
-                (places.control_socket, socket.SOCK_STREAM),
-                (places.keeper_socket, socket.SOCK_SEQPACKET),
-            )
-            if (pid := listening_pid(path, kind)) is not None
-        ]
+        pid = listening_pid(places.keeper_socket)
+        process = os.pidfd_open(pid) if pid else -1
         with suppress(RuntimeFailure, OSError), connect_keeper(places) as keeper:
             keeper.send(b'{"do": "stop"}')
             keeper.settimeout(PATIENCE)
             keeper.recv(4096)
-        for pidfd in going:  # the next command must not meet one that is about to go
-            select.select([pidfd], [], [], PATIENCE)
-            os.close(pidfd)
+        if process >= 0:  # the next command must not meet one that is about to go; it ends the supervisor first
+            select.select([process], [], [], PATIENCE)
+            os.close(process)
         for folder in (places.state, places.run):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def listening_pid(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> int | None:
-    """The process that listens at a socket; None if nobody does."""
-    with socket.socket(socket.AF_UNIX, kind) as connection:
+def listening_pid(path: str) -> int | None:
+    """The process that listens at a keeper's socket; None if nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         try:
             connection.connect(path)
         except OSError:

@@ -1,4 +1,4 @@
-"""The supervisor of one project: `python -m pycompose.compose.supervisor PROJECT [FD]`, started by the keeper.
+"""The supervisor of one project: `python -m pycompose.compose.supervisor PROJECT FD`, started by the keeper.
 
 It joins the parts and decides nothing: plans come over the control socket and go to the scheduler; the attendant keeps
 health and restarts; the host acts. FD is the listening control socket, which the keeper holds: requests wait there
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from contextlib import suppress
 
 import trio
 from pycompose.runtime.places import Places
@@ -24,9 +23,8 @@ from .model import Project
 from .plan import Plan
 
 
-async def supervise(name: str, listening: int | None) -> None:
+async def supervise(name: str, listening: int) -> None:
     roots = Places.default()
-    places = roots.project(name)
     host = LinuxHost(roots, name, (sys.executable, "-m", "pycompose.compose.supervisor", name))
     attendant = Attendant(host, warn=lambda text: print(text, flush=True))
     async with trio.open_nursery() as nursery:
@@ -42,22 +40,9 @@ async def supervise(name: str, listening: int | None) -> None:
                 case other:
                     raise control.ControlError(f"the supervisor does not know {other!r}")
 
-        with _listener(places.control_socket, listening) as listener:
+        with socket.socket(fileno=listening) as listener:
+            listener.setblocking(False)
             await control.serve(listener, handle)
-
-
-def _listener(path: str, listening: int | None) -> socket.socket:
-    if listening is not None:
-        listener = socket.socket(fileno=listening)
-    else:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(path)
-        os.chmod(path, 0o600)
-        listener.listen(64)
-    listener.setblocking(False)
-    return listener
 
 
 async def _run(message: control.Message, reply: control.Reply, host: LinuxHost, attendant: Attendant) -> None:
@@ -94,4 +79,4 @@ async def _run(message: control.Message, reply: control.Reply, host: LinuxHost, 
 
 
 if __name__ == "__main__":
-    trio.run(supervise, sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else None)
+    trio.run(supervise, sys.argv[1], int(sys.argv[2]))

@@ -4,6 +4,9 @@ It forks containers, writes their output to logs and their end to exit.json, and
 dies. It decides nothing: what to run, and when again, is the supervisor's business. Nothing in it waits: requests are
 answered when what they ask for has happened, in any order.
 
+It holds the supervisor's listening socket, control.sock, and hands it to each supervisor it starts as its last argument
+(a descriptor): requests wait there while one starts or is replaced, and a request ends a back-off.
+
 The protocol, JSON over SEQPACKET on keeper.sock; "n" of a request comes back in its answer:
     {do: start, id}                     -> {ok, pid, notes} + descriptors [pidfd, netns, sockets…]  made; waits for `go`
     {do: go, id}                        -> {ok}                                               its program runs
@@ -49,6 +52,7 @@ from .loop import Loop, complain, note
 from .store import Store
 
 LARGEST_LOG = 1 << 20
+CONTROL = 101  # the descriptor by which a supervisor gets its listening socket
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 
 
@@ -64,6 +68,8 @@ class Keeper:
         self.children: dict[int, Callable[[int], None]] = {}
         self.strays: dict[int, int] = {}  # codes of children that ended before one knew whose they were
         self.supervisor_pid, self.supervisor_at, self.delay = 0, 0.0, 0.1
+        self.control: socket.socket | None = None  # None while a supervisor that an earlier keeper started holds it
+        self.waiting = False  # for a request, or for the back-off to pass, to start a supervisor
         self.stopping: list[Reply] = []
         self.ended = False
         self.store = Store(places.store_socket)
@@ -101,10 +107,10 @@ class Keeper:
         listener.listen(512)
         listener.setblocking(False)
         self.loop.watch(listener.fileno(), lambda _: self._accept(listener))
-        os.write(ready, b"1")
-        os.close(ready)
         if self.supervisor:
             self._watch_supervisor(supervisor_pid)
+        os.write(ready, b"1")
+        os.close(ready)
         gc.collect()
         gc.freeze()
         while not self.ended:
@@ -217,7 +223,23 @@ class Keeper:
 
         self.loop.watch(descriptor, ended)
 
+    def _listen(self) -> socket.socket:
+        if self.control is None:
+            with suppress(FileNotFoundError):
+                os.unlink(self.places.control_socket)
+            self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.control.bind(self.places.control_socket)
+            os.chmod(self.places.control_socket, 0o600)
+            self.control.listen(512)
+        return self.control
+
     def _start_supervisor(self) -> None:
+        if self.supervisor_pid or self.ended:
+            return
+        control = self._listen()
+        if self.waiting:
+            self.loop.unwatch(control.fileno())
+            self.waiting = False
         self.supervisor_at = time.monotonic()
         path = self.places.supervisor_log
         with suppress(OSError):
@@ -225,9 +247,17 @@ class Keeper:
                 os.rename(path, path + ".1")
         log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            actions = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+            actions = [
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+                (os.POSIX_SPAWN_DUP2, control.fileno(), CONTROL),
+            ]
             self.supervisor_pid = os.posix_spawnp(
-                self.supervisor[0], self.supervisor, os.environ, file_actions=actions, setsigdef=IGNORED
+                self.supervisor[0],
+                [*self.supervisor, str(CONTROL)],
+                os.environ,
+                file_actions=actions,
+                setsigdef=IGNORED,
             )
         except OSError:
             complain()
@@ -244,6 +274,8 @@ class Keeper:
         lived = time.monotonic() - self.supervisor_at
         self.delay = 0.1 if lived > 10 else min(self.delay * 2, 10)
         self.supervisor_pid = 0
+        self.loop.watch(self._listen().fileno(), lambda _: self._start_supervisor())  # who asks need not wait
+        self.waiting = True
         self.loop.later(self.delay, self._start_supervisor)
 
     # --- clients ---

@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import Machine
 
-VICTIMS = ["cli"]
+VICTIMS = ["cli", "supervisor", "keeper"]
 MOST = 60  # faults of one command
 FILE = """
 services:
