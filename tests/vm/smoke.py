@@ -5,9 +5,62 @@ Containers here live on cgroup v2 alone, under a systemd that owns the tree abov
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+from ..kernel.conftest import Machine, host  # noqa: TID252
+
+__all__ = ["host"]  # the fixture
+
+LIMITED = """
+name: limited
+services:
+  box:
+    image: host
+    init: true
+    command: [sh, -c, "while :; do :; done"]
+    mem_limit: 96m
+    memswap_limit: 96m
+    cpus: 0.25
+    cpu_shares: 512
+    cpuset: "0"
+    pids_limit: 20
+"""
+FILES = ("memory.max", "memory.swap.max", "cpu.max", "cpu.weight", "cpuset.cpus", "pids.max")
+THIRSTY = """
+name: thirsty
+services:
+  thesis:
+    image: host
+    command: [python3, -c, "held = b'x' * (200 << 20); print('nobody stopped me')"]
+    mem_limit: 48m
+    memswap_limit: 48m
+"""
+KEPT = """
+name: kept
+services:
+  box: {image: host, init: true, command: [sleep, "1000"]}
+"""
+
+
+def cgroup_of(machine: Machine, project: str) -> Path:
+    """The one container's folder."""
+    (folder,) = (
+        path
+        for path in Path("/sys/fs/cgroup", machine.environment["PYCOMPOSE_CGROUP"], project).iterdir()
+        if path.is_dir()
+    )
+    return folder
+
+
+def rows(machine: Machine, *arguments: str) -> list[dict[str, str]]:
+    said = machine.pycompose(*arguments, "--format", "json").stdout
+    return [json.loads(line) for line in said.splitlines()]
 
 
 def test_the_guest_is_the_other_kind_of_machine() -> None:
@@ -17,3 +70,69 @@ def test_the_guest_is_the_other_kind_of_machine() -> None:
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     assert [(place, kind) for _, place, kind, *_ in mounts if "cgroup" in kind] == [("/sys/fs/cgroup", "cgroup2")]
     assert os.listdir("/sys/class/net") == ["lo"]
+
+
+def test_limits_hold_while_systemd_rearranges_the_tree_above(host: Machine, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(LIMITED)
+    project = ("-f", str(tmp_path / "compose.yaml"))
+    try:
+        host.pycompose(*project, "up", "-d")
+        folder = cgroup_of(host, "limited")
+        limits = {name: (folder / name).read_text().strip() for name in FILES}
+        assert limits["memory.max"] == str(96 << 20)
+        assert limits["memory.swap.max"] == "0"
+        assert limits["cpu.max"] == "25000 100000"
+        assert (limits["cpuset.cpus"], limits["pids.max"]) == ("0", "20")
+        assert 1 < int(limits["cpu.weight"]) < 100
+        # systemd goes through the controllers of all groups again, and drops those that none of its units wants
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+        subprocess.run(["systemd-run", "--quiet", "--wait", "-p", "CPUWeight=50", "true"], check=True)
+        assert {name: (folder / name).read_text().strip() for name in FILES} == limits
+        throttled = int(next(line.split()[1] for line in (folder / "cpu.stat").open() if "nr_throttled" in line))
+        assert throttled > 0, "the loop never met its quarter of a core"
+
+        (used,) = rows(host, *project, "stats", "--no-stream")
+        assert "96MiB" in used["MemUsage"]
+        assert int(used["PIDs"]) == 2
+        host.pycompose(*project, "pause")
+        assert "frozen 1" in (folder / "cgroup.events").read_text().splitlines()
+        before = (folder / "cpu.stat").read_text().split()[1]
+        assert rows(host, *project, "ps")[0]["State"] == "paused"
+        assert (folder / "cpu.stat").read_text().split()[1] == before
+        host.pycompose(*project, "unpause")
+        assert "frozen 0" in (folder / "cgroup.events").read_text().splitlines()
+        host.pycompose(*project, "kill")
+        assert rows(host, *project, "ps", "-a")[0]["ExitCode"] == 137
+    finally:
+        host.pycompose(*project, "down", "-t", "0")
+
+
+def test_who_takes_too_much_memory_is_ended_and_it_is_told(host: Machine, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(THIRSTY)
+    project = ("-f", str(tmp_path / "compose.yaml"))
+    try:
+        host.pycompose(*project, "up", "-d")
+        host.pycompose(*project, "wait", "thesis", check=False)
+        (thesis,) = rows(host, *project, "ps", "-a")
+        assert thesis["ExitCode"] == 137
+        assert "out of memory" in thesis["Status"]
+        assert host.pycompose(*project, "logs").stdout == ""
+    finally:
+        host.pycompose(*project, "down", "-t", "0")
+
+
+def test_containers_outlive_the_unit_that_started_them(host: Machine, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(KEPT)
+    project = ("-f", str(tmp_path / "compose.yaml"))
+    inside = ("nsenter", f"--target={host.pid}", "--mount", "--net", "--wd=/", sys.executable, "-m", "pycompose")
+    told = [f"--setenv={name}={value}" for name, value in host.environment.items() if name.startswith("PYCOMPOSE")]
+    try:
+        # systemd ends all processes of a unit's group with it
+        subprocess.run(["systemd-run", "--quiet", "--wait", *told, *inside, *project, "up", "-d"], check=True)
+        end = time.monotonic() + 60
+        while (said := rows(host, *project, "ps"))[0]["State"] != "running" and time.monotonic() < end:
+            pass
+        assert said[0]["State"] == "running"
+        assert host.pycompose(*project, "exec", "-T", "box", "echo", "here").stdout == "here\n"
+    finally:
+        host.pycompose(*project, "down", "-t", "0")
