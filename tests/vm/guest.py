@@ -24,6 +24,7 @@ import fcntl
 import hashlib
 import os
 import selectors
+import shlex
 import shutil
 import subprocess
 import sys
@@ -101,7 +102,7 @@ export HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 export CI=true PYCOMPOSE_TESTS_SLOWER={SLOWER}
 cd {MOUNTED}/project
 set -- -vv -rs --color=no --tb=short -p no:cacheprovider --durations=10 --durations-min=5
-/{VENV}/bin/python -m pytest "$@" $(cat {MOUNTED}/arguments)
+eval "/{VENV}/bin/python -m pytest $* $(cat {MOUNTED}/arguments)"
 code=$?
 sleep 1
 echo "{MARKER} $code"
@@ -248,7 +249,7 @@ def project_disk(made: Path, arguments: Sequence[str]) -> Path:
         shutil.copytree(PROJECT / name, tree / "project" / name, ignore=left_out)
     shutil.copy(PROJECT / "pyproject.toml", tree / "project")
     (tree / "run").write_text(RUN)
-    (tree / "arguments").write_text(" ".join(arguments))
+    (tree / "arguments").write_text(shlex.join(arguments))
     run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-L", "project", "-d", tree, disk, "256M")
     return disk
 
@@ -258,7 +259,7 @@ def project_disk(made: Path, arguments: Sequence[str]) -> Path:
 
 def emulator(made: Path, disk: Path, console: Path) -> list[str]:
     """The command; `setpriv` has the kernel end it when this program dies."""
-    options = "root=/dev/vda rw console=ttyS0 panic=-1"
+    options = "root=/dev/vda rw console=ttyS0 panic=-1 modprobe.blacklist=kvm,kvm_amd,kvm_intel,powernow_k8"
     command = ["setpriv", "--pdeathsig=KILL", "qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot"]
     command += ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-nic", "none"]
     command += ["-smp", str(PROCESSORS), "-m", str(MEMORY_MIB)]
