@@ -9,8 +9,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 from ..kernel.conftest import Machine, host  # noqa: TID252
@@ -40,11 +38,6 @@ services:
     command: [python3, -c, "held = b'x' * (200 << 20); print('nobody stopped me')"]
     mem_limit: 48m
     memswap_limit: 48m
-"""
-KEPT = """
-name: kept
-services:
-  box: {image: host, init: true, command: [sleep, "1000"]}
 """
 
 
@@ -117,22 +110,5 @@ def test_who_takes_too_much_memory_is_ended_and_it_is_told(host: Machine, tmp_pa
         assert thesis["ExitCode"] == 137
         assert "out of memory" in thesis["Status"]
         assert host.pycompose(*project, "logs").stdout == ""
-    finally:
-        host.pycompose(*project, "down", "-t", "0")
-
-
-def test_containers_outlive_the_unit_that_started_them(host: Machine, tmp_path: Path) -> None:
-    (tmp_path / "compose.yaml").write_text(KEPT)
-    project = ("-f", str(tmp_path / "compose.yaml"))
-    inside = ("nsenter", f"--target={host.pid}", "--mount", "--net", "--wd=/", sys.executable, "-m", "pycompose")
-    told = [f"--setenv={name}={value}" for name, value in host.environment.items() if name.startswith("PYCOMPOSE")]
-    try:
-        # systemd ends all processes of a unit's group with it
-        subprocess.run(["systemd-run", "--pipe", "--quiet", "--wait", *told, *inside, *project, "up", "-d"], check=True)
-        end = time.monotonic() + 60
-        while (said := rows(host, *project, "ps"))[0]["State"] != "running" and time.monotonic() < end:
-            pass
-        assert said[0]["State"] == "running"
-        assert host.pycompose(*project, "exec", "-T", "box", "echo", "here").stdout == "here\n"
     finally:
         host.pycompose(*project, "down", "-t", "0")
