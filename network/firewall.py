@@ -20,6 +20,8 @@ class Firewall:
         self.table = Table(table_name(root))
         self._everything = everything
         self._version = ""
+        # one for all: closing it waits until the kernel has freed what was deleted, 16 ms
+        self.socket = netlink.open_netfilter()
 
     def add_network(self, network: BridgeRules) -> None:
         self._change(self.table.add_network(network))
@@ -37,8 +39,7 @@ class Firewall:
     def ensure(self) -> None:
         """Build the table when it is missing or another release's."""
         self._version = self._version or self.table.version()
-        with netlink.open_netfilter() as sock:
-            there = netlink.has_chain(sock, self.table.name, self._version, self.table.family)
+        there = netlink.has_chain(self.socket, self.table.name, self._version, self.table.family)
         if not there:
             self.rebuild()
 
@@ -65,5 +66,4 @@ class Firewall:
             self.rebuild()
 
     def _apply(self, messages: Sequence[Message]) -> None:
-        with netlink.open_netfilter() as sock:
-            netlink.apply_rules(sock, messages, self.table.family)
+        netlink.apply_rules(self.socket, messages, self.table.family)

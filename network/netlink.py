@@ -330,7 +330,7 @@ def _tree(value: Any) -> Any:
     return {"attrs": [(name, _tree(inner)) for name, inner in value]}
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def _rule_message(message: Message, family: int, flags: int) -> bytes:
     made = CLASSES[message.kind]()
     made["nfgen_family"] = family

@@ -124,9 +124,8 @@ class Ports:
             old = before[port.published]
             gone = {b.address for b in old.backends} - set(rules.backends) if old else set()
             if gone and rules.protocol == "udp":
-                with netlink.open_netfilter() as sock:
-                    for address in gone:
-                        netlink.forget_connections(sock, address, PROTOCOLS["udp"], rules.port)
+                for address in gone:
+                    netlink.forget_connections(self._firewall.socket, address, PROTOCOLS["udp"], rules.port)
 
     def without(self, addresses: set[str]) -> None:
         """None of the project's ports leads to these any more. The lock is held."""

@@ -327,7 +327,7 @@ class Table:
                 f"meta l4proto {port.protocol}",
                 (nft.meta(16), nft.compare(bytes([PROTOCOLS[port.protocol]]))),
             )
-            messages += [self.elements(name, pairs), self.rule(port.chain, nft.V4, known, spread)]
+            messages += [*(self.elements(name, [pair]) for pair in pairs), self.rule(port.chain, nft.V4, known, spread)]
         return messages
 
     def unpublish(self, port: PortRules) -> list[Message]:

@@ -37,7 +37,8 @@ def test_a_port_is_a_chain_and_a_map_of_its_own() -> None:
         "flush map inet t to_tcp_8080",
         "add element inet t published { tcp . 8080 }",
         "add element inet t anywhere { tcp . 8080 : goto tcp_8080 }",
-        "add element inet t to_tcp_8080 { 0 : 10.0.0.2, 1 : 10.0.0.3 }",
+        "add element inet t to_tcp_8080 { 0 : 10.0.0.2 }",
+        "add element inet t to_tcp_8080 { 1 : 10.0.0.3 }",
         "add rule inet t tcp_8080 meta nfproto ipv4 meta l4proto tcp dnat ip to numgen inc mod 2 map @to_tcp_8080:80",
     ]
     nobody = PortRules("127.0.0.1", 53, "udp", 53, ())
