@@ -101,6 +101,9 @@ class Host(Protocol):
     ) -> ExecResult:
         """Run a process inside and wait for it; when cancelled, the process is killed."""
 
+    def notes(self, name: str) -> tuple[str, ...]:
+        """What its service asks for and this machine cannot give, in words; each is told once."""
+
     def remember(self, name: str, supervision: Supervision) -> None:
         """Persist what the supervisor knows of a container, durable against SIGKILL of anyone."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import stat
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
@@ -28,7 +27,7 @@ from pycompose.runtime.inside import seccomp
 from pycompose.runtime.places import Places
 from pycompose.runtime.removal import discard
 from pycompose.runtime.rootfs import root_for
-from pycompose.runtime.spec import Bundle, DeviceNode, DeviceRule, Mount, Process, User
+from pycompose.runtime.spec import Bundle, Mount, Process, User
 from pycompose.runtime.spec import RootFilesystem as Root
 from pycompose.runtime.spec import from_json as bundle_from_json
 from pycompose.runtime.volumes import VolumeError, Volumes
@@ -88,6 +87,7 @@ class LinuxHost:
         self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
         self._held: dict[str, _Held] = {}  # by name
         self._projects: dict[str, Project] = {}  # by generation
+        self._notes: dict[str, tuple[str, ...]] = {}  # container -> what nobody has told yet
         self._published: dict[str, list[PublishedPort]] = {}  # service -> its ports
         self._publishing: dict[str, trio.Lock] = {}
 
@@ -250,10 +250,22 @@ class LinuxHost:
         with _translated(f'container "{name}" cannot be made'), ExitStack() as held:
             held.enter_context(self.store.held())  # until its record says what it uses
             image = self.store.resolve(wanted.image or "")
-            parts = profile.default_spec_parts(wanted.cap_add, wanted.cap_drop, wanted.privileged)
+            shared = self._shared(wanted)
+            defaults = profile.linux_defaults(
+                cap_add=wanted.cap_add,
+                cap_drop=wanted.cap_drop,
+                privileged=wanted.privileged,
+                security_opt=wanted.security_opt,
+                devices=[(d.source, d.target, d.permissions) for d in wanted.devices],
+                device_cgroup_rules=wanted.device_cgroup_rules,
+                shm_size=wanted.shm_size,
+                sysctls=wanted.sysctls,
+                host=oci.host_namespaces(wanted),
+                shared=tuple(shared),
+                folder=project.working_dir,
+            )
             os.makedirs(f"{folder}/etc", mode=0o755)
             try:
-                shared = self._shared(wanted)
                 before = self._inherited(inherit) if inherit else EMPTY
 
                 def fill(image: Image = image, before: Mapping[str, str] = before) -> tuple[mounts.Mounted, Root]:
@@ -271,7 +283,6 @@ class LinuxHost:
 
                 # Content of an image may have to be copied, which must not keep the resolvers waiting.
                 found, root = await trio.to_thread.run_sync(fill) if image.layers else fill()
-                devices, rules = _devices(wanted)
                 own = _own(project, wanted, generation, image, found.volumes, list(found.anonymous), shared)
                 bundle = oci.bundle(
                     project,
@@ -279,11 +290,9 @@ class LinuxHost:
                     container_id,
                     root,
                     oci.ImageConfig(image.env, image.cmd, image.entrypoint, image.user, image.workdir),
-                    parts,
+                    defaults,
                     oci.Found(
                         found.mounts + self._etc(wanted, folder, shared),
-                        devices,
-                        rules,
                         _block_devices(wanted),
                         shared,
                         self._hostname(wanted, container_id, shared),
@@ -296,6 +305,7 @@ class LinuxHost:
                 discard(folder)
                 raise
         self._held[name] = _Held(container_id, name, service, own)
+        self._notes[name] = defaults.notes
 
     def _shared(self, service: Service) -> dict[str, str]:
         """Namespace type -> id of the container whose one it is, of `network_mode`, `ipc` and `pid`."""
@@ -352,12 +362,15 @@ class LinuxHost:
             held.oom_killed = False
             mounts.refresh(project, service, self.places.container(held.id))
             try:
-                await self.runtime.start(held.id, prepare)
+                notes = await self.runtime.start(held.id, prepare)
             except BaseException:
                 with trio.CancelScope(shield=True):
                     await self._left(held)
                 raise
             held.running = True
+            self._notes[name] = (*self._notes.get(name, ()), *notes)
+            if held.own.check() is None:  # else the attendant says when
+                await self._serve(held, healthy=True)
         await self._tell(ContainerStarted(name, held.service, time.time(), held.own.policy(), held.own.check()))
 
     async def _join(self, project: Project, service: Service, held: _Held, sandbox: Sandbox) -> None:
@@ -442,6 +455,9 @@ class LinuxHost:
             )
 
     # what runs
+
+    def notes(self, name: str) -> tuple[str, ...]:
+        return self._notes.pop(name, ())
 
     async def signal_container(self, name: str, signal: int) -> None:
         with _translated(f'container "{name}" cannot be signalled'), suppress(NoSuchContainer):
@@ -572,31 +588,6 @@ def _labels(project: Project, service: Service, number: int, digest: str, own: O
         Label.DEPENDS_ON: ",".join(needs),
         OWN: own.text(),
     }
-
-
-def _devices(service: Service) -> tuple[tuple[DeviceNode, ...], tuple[DeviceRule, ...]]:
-    """The nodes of `devices` as this machine has them, and leave to use them. Raises HostError."""
-    nodes, rules = [], []
-    for device in service.devices:
-        try:
-            paths = [(device.source, device.target)]
-            if os.path.isdir(device.source):
-                names = sorted(os.listdir(device.source))
-                paths = [(f"{device.source}/{n}", f"{device.target}/{n}") for n in names]
-            for source, target in paths:
-                found = os.stat(source)
-                if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
-                    if len(paths) > 1:
-                        continue
-                    raise HostError(f'"{source}" is no device')
-                kind = "c" if stat.S_ISCHR(found.st_mode) else "b"
-                numbers = (os.major(found.st_rdev), os.minor(found.st_rdev))
-                mode = stat.S_IMODE(found.st_mode)
-                nodes.append(DeviceNode(target, kind, *numbers, mode, found.st_uid, found.st_gid))
-                rules.append(DeviceRule(True, kind, *numbers, device.permissions))
-        except OSError as error:
-            raise HostError(f'device "{device.source}": {error.strerror}') from error
-    return tuple(nodes), tuple(rules)
 
 
 def _block_devices(service: Service) -> dict[str, tuple[int, int]]:

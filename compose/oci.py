@@ -1,6 +1,6 @@
 """From a service and its image to the bundle that the runtime starts: a pure function.
 
-The security profile (capabilities, seccomp, masked paths, `/dev`, …) is `runtime.profile`'s and arrives as its `Parts`,
+The security profile (capabilities, seccomp, masked paths, `/dev`, …) is `runtime.profile`'s, arrives as its `Defaults`,
 so this module decides only what a compose file may change. What depends on the machine (paths of volumes, device
 numbers, namespaces of other containers) is looked up by the caller and given as data. Rules: no I/O, no clock.
 """
@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pycompose.runtime import spec as oci
-from pycompose.runtime.profile import SYSCTLS, Parts
+from pycompose.runtime.profile import Defaults
 
 from .errors import PycomposeError
 from .model import EMPTY, DeviceRate, Logging, Project, Resources, Service, no_text
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-SHARED_NAMESPACES = (("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"))  # (service attribute, namespace type)
+NAMESPACES = (("network_mode", "network"), ("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup"))
 SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -37,11 +37,14 @@ class Found:
     """What the caller looked up on this machine for one service."""
 
     mounts: tuple[oci.Mount, ...] = ()  # the service's own, resolved to paths of the host
-    devices: tuple[oci.DeviceNode, ...] = ()
-    rules: tuple[oci.DeviceRule, ...] = ()  # for those devices
     numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # block device -> major, minor
     shared: Mapping[str, str] = field(default_factory=no_text)  # namespace type -> id of the container that has it
     hostname: str = ""  # where the service does not say
+
+
+def host_namespaces(service: Service) -> tuple[str, ...]:
+    """Types of the namespaces that are the host's."""
+    return tuple(kind for attribute, kind in NAMESPACES if getattr(service, attribute) == "host")
 
 
 def bundle(
@@ -50,33 +53,30 @@ def bundle(
     container_id: str,
     root: oci.RootFilesystem,
     image: ImageConfig,
-    profile: Parts,
+    profile: Defaults,
     found: Found | None = None,
     *,
     annotations: Mapping[str, str] = EMPTY,
 ) -> oci.Bundle:
-    """The bundle of one container."""
+    """The bundle of one container; `profile` is the one of this service."""
     found = found or Found()
     hostname = service.hostname or found.hostname or container_id[:12]
-    rules = (*profile.rules, *found.rules, *map(device_rule, service.device_cgroup_rules))
-    unmasked = service.privileged or option(service, "systempaths") == "unconfined"
-    own = namespaces(service, found.shared)
-    filtered = not service.privileged and option(service, "seccomp") != "unconfined"
+    taken = {mount.destination for mount in found.mounts}
     spec = oci.Spec(
         process=process(service, image, profile, hostname),
         root_readonly=service.read_only,
         hostname=hostname if service.uts != "host" else "",
         domainname=service.domainname or "",
-        mounts=_default_mounts(service, profile, found.mounts) + found.mounts,
+        mounts=tuple(mount for mount in profile.mounts if mount.destination not in taken) + found.mounts,
         linux=oci.Linux(
-            namespaces=own,
-            devices=(*profile.devices, *found.devices),
+            namespaces=profile.namespaces,
+            devices=profile.devices,
             cgroups_path=f"{project.name}/{container_id}",
-            resources=resources(service.resources, rules, found.numbers),
-            seccomp=profile.seccomp if filtered else None,
-            sysctl={**(SYSCTLS if any(item.type == "network" for item in own) else {}), **service.sysctls},
-            masked_paths=() if unmasked else profile.masked,
-            readonly_paths=() if unmasked else profile.readonly,
+            resources=resources(service.resources, profile.device_rules, found.numbers),
+            seccomp=profile.seccomp,
+            sysctl=profile.sysctl,
+            masked_paths=profile.masked_paths,
+            readonly_paths=profile.readonly_paths,
         ),
         annotations={**service.annotations, **annotations},
     )
@@ -116,21 +116,7 @@ def log_limits(logging: Logging | None) -> tuple[int, int]:
     return int(number or 0) * SIZES[unit], max(1, int(files or 1))
 
 
-def device_rule(text: str) -> oci.DeviceRule:
-    """`c 1:3 mr` of device_cgroup_rules. Raises PycomposeError."""
-    try:
-        kind, numbers, access = text.split()
-        major, minor = (None if n == "*" else int(n) for n in numbers.split(":"))
-        if kind not in ("a", "b", "c") or not access or set(access) - set("rwm"):
-            raise ValueError(text)
-    except ValueError as error:
-        raise PycomposeError(
-            f"device_cgroup_rules: {text!r} is not understood", hint='type major:minor access, as in "c 1:3 rwm"'
-        ) from error
-    return oci.DeviceRule(True, kind, major, minor, access)
-
-
-def process(service: Service, image: ImageConfig, profile: Parts, hostname: str) -> oci.Process:
+def process(service: Service, image: ImageConfig, profile: Defaults, hostname: str) -> oci.Process:
     """The first process. An entrypoint of the file also clears the image's command, as in Docker."""
     if service.entrypoint is None:
         start, image_command = image.entrypoint, image.cmd
@@ -142,7 +128,6 @@ def process(service: Service, image: ImageConfig, profile: Parts, hostname: str)
             f"service {service.name!r}: no command to run", hint="the image names none: give the service a command"
         )
     user = service.user or image.user
-    apparmor = option(service, "apparmor") or ""
     return oci.Process(
         args=args,
         env=environment(service, image, hostname),
@@ -151,9 +136,9 @@ def process(service: Service, image: ImageConfig, profile: Parts, hostname: str)
         terminal=service.tty,
         capabilities=profile.capabilities,
         rlimits=tuple(_rlimit(name, limit.soft, limit.hard) for name, limit in service.ulimits.items()),
-        no_new_privileges=option(service, "no-new-privileges") in ("", "true"),
+        no_new_privileges=profile.no_new_privileges,
         oom_score_adj=service.resources.oom_score_adj,
-        apparmor_profile="" if apparmor == "unconfined" else apparmor,
+        apparmor_profile=profile.apparmor_profile,
     )
 
 
@@ -163,17 +148,6 @@ def environment(service: Service, image: ImageConfig, hostname: str) -> tuple[st
     found = dict(item.partition("=")[::2] for item in [*first, *image.env])
     found.update(service.environment)
     return tuple(f"{name}={value}" for name, value in found.items())
-
-
-def namespaces(service: Service, shared: Mapping[str, str]) -> tuple[oci.Namespace, ...]:
-    """New namespaces of the container; one shared with the host or with another container is not listed."""
-    kinds = ["mount"]
-    if service.network_mode != "host":
-        kinds.append("network")
-    kinds += [kind for attribute, kind in SHARED_NAMESPACES if getattr(service, attribute) != "host"]
-    if service.cgroup != "host":
-        kinds.append("cgroup")
-    return tuple(oci.Namespace(kind) for kind in kinds if kind not in shared)
 
 
 def resources(
@@ -224,29 +198,6 @@ def _block_io(wanted: Resources, numbers: Mapping[str, tuple[int, int]]) -> oci.
         throttle_read_iops_device=throttles(blkio.device_read_iops),
         throttle_write_iops_device=throttles(blkio.device_write_iops),
     )
-
-
-def _default_mounts(service: Service, profile: Parts, own: tuple[oci.Mount, ...]) -> tuple[oci.Mount, ...]:
-    """The profile's mounts without those that the service's own replace, with `shm_size` applied."""
-    taken = {mount.destination for mount in own}
-    found = []
-    for mount in profile.mounts:
-        if mount.destination in taken:
-            continue
-        if mount.destination == "/dev/shm" and service.shm_size is not None:
-            kept = tuple(item for item in mount.options if not item.startswith("size="))
-            mount = oci.Mount(mount.destination, mount.type, mount.source, (*kept, f"size={service.shm_size}"))
-        found.append(mount)
-    return tuple(found)
-
-
-def option(service: Service, name: str) -> str | None:
-    """The value of a `security_opt` ("" where it stands alone), or None where it is not given."""
-    for item in service.security_opt:
-        key, _, value = item.replace("=", ":", 1).partition(":")
-        if key == name:
-            return value
-    return None
 
 
 def _rlimit(name: str, soft: int, hard: int) -> oci.Rlimit:

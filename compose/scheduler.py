@@ -109,6 +109,7 @@ class _Run:
             for before in step.after:
                 self.dependents[before].append(step.id)
         self.stopped: set[str] = set()
+        self.told: set[str] = set()
         self.failures: list[tuple[str, Exception]] = []
         self.observed: dict[str, ObservedContainer] = {}
 
@@ -138,8 +139,17 @@ class _Run:
                 self.failures.append((step.id, error))
                 self._skip_dependents(step.id)
             else:
+                self._pass_on_notes(step)
                 self.report(StepEvent(step.id, "done", step.cause))
                 self.done[step.id].set()
+
+    def _pass_on_notes(self, step: Step) -> None:
+        if isinstance(step.action, CreateContainer | StartContainer):
+            for note in self.host.notes(step.action.name):
+                text = f'service "{step.action.service}": {note}'
+                if text not in self.told:  # replicas all say the same
+                    self.told.add(text)
+                    self.report(StepEvent(step.id, "warning", text))
 
     def _skip_dependents(self, failed: str) -> None:
         pending = list(self.dependents[failed])

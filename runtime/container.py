@@ -172,19 +172,28 @@ class Runtime:
         self, container_id: str, name: str, bundle: Bundle, image: str = "", seccomp: bytes | None = None
     ) -> None:
         """Write the container's folder; nothing runs yet."""
-        folder = self.places.container(container_id)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        with open(f"{folder}/bundle.json", "w") as file:
-            file.write(to_json(bundle))
-        if seccomp is not None:
-            with open(f"{folder}/seccomp.bpf", "wb") as program:
-                program.write(seccomp)
-        annotations = dict(bundle.spec.annotations)
-        state = {"name": name, "created": time.time(), "annotations": annotations, "image": image}
-        await trio.to_thread.run_sync(record.write, f"{folder}/state.json", state)
 
-    async def start(self, container_id: str, prepare: Callable[[Sandbox], Awaitable[None]] | None = None) -> None:
-        """Run it. Raises StartFailed, and whatever `prepare` raises; then nothing of it is left running."""
+        def write() -> None:
+            folder = self.places.container(container_id)
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            with open(f"{folder}/bundle.json", "w") as file:
+                file.write(to_json(bundle))
+            if seccomp is not None:
+                with open(f"{folder}/seccomp.bpf", "wb") as program:
+                    program.write(seccomp)
+            annotations = dict(bundle.spec.annotations)
+            state = {"name": name, "created": time.time(), "annotations": annotations, "image": image}
+            record.write(f"{folder}/state.json", state)
+
+        await trio.to_thread.run_sync(write)
+
+    async def start(
+        self, container_id: str, prepare: Callable[[Sandbox], Awaitable[None]] | None = None
+    ) -> tuple[str, ...]:
+        """Run it; what of its limits and the like has no effect on this machine.
+
+        Raises StartFailed, and whatever `prepare` raises; then nothing of it is left running.
+        """
         with _Connection(self.places) as connection:
             answer, fds = await connection.ask(container_id, "start")
             sandbox = Sandbox(answer["pid"], fds[0], fds[1], tuple(fds[2:]))
@@ -200,6 +209,7 @@ class Runtime:
                 if held := self._running.pop(container_id, None):
                     os.close(held[1])
                 self._running[container_id] = sandbox.pid, own
+                return tuple(answer.get("notes", ()))
             except BaseException:
                 with trio.CancelScope(shield=True), trio.move_on_after(10), suppress(Exception):
                     await self._ask(container_id, "abandon")
@@ -259,9 +269,9 @@ class Runtime:
     async def await_exit(self, container_id: str) -> int | None:
         """Its exit code; None if nobody could tell."""
         path = f"{self.places.container(container_id)}/exit.json"
-        while not os.path.exists(path):
+        while not (end := record.read(path)):
             await self._waiting.setdefault(container_id, trio.Event()).wait()
-        code = record.read(path).get("code")
+        code = end.get("code")
         return None if code is None else int(code)
 
     async def exec(self, container_id: str, process: Process, limit: int = 4096) -> tuple[int, bytes]:

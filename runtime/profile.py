@@ -1,8 +1,8 @@
 """Docker's default security profile, as parts of an OCI spec: the same capabilities, filter, masks, mounts and devices.
 
 `linux_defaults` is the front door: from what a compose file may change (cap_add, security_opt, privileged, devices,
-whose namespaces …) to everything of the profile that a spec holds. It looks at this machine where the profile depends on
-it (device numbers, throttle folders, time namespaces, AppArmor, a seccomp file) and changes nothing.
+whose namespaces …) to everything of the profile that a spec holds. It looks at this machine where the profile depends
+on it (device numbers, throttle folders, time namespaces, AppArmor, a seccomp file) and changes nothing.
 Privileges are only ever added by the caller's words.
 Source: moby 29 daemon/pkg/oci/{defaults,caps/defaults}.go, daemon/oci_linux.go; profiles/seccomp v0.2.3.
 """

@@ -6,18 +6,10 @@ import pytest
 from pycompose.compose import oci
 from pycompose.compose.errors import PycomposeError
 from pycompose.compose.model import Logging, Project, Resources, Service, Ulimit
-from pycompose.runtime.profile import Parts
-from pycompose.runtime.spec import Bundle, Capabilities, DeviceRule, FolderRoot, Mount, from_json, to_json
+from pycompose.runtime.profile import linux_defaults
+from pycompose.runtime.spec import Bundle, FolderRoot, Mount, from_json, to_json
 
-PROFILE = Parts(
-    capabilities=Capabilities(bounding=("CAP_CHOWN",)),
-    masked=("/proc/kcore",),
-    readonly=(),
-    mounts=(Mount("/proc", "proc"), Mount("/dev/shm", "tmpfs", "shm", ("nosuid", "size=65536k"))),
-    devices=(),
-    rules=(),
-    seccomp=None,
-)
+PROFILE = linux_defaults()
 IMAGE = oci.ImageConfig(env=("A=image", "B=image"), cmd=("serve",), entrypoint=("/entry",), working_dir="/srv")
 
 
@@ -53,14 +45,11 @@ def test_nothing_to_run_is_an_error() -> None:
         made(Service("s", entrypoint=()))
 
 
-def test_log_limits_and_device_rules() -> None:
+def test_log_limits() -> None:
     assert oci.log_limits(Logging(options={"max-size": "10m", "max-file": "3"})) == (10 << 20, 3)
     assert oci.log_limits(None) == (0, 1)
     with pytest.raises(PycomposeError, match="max-size"):
         oci.log_limits(Logging(options={"max-size": "ten"}))
-    assert oci.device_rule("c 1:* mr") == DeviceRule(True, "c", 1, None, "mr")
-    with pytest.raises(PycomposeError, match="device_cgroup_rules"):
-        oci.device_rule("c 1 mr")
 
 
 def test_limits() -> None:
@@ -70,16 +59,10 @@ def test_limits() -> None:
     assert (found.process.rlimits[0].type, found.process.rlimits[0].soft) == ("RLIMIT_NOFILE", 2**64 - 1)
 
 
-def test_own_mount_replaces_the_default_one_and_shm_size_counts() -> None:
-    found = made(Service("s", shm_size=7), found=oci.Found(mounts=(Mount("/proc", "bind", "/x"),))).spec.mounts
-    assert found == (Mount("/dev/shm", "tmpfs", "shm", ("nosuid", "size=7")), Mount("/proc", "bind", "/x"))
+def test_own_mount_replaces_the_default_one() -> None:
+    found = made(Service("s"), found=oci.Found(mounts=(Mount("/proc", "bind", "/x"),))).spec.mounts
+    assert [mount.source for mount in found if mount.destination == "/proc"] == ["/x"]
 
 
-def test_host_namespaces_are_not_listed() -> None:
-    service = Service("s", network_mode="host", pid="host")
-    assert [item.type for item in made(service).spec.linux.namespaces] == ["mount", "ipc", "uts", "cgroup"]
-
-
-def test_privileged_lifts_the_masks() -> None:
-    found = made(Service("s", privileged=True)).spec
-    assert found.linux.masked_paths == ()
+def test_host_namespaces_are_told() -> None:
+    assert oci.host_namespaces(Service("s", network_mode="host", pid="host", ipc="private")) == ("network", "pid")

@@ -162,6 +162,9 @@ class FakeHost:
         self._call(f"exec {name} {' '.join(command)}")
         return ExecResult(self.probe_code, b"")
 
+    def notes(self, name: str) -> tuple[str, ...]:
+        return ()
+
     def remember(self, name: str, supervision: Supervision) -> None:
         if name in self.containers:
             self.containers[name] = replace(self.containers[name], supervision=supervision)
