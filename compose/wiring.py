@@ -40,6 +40,7 @@ def network_spec(project: str, network: Network) -> NetworkSpec:
         network.name,
         project,
         network.internal,
+        ipv4=network.enable_ipv4,
         ipv6=network.enable_ipv6,
         pools=tuple(Pool(p.subnet, p.ip_range, p.gateway, tuple(p.aux_addresses.values())) for p in network.ipam_pools),
         mtu=int(mtu) if mtu and mtu.isdecimal() else None,

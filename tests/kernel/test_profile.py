@@ -215,7 +215,10 @@ def test_a_capability_can_be_added_and_all_dropped(inside: Any) -> None:
 
 
 def test_privileged_may_mount_and_sees_all_devices(inside: Any) -> None:
-    script = "mount -t tmpfs none /mnt && grep Seccomp: /proc/self/status && test -w /proc/sys/kernel/hostname && ls /dev | wc -l"
+    script = (
+        "mount -t tmpfs none /mnt && grep Seccomp: /proc/self/status && "
+        "test -w /proc/sys/kernel/hostname && ls /dev | wc -l"
+    )
     output, outcome = inside("sh", "-c", script, profile={"privileged": True})
     assert outcome["exit"] == 0
     assert output.split()[1] == "0"

@@ -37,7 +37,8 @@ def test_a_container_is_started_entered_paused_and_killed(tmp_path: Path, monkey
             await runtime.create("one", "test-one-1", Bundle(spec, HostRoot(f"{folder}/root")))
             await runtime.start("one")
             state = read_container(places, "one")
-            assert state and state.status == "running"
+            assert state
+            assert state.status == "running"
             code, output = await runtime.exec("one", Process(("/bin/sh", "-c", "echo in; exit 4"), env=PATH))
             assert (code, output) == (4, b"in\n")
             await runtime.pause("one")

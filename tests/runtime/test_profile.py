@@ -134,7 +134,7 @@ def test_a_seccomp_file_is_read_as_docker_reads_it(tmp_path: Path) -> None:
 )
 def test_a_bad_seccomp_file_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "own.json").write_text(text)
-    with pytest.raises(ProfileError, match="own.json"):
+    with pytest.raises(ProfileError, match=r"own\.json"):
         profile.linux_defaults(security_opt=["seccomp=own.json"], folder=str(tmp_path))
 
 
