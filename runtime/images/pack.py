@@ -1,0 +1,226 @@
+"""A folder as a layer's tar: what an overlay's upper folder holds, in the words that every OCI tool reads.
+
+The same folder gives the same bytes: entries in order of their names, numeric owners, whole seconds, no folder's own
+size or inode. Whiteouts (a device 0:0) become `.wh.NAME`, an opaque folder begins with `.wh..wh..opq`. Attributes are
+`security.capability` and `user.*`, as `layers` takes them in. The folder is only read, by descriptor, and no link in it
+is followed. Sockets are left out, as Docker does; the root itself has no entry.
+
+`settle` makes a folder that a container has written to one that `pack` packs alike for ever.
+Source: opencontainers/image-spec layer.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+from pycompose.runtime.inside import syscalls
+from pycompose.runtime.merge import is_opaque
+
+from .errors import ImageError
+
+MAX_PATH = 4096
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_INSIDE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    diff_id: str  # digest of the tar
+    size: int  # bytes of files, as `layers.Extracted` counts them
+    tar_size: int
+
+
+class _Sink:
+    """Where the tar goes: counted, hashed and passed on."""
+
+    def __init__(self, out: IO[bytes] | None) -> None:
+        self.sha, self.size, self._out = hashlib.sha256(), 0, out
+
+    def write(self, data: bytes) -> int:
+        self.sha.update(data)
+        self.size += len(data)
+        if self._out is not None:
+            self._out.write(data)
+        return len(data)
+
+
+def source_date_epoch(environ: Mapping[str, str]) -> int | None:
+    """The time that no file may be younger than (reproducible-builds.org/specs/source-date-epoch). Raises ImageError."""
+    text = environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) >= 1 << 40:
+        raise ImageError(f"SOURCE_DATE_EPOCH is {text[:40]!r}: a number of seconds since 1970 is wanted")
+    return int(text)
+
+
+def pack(folder: str, out: IO[bytes] | None = None, *, clamp: int | None = None) -> Packed:
+    """Write the folder's tar to `out` (or only measure it). No time in it is later than `clamp`.
+
+    Raises ImageError for what no layer can hold, OSError.
+    """
+    sink = _Sink(out)
+    root = os.open(folder, _FOLDER)
+    try:
+        with tarfile.open(
+            fileobj=cast(Any, sink),
+            mode="w|",
+            format=tarfile.PAX_FORMAT,
+            encoding="utf-8",
+            errors="surrogateescape",
+            bufsize=1 << 18,
+        ) as tar:
+            size = _entries(root, tar, clamp)
+    finally:
+        os.close(root)
+    return Packed("sha256:" + sink.sha.hexdigest(), size, sink.size)
+
+
+def _entries(root: int, tar: tarfile.TarFile, clamp: int | None) -> int:
+    first: dict[tuple[int, int], str] = {}  # where a file of several names was seen first
+    size = 0
+    for path, parent, name, told in _walk(root):
+        entry = _entry(path, told, clamp)
+        if stat.S_ISCHR(told.st_mode) and told.st_rdev == 0:
+            entry.name, entry.type, entry.mode = _beside(path, f".wh.{name}"), tarfile.REGTYPE, 0
+            tar.addfile(entry)
+            continue
+        if name.startswith(".wh."):
+            raise ImageError(f"{path[:200]!r}: no layer can hold a file of this name", "`.wh.` marks what is deleted")
+        if not stat.S_ISDIR(told.st_mode) and told.st_nlink > 1:
+            seen = first.setdefault((told.st_dev, told.st_ino), path)
+            if seen != path:
+                entry.type, entry.linkname = tarfile.LNKTYPE, seen
+                tar.addfile(entry)
+                continue
+        if stat.S_ISREG(told.st_mode):
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            with open(fd, "rb", buffering=0) as file:
+                _attributes(fd, entry)
+                entry.size = told.st_size
+                tar.addfile(entry, cast(IO[bytes], file))
+            size += told.st_size
+        elif stat.S_ISDIR(told.st_mode):
+            with _opened(parent, name) as fd:
+                _attributes(fd, entry)
+                entry.type = tarfile.DIRTYPE
+                tar.addfile(entry)
+                if is_opaque(fd):
+                    tar.addfile(_hidden(f"{path}/.wh..wh..opq", entry.mtime))
+        elif stat.S_ISLNK(told.st_mode):
+            entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
+            tar.addfile(entry)
+        elif not stat.S_ISSOCK(told.st_mode):
+            kinds = {stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE, stat.S_IFIFO: tarfile.FIFOTYPE}
+            entry.type = kinds[stat.S_IFMT(told.st_mode)]
+            entry.devmajor, entry.devminor = os.major(told.st_rdev), os.minor(told.st_rdev)
+            tar.addfile(entry)
+    return size
+
+
+def _walk(root: int) -> Iterator[tuple[str, int, str, os.stat_result]]:
+    """(path, descriptor of its folder, name, what it is): a folder before what is in it, names in order of bytes.
+
+    No descriptor is held for each level, and nothing recurses: a container can make a tree of any depth.
+    """
+    pending = [""]
+    while pending:
+        path = pending.pop()
+        with _opened(root, path or ".") as folder:
+            inner = []
+            for name in sorted(os.listdir(folder), key=os.fsencode):
+                whole = f"{path}/{name}" if path else name
+                if len(os.fsencode(whole)) > MAX_PATH - 8:
+                    raise ImageError(f"a path is too long for a layer: {whole[:100]!r}…")
+                told = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                yield whole, folder, name, told
+                if stat.S_ISDIR(told.st_mode):
+                    inner.append(whole)
+            pending += reversed(inner)
+
+
+@contextlib.contextmanager
+def _opened(parent: int, path: str) -> Iterator[int]:
+    fd = syscalls.openat2(parent, path, _FOLDER, _INSIDE)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _entry(path: str, told: os.stat_result, clamp: int | None) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(path)
+    entry.mode = stat.S_IMODE(told.st_mode)
+    entry.uid, entry.gid = told.st_uid, told.st_gid
+    entry.mtime = _seconds(told, clamp)
+    return entry
+
+
+def _seconds(told: os.stat_result, clamp: int | None) -> int:
+    when = max(told.st_mtime_ns // 1_000_000_000, 0)
+    return when if clamp is None else min(when, clamp)
+
+
+def _hidden(path: str, when: float) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(path)
+    entry.mode, entry.mtime = 0, when
+    return entry
+
+
+def _beside(path: str, name: str) -> str:
+    parent, slash, _ = path.rpartition("/")
+    return f"{parent}{slash}{name}"
+
+
+def _attributes(fd: int, entry: tarfile.TarInfo) -> None:
+    found = {}
+    for name in sorted(os.listxattr(fd)):
+        if kept(name):
+            found[f"SCHILY.xattr.{name}"] = os.getxattr(fd, name).decode("utf-8", "surrogateescape")
+    if found:
+        entry.pax_headers = found
+
+
+def kept(name: str) -> bool:
+    """Whether an extended attribute belongs to a layer."""
+    return name == "security.capability" or (
+        name.startswith("user.") and not name.startswith(("user.overlay.", "user.containers."))
+    )
+
+
+def settle(folder: str, clamp: int | None = None) -> None:
+    """Take away what overlayfs noted for itself, and make times what `pack` says of them. Raises OSError.
+
+    For an upper folder that becomes a lower one; nobody else writes to it meanwhile.
+    """
+    root = os.open(folder, _FOLDER)
+    try:
+        for name in os.listxattr(root):
+            if name.startswith("trusted.overlay.") and name != "trusted.overlay.opaque":
+                os.removexattr(root, name)
+        for _, parent, name, told in _walk(root):
+            kind = stat.S_IFMT(told.st_mode)
+            if kind in (stat.S_IFREG, stat.S_IFDIR):
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+                fd = os.open(name, flags, dir_fd=parent)
+                try:
+                    for attribute in os.listxattr(fd):
+                        if attribute.startswith("trusted.overlay.") and attribute != "trusted.overlay.opaque":
+                            os.removexattr(fd, attribute)
+                finally:
+                    os.close(fd)
+            elif kind == stat.S_IFSOCK:
+                os.unlink(name, dir_fd=parent)
+                continue
+            when = _seconds(told, clamp) * 1_000_000_000
+            if told.st_mtime_ns != when:
+                os.utime(name, ns=(when, when), dir_fd=parent, follow_symlinks=False)
+    finally:
+        os.close(root)
