@@ -51,17 +51,21 @@ def build(
     variables: Mapping[str, str],
     profiles: tuple[str, ...],
     targets: tuple[str, ...],
-    read_env_file: Callable[[services.EnvFile, Reading], dict[str, str]],
+    read_env_file: Callable[[services.EnvFile, Reading], dict[str, str]] | None,
+    normalize: bool = True,
+    resolve_paths: bool = True,
+    check_consistency: bool = True,
 ) -> Project:
+    """`read_env_file` None leaves env files unread; the flags are `loader.Options`'."""
     top = Section(reading, tree, "a compose file")
     kept = top.check_keys(TOP, ("models",))
     if "version" in top:
         reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
-    networks = {key: _network(key, s, name) for key, s in top.sections("networks")}
-    volumes = {key: _volume(key, s, name, working_dir) for key, s in top.sections("volumes")}
-    configs = {key: _file_source(key, s, name, working_dir, variables) for key, s in top.sections("configs")}
-    secrets = {key: _file_source(key, s, name, working_dir, variables) for key, s in top.sections("secrets")}
-    context = services.Context(working_dir, name, variables)
+    context = services.Context(working_dir if resolve_paths else "", name, variables, normalize)
+    networks = {key: _network(key, s, context) for key, s in top.sections("networks")}
+    volumes = {key: _volume(key, s, context) for key, s in top.sections("volumes")}
+    configs = {key: _file_source(key, s, context) for key, s in top.sections("configs")}
+    secrets = {key: _file_source(key, s, context) for key, s in top.sections("secrets")}
     sections = dict(top.sections("services"))
     made = {key: services.read(key, section, context) for key, section in sections.items()}
     if not made and "services" not in top:
@@ -81,12 +85,12 @@ def build(
         made[key] = _with_environment(made[key], sections[key], context, read_env_file)
     used_default = False
     for key, service in made.items():
-        if not service.networks and service.network_mode is None:
+        if not service.networks and service.network_mode is None and normalize:
             made[key] = replace(service, networks=(Attachment("default"),))
         used_default = used_default or (key in active and any(a.network == "default" for a in made[key].networks))
     if used_default and "default" not in networks:
-        networks["default"] = _network("default", Section(reading, None, 'network "default"'), name)
-    for key, service in made.items():
+        networks["default"] = _network("default", Section(reading, None, 'network "default"'), context)
+    for key, service in made.items() if check_consistency else ():
         _references(service, sections[key], made, active, networks, volumes, configs, secrets)
     made = {key: _hashed(service) for key, service in made.items()}
     return Project(
@@ -114,10 +118,11 @@ def _with_environment(
     service: Service,
     section: Section,
     context: services.Context,
-    read_env_file: Callable[[services.EnvFile, Reading], dict[str, str]],
+    read_env_file: Callable[[services.EnvFile, Reading], dict[str, str]] | None,
 ) -> Service:
     environment: dict[str, str] = {}
-    for entry in services.env_files(section, context):
+    for entry in services.env_files(section, context) if read_env_file else ():
+        assert read_env_file
         environment.update(read_env_file(entry, section.reading))
     for key, value in section.optional_pairs("environment").items():
         value = context.variables.get(key) if value is None else value
@@ -135,7 +140,7 @@ def _external(section: Section) -> tuple[bool, str | None]:
     return section.flag("external"), None
 
 
-def _real_name(key: str, section: Section, project: str) -> tuple[bool, str]:
+def _real_name(key: str, section: Section, context: services.Context) -> tuple[bool, str]:
     external, old_name = _external(section)
     if external:
         for other in section.map:
@@ -145,12 +150,13 @@ def _real_name(key: str, section: Section, project: str) -> tuple[bool, str]:
                     section.map.keys_at.get(other),
                     code="external",
                 )
-    return external, section.text("name") or old_name or (key if external else f"{project}_{key}")
+    implied = key if external else f"{context.project}_{key}"
+    return external, section.text("name") or old_name or (implied if context.normalize else "")
 
 
-def _network(key: str, section: Section, project: str) -> Network:
+def _network(key: str, section: Section, context: services.Context) -> Network:
     section.check_keys(NETWORK)
-    external, name = _real_name(key, section, project)
+    external, name = _real_name(key, section, context)
     ipam = section.section("ipam")
     ipam.check_keys(("driver", "config"), ("options",))
     pools = []
@@ -176,12 +182,12 @@ def _network(key: str, section: Section, project: str) -> Network:
     return replace(network, config_hash=network_hash(network))
 
 
-def _volume(key: str, section: Section, project: str, directory: str) -> Volume:
+def _volume(key: str, section: Section, context: services.Context) -> Volume:
     section.check_keys(("name", "external", "driver", "driver_opts", "labels"))
-    external, name = _real_name(key, section, project)
+    external, name = _real_name(key, section, context)
     options = section.pairs("driver_opts")
     if "bind" in options.get("o", "") and options.get("device"):
-        options["device"] = services.absolute(options["device"], directory)
+        options["device"] = services.absolute(options["device"], context.working_dir)
     volume = Volume(
         key=key,
         name=name,
@@ -193,11 +199,11 @@ def _volume(key: str, section: Section, project: str, directory: str) -> Volume:
     return replace(volume, config_hash=volume_hash(volume))
 
 
-def _file_source(key: str, section: Section, project: str, directory: str, variables: Mapping[str, str]) -> FileSource:
+def _file_source(key: str, section: Section, context: services.Context) -> FileSource:
     section.check_keys(
         ("name", "external", "file", "environment", "content", "labels"), ("template_driver", "driver", "driver_opts")
     )
-    external, name = _real_name(key, section, project)
+    external, name = _real_name(key, section, context)
     given = [k for k in ("file", "environment", "content") if k in section] + (["external"] if external else [])
     if len(given) != 1:
         section.reading.problem(
@@ -206,14 +212,14 @@ def _file_source(key: str, section: Section, project: str, directory: str, varia
     file, variable = section.text("file"), section.text("environment")
     content = section.text("content")
     if variable is not None:
-        content = variables.get(variable)
+        content = context.variables.get(variable)
         if content is None:
             message = f'{section.name}: variable "{variable}" is not set'
             section.reading.problem(message, section.at("environment"), code="unset-variable")
     return FileSource(
         key=key,
         name=name,
-        file=services.absolute(file, directory) if file else None,
+        file=services.absolute(file, context.working_dir) if file else None,
         environment=variable,
         content=content,
         external=external,

@@ -99,14 +99,15 @@ def _braced(inner: str, whole: str, lookup: Callable[[str], str | None], unset: 
 class Interpolation:
     """One run over the files of a project: problems and warnings gather here, each unset variable once."""
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+    def __init__(self, variables: Mapping[str, str], *, on: bool = True) -> None:
         self.variables = variables
+        self.on = on
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.warned: set[str] = set()
 
     def tree(self, value: Tree) -> Tree:
-        return self._tree(value, {})
+        return self._tree(value, {}) if self.on else value
 
     def _tree(self, value: Tree, made: dict[int, Tree]) -> Tree:
         if value is None:

@@ -44,6 +44,24 @@ class Options:
     env_files: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=no_text)
+    interpolate: bool = True  # these five are for `config --no-…`: to look at a file, never to run it
+    normalize: bool = True  # implied networks, dependencies and names
+    resolve_paths: bool = True
+    resolve_env: bool = True  # read env files
+    check_consistency: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The files as one tree, before `build` says what it means; what was found wrong so far is in `reading`."""
+
+    tree: Tree
+    name: str
+    working_dir: str
+    paths: tuple[str, ...]
+    environment_files: tuple[str, ...]
+    variables: Mapping[str, str]  # that are filled in
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +69,11 @@ class Loaded:
     project: Project
     tree: dict[str, Any]  # canonical compose file
     warnings: tuple[Problem, ...]
+    variables: Mapping[str, str] = field(default_factory=no_text)  # that were filled in
 
 
-def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
-    """The project that `options` name, with the profiles of `services` active. Raises FileError."""
+def merged(options: Options) -> Merged:
+    """The files that `options` name, interpolated, included, extended and merged. Raises FileError."""
     reading = Reading()
     working_dir = os.path.abspath(options.project_directory) if options.project_directory else os.getcwd()
     variables, environment_files = _environment(options, [working_dir])
@@ -69,13 +88,22 @@ def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
     documents = [(path, tree) for path in paths for tree in parse(_read(path), "stdin" if path == "-" else path)]
     name = _project_name(options, variables, documents, working_dir)
     variables = {**variables, "COMPOSE_PROJECT_NAME": name}
-    interpolation = Interpolation(variables)
-    merged: Tree = None
+    interpolation = Interpolation(variables, on=options.interpolate)
+    whole: Tree = None
     for path, document in documents:
         tree = interpolation.tree(document)
         tree = _include(tree, path, working_dir, interpolation, reading, (path,))
         tree = _extends(tree, path, working_dir, interpolation, reading)
-        merged = merge(merged, strip_resets(tree) if merged is None else tree)
+        whole = merge(whole, strip_resets(tree) if whole is None else tree)
+    reading.problems[:0] = interpolation.problems
+    reading.warnings[:0] = interpolation.warnings
+    return Merged(whole, name, working_dir, tuple(paths), environment_files, variables, reading)
+
+
+def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
+    """The project that `options` name, with the profiles of `services` active. Raises FileError."""
+    found = merged(options)
+    reading, variables = found.reading, found.variables
 
     def read_env_file(entry: EnvFile, into: Reading) -> dict[str, str]:
         try:
@@ -97,27 +125,29 @@ def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
             return {}
 
     chosen = options.profiles or tuple(p for p in variables.get("COMPOSE_PROFILES", "").split(",") if p)
-    if merged is None:
-        reading.problem("the file is empty", Position(paths[0], 1, 1), code="empty")
+    if found.tree is None:
+        reading.problem("the file is empty", Position(found.paths[0], 1, 1), code="empty")
     project = build(
-        merged,
+        found.tree,
         reading,
-        name=name,
-        working_dir=working_dir,
-        config_files=tuple(paths),
-        environment_files=environment_files,
+        name=found.name,
+        working_dir=found.working_dir,
+        config_files=found.paths,
+        environment_files=found.environment_files,
         variables=variables,
         profiles=chosen,
         targets=services,
-        read_env_file=read_env_file,
+        read_env_file=read_env_file if options.resolve_env else None,
+        normalize=options.normalize,
+        resolve_paths=options.resolve_paths,
+        check_consistency=options.check_consistency,
     )
-    problems = interpolation.problems + reading.problems
-    if problems:
-        raise FileError(_in_file_order(problems, paths))
-    return Loaded(project, project_tree(project), tuple(interpolation.warnings + reading.warnings))
+    if reading.problems:
+        raise FileError(_in_file_order(reading.problems, found.paths))
+    return Loaded(project, project_tree(project), tuple(reading.warnings), variables)
 
 
-def _in_file_order(problems: list[Problem], paths: list[str]) -> tuple[Problem, ...]:
+def _in_file_order(problems: list[Problem], paths: tuple[str, ...]) -> tuple[Problem, ...]:
     def place(problem: Problem) -> tuple[int, int, int]:
         at = problem.position
         if at is None:

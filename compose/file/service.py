@@ -147,9 +147,10 @@ PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    working_dir: str
+    working_dir: str  # empty: paths stay as they are written
     project: str
     variables: Mapping[str, str]
+    normalize: bool = True  # name what the file implies
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class EnvFile:
 
 
 def absolute(path: str, directory: str) -> str:
-    return os.path.normpath(os.path.join(directory, os.path.expanduser(path)))
+    return os.path.normpath(os.path.join(directory, os.path.expanduser(path))) if directory else path
 
 
 def read(name: str, section: Section, context: Context) -> Service:
@@ -220,7 +221,7 @@ def read(name: str, section: Section, context: Context) -> Service:
         stop_grace_period=section.duration("stop_grace_period"),
         restart=_restart(section, deploy),
         healthcheck=_healthcheck(section),
-        depends_on=_depends_on(section, links),
+        depends_on=_depends_on(section, links, context),
         post_start=_hooks(section, "post_start"),
         pre_stop=_hooks(section, "pre_stop"),
         pre_start=_hooks(section, "pre_start"),
@@ -361,7 +362,7 @@ def origin_of(section: Section, service: str) -> str:
     return next((key for key, name, _ in _shared(section) if name == service), "links")
 
 
-def _depends_on(section: Section, links: tuple[tuple[str, str], ...]) -> tuple[Dependency, ...]:
+def _depends_on(section: Section, links: tuple[tuple[str, str], ...], context: Context) -> tuple[Dependency, ...]:
     made: dict[str, Dependency] = {}
     value = section.map.get("depends_on")
     if isinstance(value, Text) or (isinstance(value, Seq) and not all(isinstance(i, Text) for i in value)):
@@ -374,10 +375,11 @@ def _depends_on(section: Section, links: tuple[tuple[str, str], ...]) -> tuple[D
             one.check_keys(("condition", "restart", "required"))
             condition = one.choice("condition", CONDITIONS) or "service_started"
             made[name] = Dependency(name, condition, one.flag("restart"), one.flag("required", True))  # type: ignore[arg-type]
-    for name, _ in links:
-        made.setdefault(name, Dependency(name, restart=True))
-    for _, name, restart in _shared(section):
-        made.setdefault(name, Dependency(name, restart=restart))
+    if context.normalize:
+        for name, _ in links:
+            made.setdefault(name, Dependency(name, restart=True))
+        for _, name, restart in _shared(section):
+            made.setdefault(name, Dependency(name, restart=restart))
     return tuple(made.values())
 
 
