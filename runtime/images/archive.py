@@ -11,22 +11,22 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import re
 import stat
 import tarfile
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from .errors import ImageError
 from .layers import READ_ERRORS, Blob, Entry, Progress, spooled
+from .manifest import MAX_JSON, MAX_LAYERS, MAX_NESTING, Descriptor, Index, Manifest, choose, own_platform, read
 from .reference import digest_hex
 
 if TYPE_CHECKING:
     from .store import Image, Store
 
-MAX_JSON = 4 << 20  # manifests and configurations, as containerd has it
 MAX_MEMBERS = 100_000
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+CONTAINERD_NAME = "io.containerd.image.name"
+REF_NAME = "org.opencontainers.image.ref.name"
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 
 
@@ -102,18 +102,14 @@ class _Source:
             return -1
         return found.size
 
-    def blob(self, told: dict[str, Any]) -> Blob:
-        digest, size = told["digest"], told["size"]
-        if not isinstance(size, int) or size < 0:
-            raise ImageError(f"a bad size of a blob: {str(size)[:30]!r}")
-        name = f"blobs/sha256/{digest_hex(digest)}"
-        return Blob(lambda: self.open(name), digest, size)
+    def blob(self, told: Descriptor) -> Blob:
+        name = f"blobs/sha256/{digest_hex(told.digest)}"
+        return Blob(lambda: self.open(name), told.digest, told.size)
 
-    def blob_json(self, told: dict[str, Any]) -> bytes:
-        blob = self.blob(told)
-        data = self._small(f"blobs/sha256/{digest_hex(blob.digest)}")
-        if len(data) != blob.size:
-            raise ImageError(f"a blob has {len(data)} bytes, not {blob.size}: {blob.digest}")
+    def blob_json(self, told: Descriptor) -> bytes:
+        data = self._small(f"blobs/sha256/{digest_hex(told.digest)}")
+        if len(data) != told.size:
+            raise ImageError(f"a blob has {len(data)} bytes, not {told.size}: {told.digest}")
         return data
 
 
@@ -139,10 +135,10 @@ def load(store: Store, source: str | IO[bytes], progress: Progress | None = None
                 return [_docker(store, archive, one, work, progress) for one in archive.small("manifest.json")]
             if not archive.has("index.json"):
                 raise ImageError("it has neither manifest.json nor index.json", "for a root file system: image import")
-            index = archive.small("index.json")
-            if not index["manifests"]:
+            index = read(archive._small("index.json"))
+            if not isinstance(index, Index) or not index.manifests:
                 raise ImageError("it has no image")
-            return [_oci(store, archive, told, work, progress) for told in index["manifests"]]
+            return [_oci(store, archive, told, work, progress) for told in index.manifests]
     except ImageError as error:
         raise ImageError(f"{what}: {error}", error.hint) from error
     except (*READ_ERRORS, KeyError, TypeError, AttributeError) as error:
@@ -155,7 +151,7 @@ def load(store: Store, source: str | IO[bytes], progress: Progress | None = None
 
 def _docker(store: Store, source: _Source, one: dict[str, Any], work: str, progress: Progress | None) -> Image:
     layers = one["Layers"] or []
-    if len(layers) > 1000:
+    if len(layers) > MAX_LAYERS:
         raise ImageError("an image has too many layers")
     return store.add(
         tuple(one.get("RepoTags") or ()),
@@ -166,29 +162,13 @@ def _docker(store: Store, source: _Source, one: dict[str, Any], work: str, progr
     )
 
 
-def _oci(
-    store: Store, source: _Source, told: dict[str, Any], work: str, progress: Progress | None, depth: int = 0
-) -> Image:
-    notes = told.get("annotations") or {}
-    name = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name") or ""
-    manifest = json.loads(source.blob_json(told))
-    if "manifests" in manifest and "layers" in manifest:
-        raise ImageError("a manifest that is also an index")  # CVE-2021-41190
-    kind, declared = manifest.get("mediaType"), told.get("mediaType")
-    if kind and declared and kind != declared:
-        raise ImageError(f"a manifest says that it is {str(kind)[:100]}, its index says {str(declared)[:100]}")
-    if kind and (".index." in kind or "manifest.list" in kind) != ("manifests" in manifest):
-        raise ImageError("a manifest is not of the kind that it says")
-    if "manifests" in manifest:
-        machine = MACHINES.get(platform.machine(), platform.machine())
-        for one in manifest["manifests"]:
-            if depth < 3 and (one.get("platform") or {}).get("architecture", machine) == machine:
-                return _oci(store, source, {**one, "annotations": notes}, work, progress, depth + 1)
-        raise ImageError(f"it has no image for {machine}")
-    layers = manifest["layers"]
-    if len(layers) > 1000:
-        raise ImageError("an image has too many layers")
-    blobs = tuple(source.blob(cast(dict[str, Any], layer)) for layer in layers)
-    config = source.blob_json(manifest["config"])
-    names = (name,) if name else ()
-    return store.add(names, config, blobs, work, manifest=told["digest"] if name else "", progress=progress)
+def _oci(store: Store, source: _Source, told: Descriptor, work: str, progress: Progress | None) -> Image:
+    name = told.annotations.get(CONTAINERD_NAME) or told.annotations.get(REF_NAME) or ""
+    for _ in range(MAX_NESTING):
+        found = read(source.blob_json(told), told.media_type)
+        if isinstance(found, Manifest):
+            blobs = tuple(source.blob(layer) for layer in found.layers)
+            config = source.blob_json(found.config)
+            return store.add((name,) if name else (), config, blobs, work, manifest=found.data, progress=progress)
+        told = choose(found, own_platform())
+    raise ImageError("its indexes are nested too deep")

@@ -59,16 +59,37 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class Folder:
+    """A layer that lies unpacked, whiteouts as overlayfs has them, in a work folder of the store; moved, not copied.
+
+    `diff_id` is the digest of its tar, which nobody has kept: it is packed again when it is asked for.
+    """
+
+    path: str
+    diff_id: str
+    size: int = 0  # bytes of files
+
+
+@dataclass(frozen=True, slots=True)
 class Extracted:
     diff_id: str  # digest of the uncompressed tar
     size: int  # bytes of files
+    digest: str = ""  # of the bytes as they came
+    packed: int = 0  # their number
+    compression: str = ""  # "", "gzip" or "zstd"
 
 
 class Measured(io.RawIOBase):
     """A stream whose bytes are counted and hashed; its first ones can be looked at before."""
 
-    def __init__(self, source: IO[bytes], progress: Progress | None = None, limit: int = MAX_BYTES) -> None:
-        self._source, self._progress, self._limit = source, progress, limit
+    def __init__(
+        self,
+        source: IO[bytes],
+        progress: Progress | None = None,
+        limit: int = MAX_BYTES,
+        copy: IO[bytes] | None = None,
+    ) -> None:
+        self._source, self._progress, self._limit, self._copy = source, progress, limit, copy
         self.sha, self.size = hashlib.sha256(), 0
         self._start = b""
 
@@ -89,7 +110,9 @@ class Measured(io.RawIOBase):
         self.sha.update(data)
         self.size += len(data)
         if self.size > self._limit:
-            raise ImageError("it is too large")
+            raise ImageError(f"it has more bytes than it may have: {self._limit}")
+        if self._copy is not None:
+            self._copy.write(data)
         if self._progress:
             self._progress(len(data))
         return data
@@ -97,6 +120,12 @@ class Measured(io.RawIOBase):
     @property
     def digest(self) -> str:
         return "sha256:" + self.sha.hexdigest()
+
+
+def compression(source: Measured) -> str:
+    """Known by the first bytes."""
+    magic = source.peek()
+    return "gzip" if magic[:2] == b"\x1f\x8b" else "zstd" if magic == b"\x28\xb5\x2f\xfd" else ""
 
 
 def plain(source: Measured) -> IO[bytes]:
@@ -154,28 +183,44 @@ class _Room:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def extract(blob: Blob, folder: str, progress: Progress | None = None) -> Extracted:
-    """Fill the empty `folder` from a tar, compressed or not. Raises ImageError."""
+def extract(blob: Blob, folder: str, progress: Progress | None = None, copy: IO[bytes] | None = None) -> Extracted:
+    """Fill the empty `folder` from a tar, compressed or not; `copy` gets its bytes as they come. Raises ImageError."""
     root = os.open(folder, _FOLDER)
     try:
+        return _read(blob, progress, copy, root)
+    finally:
+        os.close(root)
+
+
+def verified(blob: Blob, progress: Progress | None = None, copy: IO[bytes] | None = None) -> Extracted:
+    """Read a layer to its end without unpacking it. Raises ImageError."""
+    return _read(blob, progress, copy, None)
+
+
+def _read(blob: Blob, progress: Progress | None, copy: IO[bytes] | None, root: int | None) -> Extracted:
+    try:
         with contextlib.closing(blob.open()) as source:
-            packed = Measured(source, progress)
+            packed = Measured(source, progress, blob.size if blob.size >= 0 else MAX_BYTES, copy)
+            how = compression(packed)
             stream = Measured(plain(packed))
-            room = _Room(root)
-            _unpack(root, stream, room)
+            total = 0
+            if root is not None:
+                room = _Room(root)
+                _unpack(root, stream, room)
+                total = room.total
+            while stream.read(1 << 20):
+                pass
             while packed.read(1 << 20):
                 pass
         if blob.digest and digest_hex(blob.digest) != packed.sha.hexdigest():
             raise ImageError(f"a layer is not what its digest says: {blob.digest}")
         if blob.size >= 0 and packed.size != blob.size:
             raise ImageError(f"a layer has {packed.size} bytes, not {blob.size}")
-        return Extracted(stream.digest, room.total)
+        return Extracted(stream.digest, total, packed.digest, packed.size, how)
     except READ_ERRORS as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ImageError("the disk is full", "nothing was kept; make room and try again") from error
         raise ImageError(f"a layer cannot be read: {error}") from error
-    finally:
-        os.close(root)
 
 
 def _unpack(root: int, stream: Measured, room: _Room) -> None:
@@ -187,8 +232,6 @@ def _unpack(root: int, stream: Measured, room: _Room) -> None:
             room.take(entry.size if entry.isreg() else 0)
             _entry(root, tar, entry, times)
             tar.members.clear()  # type: ignore[attr-defined]
-    while stream.read(1 << 20):
-        pass
     for parts, when in times.items():
         with contextlib.suppress(OSError):
             fd = _walk(root, parts)

@@ -1,13 +1,19 @@
 """The image store, shared by all projects:
 
-    layers/<diff_id>/    one folder a layer; <diff_id>.size beside it, the bytes of its files
-    configs/<digest>.json    an image; its digest is its identity
-    names.json           full name -> digest; `repository@digest` names an image by its manifest's digest
-    work/<random>/       one load or import under way; `needs` in it are layers it relies on; <random>.lock is flocked
-    lock                 short work only: exclusive to change what is above, shared to make a container from it
+    layers/<diff_id>/      one folder a layer, unpacked; <diff_id>.json beside it: its size, and the blob that holds it
+    blobs/<digest>         what came, byte for byte: compressed layers and manifests (`blobs`)
+    configs/<digest>.json  an image; its digest is its identity. Its time of change is when it was last used
+    configs/<digest>.manifest   the digest of the manifest it came with, or was pushed with
+    names.json             full name -> digest; `repository@digest` names an image by its manifest's digest
+    cache/<key>.json       what builders remember (`cache`); holds layers
+    work/<random>/         one load, pull or build under way; `needs` in it are digests it relies on; <random>.lock
+    locks/<digest>         a blob that is being fetched
+    lock                   short work only: exclusive to change what is above, shared to make a container from it
 
 Everything is made in a work folder, synced, and renamed under the lock; a failure leaves nothing, and what a killed
-process left is swept by the next one. Nothing is removed that a container of any project uses. Rules: synchronous.
+process left is swept by the next one. Layers of an interrupted pull are whole; they wait a day for the next pull. An
+image that loses its last name to another one stays, without a name, until `prune`. Nothing is removed that a container
+of any project uses. Rules: synchronous. `collection` decides what may go; registries and archives are other modules.
 """
 
 from __future__ import annotations
@@ -30,14 +36,19 @@ from pycompose.runtime.places import Places
 from pycompose.runtime.removal import empty
 
 from . import config as configuration
-from . import host
+from . import durable, host
+from .blobs import Blobs
 from .errors import ImageError, ImageInUse, ImageNotFound
+from .manifest import OCI_LAYER
 from .reference import Reference, digest_hex, familiar, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .layers import Blob, Progress
+    from .collection import Pruned
+    from .layers import Blob, Folder, Progress
 
+DAY = 86_400.0  # seconds that layers of an interrupted pull wait for the next one
+FOLDERS = ("layers", "blobs", "configs", "cache", "work", "locks")
 _SHORT_ID = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
 
 
@@ -61,52 +72,60 @@ class Image:
     size: int = 0  # bytes of files in its layers
 
 
-def _write(path: str, data: bytes) -> None:
-    fd, made = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
-    try:
-        with open(fd, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(fd)
-        os.rename(made, path)
-    except BaseException:
-        os.unlink(made)
-        raise
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What is known of a layer that is here; `blob` is empty where nobody kept its tar."""
+
+    diff_id: str
+    size: int = 0  # bytes of files
+    blob: str = ""  # the digest of a blob that unpacks to it
+    blob_size: int = 0
+    media_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A layer in a work folder, on its way into the store; either path may be empty: that part is here already."""
+
+    layer: Layer
+    folder: str
+    blob: str = ""
 
 
 class Store:
     def __init__(self, places: Places) -> None:
-        self._places, self._root = places, places.images
+        self.places, self.root = places, places.images
+        self.blobs = Blobs(self.root)
 
     # Locks and work folders
 
     def _ready(self) -> None:
         """The folders; only root may look inside, for layers hold other systems' setuid programs."""
-        os.makedirs(self._places.state, mode=0o711, exist_ok=True)
-        os.makedirs(self._root, mode=0o700, exist_ok=True)
-        for name in ("layers", "configs", "work"):
+        os.makedirs(self.places.state, mode=0o711, exist_ok=True)
+        os.makedirs(self.root, mode=0o700, exist_ok=True)
+        for name in FOLDERS:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(f"{self._root}/{name}", 0o700)
+                os.mkdir(f"{self.root}/{name}", 0o700)
 
     @contextlib.contextmanager
-    def _locked(self, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    def locked(self, how: int = fcntl.LOCK_EX) -> Iterator[None]:
         self._ready()
-        with open(os.open(f"{self._root}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "a") as lock:
+        with open(os.open(f"{self.root}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "a") as lock:
             fcntl.flock(lock, how)
             yield
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """While a container is being made from an image: nothing is removed from the store meanwhile."""
-        with self._locked(fcntl.LOCK_SH):
+        with self.locked(fcntl.LOCK_SH):
             yield
 
     @contextlib.contextmanager
     def working(self) -> Iterator[str]:
         """A folder of one's own in the store's file system; gone afterwards, whatever happens."""
         with contextlib.ExitStack() as held:
-            name = f"{self._root}/work/{secrets.token_hex(8)}"
-            with self._locked():
+            name = f"{self.root}/work/{secrets.token_hex(8)}"
+            with self.locked():
                 lock = held.enter_context(open(f"{name}.lock", "w"))
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 os.mkdir(name, 0o700)
@@ -120,8 +139,8 @@ class Store:
 
     def _sweep(self, own: str) -> None:
         """Move what processes that died left into one's own work folder, to go with it. The lock is held."""
-        for entry in {e.removesuffix(".lock") for e in os.listdir(f"{self._root}/work")}:
-            folder = f"{self._root}/work/{entry}"
+        for entry in {e.removesuffix(".lock") for e in os.listdir(f"{self.root}/work")}:
+            folder = f"{self.root}/work/{entry}"
             with open(f"{folder}.lock", "a") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,27 +149,28 @@ class Store:
                 if os.path.isdir(folder):
                     os.rename(folder, f"{own}/left-{entry}")
                 os.unlink(f"{folder}.lock")
-        for place in (self._root, f"{self._root}/configs"):
+        for place in (self.root, *(f"{self.root}/{name}" for name in ("configs", "layers", "cache"))):
             for entry in os.listdir(place):
-                if entry.startswith(".new-"):
+                if entry.startswith(durable.TEMPORARY):
                     os.unlink(f"{place}/{entry}")
+        self.blobs.sweep()
 
     # Reading
 
-    def _names(self) -> dict[str, str]:
+    def names(self) -> dict[str, str]:
         try:
-            with open(f"{self._root}/names.json", encoding="utf-8") as source:
+            with open(f"{self.root}/names.json", encoding="utf-8") as source:
                 return dict(json.load(source))
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError) as error:
-            raise ImageError(f"{self._root}/names.json cannot be read: {error}") from error
+            raise ImageError(f"{self.root}/names.json cannot be read: {error}") from error
 
-    def _digest(self, name: str) -> str:
+    def digest(self, name: str) -> str:
         """The digest of the image that `name` means. Raises ImageNotFound, or ImageError for what is no name."""
-        names = self._names()
+        names = self.names()
         if short := _SHORT_ID.fullmatch(name):
-            found = [entry for entry in self._digests() if entry.removeprefix("sha256:").startswith(short[1])]
+            found = [entry for entry in self.all_digests() if entry.removeprefix("sha256:").startswith(short[1])]
             if len(found) == 1:
                 return found[0]
             if name.startswith("sha256:") or len(name) == 64:
@@ -172,22 +192,22 @@ class Store:
             raise ImageNotFound(name)
         return found_one
 
-    def _digests(self) -> list[str]:
+    def all_digests(self) -> list[str]:
         try:
-            entries = os.listdir(f"{self._root}/configs")
+            entries = os.listdir(f"{self.root}/configs")
         except FileNotFoundError:
             return []
-        return sorted(f"sha256:{e.removesuffix('.json')}" for e in entries if not e.startswith("."))
+        return sorted(f"sha256:{e.removesuffix('.json')}" for e in entries if e.endswith(".json") and e[0] != ".")
 
     def resolve(self, name: str) -> Image:
         """The image of that name, `sha256:` digest or short id; raises ImageNotFound, ImageError."""
         if name == host.NAME:
             return Image(host.NAME, "", env=(host.PATH,), cmd=("/bin/sh",), is_host=True)
-        return self._image(self._digest(name), familiar(name))
+        return self._image(self.digest(name), familiar(name))
 
     def _image(self, digest: str, name: str) -> Image:
         try:
-            with open(f"{self._root}/configs/{digest_hex(digest)}.json", "rb") as source:
+            with open(f"{self.root}/configs/{digest_hex(digest)}.json", "rb") as source:
                 told = configuration.read(source.read())
         except FileNotFoundError:
             raise ImageNotFound(name) from None
@@ -204,21 +224,42 @@ class Store:
             stop_signal=told.stop_signal,
             healthcheck=told.healthcheck,
             labels=told.labels,
-            layers=tuple(f"{self._root}/layers/{digest_hex(d)}" for d in reversed(told.diff_ids)),
+            layers=tuple(f"{self.root}/layers/{digest_hex(d)}" for d in reversed(told.diff_ids)),
             created=told.created,
-            size=sum(self._size(d) for d in told.diff_ids),
+            size=sum(layer.size for d in told.diff_ids if (layer := self.layer(d))),
         )
 
-    def _size(self, diff_id: str) -> int:
+    def layer(self, diff_id: str) -> Layer | None:
+        """What is known of a layer, or None if it is not here."""
+        if not os.path.isdir(self.folder(diff_id)):
+            return None
         try:
-            with open(f"{self._root}/layers/{digest_hex(diff_id)}.size") as source:
-                return int(source.read())
-        except (OSError, ValueError):
-            return 0
+            with open(f"{self.folder(diff_id)}.json", encoding="utf-8") as source:
+                return Layer(diff_id, **json.load(source))
+        except (OSError, ValueError, TypeError):
+            return Layer(diff_id)
+
+    def folder(self, diff_id: str) -> str:
+        """Where a layer lies, or would lie."""
+        return f"{self.root}/layers/{digest_hex(diff_id)}"
+
+    def manifest(self, name: str) -> bytes:
+        """The manifest that the image came with or was pushed with; empty if it has none."""
+        return self.manifest_of(self.digest(name))
+
+    def manifest_of(self, digest: str) -> bytes:
+        try:
+            with open(f"{self.root}/configs/{digest_hex(digest)}.manifest", encoding="ascii") as source:
+                return self.blobs.small(source.read())
+        except FileNotFoundError:
+            return b""
 
     def config(self, name: str) -> bytes:
         """The image's configuration as it was loaded."""
-        with open(f"{self._root}/configs/{digest_hex(self._digest(name))}.json", "rb") as source:
+        return self.config_of(self.digest(name))
+
+    def config_of(self, digest: str) -> bytes:
+        with open(f"{self.root}/configs/{digest_hex(digest)}.json", "rb") as source:
             return source.read()
 
     def digests(self, names: Iterable[str]) -> dict[str, str]:
@@ -226,18 +267,18 @@ class Store:
         found = {}
         for name in names:
             with contextlib.suppress(ImageNotFound):
-                found[name] = "" if name == host.NAME else self._digest(name)
+                found[name] = "" if name == host.NAME else self.digest(name)
         return found
 
     def names_of(self, digest: str) -> tuple[str, ...]:
-        return tuple(familiar(n) for n, d in sorted(self._names().items()) if d == digest and "@" not in n)
+        return tuple(familiar(n) for n, d in sorted(self.names().items()) if d == digest and "@" not in n)
 
     def ls(self) -> list[Image]:
         """One entry a name; an image without one is there under its digest."""
-        names = {n: d for n, d in self._names().items() if "@" not in n}
+        names = {n: d for n, d in self.names().items() if "@" not in n}
         named = set(names.values())
         found = [self._image(digest, familiar(name)) for name, digest in sorted(names.items())]
-        return found + [self._image(d, d) for d in self._digests() if d not in named]
+        return found + [self._image(d, d) for d in self.all_digests() if d not in named]
 
     # Changing
 
@@ -245,84 +286,158 @@ class Store:
         self,
         names: Sequence[str],
         config: bytes,
-        blobs: Sequence[Blob],
+        blobs: Sequence[Blob | Folder],
         work: str,
         *,
-        manifest: str = "",
+        manifest: bytes = b"",
         progress: Progress | None = None,
     ) -> Image:
         """Keep an image: `blobs` are its layers from the lowest up; `work` is a folder of `working`.
 
-        `manifest` is the digest of its manifest, where it has one. Raises ImageError.
+        A `Folder` is a layer that is unpacked already, in `work`: it is moved. `manifest` is what the image came with,
+        byte for byte. Raises ImageError.
         """
         references = tuple(parse(name) for name in names)
         told = configuration.read(config)
         if len(told.diff_ids) != len(blobs):
             raise ImageError("the image's configuration and its layers differ in number")
-        with self._locked():
-            needs = self._needs(work) | set(told.diff_ids)
-            _write(f"{work}/needs", json.dumps(sorted(needs)).encode())
-            here = {d for d in told.diff_ids if os.path.isdir(self._layer(d))}
-        fresh: dict[str, str] = {}
+        self.need(work, told.diff_ids)
+        fresh: dict[str, Fresh] = {}
         for number, (wanted, blob) in enumerate(zip(told.diff_ids, blobs, strict=True)):
-            if wanted in here or wanted in fresh:
-                if progress and blob.size > 0:
-                    progress(blob.size)
+            made = fresh.get(wanted) or self._made(wanted, blob, work, bool(manifest), progress)
+            if made is None:
                 continue
-            fresh[wanted], found = self._unpack(blob, work, progress)
-            if found != wanted:
-                raise ImageError(f"layer {number + 1} is {found}, not {wanted}")
-        return self._commit(references, config, fresh, work, manifest)
+            if made.layer.diff_id != wanted:
+                raise ImageError(f"layer {number + 1} is {made.layer.diff_id}, not {wanted}")
+            fresh[wanted] = made
+        return self.commit(references, config, work, fresh=tuple(fresh.values()), manifest=manifest)
 
-    def _needs(self, work: str) -> set[str]:
+    def _made(
+        self, wanted: str, blob: Blob | Folder, work: str, exact: bool, progress: Progress | None
+    ) -> Fresh | None:
+        """The layer in the work folder; None if it is here. `exact`: its blob is wanted too, as it came."""
+        from .layers import Folder
+
+        here = self.layer(wanted) is not None
+        if isinstance(blob, Folder):
+            return None if here else Fresh(Layer(blob.diff_id, blob.size), blob.path)
+        if here and (not exact or (blob.digest and self.blobs.has(blob.digest))):
+            if progress and blob.size > 0:
+                progress(blob.size)
+            return None
+        return self.unpack(blob, work, progress, only_blob=here)
+
+    def need(self, work: str, digests: Iterable[str]) -> None:
+        """Nobody removes these layers and blobs while `work` exists, whether they are here yet or not."""
+        with self.locked():
+            needs = self.needs(work) | set(digests)
+            durable.write(f"{work}/needs", json.dumps(sorted(needs)).encode())
+
+    def needs(self, work: str) -> set[str]:
         try:
             with open(f"{work}/needs", encoding="utf-8") as file:
                 return set(json.load(file))
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return set()
 
-    def _layer(self, diff_id: str) -> str:
-        return f"{self._root}/layers/{digest_hex(diff_id)}"
+    def unpack(self, blob: Blob, work: str, progress: Progress | None = None, *, only_blob: bool = False) -> Fresh:
+        """A layer unpacked into the work folder, and its blob as it came; verified. Raises ImageError."""
+        from .layers import extract, verified
 
-    def _unpack(self, blob: Blob, work: str, progress: Progress | None) -> tuple[str, str]:
-        """(folder, diff_id) of a layer in the work folder."""
-        from .layers import extract
+        fd, path = tempfile.mkstemp(prefix="blob-", dir=work)
+        with open(fd, "wb", buffering=0) as copy:
+            if only_blob:
+                folder, made = "", verified(blob, progress, copy)
+            else:
+                folder = tempfile.mkdtemp(prefix="layer-", dir=work)
+                os.chmod(folder, 0o755)
+                made = extract(blob, folder, progress, copy)
+        kind = OCI_LAYER + (f"+{made.compression}" if made.compression else "")
+        return Fresh(Layer(made.diff_id, made.size, made.digest, made.packed, kind), folder, path)
 
-        folder = tempfile.mkdtemp(prefix="layer-", dir=work)
-        os.chmod(folder, 0o755)
-        made = extract(blob, folder, progress)
-        _write(f"{folder}.size", str(made.size).encode())
-        return folder, made.diff_id
+    def keep_layer(self, fresh: Fresh, work: str) -> None:
+        """Move a layer from the work folder into the store before its image is whole: others may use it.
 
-    def _commit(
-        self, references: Sequence[Reference], config: bytes, fresh: Mapping[str, str], work: str, manifest: str
+        It is held by `work`, and afterwards by what names it. Raises ImageError.
+        """
+        self.need(work, (fresh.layer.diff_id, *filter(None, (fresh.layer.blob,))))
+        durable.sync(work)
+        with _full_disk(), self.locked():
+            self._place(fresh)
+
+    def _place(self, fresh: Fresh) -> None:
+        """The lock is held, and what is moved is on the disk."""
+        layer = fresh.layer
+        if fresh.blob and not self.blobs.has(layer.blob):
+            self.blobs.take(fresh.blob, layer.blob)
+        known = self.layer(layer.diff_id)
+        if known is None or (layer.blob and not (known.blob and self.blobs.has(known.blob))):
+            told = {"size": known.size if known else layer.size, "blob": layer.blob}
+            told |= {"blob_size": layer.blob_size, "media_type": layer.media_type}
+            durable.write(f"{self.folder(layer.diff_id)}.json", json.dumps(told).encode())
+        if known is None and fresh.folder:  # else another was first with the same
+            os.rename(fresh.folder, self.folder(layer.diff_id))
+
+    def commit(
+        self,
+        references: Sequence[Reference],
+        config: bytes,
+        work: str,
+        *,
+        fresh: Sequence[Fresh] = (),
+        manifest: bytes = b"",
+        digests: Sequence[str] = (),
     ) -> Image:
+        """Make an image of layers that are here or `fresh`, all at once. `digests` are more digests that it has in
+        the registry of its names, as an index that leads to it. Raises ImageError."""
         digest = "sha256:" + hashlib.sha256(config).hexdigest()
         if fresh:
-            _sync(work)
-        try:
-            with self._locked():
-                for diff_id, folder in fresh.items():
-                    if not os.path.isdir(self._layer(diff_id)):  # else another load was first with the same
-                        os.rename(f"{folder}.size", self._layer(diff_id) + ".size")
-                        os.rename(folder, self._layer(diff_id))
-                _write(f"{self._root}/configs/{digest_hex(digest)}.json", config)
-                names = self._names()
-                for reference in references:
-                    if reference.tag:
-                        names[reference.tagged] = digest
-                    if manifest:
-                        names[f"{reference.repository}@{manifest}"] = digest
-                if not references:
-                    names[digest] = digest
-                _write(f"{self._root}/names.json", json.dumps(names, indent=1).encode())
-                self._collect(work)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise ImageError("the disk is full", "nothing was kept; make room and try again") from error
-            raise ImageError(f"the image cannot be kept: {error}") from error
+            durable.sync(work)
+        with _full_disk(), self.locked():
+            for one in fresh:
+                self._place(one)
+            own = f"{self.root}/configs/{digest_hex(digest)}"
+            known = list(digests)
+            if manifest:
+                known.append(self.blobs.put(manifest))
+                durable.write(f"{own}.manifest", known[-1].encode())
+            durable.write(f"{own}.json", config)
+            names = self.names()
+            for reference in references:
+                if reference.tag:
+                    names[reference.tagged] = digest
+                for one_digest in known:
+                    names[f"{reference.repository}@{one_digest}"] = digest
+            self._write_names(names, {} if any(r.tag for r in references) else {digest: digest})
+            self._collect(work, DAY)
         first = next((str(r) for r in references if r.tag), digest)
         return self._image(digest, familiar(first))
+
+    def keep_names(self, names: Mapping[str, str]) -> None:
+        """The lock is held. What no name leads to any more is for `collect`."""
+        durable.write(f"{self.root}/names.json", json.dumps(names, indent=1).encode())
+
+    def _write_names(self, names: dict[str, str], unnamed: Mapping[str, str] | None = None) -> None:
+        """Images keep their digest as a name when they have no other any more. The lock is held."""
+        named = {digest for name, digest in names.items() if "@" not in name and not name.startswith("sha256:")}
+        lost = {digest: digest for digest in (*self.names().values(), *(unnamed or {})) if digest not in named}
+        kept = {n: d for n, d in names.items() if not n.startswith("sha256:") or d not in named}
+        self.keep_names({**kept, **lost})
+
+    def tag(self, name: str, target: str) -> None:
+        """Give an image another name; what had that name before keeps its digest."""
+        reference = parse(target)
+        if reference.digest:
+            raise ImageError(f"a name with a digest cannot be given: {target!r}")
+        if name == host.NAME:
+            raise ImageError("the image host cannot have another name")
+        with _full_disk(), self.locked():
+            self._write_names({**self.names(), reference.tagged: self.digest(name)})
+
+    def use(self, digest: str) -> None:
+        """Note that a container is made from the image now."""
+        with contextlib.suppress(OSError, ImageError):
+            os.utime(f"{self.root}/configs/{digest_hex(digest)}.json")
 
     def import_rootfs(
         self,
@@ -340,14 +455,13 @@ class Store:
         config = configuration.changed(changes)
         with self.working() as work:
             try:
-                blob = Blob(lambda: _opened(source))
-                folder, diff_id = self._unpack(blob, work, progress)
+                fresh = self.unpack(Blob(lambda: _opened(source)), work, progress)
             except FileNotFoundError as error:
                 raise ImageError(f"{source}: no such file") from error
-            tree = {"config": config, "rootfs": {"type": "layers", "diff_ids": [diff_id]}, **_platform()}
+            tree = {"config": config, "rootfs": {"type": "layers", "diff_ids": [fresh.layer.diff_id]}, **_platform()}
             data = json.dumps(tree).encode()
             configuration.read(data)
-            return self._commit((reference,), data, {diff_id: folder}, work, "")
+            return self.commit((reference,), data, work, fresh=(fresh,))
 
     def load(self, archive: str | IO[bytes], progress: Progress | None = None) -> list[Image]:
         """The images of a `docker save` archive or an OCI layout (folder, tar, or a stream of a tar)."""
@@ -362,15 +476,15 @@ class Store:
         """
         if name == host.NAME:
             raise ImageError("the image host is always there")
-        with self.working() as work, self._locked():
-            digest, names = self._digest(name), self._names()
+        with self.working() as work, self.locked():
+            digest, names = self.digest(name), self.names()
             reference = None if _SHORT_ID.fullmatch(name) else parse(name)
             tagged = reference.tagged if reference and reference.tag else ""
             gone = [tagged] if tagged in names else [n for n, d in names.items() if d == digest]
             left = [n for n, d in names.items() if d == digest and n not in gone and "@" not in n]
             users = [
                 f"{user.container} (project {user.project})"
-                for user in uses.everyone(self._places)
+                for user in uses.everyone(self.places)
                 if user.uses.digest == digest and (not left or _same(user.uses.image, tagged))
             ]
             if users and not force:
@@ -379,30 +493,37 @@ class Store:
                 gone = [n for n, d in names.items() if d == digest]
             for key in gone:
                 del names[key]
-            _write(f"{self._root}/names.json", json.dumps(names, indent=1).encode())
+            self.keep_names(names)
             self._collect(work)
         said = [f"untagged: {familiar(n)}" for n in gone if not n.startswith("sha256:")]
         return said + ([] if left or users else [f"deleted: {digest}"])
 
-    def _collect(self, work: str) -> None:
-        """Take away images and layers that nothing names or uses; `work` gets the layers. The lock is held."""
-        users = uses.everyone(self._places)
-        images = set(self._names().values()) | {user.uses.digest for user in users}
-        layers = {layer for user in users for layer in user.uses.layers}
-        for entry in os.listdir(f"{self._root}/work"):
-            layers |= self._needs(f"{self._root}/work/{entry}")
-        for digest in self._digests():
-            if digest in images:
-                with open(f"{self._root}/configs/{digest_hex(digest)}.json", "rb") as source:
-                    layers |= set(configuration.read(source.read()).diff_ids)
-            else:
-                os.unlink(f"{self._root}/configs/{digest_hex(digest)}.json")
-        for entry in os.listdir(f"{self._root}/layers"):
-            if f"sha256:{entry.removesuffix('.size')}" not in layers:
-                if entry.endswith(".size"):
-                    os.unlink(f"{self._root}/layers/{entry}")
-                else:
-                    os.rename(f"{self._root}/layers/{entry}", f"{work}/gone-{entry}")
+    def _collect(self, work: str, age: float = 0) -> None:
+        from .collection import collect
+
+        collect(self, work, age)
+
+    def prune(self, everything: bool = False) -> Pruned:
+        """Remove images without a name (`everything`: all that no container uses), and what interrupted pulls left."""
+        from .collection import prune
+
+        return prune(self, everything)
+
+    def check(self) -> list[str]:
+        """What is damaged, in words: every digest is computed anew."""
+        from .collection import check
+
+        return check(self)
+
+
+@contextlib.contextmanager
+def _full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ImageError("the disk is full", "nothing was kept; make room and try again") from error
+        raise ImageError(f"the image cannot be kept: {error}") from error
 
 
 def _opened(source: str | IO[bytes]) -> IO[bytes]:
@@ -417,19 +538,7 @@ def _same(one: str, tagged: str) -> bool:
 
 
 def _platform() -> dict[str, str]:
-    import platform
+    from .manifest import own_platform
 
-    from .archive import MACHINES
-
-    return {"architecture": MACHINES.get(platform.machine(), platform.machine()), "os": "linux"}
-
-
-def _sync(folder: str) -> None:
-    """Everything of the folder's file system is on the disk when this returns (man 2 syncfs)."""
-    from pycompose.runtime.inside import syscalls
-
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        syscalls.syncfs(fd)
-    finally:
-        os.close(fd)
+    own = own_platform()
+    return {"architecture": own.architecture, "os": own.os, **({"variant": own.variant} if own.variant else {})}

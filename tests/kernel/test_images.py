@@ -105,6 +105,6 @@ def test_new_content_under_an_old_name_makes_containers_anew(host: Machine, tmp_
             up = host.pycompose(*project, "up", "-d", "-t", "0")
             assert host.pycompose(*project, "exec", "-T", "web", "cat", "/version").stdout == version
         assert "create" not in up.stderr
-        assert len(host.pycompose("image", "ls", "-q").stdout.split()) == 1, "the old one went when nothing used it"
+        assert len(host.pycompose("image", "ls", "-q").stdout.split()) == 2, "the old one stays, without a name"
     finally:
         host.pycompose(*project, "down", "-t", "0")

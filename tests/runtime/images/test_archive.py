@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import zstandard
 from pycompose.runtime import uses
-from pycompose.runtime.images import ImageError, ImageInUse, ImageNotFound, Store, store
+from pycompose.runtime.images import ImageError, ImageInUse, ImageNotFound, Store, durable
 from pycompose.runtime.places import Places
 
 Files = dict[str, bytes]
@@ -82,10 +82,10 @@ def images(tmp_path: Path) -> Store:
 
 
 def on_disk(tmp_path: Path) -> dict[str, list[str]]:
-    return {name: sorted(os.listdir(tmp_path / "s/images" / name)) for name in ("layers", "configs", "work")}
+    return {name: sorted(os.listdir(tmp_path / "s/images" / name)) for name in NOTHING}
 
 
-NOTHING: dict[str, list[str]] = {"layers": [], "configs": [], "work": []}
+NOTHING: dict[str, list[str]] = {"layers": [], "blobs": [], "configs": [], "work": [], "locks": []}
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.ZstdCompressor().compress])
@@ -130,7 +130,7 @@ def test_an_oci_layout_is_loaded_and_named_by_its_digest_too(images: Store, tmp_
 def test_an_index_is_read_for_this_machine(images: Store, tmp_path: Path) -> None:
     import platform
 
-    from pycompose.runtime.images.archive import MACHINES
+    from pycompose.runtime.images.manifest import MACHINES
 
     layout = Layout([layer(a="1")])
     own = layout.blob(json.dumps(layout.manifest).encode())
@@ -223,22 +223,29 @@ def test_layers_are_shared_and_go_with_their_last_image(images: Store, tmp_path:
     shared, one, two = layer(s="s"), layer(a="1"), layer(b="2")
     for name, layers in (("one:1", [shared, one]), ("two:1", [shared, two])):
         images.load(io.BytesIO(packed(docker([name], layers))))
-    assert len([n for n in on_disk(tmp_path)["layers"] if not n.endswith(".size")]) == 3
+    assert len([n for n in on_disk(tmp_path)["layers"] if not n.endswith(".json")]) == 3
     images.rm("one:1")
     assert os.path.isdir(images.resolve("two:1").layers[1])
     assert sorted(on_disk(tmp_path)["layers"]) == sorted(
-        f"{sha(n)[7:]}{e}" for n in (shared, two) for e in ("", ".size")
+        f"{sha(n)[7:]}{e}" for n in (shared, two) for e in ("", ".json")
     )
     images.rm("two:1")
     assert on_disk(tmp_path) == NOTHING
 
 
-def test_a_name_that_moves_leaves_nothing_behind(images: Store, tmp_path: Path) -> None:
+def test_a_name_that_moves_leaves_an_image_without_a_name_until_it_is_pruned(images: Store, tmp_path: Path) -> None:
     for text in ("1", "2"):
         images.load(io.BytesIO(packed(docker(["one:1"], [layer(a=text)]))))
+    named, unnamed = images.ls()
+    assert (named.name, unnamed.name) == ("one:1", unnamed.digest)
+    assert Path(named.layers[0], "a").read_text() == "2"
+    assert images.prune().said == (f"deleted: {unnamed.digest}",)
     (only,) = images.ls()
-    assert Path(only.layers[0], "a").read_text() == "2"
-    assert len(on_disk(tmp_path)["configs"]) == 1
+    assert only == named
+    assert {len(on_disk(tmp_path)[what]) for what in ("configs", "blobs")} == {1}
+    images.tag("one:1", "two")
+    images.prune(everything=True)
+    assert on_disk(tmp_path) == NOTHING
 
 
 def test_what_a_container_uses_is_refused_and_kept(images: Store, tmp_path: Path) -> None:
@@ -255,6 +262,7 @@ def test_what_a_container_uses_is_refused_and_kept(images: Store, tmp_path: Path
     assert images.resolve(made.digest).digest == made.digest
     (container / uses.FILE).unlink()
     images.rm("one:1")
+    images.prune()
     assert on_disk(tmp_path) == NOTHING
 
 
@@ -308,14 +316,14 @@ def test_a_failure_at_the_last_step_leaves_the_store_as_it_was(
     images: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images.load(io.BytesIO(packed(docker(["one:1"], [layer(a="1")]))))
-    before, real = on_disk(tmp_path), store._write
+    before, real = on_disk(tmp_path), durable.write
 
     def fails(path: str, data: bytes) -> None:
         if path.endswith("names.json"):
             raise OSError(28, os.strerror(28))
         real(path, data)
 
-    monkeypatch.setattr(store, "_write", fails)
+    monkeypatch.setattr(durable, "write", fails)
     with pytest.raises(ImageError, match="disk is full"):
         images.load(io.BytesIO(packed(docker(["one:1"], [layer(a="2")]))))
     monkeypatch.undo()

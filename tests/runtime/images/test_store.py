@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from pycompose.runtime.images import ImageError, ImageNotFound, Store
+from pycompose.runtime.images.store import FOLDERS
 from pycompose.runtime.places import Places
 
 
@@ -65,9 +66,8 @@ def test_hostile_layer_leaves_nothing(tmp_path: Path, entries: list[tuple[tarfil
     (tmp_path / "a.tar").write_bytes(tar_of(*entries))
     with pytest.raises(ImageError):
         store.import_rootfs("bad", str(tmp_path / "a.tar"))
-    assert sorted(os.listdir(tmp_path / "s/images")) == ["configs", "layers", "lock", "work"]
-    assert not os.listdir(tmp_path / "s/images/work")
-    assert not os.listdir(tmp_path / "s/images/layers")
+    assert sorted(os.listdir(tmp_path / "s/images")) == sorted(("lock", *FOLDERS))
+    assert [name for name in FOLDERS if os.listdir(tmp_path / "s/images" / name)] == []
 
 
 def test_links_in_parents_stay_inside(tmp_path: Path) -> None:
