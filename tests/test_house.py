@@ -27,6 +27,7 @@ PURE = (
     "compose/lifecycle.py",
     "compose/file/interpolate.py",
     "compose/file/merge.py",
+    "compose/file/paths.py",
     "compose/file/canonical.py",
     "compose/file/build.py",
     "runtime/spec.py",

@@ -22,6 +22,7 @@ from pycompose.compose.model import (
 
 from . import service as services
 from .canonical import network_hash, service_hashes, volume_hash
+from .paths import absolute
 from .reading import Reading, Section, suggestion
 from .source import Map, Text, Tree
 
@@ -40,6 +41,9 @@ NETWORK = (
 )
 
 
+ReadEnvFile = Callable[[services.EnvFile, Callable[[str], str | None]], dict[str, str]]
+
+
 def build(
     tree: Tree,
     reading: Reading,
@@ -51,7 +55,7 @@ def build(
     variables: Mapping[str, str],
     profiles: tuple[str, ...],
     targets: tuple[str, ...],
-    read_env_file: Callable[[services.EnvFile, Reading], dict[str, str]] | None,
+    read_env_file: ReadEnvFile | None,
     normalize: bool = True,
     resolve_paths: bool = True,
     check_consistency: bool = True,
@@ -68,7 +72,7 @@ def build(
     secrets = {key: _file_source(key, s, context) for key, s in top.sections("secrets")}
     sections = dict(top.sections("services"))
     made = {key: services.read(key, section, context) for key, section in sections.items()}
-    if not made and "services" not in top:
+    if not made and "services" not in top and not reading.incomplete:
         reading.problem("no services are defined", top.origin, 'add a "services" mapping', "no-services")
 
     for target in targets:
@@ -118,14 +122,20 @@ def _with_environment(
     service: Service,
     section: Section,
     context: services.Context,
-    read_env_file: Callable[[services.EnvFile, Reading], dict[str, str]] | None,
+    read_env_file: ReadEnvFile | None,
 ) -> Service:
     environment: dict[str, str] = {}
-    for entry in services.env_files(section, context) if read_env_file else ():
-        assert read_env_file
-        environment.update(read_env_file(entry, section.reading))
+    variables = context.variables if section.map.scope is None else section.map.scope
+
+    def known(name: str) -> str | None:
+        outside = variables.get(name)
+        return environment.get(name) if outside is None else outside
+
+    if read_env_file is not None:
+        for entry in services.env_files(section, context):
+            environment.update(read_env_file(entry, known))
     for key, value in section.optional_pairs("environment").items():
-        value = context.variables.get(key) if value is None else value
+        value = variables.get(key) if value is None else value
         if value is None:
             environment.pop(key, None)
         else:
@@ -187,7 +197,7 @@ def _volume(key: str, section: Section, context: services.Context) -> Volume:
     external, name = _real_name(key, section, context)
     options = section.pairs("driver_opts")
     if "bind" in options.get("o", "") and options.get("device"):
-        options["device"] = services.absolute(options["device"], context.working_dir)
+        options["device"] = absolute(options["device"], context.working_dir)
     volume = Volume(
         key=key,
         name=name,
@@ -212,14 +222,14 @@ def _file_source(key: str, section: Section, context: services.Context) -> FileS
     file, variable = section.text("file"), section.text("environment")
     content = section.text("content")
     if variable is not None:
-        content = context.variables.get(variable)
+        content = (context.variables if section.map.scope is None else section.map.scope).get(variable)
         if content is None:
             message = f'{section.name}: variable "{variable}" is not set'
             section.reading.problem(message, section.at("environment"), code="unset-variable")
     return FileSource(
         key=key,
         name=name,
-        file=services.absolute(file, context.working_dir) if file else None,
+        file=absolute(file, context.working_dir) if file else None,
         environment=variable,
         content=content,
         external=external,

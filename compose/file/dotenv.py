@@ -1,7 +1,8 @@
 """The grammar of `.env` files. Pure: text in, variables out.
 
 `export K=V`, `K: V`, bare `K` (taken from outside); '…' literal, "…" with escapes, both may span lines; a comment
-starts at `#` after space. Unquoted and "…" values are interpolated, with the file's earlier keys known.
+starts at `#` after space. Unquoted and "…" values are interpolated, with the file's earlier keys known. A statement may
+follow a closing quote on its line. All values together are bounded, so that lines that double each other end.
 """
 
 from __future__ import annotations
@@ -9,12 +10,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pycompose.compose.errors import FileError, Position, Problem
+from pycompose.compose.errors import FileError, Problem
 
 from .interpolate import InterpolationError, substitute
+from .source import place_in
 
-KEY = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z0-9_.\-\[\]]+)[ \t]*(?:([=:])[ \t]*|(?=\r?\n|\Z|#))")
-ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\", '"': '"', "$": "$$"}
+TOTAL = 16 << 20  # characters
+KEY = re.compile(r"[ \t]*(?:export[ \t]+)?([\w.\-\[\]]+)[ \t]*(?:([=:])[ \t]*|(?=\n|\Z|#))")
+ESCAPE = re.compile(r"\\(0[0-7]{1,3}|.)", re.DOTALL)
+ESCAPES = {
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+    "\\": "\\",
+    '"': '"',
+    "$": "$$",
+    "c": "",
+}
 
 
 def parse(content: str, path: str, lookup: Callable[[str], str | None]) -> dict[str, str]:
@@ -26,12 +42,10 @@ def parse(content: str, path: str, lookup: Callable[[str], str | None]) -> dict[
         outside = lookup(name)
         return found.get(name) if outside is None else outside
 
-    def fail(message: str, index: int) -> FileError:
-        line = content.count("\n", 0, index) + 1
-        column = index - (content.rfind("\n", 0, index) + 1) + 1
-        return FileError((Problem(message, Position(path, line, column), code="dotenv"),))
+    def fail(message: str, index: int, hint: str = "") -> FileError:
+        return FileError((Problem(message, place_in(content, index, path), hint, "dotenv"),))
 
-    index = 0
+    index = total = 0
     while index < len(content):
         end = content.find("\n", index)
         end = len(content) if end < 0 else end
@@ -41,7 +55,8 @@ def parse(content: str, path: str, lookup: Callable[[str], str | None]) -> dict[
             continue
         match = KEY.match(content, index)
         if not match:
-            raise fail(f'"{line}" is not of the form NAME=value', index)
+            hint = "a name has letters, digits and _ . - [ ]"
+            raise fail(f'"{line[:60]}" is not of the form NAME=value', index, hint)
         key, value_at = match[1], match.end()
         if match[2] is None:
             if (inherited := lookup(key)) is not None:
@@ -56,14 +71,18 @@ def parse(content: str, path: str, lookup: Callable[[str], str | None]) -> dict[
                     raise fail(f"the quote {quote} of {key} is not closed", value_at)
                 raw = content[value_at + 1 : close]
                 found[key] = raw.replace("\\'", "'") if quote == "'" else substitute(_unescape(raw), known)
-                end = content.find("\n", close)
-                end = len(content) if end < 0 else end
+                index = close + 1
             else:
                 raw = re.split(r"(?:^|[ \t])#", content[value_at:end], maxsplit=1)[0].strip()
                 found[key] = substitute(raw.replace("\\$", "$$"), known)
+                index = end + 1
         except InterpolationError as error:
             raise fail(str(error), value_at) from error
-        index = end + 1
+        if "\0" in found[key]:
+            raise fail(f"the value of {key} has a zero byte", value_at)
+        total += len(found[key])
+        if total > TOTAL:
+            raise fail("the values together become too long", value_at)
     return found
 
 
@@ -94,4 +113,9 @@ def _quote_end(content: str, start: int, quote: str) -> int:
 
 
 def _unescape(raw: str) -> str:
-    return re.sub(r"\\(.)", lambda m: ESCAPES.get(m[1], m[0]), raw)
+    def character(match: re.Match[str]) -> str:
+        if match[1][0] == "0" and len(match[1]) > 1:
+            return chr(int(match[1], 8) & 0xFF).replace("$", "$$")
+        return ESCAPES.get(match[1], match[0])
+
+    return ESCAPE.sub(character, raw)

@@ -1,17 +1,23 @@
 """`$VAR`, `${VAR}` and its operators, in the values (never the keys) of a tree. Pure.
 
 Source: compose specification, "Interpolation". Operators: `:-` `-` `:?` `?` `:+` `+`; operands may nest; `$$` is `$`.
+What comes out is bounded, however often a long variable is named.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-
-from pycompose.compose.errors import Problem
+from typing import TYPE_CHECKING
 
 from .source import Map, Seq, Text, Tree, text
 
+if TYPE_CHECKING:
+    from .reading import Reading
+
+LENGTH = 16 << 20  # of one value, in characters
+TOTAL = 64 << 20  # of all values of a project
+NESTING = 50
 NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 OPERATOR = re.compile(r":?[-?+]")
 
@@ -21,11 +27,13 @@ class InterpolationError(ValueError):
 
 
 def substitute(
-    value: str, lookup: Callable[[str], str | None], unset: Callable[[str], None] = lambda name: None
+    value: str, lookup: Callable[[str], str | None], unset: Callable[[str], None] = lambda name: None, depth: int = 0
 ) -> str:
     """`value` with its variables replaced. `unset` hears of every name that has neither value nor default."""
+    if depth > NESTING:
+        raise InterpolationError(f"interpolations are nested more than {NESTING} deep")
     out: list[str] = []
-    index = 0
+    index = length = 0
     while True:
         dollar = value.find("$", index)
         if dollar < 0 or dollar + 1 == len(value):
@@ -38,7 +46,7 @@ def substitute(
             index = dollar + 2
         elif following == "{":
             end = _closing(value, dollar)
-            out.append(_braced(value[dollar + 2 : end], value, lookup, unset))
+            out.append(_braced(value[dollar + 2 : end], lookup, unset, depth))
             index = end + 1
         elif match := NAME.match(value, dollar + 1):
             found = lookup(match[0])
@@ -49,6 +57,9 @@ def substitute(
         else:
             out.append("$")
             index = dollar + 1
+        length += len(out[-1])
+        if length > LENGTH:
+            raise InterpolationError("the value becomes too long")
 
 
 def _closing(value: str, dollar: int) -> int:
@@ -66,13 +77,17 @@ def _closing(value: str, dollar: int) -> int:
             if depth == 0:
                 return index
         index += 1
-    raise InterpolationError(f'"{value}" has a "${{" that is not closed')
+    raise InterpolationError(f'"{_short(value)}" has a "${{" that is not closed')
 
 
-def _braced(inner: str, whole: str, lookup: Callable[[str], str | None], unset: Callable[[str], None]) -> str:
+def _short(value: str) -> str:
+    return value if len(value) <= 60 else value[:57] + "…"
+
+
+def _braced(inner: str, lookup: Callable[[str], str | None], unset: Callable[[str], None], depth: int) -> str:
     match = NAME.match(inner)
     if not match:
-        raise InterpolationError(f'"{whole}" is not a valid interpolation: "${{{inner}}}"')
+        raise InterpolationError(f'"${{{_short(inner)}}}" is not a valid interpolation')
     name, rest = match[0], inner[match.end() :]
     found = lookup(name)
     if not rest:
@@ -81,33 +96,30 @@ def _braced(inner: str, whole: str, lookup: Callable[[str], str | None], unset: 
         return found or ""
     operator = OPERATOR.match(rest)
     if not operator:
-        raise InterpolationError(f'"{whole}" is not a valid interpolation: "${{{inner}}}"')
+        raise InterpolationError(f'"${{{_short(inner)}}}" is not a valid interpolation')
     operand = rest[operator.end() :]
     given = bool(found) if operator[0][0] == ":" else found is not None
     match operator[0][-1]:
         case "-":
-            return (found or "") if given else substitute(operand, lookup, unset)
+            return (found or "") if given else substitute(operand, lookup, unset, depth + 1)
         case "+":
-            return substitute(operand, lookup, unset) if given else ""
+            return substitute(operand, lookup, unset, depth + 1) if given else ""
         case _:
             if given:
                 return found or ""
-            why = substitute(operand, lookup, unset)
+            why = substitute(operand, lookup, unset, depth + 1)
             raise InterpolationError(f'variable "{name}" is required{": " + why if why else ""}')
 
 
 class Interpolation:
-    """One run over the files of a project: problems and warnings gather here, each unset variable once."""
+    """The values of one or several trees, filled in from one set of variables. Problems go to `reading`."""
 
-    def __init__(self, variables: Mapping[str, str], *, on: bool = True) -> None:
+    def __init__(self, variables: Mapping[str, str], reading: Reading) -> None:
         self.variables = variables
-        self.on = on
-        self.problems: list[Problem] = []
-        self.warnings: list[Problem] = []
-        self.warned: set[str] = set()
+        self.reading = reading
 
     def tree(self, value: Tree) -> Tree:
-        return self._tree(value, {}) if self.on else value
+        return self._tree(value, {})
 
     def _tree(self, value: Tree, made: dict[int, Tree]) -> Tree:
         if value is None:
@@ -119,7 +131,7 @@ class Interpolation:
         new: Tree
         if isinstance(value, Map):
             new = Map(value.at)
-            new.keys_at, new.tags = value.keys_at, value.tags
+            new.keys_at, new.tags, new.scope = value.keys_at, value.tags, value.scope
             for key, item in value.items():
                 new[key] = self._tree(item, made)
         else:
@@ -129,13 +141,15 @@ class Interpolation:
 
     def scalar(self, value: Text) -> Text:
         def unset(name: str) -> None:
-            if name not in self.warned:
-                self.warned.add(name)
-                message = f'variable "{name}" is not set; it becomes empty text'
-                self.warnings.append(Problem(message, value.at, code="unset-variable"))
+            message = f'variable "{name}" is not set; it becomes empty text'
+            self.reading.warn_once(f"${name}", message, value.at, "unset-variable")
 
         try:
-            return text(substitute(value, self.variables.get, unset), value.at, value.plain)
+            filled = substitute(value, self.variables.get, unset)
+            self.reading.filled += len(filled)
+            if self.reading.filled > TOTAL:
+                raise InterpolationError("all values together become too long")
+            return text(filled, value.at, value.plain)
         except InterpolationError as error:
-            self.problems.append(Problem(str(error), value.at, code="interpolation"))
+            self.reading.problem(str(error), value.at, code="interpolation")
             return value

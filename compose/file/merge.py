@@ -1,77 +1,118 @@
 """Several files (or an extended service) as one tree: mappings recurse, scalars replace, sequences append. Pure.
 
-Exceptions are tables below, as compose-go has them: what is replaced, what is a list of NAME=value, what is unique by
-a key. `!reset` removes, `!override` replaces.
+Exceptions are the tables below, as compose-go has them: what is replaced, what is a list of NAME=value, what is unique
+by a key. `!reset` removes, `!override` replaces; a null leaves a mapping or a list as it was. Paths are of a service's
+own attributes; `*` stands for one name.
 """
 
 from __future__ import annotations
 
-from .source import Map, Seq, Text, Tree, text
+from collections.abc import Callable
 
-REPLACED = frozenset({"command", "entrypoint", "test"})
-PAIRS = frozenset({"environment", "labels", "annotations", "sysctls", "args", "additional_contexts", "extra_hosts"})
-NAMED = frozenset({"depends_on", "networks", "models"})  # a list of names is a mapping to null
-UNIQUE_TEXT = frozenset(
+from .paths import volume_parts
+from .source import Map, Seq, Text, Tree, position, text
+
+REPLACED = frozenset({"command", "entrypoint", "healthcheck.test"})
+PAIRS = frozenset(
     {
-        "expose",
-        "links",
-        "profiles",
-        "cap_add",
-        "cap_drop",
-        "aliases",
-        "tmpfs",
-        "dns",
-        "dns_opt",
-        "dns_search",
-        "env_file",
+        "environment",
+        "labels",
+        "annotations",
+        "sysctls",
+        "build.args",
+        "build.labels",
+        "build.additional_contexts",
+        "build.ssh",
+        "deploy.labels",
     }
 )
-BY_TARGET = frozenset({"volumes", "devices", "configs", "secrets"})
+NAMED = frozenset({"depends_on", "networks", "models"})  # a list of names is a mapping to null
+SINGLE = frozenset({"dns", "dns_search", "dns_opt", "env_file", "label_file", "tmpfs"})  # one text is a list of it
+UNIQUE_TEXT = SINGLE | {
+    "expose",
+    "links",
+    "external_links",
+    "profiles",
+    "cap_add",
+    "cap_drop",
+    "group_add",
+    "security_opt",
+    "device_cgroup_rules",
+    "networks.*.aliases",
+    "extra_hosts",
+    "build.extra_hosts",
+}
 
 
 def merge(base: Tree, over: Tree, path: tuple[str, ...] = ()) -> Tree:
     """`over` laid on `base`; neither is changed."""
-    name = path[-1] if path else ""
-    inside = len(path) >= 3 and path[0] == "services"
+    name = attribute(path)
+    if base is None or name in REPLACED:
+        return stripped(over)
     if over is None:
-        return base
-    if base is None or (inside and name in REPLACED):
+        return base if isinstance(base, Map | Seq) else None
+    if path and path[-1].startswith("x-"):
         return over
-    if inside and name in PAIRS:
+    if name in PAIRS or (path[2:] == ("labels",) and path[0] in ("networks", "volumes", "configs", "secrets")):
         base, over = pairs(base), pairs(over)
-    elif inside and len(path) == 3 and name in NAMED:
+    elif name in NAMED:
         base, over = named(base, name), named(over, name)
-    elif inside and name == "build":
+    elif name == "build":
         base, over = _context(base), _context(over)
-    elif inside and (name in UNIQUE_TEXT or name in BY_TARGET or name == "ports"):
+    elif name in ("extra_hosts", "build.extra_hosts"):
+        base, over = _hosts(base), _hosts(over)
+    elif name in SINGLE:
         base, over = _sequence(base), _sequence(over)
+    elif name.startswith("ulimits."):
+        return over
     if isinstance(base, Map) and isinstance(over, Map):
         if name == "logging" and "driver" in over and base.get("driver", over["driver"]) != over["driver"]:
             return over
-        made = Map(over.at or base.at)
-        made.keys_at = {**base.keys_at, **over.keys_at}
-        made.update(base)
-        for key, value in over.items():
-            tag = over.tags.get(key)
-            if tag == "reset":
-                made.pop(key, None)
-            elif tag == "override" or key not in made or (inside and name == "ulimits"):
-                made[key] = value
-            else:
-                made[key] = merge(made[key], value, (*path, key))
-        return made
+        return _mappings(base, over, path)
     if isinstance(base, Seq) and isinstance(over, Seq):
-        return _unique(Seq([*base, *over], over.at), name) if inside else Seq([*base, *over], over.at)
-    return over
+        return _unique(Seq([*base, *over], over.at or base.at), path)
+    return stripped(over)
 
 
-def strip_resets(value: Tree) -> Tree:
-    """The first file may say `!reset` too: the key is as if it were not there."""
+def attribute(path: tuple[str, ...]) -> str:
+    """The path inside a service: "build.args"; "" for what is no service's."""
+    if len(path) < 3 or path[0] != "services":
+        return ""
+    if len(path) == 5 and path[2] in ("networks", "depends_on", "models"):
+        return f"{path[2]}.*.{path[4]}"
+    return ".".join(path[2:])
+
+
+def _mappings(base: Map, over: Map, path: tuple[str, ...]) -> Map:
+    made = base.copy()
+    made.at = over.at or base.at
+    made.scope = base.scope if over.scope is None else over.scope
+    made.keys_at.update(over.keys_at)
+    for key, value in over.items():
+        tag = over.tags.get(key)
+        if tag == "reset":
+            made.pop(key, None)
+        elif tag == "override" or key not in made:
+            made[key] = stripped(value)
+        else:
+            made[key] = merge(made[key], value, (*path, key))
+    return made
+
+
+def stripped(value: Tree) -> Tree:
+    """What has nothing beneath it to reset: the keys that say `!reset` are as if they were not there."""
     if isinstance(value, Map):
-        for key in [k for k, tag in value.tags.items() if tag == "reset"]:
-            value.pop(key, None)
-        for item in value.values():
-            strip_resets(item)
+        made = value
+        if "reset" in value.tags.values():
+            made = value.without(*(key for key, tag in value.tags.items() if tag == "reset"))
+        for key, item in value.items():
+            if isinstance(item, Map | Seq) and key in made and (new := stripped(item)) is not item:
+                made = made.replaced(key, new)
+        return made
+    if isinstance(value, Seq) and any(isinstance(item, Map) for item in value):
+        items = [stripped(item) for item in value]
+        if any(new is not old for new, old in zip(items, value, strict=True)):
+            return Seq(items, value.at)
     return value
 
 
@@ -81,9 +122,10 @@ def pairs(value: Tree) -> Tree:
         return value
     made = Map(value.at)
     for item in value:
-        if isinstance(item, Text):
-            key, equals, rest = item.partition("=")
-            made.put(key, text(rest, item.at) if equals else None, item.at)
+        if not isinstance(item, Text):
+            return value
+        key, equals, rest = item.partition("=")
+        made.put(key, text(rest, item.at) if equals else None, item.at)
     return made
 
 
@@ -92,12 +134,24 @@ def named(value: Tree, name: str) -> Tree:
         return value
     made = Map(value.at)
     for item in value:
-        if isinstance(item, Text):
-            entry: Tree = None
-            if name == "depends_on":
-                entry = Map(item.at)
-                entry.put("condition", text("service_started", item.at), item.at)
-            made.put(str(item), entry, item.at)
+        if not isinstance(item, Text):
+            return value
+        entry: Tree = None
+        if name == "depends_on":
+            entry = Map(item.at)
+            entry.put("condition", text("service_started", item.at), item.at)
+        made.put(str(item), entry, item.at)
+    return made
+
+
+def _hosts(value: Tree) -> Tree:
+    """`extra_hosts` as a list: a host may have several addresses."""
+    if not isinstance(value, Map):
+        return value
+    made = Seq((), value.at)
+    for name, item in value.items():
+        for address in item if isinstance(item, Seq) else [item]:
+            made.append(text(f"{name}={address or ''}", position(address) or value.keys_at.get(name)))
     return made
 
 
@@ -110,24 +164,73 @@ def _context(value: Tree) -> Tree:
 
 
 def _sequence(value: Tree) -> Tree:
-    return Seq([value], value.at) if isinstance(value, Text) else value
+    return Seq([value], value.at) if isinstance(value, Text | Map) else value
 
 
-def _unique(items: Seq, name: str) -> Seq:
-    if name not in UNIQUE_TEXT and name not in BY_TARGET and name != "ports":
+def _unique(items: Seq, path: tuple[str, ...]) -> Tree:
+    name = attribute(path)
+    identity = IDENTITY.get(name) or (str if name in UNIQUE_TEXT else None)
+    if path[0] == "networks" and path[2:] == ("ipam", "config"):
+        return _pools(items, path)
+    if identity is None:
         return items
-    made: dict[object, Tree] = {}
+    made: dict[str, Tree] = {}
     for item in items:
-        made[_identity(item, name)] = item
+        made[identity(item)] = item
     return Seq(made.values(), items.at)
 
 
-def _identity(item: Tree, name: str) -> object:
+def _pools(items: Seq, path: tuple[str, ...]) -> Seq:
+    """Address pools with one subnet are one."""
+    made: dict[str, Tree] = {}
+    for number, item in enumerate(items):
+        subnet = str(item.get("subnet")) if isinstance(item, Map) and item.get("subnet") else f"#{number}"
+        made[subnet] = merge(made[subnet], item, (*path, "[]")) if subnet in made else item
+    return Seq(made.values(), items.at)
+
+
+def _by_target(directory: str) -> Callable[[Tree], str]:
+    def identity(item: Tree) -> str:
+        if isinstance(item, Map):
+            found = item.get("target") or item.get("source")
+            return str(found) if str(found).startswith("/") else f"{directory}{found}"
+        return f"{directory}{item}"
+
+    return identity
+
+
+def _mount_target(item: Tree) -> str:
     if isinstance(item, Map):
-        if name == "ports":
-            return tuple(str(item.get(k, "")) for k in ("host_ip", "target", "published", "protocol"))
-        return str(item.get("target") or item.get("source") or item.get("path"))
-    if isinstance(item, Text) and name in ("volumes", "devices"):
-        parts = item.split(":")
-        return parts[1] if len(parts) > 1 else parts[0]
-    return str(item)
+        return str(item.get("target")).rstrip("/")
+    parts = volume_parts(str(item))
+    return (parts[1] if len(parts) > 1 else parts[0]).rstrip("/")
+
+
+def _device_target(item: Tree) -> str:
+    if isinstance(item, Map):
+        return str(item.get("target") or item.get("source"))
+    parts = str(item).split(":")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def _port(item: Tree) -> str:
+    """Long forms by what they publish, short ones by their text; `service` finds those that mean the same."""
+    if not isinstance(item, Map):
+        return str(item)
+    host, protocol = item.get("host_ip") or "0.0.0.0", item.get("protocol") or "tcp"
+    return f"{host}:{item.get('published') or ''}:{item.get('target')}/{protocol}"
+
+
+def _path(item: Tree) -> str:
+    return str(item.get("path")) if isinstance(item, Map) else str(item)
+
+
+IDENTITY: dict[str, Callable[[Tree], str]] = {
+    "volumes": _mount_target,
+    "devices": _device_target,
+    "configs": _by_target("/"),
+    "secrets": _by_target("/run/secrets/"),
+    "ports": _port,
+    "env_file": _path,
+    "tmpfs": lambda item: str(item).partition(":")[0],
+}

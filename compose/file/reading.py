@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Iterable
 
-from pycompose.compose.errors import Position, Problem
+from pycompose.compose.errors import FileError, Position, Problem
 
 from .merge import pairs
 from .source import FALSE, FLOAT, INTEGER, TRUE, Map, Seq, Text, Tree, plain_value
@@ -40,9 +40,16 @@ class Reading:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.warned: set[str] = set()
+        self.incomplete = False  # a file that belongs to the project is missing from the tree
+        self.filled = 0  # characters that interpolation has made
 
     def problem(self, message: str, at: Position | None, hint: str = "", code: str = "value") -> None:
         self.problems.append(Problem(message, at, hint, code))
+
+    def unusable(self, error: FileError) -> None:
+        """A file could not be taken in: what it would have defined will be missed."""
+        self.problems += error.problems
+        self.incomplete = True
 
     def warn_once(self, key: str, message: str, at: Position | None, code: str = "not-acted-on") -> None:
         if key not in self.warned:

@@ -5,7 +5,6 @@ What only the whole project can tell (do references exist, which profile is acti
 
 from __future__ import annotations
 
-import os.path
 import posixpath
 import re
 from collections.abc import Mapping
@@ -37,6 +36,7 @@ from pycompose.compose.model import (
 )
 
 from .merge import named
+from .paths import absolute, is_path, is_remote, volume_parts
 from .reading import Section, canonical_json, duration_of, size_of
 from .source import Map, Seq, Text, Tree, plain_value
 
@@ -161,17 +161,13 @@ class EnvFile:
     section: Section
 
 
-def absolute(path: str, directory: str) -> str:
-    return os.path.normpath(os.path.join(directory, os.path.expanduser(path))) if directory else path
-
-
 def read(name: str, section: Section, context: Context) -> Service:
     section.name = f'service "{name}"'
     kept = section.check_keys(ACTED, KEPT)
     reading = section.reading
     if not re.match(r"[a-zA-Z0-9._-]+\Z", name):
         reading.problem(f'"{name}" cannot be the name of a service', section.origin, "letters, digits, . _ -", "name")
-    if "image" not in section and "build" not in section and "provider" not in section:
+    if not {"image", "build", "provider"} & section.map.keys() and not reading.incomplete:
         reading.problem(f"{section.name} has neither image nor build", section.origin, code="no-image")
     deploy = section.section("deploy")
     for key, value in deploy.check_keys(
@@ -273,7 +269,7 @@ def _build(section: Section, context: Context) -> Build | None:
     tree = plain_value(value)
     canonical = tree if isinstance(tree, dict) else {"context": str(tree)}
     where = str(canonical.get("context", "."))
-    if "://" not in where and not where.startswith(("git@", "github.com/")):
+    if not is_remote(where):
         where = absolute(where, context.working_dir)
     canonical = {"dockerfile": "Dockerfile", **canonical, "context": where}
     return Build(where, canonical_json(canonical))
@@ -576,7 +572,7 @@ def _tmpfs(item: str) -> TmpfsMount:
 
 
 def _short_mount(item: Text, section: Section, context: Context) -> Mount | None:
-    parts = item.split(":")
+    parts = volume_parts(item)
     if len(parts) > 3 or not all(parts[:2]):
         section.reading.problem(
             f'volume "{item}" of {section.name} is not [SOURCE:]TARGET[:OPTIONS]', item.at, code="mount"
@@ -590,7 +586,7 @@ def _short_mount(item: Text, section: Section, context: Context) -> Mount | None
         return None
     options = parts[2].split(",") if len(parts) == 3 else []
     read_only = "ro" in options
-    if source.startswith((".", "/", "~")):
+    if is_path(source):
         return BindMount(
             absolute(source, context.working_dir),
             target,

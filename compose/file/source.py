@@ -1,49 +1,84 @@
 """Compose files as trees that know their positions.
 
-`parse` reads YAML by libyaml's parser and makes `Map`, `Seq`, `Text` and None out of it. A scalar stays text until
-`build` knows which type its attribute has, so that neither `22:22` nor `no` nor `1.10` is guessed wrong. This module
-alone knows PyYAML. It does not interpolate, merge or validate.
+`parse` turns YAML's events (of libyaml where PyYAML has it; the pure parser gives the same) into `Map`, `Seq`, `Text`
+and None. A scalar stays text until `build` knows which type its attribute has, so that neither `22:22` nor `no` nor
+`1.10` is guessed wrong. This module alone knows PyYAML. It does not interpolate, merge or validate.
+
+Rules: whatever the bytes are, the work is bounded (`BYTES`, `VALUES` after aliases are written out, `DEPTH`), nothing
+recurses, and what is wrong is a FileError with its place. A tree is never changed once it is made, so that an anchor's
+aliases may share one.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
+from collections.abc import Iterable, Iterator, Mapping
 
 import yaml
 from pycompose.compose.errors import FileError, Position, Problem
 
-BaseLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+BYTES = 16 << 20
+VALUES = 1_000_000  # as many as compose-go lets aliases make
+DEPTH = 100
 
 
 class Text(str):
     """A scalar. `plain` is False for a quoted or block scalar, which is never a number, a boolean or null."""
+
+    __slots__ = ("at", "plain")
 
     at: Position | None
     plain: bool
 
 
 class Map(dict[str, "Tree"]):
-    """A mapping; `keys_at` has the places of its keys."""
+    """A mapping; `keys_at` has the places of its keys, `tags` those that say "reset" or "override".
 
-    at: Position | None = None
-    tag: str = ""
+    `scope` is set on what an included file defines: the variables that file is read with, None for the project's own.
+    """
+
+    __slots__ = ("at", "keys_at", "scope", "tags")
 
     def __init__(self, at: Position | None = None) -> None:
         super().__init__()
         self.at = at
         self.keys_at: dict[str, Position | None] = {}
-        self.tags: dict[str, str] = {}  # key -> "reset" or "override"
+        self.tags: dict[str, str] = {}
+        self.scope: Mapping[str, str] | None = None
 
     def put(self, key: str, value: Tree, at: Position | None = None) -> None:
         self[key] = value
         self.keys_at[key] = at
 
+    def copy(self) -> Map:
+        made = Map(self.at)
+        made.update(self)
+        made.keys_at, made.tags, made.scope = dict(self.keys_at), dict(self.tags), self.scope
+        return made
+
+    def replaced(self, key: str, value: Tree) -> Map:
+        """A copy with another value for a key that is there."""
+        made = self.copy()
+        made[key] = value
+        return made
+
+    def without(self, *keys: str) -> Map:
+        made = self.copy()
+        for key in keys:
+            made.pop(key, None)
+            made.keys_at.pop(key, None)
+        return made
+
 
 class Seq(list["Tree"]):
-    at: Position | None = None
+    __slots__ = ("at",)
 
-    def __init__(self, items: object = (), at: Position | None = None) -> None:
-        super().__init__(items)  # type: ignore[call-overload]
+    def __init__(self, items: Iterable[Tree] = (), at: Position | None = None) -> None:
+        super().__init__(items)
         self.at = at
 
 
@@ -52,7 +87,7 @@ Tree = Map | Seq | Text | None
 NULL = frozenset({"", "~", "null", "Null", "NULL"})
 TRUE = frozenset({"true", "True", "TRUE"})
 FALSE = frozenset({"false", "False", "FALSE"})
-INTEGER = re.compile(r"[-+]?(?:0o[0-7]+|0x[0-9a-fA-F]+|[0-9]+)\Z")
+INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)\Z")
 FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 
 
@@ -67,6 +102,24 @@ def position(value: Tree) -> Position | None:
     return None if value is None else value.at
 
 
+def whole(value: str) -> int | None:
+    """A plain scalar as YAML reads a whole number: 0b, 0o, 0x, a leading 0 for octal, `_` between digits."""
+    if not INTEGER.match(value):
+        return None
+    digits = value.replace("_", "").lower()
+    sign = -1 if digits[0] == "-" else 1
+    digits = digits.lstrip("+-")
+    base = {"0b": 2, "0o": 8, "0x": 16}.get(digits[:2])
+    if base is None and len(digits) > 1 and digits[0] == "0" and digits.strip("01234567") == "":
+        base = 8
+    if len(digits) > 40:  # no attribute has such a number, and int() of very long text takes long, or raises
+        return None
+    try:
+        return sign * (int(digits[2:], base) if base and digits[1] in "box" else int(digits, base or 10))
+    except ValueError:  # "0x_"
+        return None
+
+
 def plain_value(value: Tree) -> object:
     """A tree as Python data, scalars by the core schema of YAML 1.2."""
     if value is None:
@@ -78,95 +131,250 @@ def plain_value(value: Tree) -> object:
     if value.plain:
         if value in TRUE or value in FALSE:
             return value in TRUE
-        if INTEGER.match(value):
-            sign, digits = (-1, value[1:]) if value[0] == "-" else (1, value.lstrip("+"))
-            base = {"0o": 8, "0x": 16}.get(digits[:2], 10)
-            return sign * int(digits[2:] if base != 10 else digits, base)
-        if FLOAT.match(value):
+        if (number := whole(value)) is not None:
+            return number
+        if FLOAT.match(value) and len(value) < 40:
             return float(value)
     return str(value)
 
 
-def parse(content: str, path: str) -> list[Tree]:
-    """All documents of a file. Raises FileError."""
+def _fail(message: str, at: Position, hint: str = "", code: str = "yaml") -> FileError:
+    return FileError((Problem(message, at, hint, code),))
+
+
+CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def decode(data: bytes, path: str) -> str:
+    """The text of a file: UTF-8, or UTF-16 with a byte order mark. Raises FileError."""
+    if len(data) > BYTES:
+        message = f"the file is larger than {BYTES >> 20} MiB"
+        raise _fail(message, Position(path, 1, 1), "is it the right file?", "too-large")
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        nodes = list(yaml.compose_all(content, Loader=BaseLoader))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Position(path, mark.line + 1, mark.column + 1) if mark else Position(path, 1, 1)
-        raise FileError((Problem(f"not valid YAML: {error.problem or error.context}", place, code="yaml"),)) from error
+        content = data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        if b"\0" in data[:8192]:
+            raise _fail("the file is binary, not text", Position(path, 1, 1), code="binary") from error
+        start = data.rfind(b"\n", 0, error.start) + 1
+        column = len(data[start : error.start].decode("utf-8", "replace")) + 1
+        place = Position(path, data.count(b"\n", 0, error.start) + 1, column)
+        message = f"the file is not UTF-8 text: byte 0x{data[error.start]:02x}"
+        raise _fail(message, place, "save it as UTF-8", "encoding") from error
+    if "\0" in content:
+        raise _fail("the file is binary, not text", Position(path, 1, 1), code="binary")
+    return content
+
+
+def place_in(content: str, index: int, path: str) -> Position:
+    start = content.rfind("\n", 0, index) + 1
+    return Position(path, content.count("\n", 0, index) + 1, index - start + 1)
+
+
+def parse(content: str, path: str, warnings: list[Problem] | None = None) -> list[Tree]:
+    """All documents of a file that are not empty. Raises FileError; what is odd is added to `warnings`."""
+    if odd := CONTROL.search(content):
+        message = f"the character U+{ord(odd[0]):04X} is not allowed in YAML"
+        raise _fail(message, place_in(content, odd.start(), path), 'write it as an escape in "…"')
+    builder = _Builder(path)
+    try:
+        trees: list[Tree] = [tree for tree in builder.documents(yaml.parse(content, Loader=Loader)) if tree is not None]
     except yaml.YAMLError as error:
-        raise FileError((Problem(f"not valid YAML: {error}", Position(path, 1, 1), code="yaml"),)) from error
-    conversion = _Conversion(path)
-    trees = [conversion.tree(node) for node in nodes if node is not None]
-    if conversion.problems:
-        raise FileError(tuple(conversion.problems))
+        raise FileError((*builder.problems, _explained(error, content, path))) from error
+    if builder.problems:
+        raise FileError(tuple(builder.problems))
+    if warnings is not None:
+        warnings += builder.warnings
     return trees
 
 
-class _Conversion:
+HINTS = (
+    ("mapping values are not allowed", 'text that has ": " in it needs quotes; or a line is indented wrongly'),
+    ("could not find expected ':'", "a key is followed by a colon and a space: `key: value`"),
+    ("did not find expected", "the indentation here, or just above, does not fit; or a bracket or quote is not closed"),
+    ("expected <block end>", "the indentation here, or just above, does not fit; or a bracket or quote is not closed"),
+    ("expected the node content", "is a value or a closing bracket missing?"),
+    ("unknown escape", r"in \"…\" a backslash is written \\; '…' takes it as it is"),
+    ("quoted scalar", "a quote is not closed"),
+)
+
+
+def _explained(error: yaml.YAMLError, content: str, path: str) -> Problem:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return Problem(f"not valid YAML: {error}", Position(path, 1, 1), code="yaml")
+    said, context = error.problem or "", error.context or ""
+    mark = error.problem_mark or error.context_mark
+    if "end of stream" in said and "quoted" in context:
+        mark = error.context_mark
+    place = Position(path, mark.line + 1, mark.column + 1) if mark else Position(path, 1, 1)
+    if "cannot start any token" in said:
+        lines = content.split("\n", place.line)
+        line = lines[place.line - 1] if place.line <= len(lines) else ""
+        character = line[place.column - 1 : place.column]
+        if character == "\t":
+            return Problem("not valid YAML: a tab cannot indent", place, "indent with spaces", "yaml")
+        if character:
+            return Problem(f'not valid YAML: "{character}" cannot begin a value', place, "put it in quotes", "yaml")
+    hint = next((hint for part, hint in HINTS if part in said or part in context), "")
+    return Problem(f"not valid YAML: {said or context}", place, hint, "yaml")
+
+
+class _Open:
+    """A mapping or sequence whose end has not been seen."""
+
+    __slots__ = ("anchor", "at", "key", "key_at", "merged", "repeated", "size", "tag", "value")
+
+    def __init__(self, value: Map | Seq, at: Position, anchor: str | None, tag: str | None) -> None:
+        self.value = value
+        self.at = at
+        self.anchor = anchor
+        self.tag = tag
+        self.size = 1
+        self.key: Text | None = None  # of a mapping: the key whose value comes next
+        self.key_at: Position | None = None
+        self.repeated = False
+        self.merged: list[Map] = []
+
+
+class _Builder:
     def __init__(self, path: str) -> None:
         self.path = path
         self.problems: list[Problem] = []
-        self.made: dict[int, Tree] = {}
-        self.open: set[int] = set()
+        self.warnings: list[Problem] = []
+        self.anchors: dict[str, tuple[Tree, int]] = {}
+        self.stack: list[_Open] = []
 
-    def place(self, node: yaml.Node) -> Position:
-        return Position(self.path, node.start_mark.line + 1, node.start_mark.column + 1)
+    def documents(self, events: Iterator[yaml.Event]) -> Iterator[Tree]:
+        stack, count = self.stack, 0
+        for event in events:
+            tag: str | None = None
+            made: Tree
+            size = 1
+            if isinstance(event, yaml.ScalarEvent):
+                at, tag = self.place(event), event.tag
+                made = text(event.value, at, not event.style)
+                if tag is not None:
+                    made = self.tagged(made, tag)
+                if event.anchor is not None:
+                    self.anchors[event.anchor] = (made, 1)
+            elif isinstance(event, yaml.CollectionStartEvent):
+                at = self.place(event)
+                if len(stack) == DEPTH:
+                    raise FileError((*self.problems, _deep(at)))
+                empty: Map | Seq = Map(at) if isinstance(event, yaml.MappingStartEvent) else Seq((), at)
+                stack.append(_Open(empty, at, event.anchor, event.tag))
+                continue
+            elif isinstance(event, yaml.CollectionEndEvent):
+                closed = stack.pop()
+                made, size, tag, at = self.finished(closed), closed.size, closed.tag, closed.at
+                if closed.anchor is not None:
+                    self.anchors[closed.anchor] = (made, size)
+            elif isinstance(event, yaml.AliasEvent):
+                at = self.place(event)
+                made, size = self.alias(event.anchor or "", at)
+            else:
+                if isinstance(event, yaml.DocumentStartEvent):
+                    self.anchors.clear()
+                continue
+            count += 1
+            if not stack:
+                yield _or_null(made)
+                continue
+            inside = stack[-1]
+            inside.size += size
+            if count > VALUES or inside.size > VALUES:
+                raise FileError((*self.problems, _many(at)))
+            if isinstance(inside.value, Map):
+                self.entry(inside, inside.value, made, tag, at)
+            else:
+                if tag in ("!reset", "!override"):
+                    self.problems.append(Problem(f"{tag} stands before the value of a key", at, code="tag"))
+                inside.value.append(_or_null(made))
 
-    def tree(self, node: yaml.Node) -> Tree:
-        if isinstance(node, yaml.ScalarNode):
-            plain = not node.style and not (node.tag == "tag:yaml.org,2002:str" and INTEGER.match(node.value))
-            return None if plain and node.value in NULL else text(node.value, self.place(node), plain)
-        key = id(node)
-        if key in self.made:
-            return self.made[key]
-        if key in self.open:
-            self.problems.append(Problem("an anchor contains itself", self.place(node), code="anchor-cycle"))
-            return None
-        self.open.add(key)
-        if isinstance(node, yaml.SequenceNode):
-            made: Tree = Seq((self.tree(item) for item in node.value), self.place(node))
+    def place(self, event: yaml.Event) -> Position:
+        mark = event.start_mark
+        assert mark is not None
+        return Position(self.path, mark.line + 1, mark.column + 1)
+
+    def alias(self, name: str, at: Position) -> tuple[Tree, int]:
+        if name in self.anchors:
+            return self.anchors[name]
+        if any(one.anchor == name for one in self.stack):
+            self.problems.append(Problem(f'anchor "{name}" contains itself', at, code="anchor-cycle"))
         else:
-            made = self.mapping(node)
-        self.open.discard(key)
-        self.made[key] = made
+            from .reading import suggestion
+
+            hint = suggestion(name, self.anchors) or f"an anchor is written &{name}, above and in the same document"
+            self.problems.append(Problem(f'anchor "{name}" is not defined', at, hint, "anchor"))
+        return None, 1
+
+    def tagged(self, value: Text, tag: str) -> Text:
+        match tag.removeprefix("tag:yaml.org,2002:"):
+            case "str" | "!":
+                value.plain = False
+            case "int" | "float" | "bool" | "null" | "merge" | "timestamp":
+                value.plain = True
+            case "binary":
+                try:
+                    return text(base64.b64decode(value).decode(), value.at)
+                except (binascii.Error, UnicodeDecodeError):
+                    self.problems.append(Problem("!!binary must be base64 of UTF-8 text", value.at, code="tag"))
+            case "!reset" | "!override":
+                pass
+            case _:
+                self.warnings.append(Problem(f"the tag {tag} has no meaning here", value.at, code="tag"))
+        return value
+
+    def entry(self, inside: _Open, made: Map, value: Tree, tag: str | None, at: Position) -> None:
+        """A key, or the value of the key before it."""
+        key = inside.key
+        if key is None:
+            if not isinstance(value, Text):
+                self.problems.append(Problem("a key must be text", at, code="key"))
+                value = text("", at)
+                inside.repeated = True
+            else:
+                inside.repeated = value in made.keys_at
+            inside.key, inside.key_at = value, at
+            return
+        inside.key = None
+        value = _or_null(value)
+        if key == "<<" and key.plain:
+            for source in value if isinstance(value, Seq) else [value]:
+                if isinstance(source, Map):
+                    inside.merged.append(source)
+                else:
+                    self.problems.append(Problem("'<<' needs a mapping", inside.key_at, code="merge-key"))
+        elif inside.repeated:
+            if (first := made.keys_at.get(key)) is not None:
+                message, hint = f'key "{key}" is given twice', f"the first is on line {first.line}"
+                self.problems.append(Problem(message, inside.key_at, hint, "duplicate-key"))
+        else:
+            made.put(str(key), value, inside.key_at)
+            if tag in ("!reset", "!override"):
+                made.tags[key] = tag[1:]
+
+    def finished(self, closed: _Open) -> Map | Seq:
+        made = closed.value
+        if isinstance(made, Map):
+            for source in closed.merged:
+                closed.size += len(source)
+                for key, value in source.items():
+                    if key not in made:
+                        made.put(key, value, source.keys_at.get(key))
+                        if key in source.tags:
+                            made.tags[key] = source.tags[key]
         return made
 
-    def mapping(self, node: yaml.Node) -> Map:
-        made = Map(self.place(node))
-        merged: list[Map] = []
-        for key_node, value_node in node.value:
-            place = self.place(key_node)
-            if not isinstance(key_node, yaml.ScalarNode):
-                self.problems.append(Problem("a key must be text", place, code="key"))
-                continue
-            key = key_node.value
-            value = self.tree(value_node)
-            if key == "<<" and not key_node.style:
-                sources = value if isinstance(value, Seq) else [value]
-                for source in sources:
-                    if isinstance(source, Map):
-                        merged.append(source)
-                    else:
-                        self.problems.append(Problem("'<<' needs a mapping", place, code="merge-key"))
-                continue
-            if key in made:
-                first = made.keys_at[key]
-                self.problems.append(
-                    Problem(
-                        f'key "{key}" is given twice',
-                        place,
-                        f"the first is on line {first.line}" if first else "",
-                        "duplicate-key",
-                    )
-                )
-                continue
-            made.put(key, value, place)
-            if value_node.tag in ("!reset", "!override"):
-                made.tags[key] = value_node.tag[1:]
-        for source in merged:
-            for key, value in source.items():
-                if key not in made:
-                    made.put(key, value, source.keys_at.get(key))
-        return made
+
+def _or_null(value: Tree) -> Tree:
+    return None if isinstance(value, Text) and value.plain and value in NULL else value
+
+
+def _deep(at: Position) -> Problem:
+    return Problem(f"values are nested more than {DEPTH} deep", at, code="too-deep")
+
+
+def _many(at: Position) -> Problem:
+    hint = "aliases count as what they stand for"
+    return Problem(f"the file has more than {VALUES:,} values", at, hint, "too-many")

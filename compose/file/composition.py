@@ -1,0 +1,163 @@
+"""One tree out of the files that make it: each interpolated with its own variables, its includes beneath it, its
+services extended, then laid one on the other.
+
+A `Scope` is what a file is read with: where its relative paths start and which variables it sees. Included files have
+one of their own. A file that cannot be used is one Problem; the rest is read all the same.
+Source: compose specification, "Merge", "Include" and "Extends".
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pycompose.compose.errors import FileError, Position
+
+from . import dotenv
+from .extends import Extending
+from .files import Files
+from .interpolate import Interpolation
+from .merge import merge, stripped
+from .paths import rebased
+from .reading import Reading, Section
+from .source import Map, Seq, Text, Tree, plain_value, position
+
+INCLUDES = 1000
+NESTING = 50
+KINDS = ("services", "networks", "volumes", "configs", "secrets", "models")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    directory: str
+    variables: Mapping[str, str]
+
+
+class Composition:
+    def __init__(self, files: Files, reading: Reading, *, interpolate: bool = True) -> None:
+        self.files = files
+        self.reading = reading
+        self.interpolate = interpolate
+        self.includes = 0
+
+    def whole(
+        self, paths: list[str], scope: Scope, named_at: Position | None = None, above: tuple[str, ...] = ()
+    ) -> Tree:
+        """Several files, the later ones over the earlier. `above` are the files that include them."""
+        merged: Tree = None
+        for path in paths:
+            try:
+                documents = self.files.documents(path, named_at)
+            except FileError as error:
+                self.reading.unusable(error)
+                continue
+            for document in documents:
+                tree = self.filled(document, scope)
+                if not isinstance(tree, Map):
+                    self.reading.problem("a compose file must be a mapping", position(tree), code="type")
+                    continue
+                tree = self._included(tree, scope, (*above, path))
+                tree = Extending(self.files, self.reading, lambda t: self.filled(t, scope)).tree(
+                    tree, path, scope.directory
+                )
+                merged = stripped(tree) if merged is None else merge(merged, tree)
+        return merged
+
+    def filled(self, tree: Tree, scope: Scope) -> Tree:
+        return Interpolation(scope.variables, self.reading).tree(tree) if self.interpolate else tree
+
+    def _included(self, tree: Map, scope: Scope, above: tuple[str, ...]) -> Map:
+        if "include" not in tree:
+            return tree
+        entries = tree["include"]
+        made = tree.without("include")
+        if entries is not None and not isinstance(entries, Seq):
+            self.reading.problem('"include" must be a list of files', entries.at, code="type")
+            return made
+        for item in entries or ():
+            where = position(item) or tree.keys_at.get("include")
+            entry = self._entry(item, scope, where)
+            if entry is None:
+                self.reading.incomplete = True
+                continue
+            paths, inner = entry
+            again = next((path for path in paths if path in above), None)
+            if again is not None:
+                way = " -> ".join((*above[above.index(again) :], again))
+                self.reading.problem(f"files include each other: {way}", where, code="cycle")
+                self.reading.incomplete = True
+                continue
+            self.includes += 1
+            if len(above) > NESTING or self.includes > INCLUDES:
+                limit = f"{NESTING} deep" if len(above) > NESTING else f"{INCLUDES} times"
+                self.reading.problem(f"files are included more than {limit}", where, code="too-many")
+                return made
+            made = self._beneath(made, self.whole(paths, inner, where, above), inner, scope)
+        return made
+
+    def _entry(self, item: Tree, scope: Scope, where: Position | None) -> tuple[list[str], Scope] | None:
+        """The files of one entry, and their scope. An entry's own env_file gives defaults: what is set here wins."""
+        one = Section(self.reading, item, "an include", where) if isinstance(item, Map) else None
+        if one is not None:
+            one.check_keys(("path", "project_directory", "env_file"))
+        named = one.texts("path") if one is not None else (str(item),) if isinstance(item, Text) else ()
+        if not named or not all(named):
+            self.reading.problem("an include needs a path", where, code="include")
+            return None
+        for name in named:
+            if "://" in name or name.startswith(("git@", "github.com/")):
+                message = f'"{name}" cannot be included: only files of this machine can'
+                self.reading.problem(message, where, "fetch it, and include the file", "remote")
+                return None
+        paths = [os.path.normpath(os.path.join(scope.directory, os.path.expanduser(p))) for p in named]
+        directory = os.path.dirname(paths[0])
+        if one is not None and (given := one.text("project_directory")):
+            directory = os.path.normpath(os.path.join(scope.directory, os.path.expanduser(given)))
+        if one is not None and "env_file" in one:
+            own = one.texts("env_file")
+            files = [os.path.normpath(os.path.join(scope.directory, os.path.expanduser(p))) for p in own]
+        else:
+            files = [p for p in [os.path.join(directory, ".env")] if os.path.isfile(p)]
+        variables: dict[str, str] = {}
+        for path in files:
+            if path == os.devnull:
+                continue
+            try:
+                content = self.files.text(path, where)
+                variables.update(dotenv.parse(content, path, {**variables, **scope.variables}.get))
+            except FileError as error:
+                self.reading.unusable(error)
+        return paths, Scope(directory, {**variables, **scope.variables} if variables else scope.variables)
+
+    def _beneath(self, tree: Map, part: Tree, inner: Scope, outer: Scope) -> Map:
+        """The tree with what an included part defines; what both define must be the same."""
+        part = rebased(part, inner.directory)
+        if not isinstance(part, Map):
+            return tree
+        Section(self.reading, part, "a compose file").check_keys((*KINDS, "name", "version", "include"))
+        made = tree.copy()
+        for kind in KINDS:
+            theirs = part.get(kind)
+            if not isinstance(theirs, Map):
+                if theirs is not None:
+                    self.reading.problem(f'"{kind}" must be a mapping', theirs.at, code="type")
+                continue
+            ours = made.get(kind)
+            joined = ours.copy() if isinstance(ours, Map) else Map(theirs.at)
+            for key, value in theirs.items():
+                if key in joined and plain_value(joined[key]) != plain_value(value):
+                    self._conflict(kind, key, joined, theirs)
+                    continue
+                if isinstance(value, Map) and inner.variables is not outer.variables and value.scope is None:
+                    value = value.copy()
+                    value.scope = inner.variables
+                joined.put(key, value, joined.keys_at.get(key) or theirs.keys_at.get(key))
+            made.put(kind, joined, made.keys_at.get(kind) or part.keys_at.get(kind))
+        return made
+
+    def _conflict(self, kind: str, key: str, ours: Map, theirs: Map) -> None:
+        other = theirs.keys_at.get(key)
+        message = f'{kind.removesuffix("s")} "{key}" is defined here and in an included file'
+        hint = f"the other is at {other}; to change it, include an override file beside it: path: [file, override]"
+        self.reading.problem(message, ours.keys_at.get(key), hint, "include")

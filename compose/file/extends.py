@@ -1,0 +1,106 @@
+"""`extends`: a service laid on another one, of this file or of another, which may extend a third.
+
+What another file's service says about paths is relative to that file. What is extended is merged as an earlier file
+would be; `depends_on`, `links`, `volumes_from` and shared namespaces come along, and must be there in the end.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Callable
+
+from pycompose.compose.errors import FileError, Position
+
+from .files import Files
+from .merge import merge
+from .paths import rebased_service
+from .reading import Reading, Section, suggestion
+from .source import Map, Text, Tree, position
+
+CHAIN = 150
+
+
+class Extending:
+    """The services of one document. `fill` interpolates what another file holds."""
+
+    def __init__(self, files: Files, reading: Reading, fill: Callable[[Tree], Tree]) -> None:
+        self.files = files
+        self.reading = reading
+        self.fill = fill
+        self.known: dict[str, Map] = {}  # path -> its services, not extended
+        self.done: dict[tuple[str, str], Tree] = {}
+
+    def tree(self, tree: Map, path: str, directory: str) -> Map:
+        services = tree.get("services")
+        if not isinstance(services, Map):
+            return tree
+        if not any(isinstance(service, Map) and "extends" in service for service in services.values()):
+            return tree
+        self.known[path] = services
+        made, before = services.copy(), len(self.reading.problems)
+        for name in services:
+            made[name] = self._service(path, name, directory, ((path, name),))
+        self.reading.incomplete = self.reading.incomplete or len(self.reading.problems) > before
+        return tree.replaced("services", made)
+
+    def _service(self, path: str, name: str, directory: str, chain: tuple[tuple[str, str], ...]) -> Tree:
+        if (path, name) not in self.done:
+            self.done[path, name] = self._extended(path, name, directory, chain)
+        return self.done[path, name]
+
+    def _extended(self, path: str, name: str, directory: str, chain: tuple[tuple[str, str], ...]) -> Tree:
+        service = self.known[path][name]
+        if not isinstance(service, Map) or "extends" not in service:
+            return service
+        own = service.without("extends")
+        at = service.keys_at.get("extends")
+        extends = service["extends"]
+        target: Tree = extends
+        other: Tree = None
+        if isinstance(extends, Map):
+            Section(self.reading, extends, f'"extends" of service "{name}"').check_keys(("service", "file"))
+            target, other = extends.get("service"), extends.get("file")
+        if not isinstance(target, Text) or not (other is None or isinstance(other, Text)):
+            message = f'"extends" of service "{name}" must be a service, or a mapping with service and file'
+            self.reading.problem(message, position(extends) or at, code="extends")
+            return own
+        base_path, base_directory = path, directory
+        if other is not None:
+            base_path = os.path.normpath(os.path.join(directory, os.path.expanduser(other)))
+            base_directory = os.path.dirname(base_path)
+            if base_path not in self.known and not self._load(base_path, position(other) or at):
+                return own
+        if target not in self.known[base_path]:
+            hint = suggestion(target, self.known[base_path])
+            where = f" in {base_path}" if other is not None else ""
+            message = f'service "{name}" extends "{target}", which is not defined{where}'
+            self.reading.problem(message, target.at, hint, "undefined")
+            return own
+        step = (base_path, str(target))
+        if step in chain:
+            way = " -> ".join(n if p == path else f"{n} ({p})" for p, n in (*chain[chain.index(step) :], step))
+            self.reading.problem(f"services extend each other: {way}", at, code="cycle")
+            return own
+        if len(chain) > CHAIN:
+            self.reading.problem(f"services extend each other more than {CHAIN} deep", at, code="too-deep")
+            return own
+        base = self._service(base_path, target, base_directory, (*chain, step))
+        if other is not None and base_path != path:
+            base = rebased_service(base, base_directory)
+        return merge(base, own, ("services", name))
+
+    def _load(self, path: str, named_at: Position | None) -> bool:
+        services = Map()
+        try:
+            for document in self.files.documents(path, named_at):
+                tree = self.fill(document)
+                found = tree.get("services") if isinstance(tree, Map) else None
+                if isinstance(found, Map):
+                    merged = merge(services, found, ("services",))
+                    assert isinstance(merged, Map)
+                    services = merged
+        except FileError as error:
+            self.reading.unusable(error)
+            return False
+        self.known[path] = services
+        return True

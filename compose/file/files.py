@@ -1,0 +1,65 @@
+"""The files of a project: the only module of this folder that reads them. How much is read is bounded.
+
+A file that several others include or extend is read and parsed once. Raises FileError, with the place that names the
+file where there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pycompose.compose.errors import FileError, Position, Problem
+
+from .source import BYTES, Tree, decode, parse
+
+FILES = 1000
+TOTAL = 64 << 20  # bytes
+
+
+class Files:
+    def __init__(self) -> None:
+        self.warnings: list[Problem] = []
+        self._documents: dict[str, list[Tree]] = {}
+        self._texts: dict[str, str] = {}
+        self._bytes = 0
+
+    def documents(self, path: str, named_at: Position | None = None) -> list[Tree]:
+        """The YAML documents of a file; "-" is standard input."""
+        if path not in self._documents:
+            content = self.text(path, named_at)
+            self._documents[path] = parse(content, "stdin" if path == "-" else path, self.warnings)
+        return self._documents[path]
+
+    def text(self, path: str, named_at: Position | None = None) -> str:
+        if path in self._texts:
+            return self._texts[path]
+        if len(self._texts) >= FILES:
+            raise _fail(f"the project has more than {FILES} files", named_at, "too-many")
+        try:
+            if path == "-":
+                data = sys.stdin.buffer.read(BYTES + 1)
+            else:
+                with open(path, "rb", buffering=0) as stream:
+                    data = _read(stream.fileno())
+        except OSError as error:
+            raise _fail(f"{path} cannot be read: {error.strerror}", named_at, "file") from error
+        except ValueError as error:  # a NUL in the path
+            raise _fail(f"{path!r} cannot be a path", named_at, "file") from error
+        self._bytes += len(data)
+        if self._bytes > TOTAL:
+            raise _fail(f"the project's files are larger than {TOTAL >> 20} MiB", named_at, "too-large")
+        self._texts[path] = decode(data, "stdin" if path == "-" else path)
+        return self._texts[path]
+
+
+def _read(fd: int) -> bytes:
+    parts, length = [], 0
+    while length <= BYTES and (part := os.read(fd, 1 << 20)):
+        parts.append(part)
+        length += len(part)
+    return b"".join(parts)
+
+
+def _fail(message: str, at: Position | None, code: str) -> FileError:
+    return FileError((Problem(message, at, code=code),))

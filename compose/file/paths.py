@@ -1,0 +1,147 @@
+"""Which attributes of a compose file hold paths, and a tree of another file with those made absolute. Pure.
+
+What an `include`d or `extend`ed file says is relative to that file's folder, wherever it ends up; the project's own
+files are left alone, `build` joins their paths to the project's folder.
+Source: compose specification, "Extends" and "Include".
+"""
+
+from __future__ import annotations
+
+import os.path
+import posixpath
+from collections.abc import Callable
+
+from .source import Map, Seq, Text, Tree, text
+
+REMOTE = ("service:", "docker-image://", "oci-layout://", "github.com/", "git@", "target:")
+Change = Callable[[Text], Text]
+
+
+def absolute(path: str, directory: str) -> str:
+    """An empty `directory` leaves paths as they are written."""
+    if not directory:
+        return path
+    return posixpath.normpath(posixpath.join(directory, os.path.expanduser(path)))
+
+
+def is_remote(context: str) -> bool:
+    """A build context that is not a folder of this machine."""
+    return "://" in context or context.startswith(REMOTE)
+
+
+def is_path(source: str) -> bool:
+    """The source of a volume in short syntax: a path, or the name of a volume."""
+    return source.startswith((".", "/", "~"))
+
+
+def rebased(tree: Tree, directory: str) -> Tree:
+    """A whole file's tree."""
+    if not isinstance(tree, Map):
+        return tree
+    made = tree.copy()
+    for kind, one in (("services", rebased_service), ("configs", _source), ("secrets", _source), ("volumes", _volume)):
+        entries = tree.get(kind)
+        if isinstance(entries, Map):
+            made[kind] = _each(entries, one, directory)
+    return made
+
+
+def rebased_service(service: Tree, directory: str) -> Tree:
+    if not isinstance(service, Map):
+        return service
+
+    def path(value: Text) -> Text:
+        return text(absolute(value, directory), value.at, value.plain)
+
+    def context(value: Text) -> Text:
+        return value if is_remote(value) else path(value)
+
+    def keyed(value: Text) -> Text:
+        """NAME=path, of additional_contexts and ssh in their list form."""
+        name, equals, rest = value.partition("=")
+        return text(f"{name}={context(text(rest))}", value.at, value.plain) if equals else value
+
+    made = service.copy()
+    _change(made, "env_file", path)
+    _change(made, "label_file", path)
+    _change(made, "build", context)
+    if isinstance(given := made.get("build"), Map):
+        build = given.copy()
+        build.put("context", build.get("context") or text(".", build.at), build.keys_at.get("context"))
+        _change(build, "context", context)
+        for key in ("additional_contexts", "ssh"):
+            _change(build, key, context if isinstance(build.get(key), Map) else keyed)
+        made["build"] = build
+    volumes = made.get("volumes")
+    if isinstance(volumes, Seq):
+        made["volumes"] = Seq((_mount(v, path) for v in volumes), volumes.at)
+    develop = made.get("develop")
+    if isinstance(develop, Map) and isinstance(watches := develop.get("watch"), Seq):
+        changed = Seq((_with_path(w, "path", path) for w in watches), watches.at)
+        made["develop"] = develop.replaced("watch", changed)
+    return made
+
+
+def _each(entries: Map, change: Callable[[Tree, str], Tree], directory: str) -> Map:
+    made = entries.copy()
+    for key, value in entries.items():
+        made[key] = change(value, directory)
+    return made
+
+
+def _change(holder: Map, key: str, change: Change) -> None:
+    """Text, a list of text or of mappings with `path`, or a mapping to text."""
+    value = holder.get(key)
+    if isinstance(value, Text):
+        holder[key] = change(value)
+    elif isinstance(value, Seq):
+        made = (change(v) if isinstance(v, Text) else _with_path(v, "path", change) for v in value)
+        holder[key] = Seq(made, value.at)
+    elif isinstance(value, Map) and key in ("additional_contexts", "ssh"):
+        new = value.copy()
+        new.update({k: change(v) if isinstance(v, Text) else v for k, v in value.items()})
+        holder[key] = new
+
+
+def _with_path(value: Tree, key: str, change: Change) -> Tree:
+    if isinstance(value, Map) and isinstance(found := value.get(key), Text):
+        return value.replaced(key, change(found))
+    return value
+
+
+def _mount(value: Tree, path: Change) -> Tree:
+    if isinstance(value, Text) and is_path(value):
+        source, colon, rest = value.partition(":")
+        if not colon:
+            return value  # an anonymous volume: this is its target
+        return text(path(text(source)) + colon + rest, value.at, value.plain)
+    if isinstance(value, Map) and value.get("type") == "bind":
+        return _with_path(value, "source", path)
+    return value
+
+
+def _source(value: Tree, directory: str) -> Tree:
+    return _with_path(value, "file", lambda found: text(absolute(found, directory), found.at, found.plain))
+
+
+def _volume(value: Tree, directory: str) -> Tree:
+    """The local driver's way to write a bind: type none, o bind, device a path."""
+    options = value.get("driver_opts") if isinstance(value, Map) else None
+    if isinstance(value, Map) and isinstance(options, Map) and "bind" in str(options.get("o") or "").split(","):
+        change: Change = lambda found: text(absolute(found, directory), found.at, found.plain)  # noqa: E731
+        return value.replaced("driver_opts", _with_path(options, "device", change))
+    return value
+
+
+def volume_parts(spec: str) -> list[str]:
+    """`[SOURCE:]TARGET[:OPTIONS]` at its colons; one inside `${…}` is none."""
+    parts, depth, start = [], 0, 0
+    for index, character in enumerate(spec):
+        if character == "{" and index and spec[index - 1] == "$":
+            depth += 1
+        elif character == "}" and depth:
+            depth -= 1
+        elif character == ":" and not depth:
+            parts.append(spec[start:index])
+            start = index + 1
+    return [*parts, spec[start:]]
