@@ -52,7 +52,7 @@ class _Sink:
 
 
 def source_date_epoch(environ: Mapping[str, str]) -> int | None:
-    """The time that no file may be younger than (reproducible-builds.org/specs/source-date-epoch). Raises ImageError."""
+    """The time no file may be younger than (reproducible-builds.org/specs/source-date-epoch). Raises ImageError."""
     text = environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
         return None

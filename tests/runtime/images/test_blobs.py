@@ -1,4 +1,4 @@
-"""What the store keeps beside unpacked layers: blobs as they came, layers that builders made; and whether it is whole."""
+"""What the store keeps beside unpacked layers: blobs as they came, layers builders made; whether it is whole."""
 
 from __future__ import annotations
 
