@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from pycompose.runtime import apparmor
 from pycompose.runtime.errors import ProfileError
 from pycompose.runtime.inside.security import NAMES as NAMES
 from pycompose.runtime.inside.syscall_numbers import AARCH64, I386, X86_64
@@ -298,11 +299,11 @@ def linux_defaults(
         if reason := sysctl_refused(name, own):
             raise ProfileError("sysctls", f'"{name}" {reason}')
         values[name] = value
-    apparmor, note = _apparmor(options.get("apparmor", ""), privileged)
+    label, note = apparmor.choose(options.get("apparmor", ""), privileged)
     return Defaults(
         capabilities=held,
         no_new_privileges=options.get("no-new-privileges", "false") in ("", "true"),
-        apparmor_profile=apparmor,
+        apparmor_profile=label,
         namespaces=tuple(Namespace(kind) for kind in own),
         seccomp=chosen,
         masked_paths=() if bare else MASKED + _throttles(),
@@ -352,27 +353,6 @@ def _security_options(given: Iterable[str]) -> tuple[dict[str, str], list[str]]:
         else:
             raise ProfileError("security_opt", f'"{item}" is not known')
     return found, notes
-
-
-def _apparmor(wanted: str, privileged: bool) -> tuple[str, str]:
-    """(profile, note): docker-default where it is loaded, unless the file says otherwise."""
-    try:
-        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
-            enabled = file.read(1) == "Y"
-    except OSError:
-        enabled = False
-    if wanted == "unconfined" or (privileged and not wanted):
-        return "", ""
-    if not enabled:
-        return "", f"this machine has no AppArmor: apparmor={wanted} has no effect" if wanted else ""
-    if wanted:
-        return wanted, ""
-    try:
-        with open("/sys/kernel/security/apparmor/profiles", encoding="utf-8") as file:
-            loaded = any(line.startswith("docker-default ") for line in file)
-    except OSError:
-        loaded = False
-    return "docker-default" if loaded else "", ""
 
 
 def device(source: str, target: str = "") -> tuple[DeviceNode, ...]:

@@ -223,7 +223,7 @@ def finish(process: Process, channel: int, program: bytes | None, init: bool = F
     begin("command")
     syscalls.close_range(3, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
     if init:
-        become_init()
+        become_init(process.apparmor_profile)
     try:
         os.execve(path, process.args, environment)
     except OSError as error:
@@ -474,8 +474,8 @@ def find(name: str, search: bytes) -> bytes:
     raise Failed("exec", errno.ENOENT, f"{name}: not found in PATH", 127)
 
 
-def become_init() -> None:
-    """Fork: the child goes on to its program; the parent stays as pid 1 (`tend`)."""
+def become_init(profile: str) -> None:
+    """Fork: the child goes on to its program; the parent stays as pid 1 (`tend`), with the same AppArmor profile."""
     faults = {
         signal.SIGFPE,
         signal.SIGILL,
@@ -488,14 +488,29 @@ def become_init() -> None:
     caught = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, *faults}
     signal.pthread_sigmask(signal.SIG_BLOCK, caught)  # before there is a child whose end could be missed
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # with pid: host it is not pid 1
+    reading, writing = os.pipe()
     child = os.fork()
     if child:
+        wear(profile)
         syscalls.close_range(3, 2**32 - 1)
         tend(child, caught)
+    os.close(writing)
+    os.read(reading, 1)  # until the parent has closed the other end
     os.setpgid(0, 0)  # else a terminal's Ctrl-C would come twice
     with suppress(OSError):
         os.tcsetpgrp(0, os.getpid())
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def wear(profile: str) -> None:
+    """Put an AppArmor profile on this process at once, so that others with it may send it signals.
+
+    Nothing depends on it: this process does nothing for the container, whose own /proc this is and may be a false one.
+    """
+    if profile:
+        with suppress(OSError):
+            attribute = os.open("/proc/self/attr/current", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.write(attribute, os.fsencode(f"changeprofile {profile}"))
 
 
 def tend(child: int, caught: set[signal.Signals]) -> NoReturn:

@@ -120,3 +120,19 @@ def test_restart_policy_starts_again_until_stopped():
         assert "kill p-db-1" in host.calls
 
     in_trio(main)
+
+
+def test_what_a_machine_lacks_is_told_once_and_what_a_service_lacks_for_each():
+    events = []
+
+    async def main(host, attendant):
+        host.notes = lambda name: ("this machine has no such thing", "cpus has no effect")
+        await act(host, reconcile.up(project(), host.observe()), attendant, events)
+
+    in_trio(main)
+    told = sorted(event.cause for event in events if getattr(event, "state", "") == "warning")
+    assert told == [
+        'service "db": cpus has no effect',
+        'service "web": cpus has no effect',
+        "this machine has no such thing",
+    ]

@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 
-from pycompose.runtime import profile
+from pycompose.runtime import apparmor, profile
 from pycompose.runtime.inside import clone, first
 from pycompose.runtime.spec import Bundle, DeviceNode, HostRoot, Linux, Mount, Process, Rlimit, Spec, User
 
@@ -21,6 +21,7 @@ def main() -> None:
     store, text = sys.argv[1:]
     wanted = json.loads(text)
     parts = profile.linux_defaults(**wanted.get("profile", {}))
+    apparmor.ensure(parts.apparmor_profile)
     process = Process(
         tuple(wanted["args"]),
         ("PATH=/usr/sbin:/usr/bin:/sbin:/bin",),

@@ -257,8 +257,7 @@ def test_the_time_namespace_is_its_own_where_there_are_any(inside: Any) -> None:
     assert output != os.readlink("/proc/self/ns/time")
 
 
-def test_a_wish_for_apparmor_without_it_is_told(inside: Any) -> None:
-    if os.path.exists("/sys/kernel/security/apparmor"):
-        pytest.skip("this machine has AppArmor")
+def test_an_apparmor_profile_that_is_not_there_is_refused(inside: Any) -> None:
     _, outcome = inside("true", apparmor="some-profile")
     assert (outcome["step"], outcome["exit"]) == ("apparmor", 125)
+    assert '"some-profile" cannot be put on' in outcome["message"]

@@ -39,6 +39,58 @@ services:
     mem_limit: 48m
     memswap_limit: 48m
 """
+PROGRAM = """
+import os, socket, subprocess
+def tell(name, action, *arguments):
+    try:
+        action(*arguments)
+        print(name, "allowed")
+    except OSError as error:
+        print(name, error.strerror)
+for process in ("self", 1):
+    print(open(f"/proc/{process}/attr/current").read().strip())
+os.umask(0)
+tell("kill", os.kill, 1, 0)
+tell("alg", socket.socket, 38, 5)
+for path in ("/srv/file", "/proc/self/oom_score_adj", "/proc/sys/kernel/shmmni", "/sys/fs/cgroup/cgroup.max.depth"):
+    tell(path, os.open, path, os.O_WRONLY | (os.O_CREAT if path == "/srv/file" else 0))
+denied = "/proc/sys/kernel/panic /proc/sys/net/ipv4/ip_forward /proc/sys/vm/swappiness /proc/sysrq-trigger"
+denied += " /proc/irq/default_smp_affinity /sys/devices/virtual/net/lo/mtu /sys/module/apparmor/parameters/mode"
+for path in denied.split():
+    tell(path, os.open, path, os.O_WRONLY)
+tell("firmware", os.listdir, "/sys/firmware/acpi")
+print("mount", subprocess.run(["mount", "-t", "tmpfs", "none", "/mnt"], stderr=subprocess.DEVNULL).returncode)
+"""
+TRIED = """
+pycompose-default (enforce)
+pycompose-default (enforce)
+kill allowed
+alg Permission denied
+/srv/file allowed
+/proc/self/oom_score_adj allowed
+/proc/sys/kernel/shmmni allowed
+/sys/fs/cgroup/cgroup.max.depth allowed
+/proc/sys/kernel/panic Permission denied
+/proc/sys/net/ipv4/ip_forward Permission denied
+/proc/sys/vm/swappiness Permission denied
+/proc/sysrq-trigger Permission denied
+/proc/irq/default_smp_affinity Permission denied
+/sys/devices/virtual/net/lo/mtu Permission denied
+/sys/module/apparmor/parameters/mode Permission denied
+firmware Permission denied
+mount 32
+"""
+# Who is privileged has no profile, unless the file asks for one: then nothing but AppArmor holds it back.
+WORN = {
+    "plain": {},
+    "free": {"privileged": True},
+    "held": {
+        "privileged": True,
+        "init": True,
+        "security_opt": ["apparmor=pycompose-default"],
+        "command": ["python3", "-c", PROGRAM],
+    },
+}
 
 
 def cgroup_of(machine: Machine, project: str) -> Path:
@@ -110,5 +162,22 @@ def test_who_takes_too_much_memory_is_ended_and_it_is_told(host: Machine, tmp_pa
         assert thesis["ExitCode"] == 137
         assert "out of memory" in thesis["Status"]
         assert host.pycompose(*project, "logs").stdout == ""
+    finally:
+        host.pycompose(*project, "down", "-t", "0")
+
+
+def test_apparmor_holds_back_as_in_docker(host: Machine, tmp_path: Path) -> None:
+    services = {
+        name: {"image": "host", "command": "cat /proc/self/attr/current", **more} for name, more in WORN.items()
+    }
+    (tmp_path / "compose.yaml").write_text(json.dumps({"name": "worn", "services": services}).replace("$", "$$"))
+    project = ("-f", str(tmp_path / "compose.yaml"))
+    try:
+        host.pycompose(*project, "up")
+        lines = [line.partition(" | ") for line in host.pycompose(*project, "logs").stdout.splitlines()]
+        said = {name: [text for who, _, text in lines if who.startswith(f"{name}-1")] for name in WORN}
+        assert said["plain"] == ["pycompose-default (enforce)"]
+        assert said["free"] == ["unconfined"]
+        assert said["held"] == TRIED.strip().splitlines()
     finally:
         host.pycompose(*project, "down", "-t", "0")
