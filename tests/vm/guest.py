@@ -73,6 +73,7 @@ WHEELS_FOR = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_
 VENV = "opt/pycompose"
 SITE = f"{VENV}/lib/python{GUEST_PYTHON}/site-packages"
 MOUNTED = "/srv/pycompose"  # the project disk
+LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
 MEMORY_MIB, PROCESSORS = 3072, 2
 MARKER = "pycompose-guest-ends"
 SLOWER = 10  # what the kernel tests multiply their time limits by
@@ -127,7 +128,7 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "TMPDIR": str(CACHE), **(environment or {})},
+        env={**os.environ, **(environment or {})},
     )
     if done.returncode:
         raise GuestError(f"{Path(str(command[0])).name} ended with {done.returncode}:\n{done.stdout}")
@@ -229,26 +230,30 @@ def root_disk() -> Path:
 # --- the project disk --------------------------------------------------------------------------------------------
 
 
+def build_wheel(within: Path, environment: dict[str, str] | None = None) -> Path:
+    """The project's wheel, built by what is installed, from a copy: building leaves files beside what it builds."""
+    within.mkdir(parents=True)
+    for name in ("compose", "runtime", "network"):
+        shutil.copytree(PROJECT / name, within / name, ignore=LEFT_OUT)
+    for name in ("pyproject.toml", "README.md", "__init__.py", "__main__.py"):
+        shutil.copy(PROJECT / name, within / name)
+    pip("wheel", "--no-deps", "--no-build-isolation", "-w", within, within, environment=environment)
+    (wheel,) = within.glob("*.whl")
+    return wheel
+
+
 def project_disk(made: Path, arguments: Sequence[str]) -> Path:
     tree, source, disk = CACHE / "project", CACHE / "source", CACHE / "project.ext4"
     for folder in (tree, source):
         shutil.rmtree(folder, ignore_errors=True)
     disk.unlink(missing_ok=True)
-    source.mkdir(parents=True)
-    left_out = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
-    for name in ("compose", "runtime", "network"):
-        shutil.copytree(PROJECT / name, source / name, ignore=left_out)
-    for name in ("pyproject.toml", "README.md", "__init__.py", "__main__.py"):
-        shutil.copy(PROJECT / name, source / name)
-    with_builders = {"PYTHONPATH": str(made / "builders")}
-    pip("wheel", "--no-deps", "--no-build-isolation", "-w", source, source, environment=with_builders)
-    (wheel,) = source.glob("*.whl")
+    wheel = build_wheel(source, {"PYTHONPATH": str(made / "builders")})
     pip("install", "--no-deps", "--no-index", "--no-compile", "--target", tree / "site", wheel)
     if sys.version_info[:2] == (3, 11):  # elsewhere the guest compiles for itself, slowly
         within = str(tree / "site")
         compileall.compile_dir(within, quiet=1, stripdir=within, prependdir=f"{MOUNTED}/site")
     for name in ("tests", "examples"):
-        shutil.copytree(PROJECT / name, tree / "project" / name, ignore=left_out)
+        shutil.copytree(PROJECT / name, tree / "project" / name, ignore=LEFT_OUT)
     shutil.copy(PROJECT / "pyproject.toml", tree / "project")
     (tree / "run").write_text(RUN)
     (tree / "arguments").write_text(shlex.join(arguments))
@@ -275,9 +280,8 @@ def boot(command: Sequence[str], limit: float) -> int | None:
     """Show what the tests say; give pytest's exit code, or None where the guest ended without one."""
     start = time.monotonic()
     code, rest = None, b""
-    environment = {**os.environ, "TMPDIR": str(CACHE)}
     with (
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment) as machine,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as machine,
         selectors.DefaultSelector() as selector,
     ):
         assert machine.stdout is not None
@@ -312,6 +316,7 @@ def main() -> int:
         if os.geteuid() != 0:
             raise GuestError("making the guest needs root")
         CACHE.mkdir(parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = str(CACHE)
         with open(CACHE / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             install_tools()
