@@ -142,6 +142,8 @@ def pip(*arguments: str | Path, environment: dict[str, str] | None = None) -> No
 
 def install_tools() -> None:
     missing = sorted({package for program, package in TOOLS.items() if not shutil.which(program)})
+    if missing and not shutil.which("apt-get"):
+        raise GuestError(f"this machine lacks programs: on Debian they are in {' '.join(missing)}")
     if missing:
         say(f"installing {' '.join(missing)}")
         run("apt-get", "update", "-qq")
@@ -266,7 +268,7 @@ def project_disk(made: Path, arguments: Sequence[str]) -> Path:
 
 def emulator(made: Path, disk: Path, console: Path) -> list[str]:
     """The command; `setpriv` has the kernel end it when this program dies."""
-    options = "root=/dev/vda rw console=ttyS0 panic=-1 modprobe.blacklist=kvm,kvm_amd,kvm_intel,powernow_k8"
+    options = "root=/dev/vda rw console=ttyS0 panic=-1 mitigations=off modprobe.blacklist=kvm,kvm_amd,kvm_intel,powernow_k8"
     command = ["setpriv", "--pdeathsig=KILL", "qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot"]
     command += ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-nic", "none"]
     command += ["-smp", str(PROCESSORS), "-m", str(MEMORY_MIB)]
