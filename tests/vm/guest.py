@@ -268,7 +268,8 @@ def project_disk(made: Path, arguments: Sequence[str]) -> Path:
 
 def emulator(made: Path, disk: Path, console: Path) -> list[str]:
     """The command; `setpriv` has the kernel end it when this program dies."""
-    options = "root=/dev/vda rw console=ttyS0 panic=-1 mitigations=off modprobe.blacklist=kvm,kvm_amd,kvm_intel,powernow_k8"
+    options = "root=/dev/vda rw console=ttyS0 panic=-1 mitigations=off"  # which mean nothing here, and are slow
+    options += " modprobe.blacklist=kvm,kvm_amd,kvm_intel,powernow_k8"
     command = ["setpriv", "--pdeathsig=KILL", "qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot"]
     command += ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-nic", "none"]
     command += ["-smp", str(PROCESSORS), "-m", str(MEMORY_MIB)]
