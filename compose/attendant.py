@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import trio
+from pycompose.frozen import dataclass
 
 from . import lifecycle
 from .errors import ConditionFailed

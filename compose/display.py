@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TextIO
+
+from pycompose.frozen import dataclass
 
 from .plan import (
     Action,

@@ -6,7 +6,7 @@ compose file. Nothing else may reach the user: the command line turns these into
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pycompose.frozen import dataclass
 
 
 class PycomposeError(Exception):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 import trio
+from pycompose.frozen import dataclass
 
 from .errors import PycomposeError
 from .model import EMPTY, Healthcheck, Network, Project, RestartPolicy, Volume

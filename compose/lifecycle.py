@@ -6,7 +6,9 @@ begins anew after a run of 10 s; a failing probe within the start period is not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from pycompose.frozen import dataclass
 
 from .model import Healthcheck, RestartPolicy
 from .observed import Supervision

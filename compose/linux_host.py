@@ -13,9 +13,10 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import trio
+from pycompose.frozen import dataclass
 from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks
 from pycompose.network.spec import Backend, PublishedPort

@@ -13,9 +13,11 @@ This module does not validate: `compose.file.build` does, where positions are kn
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Literal
+
+from pycompose.frozen import dataclass
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 

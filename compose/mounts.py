@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from pycompose.frozen import dataclass
 from pycompose.runtime import uses
 from pycompose.runtime.images.store import Image, Store
 from pycompose.runtime.spec import Bundle, from_json

@@ -7,8 +7,10 @@ Labels are docker compose's (`com.docker.compose.*`), so a project can be unders
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from pycompose.frozen import dataclass
 
 from .model import Healthcheck, RestartPolicy, no_text
 

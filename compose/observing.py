@@ -10,9 +10,10 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.record import ContainerState, read_containers
 

@@ -8,8 +8,9 @@ numbers, namespaces of other containers) is looked up by the caller and given as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pycompose.frozen import dataclass
 from pycompose.runtime import spec as oci
 from pycompose.runtime.profile import Defaults
 

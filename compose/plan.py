@@ -7,7 +7,7 @@ environment", "scale down". Plans print (`render`) in a stable order: that is `-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pycompose.frozen import dataclass
 
 from .model import Condition, Network, Volume
 

@@ -8,8 +8,10 @@ reach through to what they came after, so an order holds even where a service in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
+
+from pycompose.frozen import dataclass
 
 from .errors import PycomposeError
 from .graph import CycleError

@@ -9,10 +9,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, Protocol, assert_never
 
 import trio
+from pycompose.frozen import dataclass
 
 from .errors import ConditionFailed, PycomposeError
 from .host import Host

@@ -19,11 +19,12 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Interface, ip_address
 from types import ModuleType
 from typing import Any
+
+from pycompose.frozen import dataclass
 
 from .rules import IPV4, Kind, Message
 

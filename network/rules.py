@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, TypeAlias
+
+from pycompose.frozen import dataclass
 
 from . import expressions as nft
 from .expressions import GOTO, JUMP, PROTOCOLS, Attribute, Part, Value

@@ -7,9 +7,11 @@ lives in a network namespace that arrives as descriptors. Addresses are text; po
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Literal
+
+from pycompose.frozen import dataclass
 
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
 

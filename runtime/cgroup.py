@@ -16,9 +16,10 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 
+from pycompose.frozen import dataclass
 from pycompose.runtime import limits
 from pycompose.runtime.errors import LimitRefused
 from pycompose.runtime.spec import DeviceRule, Resources

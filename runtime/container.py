@@ -15,10 +15,10 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import trio
+from pycompose.frozen import dataclass
 
 from . import pidfd, record, wire
 from .cgroup import Cgroup

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from pycompose.frozen import dataclass
 from pycompose.runtime.spec import BlockIoResources, Resources, ThrottleDevice
 
 DEFAULT_PERIOD = 100_000  # microseconds

@@ -10,7 +10,8 @@ import os
 import select
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+
+from pycompose.frozen import dataclass
 
 from .inside import syscalls
 

@@ -19,7 +19,8 @@ Rules: no code but path arithmetic and making the run folder 0700. `PYCOMPOSE_ST
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from pycompose.frozen import dataclass
 
 STATE = "/var/lib/pycompose"
 RUN = "/run/pycompose"

@@ -15,10 +15,11 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
+from pycompose.frozen import dataclass
 from pycompose.runtime import apparmor
 from pycompose.runtime.errors import ProfileError
 from pycompose.runtime.inside.security import NAMES as NAMES

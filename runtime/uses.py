@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+
+from pycompose.frozen import dataclass
 
 from . import record
 from .places import Places

@@ -17,7 +17,9 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from pycompose.frozen import dataclass
 
 from . import uses
 from .errors import RuntimeFailure

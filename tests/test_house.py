@@ -41,7 +41,7 @@ TOUCHING = {"trio", "socket", "subprocess", "ctypes", "time", "random", "secrets
 
 
 def sources() -> list[Path]:
-    return [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [ROOT / "frozen.py", *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))]
 
 
 def module_of(path: Path) -> str:

@@ -13,9 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import IO
 
+from pycompose.frozen import dataclass
 from pycompose.runtime.places import ProjectPlaces
 
 from . import records, terminal

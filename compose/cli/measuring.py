@@ -7,10 +7,10 @@ import os
 import pwd
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
+from pycompose.frozen import dataclass
 
 from . import project, records
 from .root import Choices, command

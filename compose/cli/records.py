@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pycompose.compose.errors import PycomposeError
+from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.record import ContainerState, read_containers
 

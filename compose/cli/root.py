@@ -7,10 +7,11 @@ and the suggestions need. An option of docker compose that is known and not acte
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import click
+from pycompose.frozen import dataclass
 
 from . import terminal
 

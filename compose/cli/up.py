@@ -9,11 +9,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.errors import PycomposeError
+from pycompose.frozen import dataclass
 
 from . import project as projects
 from . import records, terminal

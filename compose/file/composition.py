@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pycompose.compose.errors import FileError, Position
+from pycompose.frozen import dataclass
 
 from . import dotenv
 from .extends import Extending

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pycompose.compose.errors import FileError, Position, Problem
 from pycompose.compose.model import Project, no_text
+from pycompose.frozen import dataclass
 
 from . import dotenv
 from .build import build

@@ -8,7 +8,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from pycompose.compose.model import (
@@ -34,6 +33,7 @@ from pycompose.compose.model import (
     Ulimit,
     VolumeMount,
 )
+from pycompose.frozen import dataclass
 
 from .merge import named
 from .paths import absolute, is_path, is_remote, volume_parts

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from pycompose.frozen import dataclass
 
 from ..spec import Endpoint  # noqa: TID252 one folder
 

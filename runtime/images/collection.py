@@ -11,9 +11,10 @@ import contextlib
 import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from pycompose.frozen import dataclass
 from pycompose.runtime import uses
 
 from . import config as configuration

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from pycompose.frozen import dataclass
 
 from .errors import ImageError
 from .reference import digest_hex

@@ -19,10 +19,10 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import IO, Any, cast
 
 import zstandard
+from pycompose.frozen import dataclass
 from pycompose.runtime.removal import discard
 
 from .errors import ImageError

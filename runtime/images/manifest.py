@@ -11,8 +11,10 @@ import hashlib
 import json
 import platform as machine
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from pycompose.frozen import dataclass
 
 from .errors import ImageError
 from .reference import digest_hex

@@ -17,9 +17,9 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import IO, Any, cast
 
+from pycompose.frozen import dataclass
 from pycompose.runtime.inside import syscalls
 from pycompose.runtime.merge import is_opaque
 

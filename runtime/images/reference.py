@@ -6,7 +6,8 @@ Source: distribution/reference (the grammar), opencontainers/image-spec descript
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from pycompose.frozen import dataclass
 
 from .errors import ImageError
 

@@ -28,9 +28,10 @@ import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, Any
 
+from pycompose.frozen import dataclass
 from pycompose.runtime import uses
 from pycompose.runtime.places import Places
 from pycompose.runtime.removal import empty

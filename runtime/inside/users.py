@@ -6,7 +6,7 @@ Bytes in, numbers out; an OSError of reading means an empty file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pycompose.frozen import dataclass
 
 LIMIT = 2**31 - 1
 

@@ -1,0 +1,99 @@
+"""`dataclass(frozen=True, slots=True)`, whose methods are compiled when the first object is made.
+
+The standard library's decorator compiles six methods for each class while its module is imported: 0.5 to 1 ms a class,
+which for the model alone was more than reading YAML and half of what `ps` took. Most commands make objects of few of
+these classes. Here `__init__` is compiled with the first object, and the other methods are shared by all classes.
+
+Rules: what is made is a data class for `dataclasses` (`fields`, `replace`, `asdict`, `match`) and behaves as the
+standard library's does; a type checker sees the standard library's decorator itself. Standard library only, for the
+keeper imports it. What it does not do: `__post_init__`, `InitVar`, and the comparisons that `order=True` would add.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as dataclass
+else:
+    import dataclasses
+    from dataclasses import MISSING, FrozenInstanceError, fields
+    from functools import cache
+    from operator import attrgetter
+
+    def dataclass(*, frozen: bool = False, slots: bool):
+        """As `dataclasses.dataclass`; `slots` must be true."""
+        if not slots:
+            raise TypeError("these classes have slots")
+
+        def decorate(cls):
+            if not cls.__doc__:
+                cls.__doc__ = cls.__name__  # else `inspect` is asked for a signature to put there
+            shared = {"__repr__": _repr, "__eq__": _eq, "__getstate__": _values, "__setstate__": _set_state}
+            shared |= (
+                {"__hash__": _hash, "__setattr__": _refuse, "__delattr__": _refuse} if frozen else {"__hash__": None}
+            )
+            for name, method in shared.items():
+                # A class that defines __eq__ gets the entry `__hash__ = None` from the language, not from its author.
+                if name not in cls.__dict__ or (name == "__hash__" and cls.__dict__[name] is None):
+                    setattr(cls, name, method)
+            made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(cls)
+
+            def __init__(self, *values, **named):
+                made.__init__ = _compiled(made)
+                made.__init__(self, *values, **named)
+
+            made.__init__ = __init__
+            return made
+
+        return decorate
+
+    def _compiled(cls):
+        """The `__init__` that sets every slot of `cls`."""
+        known = {"unset": MISSING}
+        positional, named, body = [], [], ["pass"]
+        for number, field in enumerate(fields(cls)):
+            parameter, value = field.name, field.name
+            if field.default_factory is not MISSING:
+                known[f"factory{number}"] = field.default_factory
+                parameter, value = f"{parameter}=unset", f"factory{number}() if {value} is unset else {value}"
+            elif field.default is not MISSING:
+                known[f"default{number}"] = field.default
+                parameter = f"{parameter}=default{number}"
+            known[f"set{number}"] = getattr(cls, field.name).__set__  # the slot's own, which no __setattr__ refuses
+            (named if field.kw_only else positional).append(parameter)
+            body.append(f"set{number}(self, {value})")
+        parameters = ", ".join(["self", *positional, *(["*", *named] if named else [])])
+        exec(f"def __init__({parameters}):\n " + "\n ".join(body), known)
+        known["__init__"].__qualname__ = f"{cls.__qualname__}.__init__"
+        return known["__init__"]
+
+    @cache
+    def _getter(cls):
+        names = [field.name for field in fields(cls) if field.compare]
+        if len(names) < 2:
+            return lambda one: tuple(getattr(one, name) for name in names)
+        return attrgetter(*names)
+
+    def _eq(self, other):
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        values = _getter(self.__class__)
+        return values(self) == values(other)
+
+    def _hash(self):
+        return hash(_getter(self.__class__)(self))
+
+    def _repr(self):
+        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in fields(self) if field.repr)
+        return f"{self.__class__.__qualname__}({', '.join(shown)})"
+
+    def _refuse(self, name, *value):
+        raise FrozenInstanceError(f"cannot {'assign to' if value else 'delete'} field {name!r}")
+
+    def _values(self):
+        return [getattr(self, field.name) for field in fields(self)]
+
+    def _set_state(self, values):
+        for field, value in zip(fields(self), values, strict=True):
+            object.__setattr__(self, field.name, value)
