@@ -1,4 +1,4 @@
-"""The words of nftables rules, each with the expressions that they are to the kernel, in pyroute2's names. Pure.
+"""The words of nftables rules, each with the expressions that they are to the kernel, in the header's names. Pure.
 
 A rule is a row of parts: words as `nft` prints them, and the expressions, which work on registers: one loads, the next
 compares, looks up, or acts. `rules` puts rows together. Numbers are from linux/netfilter/nf_tables.h.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TypeAlias
 
-Value: TypeAlias = "str | int | bytes | frozenset[str] | tuple[Attribute, ...] | tuple[tuple[Attribute, ...], ...]"
+Value: TypeAlias = "str | int | bytes | tuple[Attribute, ...] | tuple[tuple[Attribute, ...], ...]"
 Attribute = tuple[str, Value]
 Expression = tuple[str, tuple[Attribute, ...]]
 Part = tuple[str, tuple[Expression, ...]]  # words of a rule, and the same as expressions
@@ -78,7 +78,7 @@ def lookup(name: str, result: int | None = None, *, inverted: bool = False) -> E
     if result is not None:
         attributes.append(("NFTA_LOOKUP_DREG", result))
     if inverted:
-        attributes.append(("NFTA_LOOKUP_FLAGS", frozenset({"NFT_LOOKUP_F_INV"})))
+        attributes.append(("NFTA_LOOKUP_FLAGS", 1))  # NFT_LOOKUP_F_INV
     return expression("lookup", *attributes)
 
 
@@ -98,8 +98,7 @@ V4: Part = ("meta nfproto ipv4", (meta(15), compare(b"\x02")))
 TO_LOOPBACK: Part = ("ip daddr 127.0.0.0/8", (load(1, 16, 1), compare(b"\x7f")))
 FROM_LOOPBACK: Part = ("ip saddr 127.0.0.0/8", (load(1, 12, 1), compare(b"\x7f")))
 NOT_FROM_LO: Part = ('iifname != "lo"', (meta(6), compare(b"lo".ljust(16, b"\0"), 1)))
-# pyroute2 takes this enumeration for flags, counted from its first name: 3, the type of the address, is the first two
-_ADDRESS_TYPE = frozenset({"NFT_FIB_RESULT_UNSPEC", "NFT_FIB_RESULT_OIF"})
+_ADDRESS_TYPE = 3  # NFT_FIB_RESULT_ADDRTYPE
 TO_HOST: Part = (
     "fib daddr type local",
     (
@@ -117,7 +116,7 @@ TCP = protocol("tcp")
 RESET: Part = ("reject with tcp reset", (expression("reject", ("NFTA_REJECT_TYPE", 1)),))
 UNREACHABLE: Part = (
     "reject with icmpx port-unreachable",
-    (expression("reject", ("NFTA_REJECT_TYPE", 2), ("NFTA_REJECT_ICMP_CODE", 1)),),
+    (expression("reject", ("NFTA_REJECT_TYPE", 2), ("NFTA_REJECT_ICMP_CODE", b"\x01")),),
 )
 PORT: tuple[str, tuple[Expression, ...]] = ("meta l4proto . th dport", (meta(16), load(2, 2, 2, 9)))
 PORT_AT = ("ip daddr . meta l4proto . th dport", (load(1, 16, 4), meta(16, 9), load(2, 2, 2, 10)))

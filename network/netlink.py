@@ -1,4 +1,6 @@
-"""Netlink messages in and out, encoded and decoded by pyroute2's message classes: the only importer of pyroute2.
+"""Netlink messages in and out: the only importer of pyroute2, whose message classes encode and decode them.
+
+nftables is encoded by `nftables`, for speed.
 
 The sockets are our own plain AF_NETLINK ones: those of a container were made inside its namespace and arrive as
 descriptors, and pyroute2's own sockets bring an asyncio loop each. Several messages go in one datagram; nftables
@@ -26,6 +28,7 @@ from typing import Any
 
 from pycompose.frozen import dataclass
 
+from . import nftables
 from .rules import IPV4, Kind, Message
 
 
@@ -44,15 +47,6 @@ def _enter_pyroute2() -> None:
 
 
 _enter_pyroute2()
-from pyroute2.netlink.nfnetlink import nfgen_msg  # type: ignore[import-untyped]  # noqa: E402
-from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg  # type: ignore[import-untyped]  # noqa: E402
-from pyroute2.netlink.nfnetlink.nftsocket import (  # type: ignore[import-untyped]  # noqa: E402
-    nft_chain_msg,
-    nft_rule_msg,
-    nft_set_elem_list_msg,
-    nft_set_msg,
-    nft_table_msg,
-)
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # type: ignore[import-untyped]  # noqa: E402
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # type: ignore[import-untyped]  # noqa: E402
 from pyroute2.netlink.rtnl.rtmsg import rtmsg  # type: ignore[import-untyped]  # noqa: E402
@@ -68,20 +62,6 @@ NFT, CONNTRACK = 10 << 8, 1 << 8
 GET_TUPLE, DELETE_TUPLE = 1, 2  # linux/netfilter/nfnetlink_conntrack.h
 PROTOCOL_NUMBER, DESTINATION_PORT = 1 << 3, 1 << 5  # CTA_FILTER_FLAG of CTA_PROTO_NUM, CTA_PROTO_DST_PORT
 PORTS = ("CTA_PROTO_SRC_PORT", "CTA_PROTO_DST_PORT")
-
-CLASSES = {
-    Kind.NEW_TABLE: nft_table_msg,
-    Kind.DELETE_TABLE: nft_table_msg,
-    Kind.NEW_CHAIN: nft_chain_msg,
-    Kind.GET_CHAIN: nft_chain_msg,
-    Kind.DELETE_CHAIN: nft_chain_msg,
-    Kind.NEW_RULE: nft_rule_msg,
-    Kind.DELETE_RULE: nft_rule_msg,
-    Kind.NEW_SET: nft_set_msg,
-    Kind.DELETE_SET: nft_set_msg,
-    Kind.NEW_ELEMENT: nft_set_elem_list_msg,
-    Kind.DELETE_ELEMENT: nft_set_elem_list_msg,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,28 +302,13 @@ def default_route(index: int, gateway: str) -> bytes:
 # --- nftables
 
 
-def _tree(value: Any) -> Any:
-    """Our attributes as pyroute2 wants them: nested ones as {"attrs": [...]}, lists of nested ones as a list."""
-    if not isinstance(value, tuple):
-        return value
-    if value and value[0] and isinstance(value[0][0], tuple):
-        return [_tree(item) for item in value]
-    return {"attrs": [(name, _tree(inner)) for name, inner in value]}
-
-
 @lru_cache(maxsize=4096)
 def _rule_message(message: Message, family: int, flags: int) -> bytes:
-    made = CLASSES[message.kind]()
-    made["nfgen_family"] = family
-    made["attrs"] = [(name, _tree(value)) for name, value in message.attributes]
-    return _encoded(made, NFT | message.kind, flags)
+    return nftables.message(NFT | message.kind, flags | REQUEST, family, message.attributes)
 
 
-@lru_cache
 def _boundary(kind: int) -> bytes:
-    made = nfgen_msg()
-    made["res_id"] = NFT >> 8
-    return _encoded(made, kind, 0)
+    return nftables.message(kind, REQUEST, 0, resource=NFT >> 8)
 
 
 def encode_rules(messages: Sequence[Message], family: int) -> list[bytes]:
@@ -385,7 +350,7 @@ class Template:
 def has_chain(sock: socket.socket, table: str, chain: str, family: int) -> bool:
     attributes = (("NFTA_CHAIN_TABLE", table), ("NFTA_CHAIN_NAME", chain))
     try:
-        _ask(sock, _rule_message(Message(Kind.GET_CHAIN, attributes, "", False), family, 0), nft_chain_msg)
+        transact(sock, [_rule_message(Message(Kind.GET_CHAIN, attributes, "", False), family, ACK)])
     except OSError as error:
         if error.errno == errno.ENOENT:
             return False
@@ -396,8 +361,15 @@ def has_chain(sock: socket.socket, table: str, chain: str, family: int) -> bool:
 # --- connections
 
 
+def _conntrack_class() -> Any:
+    """Imported when it is needed: few ports are udp, and fewer of them change hands."""
+    from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg  # type: ignore[import-untyped]
+
+    return nfct_msg
+
+
 def _conntrack(kind: int, flags: int, attributes: list[Any]) -> bytes:
-    message = nfct_msg()
+    message = _conntrack_class()()
     message["nfgen_family"] = IPV4
     message["attrs"] = attributes
     return _encoded(message, CONNTRACK | kind, flags)
@@ -415,7 +387,7 @@ def forget_connections(sock: socket.socket, address: str, protocol: int, port: i
         ("CTA_FILTER", {"attrs": [("CTA_FILTER_ORIG_FLAGS", PROTOCOL_NUMBER | DESTINATION_PORT)]}),
     ]
     gone = []
-    for found in _ask(sock, _conntrack(GET_TUPLE, DUMP, attributes), nfct_msg):
+    for found in _ask(sock, _conntrack(GET_TUPLE, DUMP, attributes), _conntrack_class()):
         sent, replied = found.get_attr("CTA_TUPLE_ORIG"), found.get_attr("CTA_TUPLE_REPLY")
         ports = sent.get_attr("CTA_TUPLE_PROTO")
         if (

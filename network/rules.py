@@ -1,4 +1,4 @@
-"""The nftables rules of this project, as data in pyroute2's names and in nft's own words. Pure; `netlink` sends them.
+"""The nftables rules of this project, as data in the header's names and in nft's own words. Pure; `netlink` sends them.
 
 One table of family inet holds everything. Its rules never change: what there is stands in sets and maps, so a network
 or a published port is a few elements and, for a port, one short chain and a map of its own:
@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pycompose.frozen import dataclass
 
@@ -37,7 +37,8 @@ PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
 RAW, DNAT, FILTER, SNAT = -300, -100, 0, 100
 IFNAME, ADDRESS, PROTOCOL, SERVICE, INTEGER, VERDICT = 41, 7, 12, 13, 4, 0xFFFFFF00  # types, as nft prints them
 HOST_ORDER = struct.pack("=BBI", 0, 4, 1)  # NFTNL_UDATA_SET_KEYBYTEORDER
-INTERVAL_END: frozenset[Any] = frozenset({1})  # pyroute2 has no name for it that its encoder would take
+INTERVAL_END = 1  # NFT_SET_ELEM_INTERVAL_END
+SET_INTERVAL, SET_MAP = 4, 8  # NFT_SET_*
 
 
 class Kind(IntEnum):
@@ -145,7 +146,7 @@ class Table:
         attributes: list[Attribute] = [
             ("NFTA_SET_TABLE", self.name),
             ("NFTA_SET_NAME", name),
-            ("NFTA_SET_FLAGS", frozenset({"NFT_SET_MAP"} if data else {"NFT_SET_INTERVAL"} if ";" in words else ())),
+            ("NFTA_SET_FLAGS", SET_MAP if data else SET_INTERVAL if ";" in words else 0),
             ("NFTA_SET_KEY_TYPE", key),
             ("NFTA_SET_KEY_LEN", length),
             ("NFTA_SET_ID", number),
