@@ -44,11 +44,15 @@ class Problem:
 
 
 class FileError(PycomposeError):
-    """A compose file cannot be used. `problems` holds all that were found, in the order of the file."""
+    """A compose file cannot be used. `problems` holds all that were found, in the order of the file.
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    `warnings` are what else was odd in it, for whom wants to hear all.
+    """
+
+    def __init__(self, problems: tuple[Problem, ...], warnings: tuple[Problem, ...] = ()) -> None:
         super().__init__("\n".join(str(p) for p in problems))
         self.problems = problems
+        self.warnings = warnings
 
 
 class ConditionFailed(PycomposeError):

@@ -6,7 +6,7 @@ Rules: reads the image store; changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import Places
@@ -46,6 +46,33 @@ def ready(project: Project, services: Iterable[str] = (), *, no_deps: bool = Fal
     if missing:
         raise ImagesMissing(tuple(dict.fromkeys(missing)))
     return {name: found[image] for name, image, own in wanted if own and found[image]}
+
+
+def pinned(images: Mapping[str, str]) -> dict[str, str]:
+    """Image -> its full name with the digest that it has in its registry; `images` tells a service that each is of.
+
+    Raises ImagesMissing, and PycomposeError for those that are here and came without a digest.
+    """
+    from pycompose.runtime.images.reference import Reference, parse
+    from pycompose.runtime.images.store import Store
+
+    store, found, missing, without = Store(Places.default()), {}, [], []
+    for image, service in images.items():
+        if image == "host":
+            continue
+        if not _digest(service, image):
+            missing.append((service, image))
+        elif (name := parse(image)).digest:
+            found[image] = str(name)
+        elif digest := store.manifest(image):
+            found[image] = str(Reference(name.repository, name.tag, digest))
+        else:
+            without.append(f'service "{service}": image "{image}" has no digest: it came from no registry')
+    if missing:
+        raise ImagesMissing(tuple(missing))
+    if without:
+        raise PycomposeError("\n".join(without), hint="an archive of OCI layout brings digests along; pull does too")
+    return found
 
 
 def _digest(service: str, image: str) -> str:

@@ -107,6 +107,7 @@ class TmpfsMount:
     size: int | None = None  # bytes
     mode: int | None = None
     options: tuple[str, ...] = ()  # further mount options of the short syntax: uid=…, exec, …
+    short: str | None = None  # as `tmpfs` has it; None: an entry of `volumes`
 
 
 @dataclass(frozen=True, slots=True)

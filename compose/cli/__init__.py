@@ -56,9 +56,10 @@ def _tell(error: Exception) -> None:
     from . import terminal
 
     problems = getattr(error, "problems", ())
+    for warning in getattr(error, "warnings", ()) if terminal.progress == "json" else ():
+        terminal.problem(warning, "warning")
     for problem in problems:
-        text = f"{problem.position}: {problem.message}" if problem.position else problem.message
-        terminal.error(text, problem.hint)
+        terminal.problem(problem, "error")
     if not problems:
         terminal.error(str(error), getattr(error, "hint", ""))
 

@@ -1,70 +1,102 @@
-"""config and version: what the compose file means, and what this program is."""
+"""config and version: what the compose file means, and what this program is.
+
+With `--format json`, `config` is made for programs: what is wrong or odd in a file comes as JSON too, on stderr, one
+object a line, with its path, line, column and code.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
-from pycompose.compose.errors import PycomposeError
+from pycompose.compose.errors import FileError, PycomposeError
 
-from . import project
+from . import project, terminal
 from .root import Choices, command
 
 if TYPE_CHECKING:
-    from pycompose.compose.file.loader import Loaded
+    from pycompose.compose.file.loader import Loaded, Options
 
-NOT_ACTED_ON = (
-    "--no-consistency",
-    "--no-interpolate",
-    "--no-normalize",
-    "--no-path-resolution",
-    "--no-env-resolution",
-    "--resolve-image-digests",
-    "--lock-image-digests",
-    "--models",
-    "--variables",
+LISTS = {
+    "services": "Print the names of services.",
+    "volumes": "Print the names of volumes.",
+    "networks": "Print the names of networks.",
+    "images": "Print the images.",
+    "profiles": "Print the profiles.",
+    "models": "Print the models.",
+    "environment": "Print the variables that are filled in, and their values.",
+    "variables": "Print the variables that the file asks for, and their defaults.",
+}
+EARLIER = {
+    "no_interpolate": ("interpolate", "Leave ${VARIABLES} as they are written."),
+    "no_normalize": ("normalize", "Do not add what the file implies."),
+    "no_path_resolution": ("resolve_paths", "Leave paths as they are written."),
+    "no_env_resolution": ("resolve_env", "Do not read env files."),
+    "no_consistency": ("check_consistency", "Do not check that what is named exists."),
+}
+
+
+def _flags(function: Any) -> Any:
+    for name, (_, told) in reversed(EARLIER.items()):
+        function = click.option(f"--{name.replace('_', '-')}", name, is_flag=True, help=told)(function)
+    for name, told in reversed(LISTS.items()):
+        function = click.option(f"--{name}", "what", flag_value=name, help=told)(function)
+    return function
+
+
+@command(
+    "config",
+    groups={
+        "Instead of the file": (*(f"--{name}" for name in LISTS), "--hash", "--lock-image-digests"),
+        "Less than all that is done to a file": tuple(f"--{name.replace('_', '-')}" for name in EARLIER),
+    },
 )
-
-
-@command("config", accepted=NOT_ACTED_ON)
 @click.option("-q", "--quiet", is_flag=True, help="Only check the file.")
-@click.option(
-    "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="yaml (the default) or json."
-)
-@click.option("--services", "what", flag_value="services", help="Print the names of services.")
-@click.option("--volumes", "what", flag_value="volumes", help="Print the names of volumes.")
-@click.option("--networks", "what", flag_value="networks", help="Print the names of networks.")
-@click.option("--images", "what", flag_value="images", help="Print the images.")
-@click.option("--profiles", "what", flag_value="profiles", help="Print the profiles.")
-@click.option("--environment", "what", flag_value="environment", help="Print the variables that are filled in.")
-@click.option("--hash", "hashes", metavar="SERVICE", help="Print services' configuration hashes ('*': all).")
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), help="yaml (the default) or json.")
 @click.option("-o", "--output", metavar="FILE", help="Write to a file.")
+@_flags
+@click.option("--hash", "hashes", metavar="SERVICE", help="Print services' configuration hashes ('*': all).")
+@click.option("--resolve-image-digests", is_flag=True, help="Pin each image to its digest.")
+@click.option("--lock-image-digests", is_flag=True, help="Print an override file that pins each image to its digest.")
 @click.argument("services", nargs=-1)
 @click.pass_obj
 def config(
     choices: Choices,
+    /,
     quiet: bool,
-    form: str,
+    form: str | None,
+    output: str | None,
     what: str | None,
     hashes: str | None,
-    output: str | None,
+    resolve_image_digests: bool,
+    lock_image_digests: bool,
     services: tuple[str, ...],
+    **less: bool,
 ) -> None:
-    """Check the compose file and print its canonical form."""
-    from pycompose.compose.file import show
+    """Check the compose file and print its canonical form, as docker compose does.
 
-    loaded = project.load(choices, services)
+    With SERVICE: those services and what they depend on.
+    """
+    if form == "json":
+        terminal.progress = "json"
+    switches: dict[str, Any] = {EARLIER[name][0]: False for name, given in less.items() if given}
+    options = replace(project.options_of(choices), **switches)
+    if what == "variables":
+        text = _variables(options, form)
+    elif not options.interpolate:
+        text = _as_written(options, form, what, lock=lock_image_digests, pin=resolve_image_digests)
+    else:
+        loaded = project.load(choices, services, options)
+        if hashes is not None:
+            text = _hashes(loaded, hashes)
+        elif what:
+            text = "".join(f"{line}\n" for line in _names(loaded, what, services))
+        else:
+            text = _canonical(choices, loaded, form, services, lock=lock_image_digests, pin=resolve_image_digests)
     if quiet:
         return
-    if hashes is not None:
-        text = _hashes(loaded, hashes)
-    elif what:
-        text = "".join(f"{line}\n" for line in _names(loaded, what))
-    else:
-        if services:
-            loaded = _only(loaded, services)
-        text = (show.to_yaml if form == "yaml" else show.to_json)(loaded).rstrip("\n") + "\n"
     if output is None:
         click.echo(text, nl=False)
         return
@@ -75,37 +107,90 @@ def config(
         raise PycomposeError(f"{output} cannot be written: {error.strerror}") from error
 
 
-def _only(loaded: Loaded, services: tuple[str, ...]) -> Loaded:
-    from dataclasses import replace
+def _canonical(
+    choices: Choices, loaded: Loaded, form: str | None, services: tuple[str, ...], *, lock: bool, pin: bool
+) -> str:
+    from pycompose.compose.file import show
 
-    from .records import no_such_service
+    tree = loaded.tree
+    if services:
+        tree = show.selected(tree, services)
+    if not choices.all_resources:
+        tree = show.used(tree)
+    if lock or pin:
+        tree = show.pinned(tree, _digests(tree))
+    if lock:
+        tree = show.images_only(tree)
+    return show.to_json(tree) if form == "json" else show.to_yaml(tree)
 
-    known = loaded.tree.get("services", {})
-    for name in services:
-        if name not in known:
-            raise no_such_service(name, known)
-    return replace(loaded, tree={**loaded.tree, "services": {name: known[name] for name in known if name in services}})
+
+def _as_written(options: Options, form: str | None, what: str | None, *, lock: bool, pin: bool) -> str:
+    """The merged files before anything is filled in."""
+    from pycompose.compose.file import show
+    from pycompose.compose.file.loader import merged
+
+    found = merged(options)
+    if found.reading.problems:
+        raise FileError(tuple(found.reading.problems))
+    tree = show.outline(found.tree, found.name)
+    if what == "services":
+        return "".join(f"{name}\n" for name in tree.get("services", {}))
+    if what or lock or pin:
+        flag = f"--{what}" if what else "--lock-image-digests" if lock else "--resolve-image-digests"
+        raise click.UsageError(f"{flag} needs the variables filled in; leave --no-interpolate out")
+    return show.to_json(tree, escape=False) if form == "json" else show.to_yaml(tree, escape=False)
 
 
-def _names(loaded: Loaded, what: str) -> list[str]:
-    import os
+def _variables(options: Options, form: str | None) -> str:
+    from pycompose.compose.file import emitter
+    from pycompose.compose.file.loader import merged
+    from pycompose.compose.file.variables import variables
+
+    from .tables import table
+
+    found = variables(merged(replace(options, interpolate=False)).tree).values()
+    rows = [(one.name, "true" if one.required else "false", one.default, one.alternate) for one in found]
+    if form is None:
+        return table(("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"), rows)
+    keys = ("Name", "DefaultValue", "PresenceValue", "Required")
+    tree = {v.name: dict(zip(keys, (v.name, v.default, v.alternate, v.required), strict=True)) for v in found}
+    if form == "json":
+        return json.dumps(tree, ensure_ascii=False) + "\n"
+    return emitter.to_yaml({name: {key.lower(): value for key, value in one.items()} for name, one in tree.items()})
+
+
+def _digests(tree: dict[str, Any]) -> dict[str, str]:
+    """Image -> the image with its digest, of all images of a canonical tree."""
+    from pycompose.compose.images import pinned
+
+    wanted = {}
+    for name, service in tree.get("services", {}).items():
+        mounted = [v["source"] for v in service.get("volumes", ()) if v["type"] == "image"]
+        wanted.update({image: name for image in (service.get("image"), *mounted) if image})
+    return pinned(wanted)
+
+
+def _names(loaded: Loaded, what: str, services: tuple[str, ...]) -> list[str]:
+    from pycompose.compose.file import show
 
     described = loaded.project
-    every = [*described.services.values(), *described.disabled_services.values()]
+    tree = show.selected(loaded.tree, services) if services else loaded.tree
     match what:
         case "services":
-            return list(described.services)
-        case "volumes":
-            return list(described.volumes)
-        case "networks":
-            return list(described.networks)
+            return [name for name in described.services if name in tree["services"]]
+        case "volumes" | "networks":
+            return sorted(show.used(tree).get(what, {}))
         case "images":
-            found = (s.image or (f"{described.name}-{s.name}" if s.build else "") for s in described.services.values())
+            found = (service.image for name, service in described.services.items() if name in tree["services"])
             return [image for image in found if image]
         case "profiles":
+            every = [*described.services.values(), *described.disabled_services.values()]
             return sorted({profile for service in every for profile in service.profiles})
+        case "models":
+            models = show.used(tree).get("models", {}).values()
+            return [str(model["model"]) for model in models if model.get("model")]
         case _:
-            return sorted(f"{key}={value}" for key, value in os.environ.items())
+            return [f"{key}={value}" for key, value in sorted(loaded.variables.items())]
 
 
 def _hashes(loaded: Loaded, wanted: str) -> str:
@@ -116,7 +201,7 @@ def _hashes(loaded: Loaded, wanted: str) -> str:
     for name in names:
         if name not in known:
             raise no_such_service(name, known)
-    return "".join(f"{name} {known[name].config_hash}\n" for name in names)
+    return "".join(f"{name} {known[name].config_hash}\n" for name in sorted(names))
 
 
 def version_text(*, short: bool = False) -> str:

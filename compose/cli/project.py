@@ -17,7 +17,7 @@ from . import terminal
 from .root import Choices
 
 if TYPE_CHECKING:
-    from pycompose.compose.file.loader import Loaded
+    from pycompose.compose.file.loader import Loaded, Options
     from pycompose.compose.model import Project
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
@@ -27,23 +27,26 @@ NAME_LINE = re.compile(r"^[\"']?name[\"']?[ \t]*:(.*)$", re.MULTILINE)
 PLAIN_NAME = re.compile(r"\s*(?:\"([a-z0-9_-]+)\"|'([a-z0-9_-]+)'|([a-z0-9_-]+))\s*(?:#.*)?\Z")
 
 
-def load(choices: Choices, services: tuple[str, ...] = ()) -> Loaded:
-    """The project of the compose files; warnings go to stderr."""
-    from pycompose.compose.file.loader import Options, load
+def options_of(choices: Choices) -> Options:
+    from pycompose.compose.file.loader import Options
 
-    loaded = load(
-        Options(
-            files=choices.files,
-            project_name=choices.project_name,
-            project_directory=choices.project_directory,
-            env_files=choices.env_files,
-            profiles=choices.profiles,
-            environ=dict(os.environ),
-        ),
-        services,
+    return Options(
+        files=choices.files,
+        project_name=choices.project_name,
+        project_directory=choices.project_directory,
+        env_files=choices.env_files,
+        profiles=choices.profiles,
+        environ=dict(os.environ),
     )
+
+
+def load(choices: Choices, services: tuple[str, ...] = (), options: Options | None = None) -> Loaded:
+    """The project of the compose files; warnings go to stderr."""
+    from pycompose.compose.file.loader import load
+
+    loaded = load(options or options_of(choices), services)
     for warning in loaded.warnings:
-        terminal.warn(str(warning))
+        terminal.problem(warning, "warning")
     return loaded
 
 

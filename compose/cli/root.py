@@ -64,6 +64,7 @@ class Choices:
     project_directory: str | None = None
     env_files: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
+    all_resources: bool = False  # of `config`: also those that no service uses
     dry_run: bool = False
     parallel: int | None = None  # None: no limit
 
@@ -275,7 +276,7 @@ PROGRESS = ("auto", "tty", "plain", "json", "quiet")
     help="At most N steps at once (-1: no limit).",
 )
 @click.option("--compatibility", is_flag=True, hidden=True, callback=_accepted, expose_value=False)
-@click.option("--all-resources", is_flag=True, hidden=True, callback=_accepted, expose_value=False)
+@click.option("--all-resources", is_flag=True, hidden=True)
 @click.option("--verbose", is_flag=True, hidden=True, expose_value=False)
 @click.option("-v", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version, hidden=True)
 @click.pass_context

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
+
+if TYPE_CHECKING:
+    from pycompose.compose.errors import Problem
 
 CODES = {
     "red": "31",
@@ -50,6 +53,21 @@ def error(text: str, hint: str = "") -> None:
     print(f"{paint('error:', 'red', on)} {text}", file=sys.stderr)
     for line in hint.splitlines():
         print(f"{paint('hint:', 'cyan', on)} {line}", file=sys.stderr)
+
+
+def problem(found: Problem, severity: Literal["error", "warning"]) -> None:
+    """What is wrong or odd in a file. As JSON it is for editors: one object a line, always with the same keys."""
+    if progress == "json":
+        at = found.position
+        place = (
+            {"path": at.path, "line": at.line, "column": at.column} if at else dict.fromkeys(("path", "line", "column"))
+        )
+        told = {"severity": severity, **place, "message": found.message, "hint": found.hint, "code": found.code}
+        _json({severity: True, **told})
+    elif severity == "error":
+        error(f"{found.position}: {found.message}" if found.position else found.message, found.hint)
+    else:
+        warn(str(found))
 
 
 def note(text: str) -> None:

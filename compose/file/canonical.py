@@ -1,4 +1,8 @@
-"""The model written back as canonical compose attributes: what `config` shows, and what is hashed. Pure."""
+"""The model written back as a compose file, as docker compose writes it: what `config` shows, and what is hashed. Pure.
+
+Rules: long forms only; what is at its default is left out; keys are in docker compose's order, the entries of mappings
+by name. Sizes are text, as docker compose has them. Loaded again, the result means the same.
+"""
 
 from __future__ import annotations
 
@@ -10,90 +14,78 @@ from pycompose.compose.model import (
     BindMount,
     FileReference,
     FileSource,
+    Healthcheck,
+    Hook,
     ImageMount,
     Mount,
     Network,
+    Port,
     Project,
+    Resources,
     Service,
     TmpfsMount,
     Volume,
     VolumeMount,
 )
 
-from .reading import canonical_json
+from .order import SERVICE, TOP, arranged, ordered, words
+from .reading import canonical_json, duration_of, size_of
+from .source import FLOAT
 
 NOT_HASHED = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
-PLAIN = [
-    "image",
-    "platform",
-    "container_name",
-    "working_dir",
-    "user",
-    "hostname",
-    "domainname",
-    "mac_address",
-    "network_mode",
-    "stop_signal",
-    "shm_size",
-    "ipc",
-    "pid",
-    "uts",
-    "userns_mode",
-    "cgroup",
-    "cgroup_parent",
-    "pull_policy",
-]
-FLAGS = ["tty", "stdin_open", "init", "privileged", "read_only"]
-LISTS = [
-    "group_add",
-    "expose",
-    "dns",
-    "dns_search",
-    "dns_opt",
-    "volumes_from",
-    "device_cgroup_rules",
-    "cap_add",
-    "cap_drop",
-    "security_opt",
-    "profiles",
-]
-PAIRS = ["environment", "labels", "annotations", "sysctls"]
-LIMITS = [
-    "cpus",
-    "cpu_shares",
-    "cpu_period",
-    "cpu_quota",
-    "cpu_rt_period",
-    "cpu_rt_runtime",
-    "cpuset",
-    "mem_limit",
-    "mem_reservation",
-    "memswap_limit",
-    "mem_swappiness",
-    "pids_limit",
-    "oom_score_adj",
-]
+PLAIN = words("""
+    platform container_name working_dir user hostname domainname mac_address network_mode stop_signal ipc pid uts
+    userns_mode cgroup cgroup_parent pull_policy
+""")
+FLAGS = ("tty", "stdin_open", "init", "privileged", "read_only")
+LISTS = words("""
+    group_add expose dns dns_search dns_opt volumes_from device_cgroup_rules cap_add cap_drop security_opt profiles
+""")
+PAIRS = ("environment", "labels", "annotations", "sysctls")
+NUMBERS = words("cpu_shares cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpuset pids_limit oom_score_adj")
+BYTES = ("mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness")  # the last is one to docker compose
+
+TIMES = ("delay", "monitor", "window")  # of deploy's policies
+LIMITS = {"cpus": "cpus", "memory": "mem_limit", "pids": "pids_limit"}  # of deploy.resources -> of the service itself
 
 
 def duration(seconds: float) -> str:
-    if seconds != int(seconds):
-        return f"{round(seconds * 1000)}ms"
-    minutes, rest = divmod(int(seconds), 60)
+    """As Go writes a time.Duration: 1m30s, 1.5s, 100ms."""
+    nanoseconds = round(seconds * 1_000_000_000)
+    if abs(nanoseconds) < 1_000_000_000:
+        for size, unit in ((1_000_000, "ms"), (1_000, "µs"), (1, "ns")):
+            if abs(nanoseconds) >= size:
+                return f"{_decimal(nanoseconds, size)}{unit}"
+        return "0s"
+    minutes, rest = divmod(nanoseconds, 60_000_000_000)
     hours, minutes = divmod(minutes, 60)
-    return (
-        (f"{hours}h" if hours else "")
-        + (f"{minutes}m" if minutes else "")
-        + (f"{rest}s" if rest or seconds < 60 else "")
-    )
+    text = f"{_decimal(rest, 1_000_000_000)}s"
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + text
+
+
+def _decimal(number: int, size: int) -> str:
+    whole, rest = divmod(number, size)
+    return f"{whole}.{rest:0{len(str(size)) - 1}}".rstrip("0") if rest else str(whole)
+
+
+def number(value: float) -> float | int:
+    """2.0 is written as 2."""
+    return int(value) if value == int(value) else value
 
 
 def _sparse(**values: Any) -> dict[str, Any]:
-    return {k: v for k, v in values.items() if v is not None and v is not False and v != {} and v != []}
+    return {k: v for k, v in values.items() if v is not None and v is not False and v != {} and v != [] and v != ""}
 
 
-def service_tree(service: Service) -> dict[str, Any]:
-    """A service with long forms; what is at its default is left out, except `command` and `entrypoint` (null)."""
-    made: dict[str, Any] = {}
+def _sorted(pairs: Any) -> dict[str, Any]:
+    return dict(sorted(pairs.items()))
+
+
+def service_tree(service: Service, project: str = "") -> dict[str, Any]:
+    """A service as a mapping. `project` is the name of the project that it is in, where images get theirs from it."""
+    made: dict[str, Any] = {key: arranged(json.loads(value), key) for key, value in service.kept.items()}
+    if isinstance(made.get("deploy"), dict):
+        made["deploy"] = _deploy(made["deploy"])
     for key in PLAIN:
         if (value := getattr(service, key)) is not None:
             made[key] = value
@@ -105,195 +97,272 @@ def service_tree(service: Service) -> dict[str, Any]:
             made[key] = list(value)
     for key in PAIRS:
         if value := getattr(service, key):
-            made[key] = dict(value)
-    for key in LIMITS:
-        if (value := getattr(service.resources, key)) is not None:
-            made[key] = value
-    if service.resources.oom_kill_disable:
-        made["oom_kill_disable"] = True
-    if blkio := service.resources.blkio:
-        made["blkio_config"] = _sparse(
-            weight=blkio.weight,
-            weight_device=[{"path": d.path, "weight": d.weight} for d in blkio.weight_device],
-            **{
-                key: [{"path": d.path, "rate": d.rate} for d in getattr(blkio, key)]
-                for key in ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")
-            },
-        )
-    made["command"] = None if service.command is None else list(service.command)
-    made["entrypoint"] = None if service.entrypoint is None else list(service.entrypoint)
+            made[key] = _sorted(value)
+    if service.image is not None and not (service.build and service.image == f"{project}-{service.name}"):
+        made["image"] = service.image
+    if service.build:
+        made["build"] = arranged(json.loads(service.build.canonical), "build")
+    for key in ("command", "entrypoint"):
+        if (words := getattr(service, key)) is not None:
+            made[key] = list(words)
     if not service.attach:
         made["attach"] = False
-    if service.build:
-        made["build"] = json.loads(service.build.canonical)
-    if service.replicas != 1:
-        made["scale"] = service.replicas
+    if service.shm_size is not None:
+        made["shm_size"] = str(service.shm_size)
     if service.stop_grace_period is not None:
         made["stop_grace_period"] = duration(service.stop_grace_period)
-    if service.restart.condition != "no":
-        attempts = service.restart.max_attempts
-        made["restart"] = service.restart.condition + (f":{attempts}" if attempts is not None else "")
-    if check := service.healthcheck:
-        times = {k: getattr(check, k) for k in ("interval", "timeout", "start_period", "start_interval")}
-        made["healthcheck"] = _sparse(
-            test=list(check.test) if check.test is not None else None,
-            retries=check.retries,
-            disable=check.disable,
-            **{k: duration(v) for k, v in times.items() if v is not None},
-        )
+    if service.healthcheck:
+        made["healthcheck"] = _healthcheck(service.healthcheck)
     if service.depends_on:
         made["depends_on"] = {
             d.service: {"condition": d.condition, **({"restart": True} if d.restart else {}), "required": d.required}
-            for d in service.depends_on
+            for d in sorted(service.depends_on, key=lambda d: d.service)
         }
     for key in ("post_start", "pre_stop", "pre_start"):
         if hooks := getattr(service, key):
-            made[key] = [
-                _sparse(
-                    command=list(h.command),
-                    user=h.user,
-                    privileged=h.privileged,
-                    working_dir=h.working_dir,
-                    environment=dict(h.environment),
-                    image=h.image,
-                    per_replica=h.per_replica,
-                )
-                for h in hooks
-            ]
+            made[key] = [_hook(hook) for hook in hooks]
     if service.logging:
-        made["logging"] = _sparse(driver=service.logging.driver, options=dict(service.logging.options))
+        made["logging"] = _sparse(driver=service.logging.driver, options=_sorted(service.logging.options))
     if service.networks:
         made["networks"] = {
             a.network: _sparse(
                 aliases=list(a.aliases),
+                driver_opts=_sorted(a.driver_opts),
+                gw_priority=a.gw_priority or None,
+                interface_name=a.interface_name,
                 ipv4_address=a.ipv4_address,
                 ipv6_address=a.ipv6_address,
-                mac_address=a.mac_address,
-                interface_name=a.interface_name,
                 link_local_ips=list(a.link_local_ips),
+                mac_address=a.mac_address,
                 priority=a.priority or None,
-                gw_priority=a.gw_priority or None,
-                driver_opts=dict(a.driver_opts),
             )
             or None
-            for a in service.networks
+            for a in sorted(service.networks, key=lambda a: a.network)
         }
     if service.links:
         made["links"] = [name if name == alias else f"{name}:{alias}" for name, alias in service.links]
     if service.ports:
-        made["ports"] = [
-            _sparse(
-                name=p.name,
-                mode=p.mode,
-                host_ip=p.host_ip,
-                target=p.target,
-                published=None
-                if p.published is None
-                else str(p.published[0])
-                if p.published[0] == p.published[1]
-                else f"{p.published[0]}-{p.published[1]}",
-                protocol=p.protocol,
-                app_protocol=p.app_protocol,
-            )
-            for p in service.ports
-        ]
+        made["ports"] = [_port(port) for port in service.ports]
     if service.extra_hosts:
-        made["extra_hosts"] = [f"{name}={address}" for name, address in service.extra_hosts]
-    if service.mounts:
-        made["volumes"] = [_mount(m) for m in service.mounts]
-    for key in ("configs", "secrets"):
+        made["extra_hosts"] = sorted(f"{name}={address}" for name, address in service.extra_hosts)
+    listed = [mount for mount in service.mounts if isinstance(mount, TmpfsMount) and mount.short is not None]
+    if listed:
+        made["tmpfs"] = [mount.short for mount in listed]
+    if len(service.mounts) > len(listed):
+        made["volumes"] = [_mount(mount) for mount in service.mounts if mount not in listed]
+    for key, folder in (("configs", "/"), ("secrets", "")):
         if uses := getattr(service, key):
-            made[key] = [_use(u) for u in uses]
+            made[key] = [_use(use, folder) for use in uses]
     if service.devices:
         made["devices"] = [
             {"source": d.source, "target": d.target, "permissions": d.permissions} for d in service.devices
         ]
     if service.ulimits:
-        made["ulimits"] = {k: {"soft": u.soft, "hard": u.hard} for k, u in service.ulimits.items()}
-    for key, value in service.kept.items():
-        made[key] = json.loads(value)
-    return dict(sorted(made.items()))
+        made["ulimits"] = {
+            key: limit.soft if limit.soft == limit.hard else {"soft": limit.soft, "hard": limit.hard}
+            for key, limit in sorted(service.ulimits.items())
+        }
+    made.update(_resources(service.resources))
+    _beside_deploy(service, made)
+    return ordered(made, SERVICE)
 
 
-def _use(use: FileReference) -> dict[str, Any]:
+def _resources(resources: Resources) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if resources.cpus is not None:
+        made["cpus"] = number(resources.cpus)
+    for key in NUMBERS:
+        if (value := getattr(resources, key)) is not None:
+            made[key] = value
+    for key in BYTES:
+        if (value := getattr(resources, key)) is not None:
+            made[key] = str(value)
+    if resources.oom_kill_disable:
+        made["oom_kill_disable"] = True
+    if blkio := resources.blkio:
+        made["blkio_config"] = _sparse(
+            weight=blkio.weight,
+            weight_device=[{"path": d.path, "weight": d.weight} for d in blkio.weight_device],
+            **{
+                key: [{"path": d.path, "rate": str(d.rate)} for d in getattr(blkio, key)]
+                for key in ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")
+            },
+        )
+    return made
+
+
+def _deploy(deploy: dict[str, Any]) -> dict[str, Any]:
+    """`deploy` with its sizes, numbers and times as docker compose writes them; what is none stays as it is."""
+    made = {key: value for key, value in deploy.items() if value not in ({}, None)}
+    if isinstance(labels := deploy.get("labels"), list):
+        made["labels"] = dict(sorted((key, value) for key, _, value in (str(item).partition("=") for item in labels)))
+    for key in ("update_config", "rollback_config", "restart_policy"):
+        if isinstance(part := deploy.get(key), dict):
+            made[key] = {name: _time(value) if name in TIMES else value for name, value in part.items()}
+    if isinstance(resources := deploy.get("resources"), dict):
+        made["resources"] = {
+            kind: {name: _amount(name, value) for name, value in one.items()} if isinstance(one, dict) else one
+            for kind, one in resources.items()
+        }
+    return made
+
+
+def _time(value: object) -> object:
+    seconds = duration_of(str(value))
+    return value if seconds is None else duration(seconds)
+
+
+def _amount(name: str, value: object) -> object:
+    if name == "memory" and (size := size_of(str(value))) is not None:
+        return str(size)
+    if name == "cpus" and FLOAT.match(str(value)):
+        return number(float(str(value)))
+    return value
+
+
+def _beside_deploy(service: Service, made: dict[str, Any]) -> None:
+    """`scale`, `restart` and the limits, unless `deploy` has said them already."""
+    deploy = made.get("deploy")
+    deploy = deploy if isinstance(deploy, dict) else {}
+    if service.replicas != 1 and "replicas" not in deploy:
+        made["scale"] = service.replicas
+    if service.restart.condition != "no" and "restart_policy" not in deploy:
+        attempts = service.restart.max_attempts
+        made["restart"] = service.restart.condition + (f":{attempts}" if attempts is not None else "")
+    resources = deploy.get("resources") or {}
+    for key, own in LIMITS.items():
+        if key in (resources.get("limits") or {}):
+            made.pop(own, None)
+    if "memory" in (resources.get("reservations") or {}):
+        made.pop("mem_reservation", None)
+
+
+def _healthcheck(check: Healthcheck) -> dict[str, Any]:
+    def time(seconds: float | None) -> str | None:
+        return None if seconds is None else duration(seconds)
+
+    return _sparse(
+        test=list(check.test) if check.test is not None else None,
+        timeout=time(check.timeout),
+        interval=time(check.interval),
+        retries=check.retries,
+        start_period=time(check.start_period),
+        start_interval=time(check.start_interval),
+        disable=check.disable and check.test != ("NONE",),
+    )
+
+
+def _hook(hook: Hook) -> dict[str, Any]:
+    return _sparse(
+        command=list(hook.command),
+        image=hook.image,
+        user=hook.user,
+        privileged=hook.privileged,
+        working_dir=hook.working_dir,
+        environment=_sorted(hook.environment),
+        per_replica=hook.per_replica,
+    )
+
+
+def _port(port: Port) -> dict[str, Any]:
+    published = None
+    if port.published is not None:
+        first, last = port.published
+        published = str(first) if first == last else f"{first}-{last}"
+    return _sparse(
+        name=port.name,
+        mode=port.mode,
+        host_ip=port.host_ip,
+        target=port.target,
+        published=published,
+        protocol=port.protocol,
+        app_protocol=port.app_protocol,
+    )
+
+
+def _use(use: FileReference, folder: str) -> dict[str, Any]:
     mode = None if use.mode is None else f"0{use.mode:o}"
-    return _sparse(source=use.source, target=use.target, uid=use.uid, gid=use.gid, mode=mode)
+    target = None if folder and use.target == folder + use.source else use.target
+    return _sparse(source=use.source, target=target, uid=use.uid, gid=use.gid, mode=mode)
 
 
 def _mount(mount: Mount) -> dict[str, Any]:
     match mount:
         case BindMount():
-            bind = _sparse(propagation=mount.propagation, recursive=mount.recursive, selinux=mount.selinux)
-            if not mount.create_host_path:
-                bind["create_host_path"] = False
-            return _sparse(type="bind", source=mount.source, target=mount.target, read_only=mount.read_only, bind=bind)
+            bind = _sparse(selinux=mount.selinux, propagation=mount.propagation)
+            bind |= {} if mount.create_host_path else {"create_host_path": False}
+            bind |= _sparse(recursive=mount.recursive)
+            return _long("bind", mount.source, mount.target, mount.read_only, bind)
         case VolumeMount():
-            volume = _sparse(nocopy=mount.nocopy, subpath=mount.subpath, labels=dict(mount.labels))
-            return _sparse(
-                type="volume", source=mount.source, target=mount.target, read_only=mount.read_only, volume=volume
-            )
+            volume = _sparse(labels=_sorted(mount.labels), nocopy=mount.nocopy, subpath=mount.subpath)
+            return _long("volume", mount.source, mount.target, mount.read_only, volume)
         case TmpfsMount():
-            mode = None if mount.mode is None else f"0{mount.mode:o}"
-            tmpfs = _sparse(size=mount.size, mode=mode, options=list(mount.options))
-            return _sparse(type="tmpfs", target=mount.target, tmpfs=tmpfs)
+            size = None if mount.size is None else str(mount.size)
+            return _long("tmpfs", None, mount.target, False, _sparse(size=size, mode=mount.mode) or None)
         case ImageMount():
             image = _sparse(subpath=mount.subpath)
-            return _sparse(
-                type="image", source=mount.source, target=mount.target, read_only=mount.read_only, image=image
-            )
+            return _long("image", mount.source, mount.target, mount.read_only, image or None)
+
+
+def _long(
+    kind: str, source: str | None, target: str, read_only: bool, details: dict[str, Any] | None
+) -> dict[str, Any]:
+    made = _sparse(type=kind, source=source, target=target, read_only=read_only)
+    return made if details is None else {**made, kind: details}
 
 
 def network_tree(network: Network) -> dict[str, Any]:
     pools = [
-        _sparse(subnet=p.subnet, ip_range=p.ip_range, gateway=p.gateway, aux_addresses=dict(p.aux_addresses))
+        _sparse(subnet=p.subnet, gateway=p.gateway, ip_range=p.ip_range, aux_addresses=_sorted(p.aux_addresses))
         for p in network.ipam_pools
     ]
     made = _sparse(
         name=network.name,
-        external=network.external,
         driver=network.driver,
-        driver_opts=dict(network.driver_opts),
+        driver_opts=_sorted(network.driver_opts),
+        ipam=_sparse(driver=network.ipam_driver, config=pools),
+        external=network.external,
         internal=network.internal,
         attachable=network.attachable,
-        enable_ipv6=network.enable_ipv6,
-        ipam=_sparse(driver=network.ipam_driver, config=pools),
-        labels=dict(network.labels),
+        labels=_sorted(network.labels),
     )
-    return made if network.enable_ipv4 else {**made, "enable_ipv4": False}
+    if not network.enable_ipv4:
+        made["enable_ipv4"] = False
+    if network.enable_ipv6:
+        made["enable_ipv6"] = True
+    return made
 
 
 def volume_tree(volume: Volume) -> dict[str, Any]:
     return _sparse(
         name=volume.name,
-        external=volume.external,
         driver=volume.driver,
-        driver_opts=dict(volume.driver_opts),
-        labels=dict(volume.labels),
+        driver_opts=_sorted(volume.driver_opts),
+        external=volume.external,
+        labels=_sorted(volume.labels),
     )
 
 
 def _source(source: FileSource) -> dict[str, Any]:
-    content = None if source.environment else source.content
     return _sparse(
         name=source.name,
         file=source.file,
         environment=source.environment,
-        content=content,
+        content=None if source.environment else source.content,
         external=source.external,
-        labels=dict(source.labels),
+        labels=_sorted(source.labels),
     )
 
 
 def project_tree(project: Project) -> dict[str, Any]:
-    """The canonical file of a project: active services, and the networks and volumes of the file."""
-    made: dict[str, Any] = {"name": project.name}
-    made["services"] = {key: service_tree(s) for key, s in sorted(project.services.items())}
+    """The canonical file of a project: active services, and every network, volume, config and secret of the file."""
+    made: dict[str, Any] = {key: json.loads(value) for key, value in project.kept.items()}
+    made["name"] = project.name
+    made["services"] = {key: service_tree(s, project.name) for key, s in sorted(project.services.items())}
     for key, one in (("networks", network_tree), ("volumes", volume_tree), ("configs", _source), ("secrets", _source)):
         if entries := getattr(project, key):
             made[key] = {k: one(v) for k, v in sorted(entries.items())}
-    for key, value in project.kept.items():
-        made[key] = json.loads(value)
-    return made
+    return ordered(made, TOP)
 
 
 def _digest(value: object) -> str:

@@ -148,7 +148,7 @@ def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
         check_consistency=options.check_consistency and not reading.incomplete,
     )
     if reading.problems:
-        raise FileError(_in_file_order(reading.problems, found.paths))
+        raise FileError(_in_file_order(reading.problems, found.paths), tuple(reading.warnings))
     return Loaded(project, project_tree(project), tuple(reading.warnings), variables)
 
 

@@ -170,11 +170,12 @@ def read(name: str, section: Section, context: Context) -> Service:
     if not {"image", "build", "provider"} & section.map.keys() and not reading.incomplete:
         reading.problem(f"{section.name} has neither image nor build", section.origin, code="no-image")
     deploy = section.section("deploy")
-    for key, value in deploy.check_keys(
+    deploy.check_keys(
         ("replicas", "resources", "restart_policy"),
         ("mode", "labels", "endpoint_mode", "update_config", "rollback_config", "placement"),
-    ).items():
-        kept[f"x-deploy.{key}"] = value
+    )
+    if "deploy" in section and isinstance(section.map["deploy"], Map):
+        kept["deploy"] = canonical_json(plain_value(section.map["deploy"]))
     mode = section.text("network_mode")
     networks = _networks(section)
     if mode is not None and networks:
@@ -553,7 +554,7 @@ def _mounts(section: Section, context: Context) -> tuple[Mount, ...]:
             at = item.at if item is not None else section.origin
             section.reading.problem(f'{section.name} mounts two things at "{mount.target}"', at, code="mount")
         made[mount.target] = mount
-    return tuple(made[target] for target in sorted(made))
+    return tuple(made.values())
 
 
 def _tmpfs(item: str) -> TmpfsMount:
@@ -568,7 +569,7 @@ def _tmpfs(item: str) -> TmpfsMount:
             mode = int(value, 8)
         else:
             rest.append(option)
-    return TmpfsMount(posixpath.normpath(target), size, mode, tuple(rest))
+    return TmpfsMount(posixpath.normpath(target), size, mode, tuple(rest), item)
 
 
 def _short_mount(item: Text, section: Section, context: Context) -> Mount | None:

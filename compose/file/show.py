@@ -1,43 +1,138 @@
-"""A loaded project as text, for `config`."""
+"""A canonical tree as `config` prints it: what nobody uses left out, some services alone, YAML or JSON. Pure.
+
+JSON is docker compose's down to its habits: top-level keys by name, and null or empty mappings where YAML says nothing.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from .loader import Loaded
+from . import emitter
+from .merge import named, pairs
+from .order import INSIDE, SERVICE, TOP, ordered
+from .source import Map, Seq, Text, Tree, plain_value
 
-
-def to_yaml(loaded: Loaded) -> str:
-    import yaml
-
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(
-        yaml.dump(_escaped(loaded.tree), Dumper=dumper, sort_keys=False, default_flow_style=False, allow_unicode=True)
-    )
+Plain = dict[str, Any]
 
 
-def to_json(loaded: Loaded) -> str:
-    return json.dumps(_escaped(loaded.tree), indent=2, ensure_ascii=False)
+def to_yaml(tree: Plain, *, escape: bool = True) -> str:
+    """With `escape`, `$` is doubled, so that what is shown can be loaded again."""
+    text = emitter.to_yaml(tree)
+    return text.replace("$", "$$") if escape else text
 
 
-def service_names(loaded: Loaded) -> tuple[str, ...]:
-    return tuple(loaded.project.services)
+def to_json(tree: Plain, *, escape: bool = True) -> str:
+    text = json.dumps(_json_view(tree), indent=2, ensure_ascii=False) + "\n"
+    return text.replace("$", "$$") if escape else text
 
 
-def volume_names(loaded: Loaded) -> tuple[str, ...]:
-    return tuple(loaded.project.volumes)
+def _json_view(tree: Plain) -> Plain:
+    made = dict(sorted(tree.items()))
+    services = tree.get("services")
+    if isinstance(services, dict):
+        made["services"] = {name: _json_service(service) for name, service in services.items()}
+    networks = tree.get("networks")
+    if isinstance(networks, dict):
+        made["networks"] = {
+            key: ordered({"ipam": {}, **one}, ("name", "driver", "driver_opts", "ipam"))
+            if isinstance(one, dict)
+            else one
+            for key, one in networks.items()
+        }
+    return made
 
 
-def images(loaded: Loaded) -> tuple[str, ...]:
-    return tuple(s.image for s in loaded.project.services.values() if s.image)
+def _json_service(service: Any) -> Any:
+    if not isinstance(service, dict):
+        return service
+    made = {"command": None, "entrypoint": None, **service}
+    if isinstance(deploy := service.get("deploy"), dict):
+        made["deploy"] = ordered({"resources": {}, "placement": {}, **deploy}, INSIDE["deploy"])
+    return ordered(made, SERVICE)
 
 
-def _escaped(value: object) -> object:
-    """`$` doubled, so that what is shown can be loaded again."""
-    if isinstance(value, str):
-        return value.replace("$", "$$")
-    if isinstance(value, dict):
-        return {k: _escaped(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_escaped(v) for v in value]
-    return value
+def used(tree: Plain) -> Plain:
+    """Without the networks, volumes, configs, secrets and models that no service has to do with."""
+    wanted: dict[str, set[str]] = {key: set() for key in ("networks", "volumes", "configs", "secrets", "models")}
+    for service in tree.get("services", {}).values():
+        for kind in ("networks", "models"):
+            wanted[kind].update(service.get(kind) or ())
+        for kind in ("configs", "secrets"):
+            wanted[kind].update(use["source"] for use in service.get(kind, ()))
+        build = service.get("build") or {}
+        for secret in build.get("secrets", ()):
+            wanted["secrets"].add(secret["source"] if isinstance(secret, dict) else secret)
+        wanted["volumes"].update(
+            v["source"] for v in service.get("volumes", ()) if v["type"] == "volume" and "source" in v
+        )
+    made = dict(tree)
+    for kind, names in wanted.items():
+        left = {name: one for name, one in tree.get(kind, {}).items() if name in names}
+        made.pop(kind, None)
+        if left:
+            made[kind] = left
+    return ordered(made, TOP)
+
+
+def selected(tree: Plain, services: Iterable[str]) -> Plain:
+    """Those services and whatever they depend on."""
+    known = tree.get("services", {})
+    pending, found = list(services), set()
+    while pending:
+        name = pending.pop()
+        if name in known and name not in found:
+            found.add(name)
+            pending += known[name].get("depends_on", ())
+    return {**tree, "services": {name: known[name] for name in known if name in found}}
+
+
+def pinned(tree: Plain, digests: Mapping[str, str]) -> Plain:
+    """`tree` with images as `digests` (image -> image@digest) has them."""
+
+    def pin(service: Plain) -> Plain:
+        made = {**service, "image": digests.get(service["image"], service["image"])} if "image" in service else service
+        if any(volume["type"] == "image" for volume in made.get("volumes", ())):
+            volumes = [
+                {**v, "source": digests.get(v["source"], v["source"])} if v["type"] == "image" else v
+                for v in made["volumes"]
+            ]
+            made = {**made, "volumes": volumes}
+        return made
+
+    return {**tree, "services": {name: pin(service) for name, service in tree.get("services", {}).items()}}
+
+
+def images_only(tree: Plain) -> Plain:
+    """The override file that pins images: each service's image, and the images that it mounts."""
+
+    def only(service: Plain) -> Plain:
+        made = {"image": service["image"]} if "image" in service else {}
+        mounted = [volume for volume in service.get("volumes", ()) if volume["type"] == "image"]
+        return {**made, "volumes": mounted} if mounted else made
+
+    return {"services": {name: only(service) for name, service in tree.get("services", {}).items()}}
+
+
+def outline(tree: Tree, name: str) -> Plain:
+    """A merged file that is not interpolated: as it is written, with keys in order and lists of names as mappings."""
+    made = plain_value(tree)
+    whole: Plain = {**made, "name": name} if isinstance(made, dict) else {"name": name}
+    services = tree.get("services") if isinstance(tree, Map) else None
+    if isinstance(services, Map):
+        whole["services"] = {key: _service_outline(services[key]) for key in sorted(services)}
+    return ordered(whole, TOP)
+
+
+def _service_outline(service: Tree) -> Any:
+    if not isinstance(service, Map):
+        return plain_value(service)
+    made: Plain = {}
+    for key, value in service.items():
+        if isinstance(value, Seq) and key in ("depends_on", "networks"):
+            value = named(value, key)
+        elif isinstance(value, Seq) and key in ("environment", "labels", "annotations", "sysctls"):
+            value = pairs(value)
+        made[key] = {"context": str(value)} if key == "build" and isinstance(value, Text) else plain_value(value)
+    return ordered(made, SERVICE)

@@ -168,12 +168,6 @@ def test_config_writes_to_a_file(file: Path, run: Run) -> None:
     assert "cannot be written" in err
 
 
-def test_a_flag_that_is_known_and_not_acted_on_is_a_warning(file: Path, run: Run) -> None:
-    code, out, err = run("config", "--no-interpolate", "--services")
-    assert (code, err) == (0, "warning: --no-interpolate has no effect yet\n")
-    assert out.split() == ["web", "db"]
-
-
 def test_a_file_that_is_wrong_is_told_with_its_place(places: Path, run: Run) -> None:
     (places / "compose.yaml").write_text("services:\n  web: {imge: host}\n  db: {image: host, depends_on: [dbb]}\n")
     code, out, err = run("up", "-d")

@@ -1,0 +1,85 @@
+"""Which variables a file asks for, and with which defaults: what `config --variables` lists. Pure.
+
+It reads the values of a tree that is not interpolated yet, by the grammar of `interpolate`; what cannot be
+interpolated is passed over here and told there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from .source import Text, Tree
+
+_NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+_BRACED = re.compile(r"([_a-zA-Z][_a-zA-Z0-9]*)(:?[-?+])?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    name: str
+    required: bool = False
+    default: str = ""
+    alternate: str = ""  # what `:+` or `+` puts in its place
+
+
+def variables(tree: Tree) -> dict[str, Variable]:
+    """By name, in the order of the file; what several places say of one variable is put together."""
+    found: dict[str, Variable] = {}
+    seen: set[int] = set()
+    pending: list[Tree] = [tree]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Text):
+            if "$" in value:
+                _of(value, found)
+        elif value is not None and id(value) not in seen:  # an alias may stand in many places
+            seen.add(id(value))
+            pending += reversed(value.values() if isinstance(value, dict) else value)
+    return found
+
+
+def _of(text: str, found: dict[str, Variable]) -> None:
+    index = 0
+    while 0 <= (index := text.find("$", index)) < len(text) - 1:
+        if text[index + 1] == "$":
+            index += 2
+        elif text[index + 1] == "{":
+            end = _closing(text, index)
+            _braced(text[index + 2 : end], found)
+            index = end + 1
+        else:
+            if match := _NAME.match(text, index + 1):
+                found.setdefault(match[0], Variable(match[0]))
+            index += 1
+
+
+def _closing(text: str, dollar: int) -> int:
+    depth, index = 0, dollar
+    while index < len(text):
+        if text.startswith("${", index):
+            depth += 1
+            index += 1
+        elif text[index] == "}":
+            depth -= 1
+            if depth == 0:
+                return index
+        index += 1
+    return len(text)
+
+
+def _braced(inner: str, found: dict[str, Variable]) -> None:
+    match = _BRACED.match(inner)
+    if match is None:
+        return
+    name, operator, operand = match[1], match[2] or "", inner[match.end() :]
+    known = found.setdefault(name, Variable(name))
+    match operator[-1:]:
+        case "-":
+            known = replace(known, default=known.default or operand)
+        case "+":
+            known = replace(known, alternate=known.alternate or operand)
+        case "?":
+            known = replace(known, required=True)
+    found[name] = known
+    _of(operand, found)

@@ -1,0 +1,141 @@
+"""config: every flag of docker compose's, and problems as JSON for editors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., tuple[int, str, str]]
+
+FILE = """
+services:
+  web: {image: "nginx:${TAG:-1}", depends_on: [db], volumes: ["./html:/html", "data:/data"], env_file: web.env}
+  db: {image: postgres, networks: [inner]}
+  llm: {image: x, profiles: [ai], models: [small]}
+volumes: {data: , unused: }
+networks: {inner: }
+models: {small: {model: ai/small}}
+"""
+
+
+@pytest.fixture
+def file(places: Path) -> Path:
+    (places / "compose.yaml").write_text(FILE)
+    (places / "web.env").write_text("FROM_FILE=1\n")
+    (places / ".env").write_text("TAG=2\n")
+    return places / "compose.yaml"
+
+
+@pytest.mark.usefixtures("file")
+def test_every_list_has_one_name_a_line(run: Run) -> None:
+    assert run("config", "--services")[1].split() == ["web", "db"]
+    assert run("config", "--volumes")[1] == "data\n"
+    assert run("config", "--networks")[1] == "default\ninner\n"
+    assert run("config", "--images")[1] == "nginx:2\npostgres\n"
+    assert run("config", "--images", "db")[1] == "postgres\n"
+    assert run("config", "--profiles")[1] == "ai\n"
+    assert run("config", "--models")[1] == ""
+    assert run("--profile", "ai", "config", "--models")[1] == "ai/small\n"
+
+
+@pytest.mark.usefixtures("file")
+def test_the_environment_is_what_is_filled_in(run: Run, places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTSIDE", "x")
+    lines = run("config", "--environment")[1].splitlines()
+    assert {"TAG=2", "OUTSIDE=x", f"COMPOSE_PROJECT_NAME={places.name}"} <= set(lines)
+    assert lines == sorted(lines)
+
+
+@pytest.mark.usefixtures("file")
+def test_variables_are_a_table_or_data(run: Run) -> None:
+    assert run("config", "--variables")[1] == (
+        "NAME   REQUIRED   DEFAULT VALUE   ALTERNATE VALUE\nTAG    false      1\n"
+    )
+    one = {"Name": "TAG", "DefaultValue": "1", "PresenceValue": "", "Required": False}
+    assert json.loads(run("config", "--variables", "--format", "json")[1]) == {"TAG": one}
+    assert run("config", "--variables", "--format", "yaml")[1].startswith("TAG:\n  name: TAG\n")
+
+
+def test_a_service_is_shown_with_what_it_needs(run: Run, file: Path) -> None:
+    code, out, _ = run("config", "db", "--format", "json")
+    tree = json.loads(out)
+    assert (code, list(tree["services"]), list(tree["networks"])) == (0, ["db"], ["inner"])
+    assert "volumes" not in tree
+    assert list(json.loads(run("config", "web", "--format", "json")[1])["services"]) == ["db", "web"]
+    assert list(json.loads(run("config", "llm", "--format", "json")[1])["services"]) == ["llm"]
+    code, out, err = run("config", "wbe")
+    assert (code, out) == (1, "")
+    assert err == 'error: no such service: "wbe"\nhint: did you mean "web"?\n'
+
+
+@pytest.mark.usefixtures("file")
+def test_all_resources_are_shown_when_asked(run: Run) -> None:
+    assert "unused" not in run("config")[1]
+    assert "unused" in run("--all-resources", "config")[1]
+
+
+@pytest.mark.usefixtures("file")
+def test_each_no_flag_leaves_one_thing_out(run: Run, places: Path) -> None:
+    assert "image: nginx:${TAG:-1}" in run("config", "--no-interpolate")[1]
+    assert "source: ./html" in run("config", "--no-path-resolution")[1]
+    assert "default" not in run("config", "--no-normalize")[1]
+    assert "FROM_FILE" not in run("config", "--no-env-resolution")[1]
+    (places / "compose.yaml").write_text("services: {a: {image: x, depends_on: [b]}}")
+    assert run("config")[0] == 1
+    assert run("config", "--no-consistency")[0] == 0
+
+
+def test_an_image_that_is_not_here_has_no_digest(run: Run, file: Path) -> None:
+    code, out, err = run("config", "--resolve-image-digests")
+    assert (code, out) == (1, "")
+    assert 'image "postgres" is not on this machine' in err
+    file.write_text("services: {a: {image: host}}")
+    assert run("config", "--lock-image-digests")[1] == "services:\n  a:\n    image: host\n"
+
+
+def test_problems_are_json_for_editors(run: Run, places: Path) -> None:
+    (places / "compose.yaml").write_text('version: "3"\nservices:\n  web: {imge: host}\n')
+    code, out, err = run("config", "--format", "json", "-q")
+    assert (code, out) == (1, "")
+    told = [json.loads(line) for line in err.splitlines()]
+    assert [one["severity"] for one in told] == ["warning", "error", "error"]
+    assert {one["code"] for one in told} == {"obsolete", "unknown-key", "no-image"}
+    unknown = next(one for one in told if one["code"] == "unknown-key")
+    assert unknown == {
+        "error": True,
+        "severity": "error",
+        "path": f"{places}/compose.yaml",
+        "line": 3,
+        "column": 9,
+        "message": 'service "web" has no attribute "imge"',
+        "hint": 'did you mean "image"?',
+        "code": "unknown-key",
+    }
+
+
+def test_warnings_are_json_too_and_the_file_still_comes(run: Run, places: Path) -> None:
+    (places / "compose.yaml").write_text('version: "3"\nservices:\n  web: {image: host}\n')
+    code, out, err = run("config", "--format", "json")
+    assert code == 0
+    assert "web" in json.loads(out)["services"]
+    told = json.loads(err)
+    assert (told["warning"], told["severity"], told["code"]) == (True, "warning", "obsolete")
+    assert (told["line"], told["column"]) == (1, 1)
+
+
+def test_progress_json_tells_problems_as_json_for_every_command(run: Run, places: Path) -> None:
+    (places / "compose.yaml").write_text("services: [}")
+    for command in (("up", "-d"), ("create",), ("down",)):
+        code, _, err = run("--progress", "json", *command)
+        told = json.loads(err.splitlines()[-1])
+        assert (code, told["code"], told["line"]) == (1, "yaml", 1), command
+
+
+def test_an_error_without_a_place_has_none_in_json(run: Run, places: Path) -> None:
+    code, _, err = run("config", "--format", "json")
+    told = json.loads(err)
+    assert (code, told["path"], told["line"], told["column"]) == (1, None, None, None)
+    assert told["message"].startswith("no compose file in ")
