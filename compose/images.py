@@ -64,7 +64,7 @@ def pinned(images: Mapping[str, str]) -> dict[str, str]:
             missing.append((service, image))
         elif (name := parse(image)).digest:
             found[image] = str(name)
-        elif digest := store.manifest(image):
+        elif digest := store.repository_digest(image):
             found[image] = str(Reference(name.repository, name.tag, digest))
         else:
             without.append(f'service "{service}": image "{image}" has no digest: it came from no registry')

@@ -271,10 +271,10 @@ class Store:
                 found[name] = "" if name == host.NAME else self.digest(name)
         return found
 
-    def manifest(self, name: str) -> str:
+    def repository_digest(self, name: str) -> str:
         """The digest that the image of that name has in its registry; empty where it came with none."""
-        digest, repository = self._digest(name), parse(name).repository
-        pins = (parse(key) for key, value in self._names().items() if "@" in key and value == digest)
+        digest, repository = self.digest(name), parse(name).repository
+        pins = (parse(key) for key, value in self.names().items() if "@" in key and value == digest)
         return next((pin.digest for pin in pins if pin.repository == repository), "")
 
     def names_of(self, digest: str) -> tuple[str, ...]:
