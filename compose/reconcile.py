@@ -128,11 +128,10 @@ def container_name(project: str, service: Service, number: int) -> str:
 def _stale(project: Project, service: Service, container: ObservedContainer, options: UpOptions) -> str:
     """Why a container must be made anew; empty where it need not."""
     if container.config_hash != service.config_hash:
-        names = sorted(
-            key
-            for key in {*service.hash_parts, *container.hash_parts}
-            if service.hash_parts.get(key) != container.hash_parts.get(key)
-        )
+        new, old = service.hash_parts, container.hash_parts
+        names = sorted(key for key in {*new, *old} if new.get(key) != old.get(key)) if old else []
+        if "environment" not in names:  # an env file whose change changed no variable is not the cause
+            names = [name for name in names if not name.startswith("env file ")]
         return f"configuration changed: {', '.join(names)}" if names else "configuration changed"
     digest = options.images.get(service.name)
     if digest and container.image_digest and container.image_digest != digest:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from pycompose.compose.model import (
     Attachment,
+    FileReference,
     FileSource,
     IpamPool,
     Network,
@@ -21,7 +22,7 @@ from pycompose.compose.model import (
 )
 
 from . import service as services
-from .canonical import network_hash, service_hashes, volume_hash
+from .canonical import network_hash, service_hashes, text_digest, volume_hash
 from .paths import absolute
 from .reading import Reading, Section, suggestion
 from .source import Map, Text, Tree
@@ -56,11 +57,12 @@ def build(
     profiles: tuple[str, ...],
     targets: tuple[str, ...],
     read_env_file: ReadEnvFile | None,
+    digest: Callable[[str], str | None],
     normalize: bool = True,
     resolve_paths: bool = True,
     check_consistency: bool = True,
 ) -> Project:
-    """`read_env_file` None leaves env files unread; the flags are `loader.Options`'."""
+    """`read_env_file` None leaves env files unread; `digest` is of a file's bytes; the flags are `loader.Options`'."""
     top = Section(reading, tree, "a compose file")
     kept = top.check_keys(TOP, ("models",))
     if "version" in top:
@@ -96,7 +98,14 @@ def build(
         networks["default"] = _network("default", Section(reading, None, 'network "default"'), context)
     for key, service in made.items() if check_consistency else ():
         _references(service, sections[key], made, active, networks, volumes, configs, secrets)
-    made = {key: _hashed(service) for key, service in made.items()}
+    for key, service in made.items():
+        contents, env_files = {}, {}
+        if key in active:
+            contents = _contents("config", service.configs, configs, digest)
+            contents |= _contents("secret", service.secrets, secrets, digest)
+            env_files = _env_files(sections[key], context, digest)
+        whole, parts = service_hashes(service, contents, env_files)
+        made[key] = replace(service, config_hash=whole, hash_parts=MappingProxyType(parts))
     return Project(
         name=name,
         working_dir=working_dir,
@@ -113,9 +122,27 @@ def build(
     )
 
 
-def _hashed(service: Service) -> Service:
-    whole, parts = service_hashes(service)
-    return replace(service, config_hash=whole, hash_parts=MappingProxyType(parts))
+def _contents(
+    kind: str, uses: tuple[FileReference, ...], sources: Mapping[str, FileSource], digest: Callable[[str], str | None]
+) -> dict[str, str]:
+    """`config app.conf` -> digest of what is in it. A folder is mounted as it is: its files change without us."""
+    made = {}
+    for use in uses:
+        if (source := sources.get(use.source)) is None:
+            continue
+        if source.content is not None:
+            made[f"{kind} {use.source}"] = text_digest(source.content)
+        elif source.file and (found := digest(source.file)):
+            made[f"{kind} {use.source}"] = found
+    return made
+
+
+def _env_files(section: Section, context: services.Context, digest: Callable[[str], str | None]) -> dict[str, str]:
+    made = {}
+    for entry in services.env_files(section, context):
+        if found := digest(entry.path):
+            made[f"env file {entry.path.removeprefix(context.working_dir + '/')}"] = found
+    return made
 
 
 def _with_environment(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pycompose.compose.model import (
@@ -365,16 +366,29 @@ def project_tree(project: Project) -> dict[str, Any]:
     return ordered(made, TOP)
 
 
+def text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def _digest(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return text_digest(canonical_json(value))
 
 
-def service_hashes(service: Service) -> tuple[str, dict[str, str]]:
-    """(config_hash, attribute -> short hash) of all that a container is made from."""
+def service_hashes(
+    service: Service, contents: Mapping[str, str], env_files: Mapping[str, str]
+) -> tuple[str, dict[str, str]]:
+    """(config_hash, part -> short hash) of all that a container is made from; parts are how a cause names them.
+
+    `contents` are the digests of its configs and secrets. Those of `env_files` are parts only: what of them counts is
+    in the environment already.
+    """
     tree = {key: value for key, value in service_tree(service).items() if key not in NOT_HASHED}
     if isinstance(tree.get("deploy"), dict):
         tree["deploy"] = {k: v for k, v in tree["deploy"].items() if k != "replicas"}
-    return _digest(tree), {key: _digest(value)[:12] for key, value in tree.items()}
+        if not tree["deploy"]:
+            del tree["deploy"]
+    parts = {**tree, **contents}
+    return _digest(parts), {key: _digest(value)[:12] for key, value in (*parts.items(), *env_files.items())}
 
 
 def network_hash(network: Network) -> str:

@@ -6,7 +6,9 @@ file where there is one.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 import sys
 
 from pycompose.compose.errors import FileError, Position, Problem
@@ -22,6 +24,7 @@ class Files:
         self.warnings: list[Problem] = []
         self._documents: dict[str, list[Tree]] = {}
         self._texts: dict[str, str] = {}
+        self._digests: dict[str, str | None] = {}
         self._bytes = 0
 
     def documents(self, path: str, named_at: Position | None = None) -> list[Tree]:
@@ -51,6 +54,22 @@ class Files:
             raise _fail(f"the project's files are larger than {TOTAL >> 20} MiB", named_at, "too-large")
         self._texts[path] = decode(data, "stdin" if path == "-" else path)
         return self._texts[path]
+
+    def digest(self, path: str) -> str | None:
+        """The sha256 of a file's bytes, however many; None of what is no file or cannot be read: its user will tell."""
+        if path not in self._digests:
+            self._digests[path] = _digest(path)
+        return self._digests[path]
+
+
+def _digest(path: str) -> str | None:
+    try:  # not to wait for somebody at the other end of a FIFO
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return None
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
 
 
 def _read(fd: int) -> bytes:

@@ -143,6 +143,7 @@ def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
         profiles=options.profiles or tuple(p for p in variables.get("COMPOSE_PROFILES", "").split(",") if p),
         targets=services,
         read_env_file=read_env_file if options.resolve_env else None,
+        digest=found.files.digest,
         normalize=options.normalize,
         resolve_paths=options.resolve_paths,
         check_consistency=options.check_consistency and not reading.incomplete,

@@ -7,7 +7,9 @@ interpolated is passed over here and told there.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from pycompose.frozen import dataclass
 
 from .source import Text, Tree
 
