@@ -99,6 +99,7 @@ class Runtime:
     def __init__(self, places: ProjectPlaces) -> None:
         self.places = places
         self._waiting: dict[str, trio.Event] = {}
+        self._unrecorded: dict[str, int | None] = {}  # codes of those whose end could not be written
         self._sender, self._receiver = trio.open_memory_channel[Ended | OutOfMemory](math.inf)
         self._running: dict[str, tuple[int, int]] = {}  # id -> pid, pidfd: they tell exit codes if the keeper cannot
 
@@ -160,6 +161,8 @@ class Runtime:
         elif event.get("event") == "exit":
             if held := self._running.pop(container_id, None):
                 os.close(held[1])
+            if not os.path.exists(f"{self.places.container(container_id)}/exit.json"):
+                self._unrecorded[container_id] = event["code"]
             waiting = self._waiting.pop(container_id, None)
             if waiting is not None:
                 waiting.set()
@@ -194,6 +197,7 @@ class Runtime:
 
         Raises StartFailed, and whatever `prepare` raises; then nothing of it is left running.
         """
+        self._unrecorded.pop(container_id, None)
         with _Connection(self.places) as connection:
             answer, fds = await connection.ask(container_id, "start")
             sandbox = Sandbox(answer["pid"], fds[0], fds[1], tuple(fds[2:]))
@@ -270,6 +274,8 @@ class Runtime:
         """Its exit code; None if nobody could tell."""
         path = f"{self.places.container(container_id)}/exit.json"
         while not (end := record.read(path)):
+            if container_id in self._unrecorded:
+                return self._unrecorded[container_id]
             await self._waiting.setdefault(container_id, trio.Event()).wait()
         code = end.get("code")
         return None if code is None else int(code)

@@ -105,6 +105,11 @@ def test_pure_modules_touch_nothing() -> None:
     assert offences([ROOT / name for name in PURE if (ROOT / name).exists()], TOUCHING) == []
 
 
+def test_data_classes_are_those_that_cost_nothing_to_import() -> None:
+    others = [path for path in sources() if path.name != "frozen.py"]
+    assert offences(others, {"dataclasses.dataclass"}) == [], "from pycompose.frozen import dataclass"
+
+
 def test_the_keeper_and_what_it_imports_need_the_standard_library_alone() -> None:
     known = {module_of(path): path for path in sources()}
     waiting = [

@@ -170,7 +170,8 @@ class Printer:
     def ended(self, seen: Seen, code: int | None, *, again: bool) -> None:
         self.flush()
         told = "?" if code is None else code
-        text = f"{seen.short_name(self.project)} exited with code {told}{' (restarting)' if again else ''}"
+        why = " (out of memory)" if seen.record.oom_killed else ""
+        text = f"{seen.short_name(self.project)} exited with code {told}{why}{' (restarting)' if again else ''}"
         sys.stdout.write(self._tinted(seen, text) + "\n")
         sys.stdout.flush()
 

@@ -31,7 +31,7 @@ from pycompose.runtime.spec import Bundle
 
 from .client import Client, Refused, Reply
 from .execution import Execution, refusal
-from .loop import Timer, note
+from .loop import Timer, complain, note
 from .pump import Log, Output
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Container:
             os.unlink(f"{self.folder}/exit.json")
         with suppress(FileNotFoundError):
             os.unlink(f"{self.folder}/process.json")
+        record.reserve(f"{self.folder}/exit.json")
         for name in ("out", "err", "in"):
             with suppress(FileExistsError):
                 os.mkfifo(f"{self.folder}/{name}", 0o600)
@@ -381,7 +382,10 @@ class Container:
         if self.stage == "ended" or (failed_go and self.failure and self.failure.answer["exit_code"] in (126, 127)):
             if failed_go and self.failure:
                 end["code"] = self.failure.answer["exit_code"]
-            record.write(f"{self.folder}/exit.json", end, durable=False)
+            try:
+                record.write_reserved(f"{self.folder}/exit.json", end)
+            except OSError:
+                complain()  # who listens is told all the same
         elif failed_go:
             os.unlink(f"{self.folder}/process.json")
         self._close()

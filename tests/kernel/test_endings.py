@@ -165,7 +165,6 @@ networks: {default: {ipam: {config: [{subnet: 10.99.0.0/16}]}}}
 # room and memory
 
 
-@pytest.mark.xfail(reason="a full disk leaves something behind", strict=False)
 def test_a_disk_without_room_for_another_container(project: Described) -> None:
     state = project.machine.state
     project.describe(GOOD)
@@ -206,7 +205,6 @@ services:
     project.machine.run("mount", "-o", "remount,size=50%", state)
 
 
-@pytest.mark.xfail(reason="an attached up does not say yet that memory ran out", strict=False)
 def test_a_memory_limit_that_is_hit_is_told(project: Described) -> None:
     greedy = "x = []\\nfor i in range(100): x.append(b'x' * (1 << 20)); print(i, flush=True)"
     project.describe(f"""
