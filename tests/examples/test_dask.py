@@ -6,7 +6,6 @@ import json
 import sys
 from pathlib import Path
 
-import pytest
 from pycompose.compose.file.loader import Options, load
 
 from ..kernel.conftest import Machine, host  # noqa: TID252
