@@ -26,6 +26,7 @@ from pycompose.runtime.spec import DeviceRule, Resources
 
 NO_EFFECT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP)
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
+SYSTEMD = "/run/systemd/system"  # there if it is pid 1 (man 3 sd_booted)
 WAIT = 2.0  # seconds until a group that does not freeze or empty is given up
 
 
@@ -82,7 +83,7 @@ def hierarchies() -> Hierarchies:
             named = options[0].strip().split(",") if options else []
             for name in named:
                 # systemd on v1 ends what is in the group of a session or service with it: leave that too
-                if name in CONTROLLERS or (name == "name=systemd" and os.path.exists("/run/systemd/system")):
+                if name in CONTROLLERS or (name == "name=systemd" and os.path.exists(SYSTEMD)):
                     version1.setdefault(name, place)
     return Hierarchies(unified, version1)
 
@@ -415,6 +416,23 @@ class Cgroup:
                 return False
             time.sleep(0.001)  # v1 does not tell when the last one has left
         return True
+
+
+def leave_unit() -> None:
+    """Move this process out of the systemd unit or session it was started from, which ends all that is in its group.
+
+    To the top of the tree: there alone a process may be beside groups (man 7 cgroups), and nothing is left of it.
+    Where that is refused (a container with a systemd of its own) it stays, and ends with the unit.
+    """
+    if not os.path.exists(SYSTEMD):
+        return
+    mounted = hierarchies()
+    tops = {"": mounted.unified, "name=systemd": mounted.version1.get("name=systemd", "")}
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, name, path = line.split(":", 2)
+        if path != "/" and (top := tops.get(name)):
+            with suppress(OSError):
+                _write(f"{top}/cgroup.procs", 0)
 
 
 def _below(folder: str) -> Iterator[str]:

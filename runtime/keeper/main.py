@@ -40,7 +40,7 @@ from contextlib import suppress
 from typing import Any
 
 from pycompose.runtime import pidfd, record
-from pycompose.runtime.cgroup import Cgroup
+from pycompose.runtime.cgroup import Cgroup, leave_unit
 from pycompose.runtime.inside import syscalls
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.spec import Bundle, Process, from_json
@@ -92,6 +92,7 @@ class Keeper:
     def run(self, ready: int, supervisor_pid: int) -> None:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         self._protect()
+        leave_unit()
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM):

@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
-from ..kernel.conftest import Machine, host  # noqa: TID252
+from ..kernel.conftest import SLOWER, Machine, host  # noqa: TID252
+from ..kernel.service_tools import until  # noqa: TID252
 
 __all__ = ["host"]  # the fixture
 
@@ -91,6 +94,11 @@ WORN = {
         "command": ["python3", "-c", PROGRAM],
     },
 }
+KEPT = """
+name: kept
+services:
+  box: {image: host, tty: true, restart: always, command: [sh, -c, "echo up; exec sleep 1000"]}
+"""
 
 
 def cgroup_of(machine: Machine, project: str) -> Path:
@@ -179,5 +187,26 @@ def test_apparmor_holds_back_as_in_docker(host: Machine, tmp_path: Path) -> None
         assert said["plain"] == ["pycompose-default (enforce)"]
         assert said["free"] == ["unconfined"]
         assert said["held"] == TRIED.strip().splitlines()
+    finally:
+        host.pycompose(*project, "down", "-t", "0")
+
+
+def test_a_project_outlives_the_unit_that_brought_it_up(host: Machine, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(KEPT)
+    project = ("-f", str(tmp_path / "compose.yaml"))
+    inside = ("nsenter", f"--target={host.pid}", "--mount", "--net", "--wd=/", sys.executable, "-m", "pycompose")
+    told = [f"--setenv={name}={value}" for name, value in host.environment.items() if name.startswith("PYCOMPOSE")]
+
+    def box() -> int:
+        (pid,) = (cgroup_of(host, "kept") / "cgroup.procs").read_text().split()
+        return int(pid)
+
+    try:
+        # systemd ends all processes of a unit's group with it: those of this command, and no helper of the project
+        subprocess.run(["systemd-run", "--pipe", "--quiet", "--wait", *told, *inside, *project, "up", "-d"], check=True)
+        before = box()
+        os.kill(before, signal.SIGKILL)
+        until(lambda: host.pycompose(*project, "logs").stdout.count("up") == 2, 20 * SLOWER)
+        assert box() != before
     finally:
         host.pycompose(*project, "down", "-t", "0")
