@@ -10,9 +10,12 @@ import sys
 def main() -> None:
     """Run one command and end the process."""
     gc.set_threshold(100_000)  # a command makes what it needs and ends: looking for garbage while importing is 3 ms
-    from .compose.cli import main as cli_main
+    try:
+        from .compose.cli import main as cli_main
 
-    code = cli_main()
+        code = cli_main()
+    except KeyboardInterrupt:  # while modules were imported; later it is cli_main's
+        code = 130
     try:
         sys.stdout.flush()
         sys.stderr.flush()

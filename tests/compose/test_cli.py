@@ -300,3 +300,20 @@ def test_a_container_name_of_its_own_is_shown_whole(capfd: pytest.CaptureFixture
     record = ContainerState("1", "special", "running")
     Printer("x", Manner()).ended(Seen(record, "web", 1, False, "exited"), 0, again=False)
     assert capfd.readouterr().out == "special exited with code 0\n"
+
+
+INTERRUPTED = """
+import sys
+class Interrupts:
+    def find_spec(name, *_):
+        if name == "pycompose.compose.cli.root":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts)
+from pycompose.__main__ import main
+main()
+"""
+
+
+def test_an_interrupt_while_modules_are_imported_is_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, "ls"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -192,6 +192,7 @@ def test_a_disk_that_a_service_fills_costs_it_its_output_and_nobody_else_anythin
 services:
   fills:
     image: host
+    depends_on: [other]
     command: ["sh", "-c", "cat /dev/zero > /fill; seq 1 20000; rm /fill; echo more; sleep 0.2; echo end"]
   other: {image: host, command: sleep 1000, stop_signal: SIGKILL}
 """)
