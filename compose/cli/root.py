@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "build": ("fetching", "", "Images and volumes", "Build the images of services"),
     "config": ("describing", "", "About files", "Check the compose file and print its canonical form"),
     "convert": ("describing", "config", "", ""),
+    "graph": ("graphing", "", "About files", "Draw which service waits for which"),
     "version": ("describing", "", "About files", "Say which version this is"),
 }
 
