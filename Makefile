@@ -9,7 +9,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 STAMP := .venv/.installed
-DASK := DASK_PYTHON="$(CURDIR)/.venv/bin/python" .venv/bin/pycompose -p dask-distributed
+DASK := .venv/bin/pycompose -p dask-distributed
 
 .PHONY: setup demo test test-vm check bench clean
 

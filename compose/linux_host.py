@@ -22,7 +22,7 @@ from pycompose.network.networks import Networks
 from pycompose.network.spec import Backend, PublishedPort
 from pycompose.runtime import apparmor, profile
 from pycompose.runtime.container import OutOfMemory, Runtime, Sandbox
-from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure
+from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure, StartFailed
 from pycompose.runtime.images.store import Image, Store
 from pycompose.runtime.inside import seccomp
 from pycompose.runtime.places import Places
@@ -59,7 +59,8 @@ def _translated(what: str) -> Iterator[None]:
         raise
     except (NetworkError, RuntimeFailure, PycomposeError, OSError, ValueError) as error:
         code = getattr(error, "exit_code", 1)
-        raise HostError(f"{what}: {error}", hint=getattr(error, "hint", ""), exit_code=code or 1) from error
+        text = f"{what} {error}" if isinstance(error, StartFailed) else f"{what}: {error}"
+        raise HostError(text, hint=getattr(error, "hint", ""), exit_code=code or 1) from error
 
 
 @dataclass(slots=True)

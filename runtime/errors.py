@@ -20,10 +20,13 @@ class NoSuchContainer(RuntimeFailure):
 
 
 class StartFailed(RuntimeFailure):
-    """The first process could not be made: `step` is what it was doing, `exit_code` 125, 126 or 127."""
+    """A process could not be made: `step` is what it was doing, `exit_code` 125, 126 or 127.
+
+    Its text lacks the subject, which is known by another name where it is told.
+    """
 
     def __init__(self, container_id: str, step: str, message: str, errno: int = 0, exit_code: int = 125) -> None:
-        super().__init__(f'container "{container_id}" cannot be started: {step}: {message}')
+        super().__init__(f"cannot be started: {message}" if step == "exec" else f"cannot be started: {step}: {message}")
         self.container_id, self.step, self.message = container_id, step, message
         self.errno, self.exit_code = errno, exit_code
 

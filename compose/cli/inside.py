@@ -61,7 +61,7 @@ def run_inside(
     import dataclasses
 
     from pycompose.runtime import spec
-    from pycompose.runtime.errors import RuntimeFailure
+    from pycompose.runtime.errors import RuntimeFailure, StartFailed
     from pycompose.runtime.process import exec_interactive
 
     with open(f"{places.container(container_id)}/bundle.json", "rb") as file:
@@ -93,7 +93,8 @@ def run_inside(
         code = exec_interactive(places, container_id, process, stdio, privileged)
     except RuntimeFailure as error:
         if not detach:
-            raise PycomposeError(str(error), exit_code=getattr(error, "exit_code", 125)) from error
+            text = error.message if isinstance(error, StartFailed) and error.step == "exec" else str(error)
+            raise PycomposeError(text, exit_code=getattr(error, "exit_code", 125)) from error
     finally:
         if detach:
             os._exit(code)

@@ -203,7 +203,7 @@ class Store:
     def resolve(self, name: str) -> Image:
         """The image of that name, `sha256:` digest or short id; raises ImageNotFound, ImageError."""
         if name == host.NAME:
-            return Image(host.NAME, "", env=(host.PATH,), cmd=("/bin/sh",), is_host=True)
+            return Image(host.NAME, "", env=(host.path(),), cmd=("/bin/sh",), is_host=True)
         return self._image(self.digest(name), familiar(name))
 
     def _image(self, digest: str, name: str) -> Image:

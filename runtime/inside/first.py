@@ -471,7 +471,7 @@ def find(name: str, search: bytes) -> bytes:
         denied = denied or os.path.exists(path)
     if denied:
         raise Failed("exec", errno.EACCES, f"{name}: permission denied", 126)
-    raise Failed("exec", errno.ENOENT, f"{name}: not found in PATH", 127)
+    raise Failed("exec", errno.ENOENT, f"{name}: not found in PATH ({os.fsdecode(search)})", 127)
 
 
 def become_init(profile: str) -> None:

@@ -237,8 +237,8 @@ def build_wheel(within: Path, environment: dict[str, str] | None = None) -> Path
     within.mkdir(parents=True)
     for name in ("compose", "runtime", "network"):
         shutil.copytree(PROJECT / name, within / name, ignore=LEFT_OUT)
-    for name in ("pyproject.toml", "README.md", "__init__.py", "__main__.py"):
-        shutil.copy(PROJECT / name, within / name)
+    for path in (PROJECT / "pyproject.toml", PROJECT / "README.md", *PROJECT.glob("*.py")):
+        shutil.copy(path, within / path.name)
     pip("wheel", "--no-deps", "--no-build-isolation", "-w", within, within, environment=environment)
     (wheel,) = within.glob("*.whl")
     return wheel
