@@ -5,8 +5,8 @@ Names are the compose specification's. Values are canonical: sizes are bytes, du
 short syntax is gone, defaults that the specification names are filled in, and references (`networks`, `volumes`, …)
 are known to exist. `None` always means "the file does not say", so that an image's or the engine's own default applies.
 
-Rules: plain data, standard library only, no I/O, nothing mutable. A service keeps attributes the engine does not act on
-in `kept` (canonical JSON text by attribute name), so that nothing a file says is lost.
+Rules: plain data, standard library only, no I/O, nothing mutable. What the engine does not act on is here all the same
+(much of it in `declared`), and x- keys are in `kept`, so that nothing a file says is lost.
 This module does not validate: `compose.file.build` does, where positions are known.
 """
 
@@ -19,13 +19,23 @@ from typing import Literal
 
 from pycompose.frozen import dataclass
 
-EMPTY: Mapping[str, str] = MappingProxyType({})
-
-
-def no_text() -> Mapping[str, str]:
-    """The empty mapping, as a field's default."""
-    return EMPTY
-
+from .declared import (
+    EMPTY as EMPTY,
+)
+from .declared import (
+    Build,
+    CredentialSpec,
+    Deploy,
+    Develop,
+    DeviceRequest,
+    LanguageModel,
+    ModelUse,
+    Provider,
+    Ulimit,
+)
+from .declared import (
+    no_text as no_text,
+)
 
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
 RestartCondition = Literal["no", "always", "on-failure", "unless-stopped"]
@@ -149,12 +159,6 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Ulimit:
-    soft: int  # -1 is unlimited
-    hard: int
-
-
-@dataclass(frozen=True, slots=True)
 class DeviceRate:
     path: str
     rate: int  # bytes or operations per second
@@ -202,14 +206,6 @@ class Device:
     source: str
     target: str
     permissions: str = "rwm"
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """Kept whole; acted on by the image builder."""
-
-    context: str
-    canonical: str  # the canonical `build` mapping as JSON text
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,9 +296,23 @@ class Service:
     cgroup: str | None = None
     cgroup_parent: str | None = None
 
-    kept: Mapping[str, str] = field(
-        default_factory=no_text
-    )  # attribute -> canonical JSON, of all that the engine does not act on
+    deploy: Deploy | None = None  # replicas, limits and restart_policy are above, too
+    develop: Develop | None = None
+    provider: Provider | None = None
+    models: Mapping[str, ModelUse] = field(default_factory=lambda: MappingProxyType({}))
+    gpus: tuple[DeviceRequest, ...] = ()
+    credential_spec: CredentialSpec | None = None
+    label_file: tuple[str, ...] = ()  # absolute; their labels are in `labels`
+    external_links: tuple[str, ...] = ()
+    storage_opt: Mapping[str, str] = field(default_factory=no_text)
+    isolation: str | None = None
+    runtime: str | None = None
+    pull_refresh_after: str | None = None
+    use_api_socket: bool = False
+    cpu_count: int | None = None
+    cpu_percent: float | None = None
+
+    kept: Mapping[str, str] = field(default_factory=no_text)  # x- keys, as canonical JSON
     config_hash: str = ""  # sha256, as in docker compose: without build, pull_policy, scale, depends_on, profiles
     hash_parts: Mapping[str, str] = field(
         default_factory=no_text
@@ -330,7 +340,9 @@ class Network:
     enable_ipv6: bool = False
     ipam_driver: str | None = None
     ipam_pools: tuple[IpamPool, ...] = ()
+    ipam_options: Mapping[str, str] = field(default_factory=no_text)
     labels: Mapping[str, str] = field(default_factory=no_text)
+    kept: Mapping[str, str] = field(default_factory=no_text)
     config_hash: str = ""
 
 
@@ -342,6 +354,7 @@ class Volume:
     driver: str | None = None
     driver_opts: Mapping[str, str] = field(default_factory=no_text)
     labels: Mapping[str, str] = field(default_factory=no_text)
+    kept: Mapping[str, str] = field(default_factory=no_text)
     config_hash: str = ""
 
 
@@ -356,6 +369,10 @@ class FileSource:
     content: str | None = None  # for `environment`: the value that the loader found
     external: bool = False
     labels: Mapping[str, str] = field(default_factory=no_text)
+    driver: str | None = None
+    driver_opts: Mapping[str, str] = field(default_factory=no_text)
+    template_driver: str | None = None
+    kept: Mapping[str, str] = field(default_factory=no_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,5 +389,6 @@ class Project:
     volumes: Mapping[str, Volume] = field(default_factory=lambda: MappingProxyType({}))
     configs: Mapping[str, FileSource] = field(default_factory=lambda: MappingProxyType({}))
     secrets: Mapping[str, FileSource] = field(default_factory=lambda: MappingProxyType({}))
+    models: Mapping[str, LanguageModel] = field(default_factory=lambda: MappingProxyType({}))
     profiles: tuple[str, ...] = ()  # those that are active
-    kept: Mapping[str, str] = field(default_factory=no_text)  # x-*, models, … as canonical JSON
+    kept: Mapping[str, str] = field(default_factory=no_text)  # x- keys, as canonical JSON

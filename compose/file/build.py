@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from pycompose.compose.declared import LanguageModel
 from pycompose.compose.model import (
     Attachment,
     FileReference,
@@ -21,13 +22,13 @@ from pycompose.compose.model import (
     Volume,
 )
 
+from . import consistency, records
 from . import service as services
 from .canonical import network_hash, service_hashes, text_digest, volume_hash
 from .paths import absolute
-from .reading import Reading, Section, suggestion
-from .source import Map, Text, Tree
+from .reading import Reading, Section
+from .source import Map, Tree
 
-TOP = ("version", "name", "services", "networks", "volumes", "configs", "secrets", "include")
 NETWORK = (
     "name",
     "external",
@@ -40,8 +41,7 @@ NETWORK = (
     "ipam",
     "labels",
 )
-
-
+TOP = ("version", "name", "services", "networks", "volumes", "configs", "secrets", "include")
 ReadEnvFile = Callable[[services.EnvFile, Callable[[str], str | None]], dict[str, str]]
 
 
@@ -64,7 +64,7 @@ def build(
 ) -> Project:
     """`read_env_file` None leaves env files unread; `digest` is of a file's bytes; the flags are `loader.Options`'."""
     top = Section(reading, tree, "a compose file")
-    kept = top.check_keys(TOP, ("models",))
+    kept = {k: v for k, v in top.check_keys(TOP, ("models",)).items() if k.startswith("x-")}
     if "version" in top:
         reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
     context = services.Context(working_dir if resolve_paths else "", name, variables, normalize)
@@ -72,6 +72,7 @@ def build(
     volumes = {key: _volume(key, s, context) for key, s in top.sections("volumes")}
     configs = {key: _file_source(key, s, context) for key, s in top.sections("configs")}
     secrets = {key: _file_source(key, s, context) for key, s in top.sections("secrets")}
+    models = {key: records.read(LanguageModel, s) for key, s in top.sections("models")}
     sections = dict(top.sections("services"))
     made = {key: services.read(key, section, context) for key, section in sections.items()}
     if not made and "services" not in top and not reading.incomplete:
@@ -81,31 +82,33 @@ def build(
         if target in made:
             profiles = (*profiles, *made[target].profiles)
         else:
-            reading.problem(f'no such service: "{target}"', None, suggestion(target, made), "no-such-service")
-    active = {
+            hint = reading.suggestion(target, made)
+            reading.problem(f'no such service: "{target}"', None, hint, "no-such-service")
+    active = frozenset(
         key
         for key, service in made.items()
         if not service.profiles or "*" in profiles or set(service.profiles) & set(profiles)
-    }
-    for key in active:
+    )
+    for key in [key for key in made if key in active]:
         made[key] = _with_environment(made[key], sections[key], context, read_env_file)
     used_default = False
     for key, service in made.items():
-        if not service.networks and service.network_mode is None and normalize:
+        if not service.networks and service.network_mode is None and service.provider is None and normalize:
             made[key] = replace(service, networks=(Attachment("default"),))
         used_default = used_default or (key in active and any(a.network == "default" for a in made[key].networks))
     if used_default and "default" not in networks:
         networks["default"] = _network("default", Section(reading, None, 'network "default"'), context)
-    for key, service in made.items() if check_consistency else ():
-        _references(service, sections[key], made, active, networks, volumes, configs, secrets)
+    if check_consistency:
+        whole = consistency.Whole(made, sections, active, networks, volumes, configs, secrets, models)
+        consistency.check(whole, reading)
     for key, service in made.items():
         contents, env_files = {}, {}
         if key in active:
             contents = _contents("config", service.configs, configs, digest)
             contents |= _contents("secret", service.secrets, secrets, digest)
             env_files = _env_files(sections[key], context, digest)
-        whole, parts = service_hashes(service, contents, env_files)
-        made[key] = replace(service, config_hash=whole, hash_parts=MappingProxyType(parts))
+        config_hash, parts = service_hashes(service, contents, env_files)
+        made[key] = replace(service, config_hash=config_hash, hash_parts=MappingProxyType(parts))
     return Project(
         name=name,
         working_dir=working_dir,
@@ -117,6 +120,7 @@ def build(
         volumes=MappingProxyType(volumes),
         configs=MappingProxyType(configs),
         secrets=MappingProxyType(secrets),
+        models=MappingProxyType(models),
         profiles=tuple(dict.fromkeys(profiles)),
         kept=MappingProxyType(kept),
     )
@@ -167,7 +171,12 @@ def _with_environment(
             environment.pop(key, None)
         else:
             environment[key] = value
-    return replace(service, environment=MappingProxyType(environment))
+    labels: dict[str, str] = {}
+    if read_env_file is not None:
+        for path in service.label_file:
+            labels.update(read_env_file(services.EnvFile(path, True, False, section, "label_file"), known))
+    labels.update(service.labels)
+    return replace(service, environment=MappingProxyType(environment), labels=MappingProxyType(labels))
 
 
 def _external(section: Section) -> tuple[bool, str | None]:
@@ -181,18 +190,17 @@ def _real_name(key: str, section: Section, context: services.Context) -> tuple[b
     external, old_name = _external(section)
     if external:
         for other in section.map:
-            if other not in ("name", "external") and not other.startswith("x-"):
-                section.reading.problem(
-                    f'{section.name} is external and cannot have "{other}"',
-                    section.map.keys_at.get(other),
-                    code="external",
-                )
+            nothing = section.map[other] in (None, {}, [], "")
+            if other not in ("name", "external") and not other.startswith("x-") and not nothing:
+                message = f'{section.name} is external and cannot have "{other}"'
+                at = section.map.keys_at.get(other)
+                section.reading.problem(message, at, f"external is at {section.at('external')}", "external")
     implied = key if external else f"{context.project}_{key}"
     return external, section.text("name") or old_name or (implied if context.normalize else "")
 
 
 def _network(key: str, section: Section, context: services.Context) -> Network:
-    section.check_keys(NETWORK)
+    kept = section.check_keys(NETWORK)
     external, name = _real_name(key, section, context)
     ipam = section.section("ipam")
     ipam.check_keys(("driver", "config"), ("options",))
@@ -214,13 +222,15 @@ def _network(key: str, section: Section, context: services.Context) -> Network:
         enable_ipv6=section.flag("enable_ipv6"),
         ipam_driver=ipam.text("driver"),
         ipam_pools=tuple(pools),
+        ipam_options=MappingProxyType(ipam.pairs("options")),
         labels=MappingProxyType(section.pairs("labels")),
+        kept=MappingProxyType(kept),
     )
     return replace(network, config_hash=network_hash(network))
 
 
 def _volume(key: str, section: Section, context: services.Context) -> Volume:
-    section.check_keys(("name", "external", "driver", "driver_opts", "labels"))
+    kept = section.check_keys(("name", "external", "driver", "driver_opts", "labels"))
     external, name = _real_name(key, section, context)
     options = section.pairs("driver_opts")
     if "bind" in options.get("o", "") and options.get("device"):
@@ -232,20 +242,23 @@ def _volume(key: str, section: Section, context: services.Context) -> Volume:
         driver=section.text("driver"),
         driver_opts=MappingProxyType(options),
         labels=MappingProxyType(section.pairs("labels")),
+        kept=MappingProxyType(kept),
     )
     return replace(volume, config_hash=volume_hash(volume))
 
 
 def _file_source(key: str, section: Section, context: services.Context) -> FileSource:
-    section.check_keys(
-        ("name", "external", "file", "environment", "content", "labels"), ("template_driver", "driver", "driver_opts")
-    )
+    secret = section.name.startswith("secret")
+    acted = ("name", "external", "file", "environment", "labels") + (() if secret else ("content",))
+    drivers = ("template_driver", "driver", "driver_opts") if secret else ("template_driver",)
+    kept = section.check_keys(acted, drivers)
     external, name = _real_name(key, section, context)
-    given = [k for k in ("file", "environment", "content") if k in section] + (["external"] if external else [])
-    if len(given) != 1:
-        section.reading.problem(
-            f"{section.name} needs exactly one of file, environment, content, external", section.origin, code="source"
-        )
+    sources = ("file", "environment") + (() if secret else ("content",))
+    given = [k for k in sources if k in section] + (["external"] if external else [])
+    if len(given) != 1 and not (secret and not given and "driver" in section):
+        message = f"{section.name} needs exactly one of {', '.join(sources)}, external"
+        hint = f"it has {' and '.join(given)}" if given else ""
+        section.reading.problem(message, section.origin, hint, "source")
     file, variable = section.text("file"), section.text("environment")
     content = section.text("content")
     if variable is not None:
@@ -261,55 +274,8 @@ def _file_source(key: str, section: Section, context: services.Context) -> FileS
         content=content,
         external=external,
         labels=MappingProxyType(section.pairs("labels")),
+        driver=section.text("driver"),
+        driver_opts=MappingProxyType(section.pairs("driver_opts")),
+        template_driver=section.text("template_driver"),
+        kept=MappingProxyType({k: v for k, v in kept.items() if k.startswith("x-")}),
     )
-
-
-def _references(
-    service: Service,
-    section: Section,
-    made: Mapping[str, Service],
-    active: set[str],
-    networks: Mapping[str, Network],
-    volumes: Mapping[str, Volume],
-    configs: Mapping[str, FileSource],
-    secrets: Mapping[str, FileSource],
-) -> None:
-    reading = section.reading
-
-    def missing(attribute: str, verb: str, name: str, known: Mapping[str, object]) -> None:
-        value: Tree = section.map.get(attribute)
-        at = None
-        if isinstance(value, Map):
-            at = value.keys_at.get(name)
-        elif isinstance(value, list):
-            at = next((i.at for i in value if isinstance(i, Text) and name in i), None)
-        hint = suggestion(name, known)
-        message = f'service "{service.name}" {verb} "{name}", which is not defined'
-        reading.problem(message, at or section.at(attribute), hint, "undefined")
-
-    explicit = section.map.get("depends_on")
-    for dependency in service.depends_on:
-        if dependency.service not in made:
-            if dependency.required:
-                attribute = services.origin_of(section, dependency.service)
-                missing(attribute, "depends on", dependency.service, made)
-        elif service.name in active and dependency.service not in active and dependency.required:
-            at = explicit.keys_at.get(dependency.service) if isinstance(explicit, Map) else section.at("depends_on")
-            reading.problem(
-                f'service "{service.name}" depends on "{dependency.service}", whose profile is not active',
-                at,
-                f"activate it: --profile {made[dependency.service].profiles[0]}",
-                "profile",
-            )
-    for attachment in service.networks:
-        if attachment.network not in networks and attachment.network != "default":
-            missing("networks", "uses network", attachment.network, networks)
-    for name in services.named_volumes(service):
-        if name not in volumes:
-            missing("volumes", "uses volume", name, volumes)
-    for use in service.configs:
-        if use.source not in configs:
-            missing("configs", "uses config", use.source, configs)
-    for use in service.secrets:
-        if use.source not in secrets:
-            missing("secrets", "uses secret", use.source, secrets)

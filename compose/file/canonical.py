@@ -29,44 +29,27 @@ from pycompose.compose.model import (
     VolumeMount,
 )
 
+from . import records
 from .order import SERVICE, TOP, arranged, ordered, words
-from .reading import canonical_json, duration_of, size_of
-from .source import FLOAT
+from .reading import canonical_json
+from .reading import duration_text as duration
 
 NOT_HASHED = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
 PLAIN = words("""
     platform container_name working_dir user hostname domainname mac_address network_mode stop_signal ipc pid uts
-    userns_mode cgroup cgroup_parent pull_policy
+    userns_mode cgroup cgroup_parent pull_policy isolation runtime pull_refresh_after cpu_count
 """)
-FLAGS = ("tty", "stdin_open", "init", "privileged", "read_only")
+FLAGS = ("tty", "stdin_open", "init", "privileged", "read_only", "use_api_socket")
 LISTS = words("""
     group_add expose dns dns_search dns_opt volumes_from device_cgroup_rules cap_add cap_drop security_opt profiles
+    label_file external_links
 """)
-PAIRS = ("environment", "labels", "annotations", "sysctls")
+PAIRS = ("environment", "labels", "annotations", "sysctls", "storage_opt")
+RECORDS = ("deploy", "develop", "provider", "credential_spec")
 NUMBERS = words("cpu_shares cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpuset pids_limit oom_score_adj")
 BYTES = ("mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness")  # the last is one to docker compose
 
-TIMES = ("delay", "monitor", "window")  # of deploy's policies
 LIMITS = {"cpus": "cpus", "memory": "mem_limit", "pids": "pids_limit"}  # of deploy.resources -> of the service itself
-
-
-def duration(seconds: float) -> str:
-    """As Go writes a time.Duration: 1m30s, 1.5s, 100ms."""
-    nanoseconds = round(seconds * 1_000_000_000)
-    if abs(nanoseconds) < 1_000_000_000:
-        for size, unit in ((1_000_000, "ms"), (1_000, "µs"), (1, "ns")):
-            if abs(nanoseconds) >= size:
-                return f"{_decimal(nanoseconds, size)}{unit}"
-        return "0s"
-    minutes, rest = divmod(nanoseconds, 60_000_000_000)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{_decimal(rest, 1_000_000_000)}s"
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + text
-
-
-def _decimal(number: int, size: int) -> str:
-    whole, rest = divmod(number, size)
-    return f"{whole}.{rest:0{len(str(size)) - 1}}".rstrip("0") if rest else str(whole)
 
 
 def number(value: float) -> float | int:
@@ -84,9 +67,7 @@ def _sorted(pairs: Any) -> dict[str, Any]:
 
 def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     """A service as a mapping. `project` is the name of the project that it is in, where images get theirs from it."""
-    made: dict[str, Any] = {key: arranged(json.loads(value), key) for key, value in service.kept.items()}
-    if isinstance(made.get("deploy"), dict):
-        made["deploy"] = _deploy(made["deploy"])
+    made = _declared(service)
     for key in PLAIN:
         if (value := getattr(service, key)) is not None:
             made[key] = value
@@ -192,33 +173,19 @@ def _resources(resources: Resources) -> dict[str, Any]:
     return made
 
 
-def _deploy(deploy: dict[str, Any]) -> dict[str, Any]:
-    """`deploy` with its sizes, numbers and times as docker compose writes them; what is none stays as it is."""
-    made = {key: value for key, value in deploy.items() if value not in ({}, None)}
-    if isinstance(labels := deploy.get("labels"), list):
-        made["labels"] = dict(sorted((key, value) for key, _, value in (str(item).partition("=") for item in labels)))
-    for key in ("update_config", "rollback_config", "restart_policy"):
-        if isinstance(part := deploy.get(key), dict):
-            made[key] = {name: _time(value) if name in TIMES else value for name, value in part.items()}
-    if isinstance(resources := deploy.get("resources"), dict):
-        made["resources"] = {
-            kind: {name: _amount(name, value) for name, value in one.items()} if isinstance(one, dict) else one
-            for kind, one in resources.items()
-        }
-    return made
-
-
-def _time(value: object) -> object:
-    seconds = duration_of(str(value))
-    return value if seconds is None else duration(seconds)
-
-
-def _amount(name: str, value: object) -> object:
-    if name == "memory" and (size := size_of(str(value))) is not None:
-        return str(size)
-    if name == "cpus" and FLOAT.match(str(value)):
-        return number(float(str(value)))
-    return value
+def _declared(service: Service) -> dict[str, Any]:
+    """What others than the engine act on, and x- keys."""
+    made: dict[str, Any] = {key: json.loads(value) for key, value in service.kept.items()}
+    for key in RECORDS:
+        if (record := getattr(service, key)) is not None:
+            made[key] = records.written(record)
+    if service.models:
+        made["models"] = {name: records.written(use) or None for name, use in sorted(service.models.items())}
+    if service.gpus:
+        made["gpus"] = [records.written(request) for request in service.gpus]
+    if service.cpu_percent is not None:
+        made["cpu_percent"] = number(service.cpu_percent)
+    return {key: arranged(value, key) for key, value in made.items()}
 
 
 def _beside_deploy(service: Service, made: dict[str, Any]) -> None:
@@ -321,7 +288,7 @@ def network_tree(network: Network) -> dict[str, Any]:
         name=network.name,
         driver=network.driver,
         driver_opts=_sorted(network.driver_opts),
-        ipam=_sparse(driver=network.ipam_driver, config=pools),
+        ipam=_sparse(driver=network.ipam_driver, config=pools, options=_sorted(network.ipam_options)),
         external=network.external,
         internal=network.internal,
         attachable=network.attachable,
@@ -331,7 +298,7 @@ def network_tree(network: Network) -> dict[str, Any]:
         made["enable_ipv4"] = False
     if network.enable_ipv6:
         made["enable_ipv6"] = True
-    return made
+    return made | _extensions(network.kept)
 
 
 def volume_tree(volume: Volume) -> dict[str, Any]:
@@ -341,7 +308,7 @@ def volume_tree(volume: Volume) -> dict[str, Any]:
         driver_opts=_sorted(volume.driver_opts),
         external=volume.external,
         labels=_sorted(volume.labels),
-    )
+    ) | _extensions(volume.kept)
 
 
 def _source(source: FileSource) -> dict[str, Any]:
@@ -352,7 +319,14 @@ def _source(source: FileSource) -> dict[str, Any]:
         content=None if source.environment else source.content,
         external=source.external,
         labels=_sorted(source.labels),
-    )
+        driver=source.driver,
+        driver_opts=_sorted(source.driver_opts),
+        template_driver=source.template_driver,
+    ) | _extensions(source.kept)
+
+
+def _extensions(kept: Mapping[str, str]) -> dict[str, Any]:
+    return {key: json.loads(text) for key, text in kept.items()}
 
 
 def project_tree(project: Project) -> dict[str, Any]:
@@ -363,6 +337,8 @@ def project_tree(project: Project) -> dict[str, Any]:
     for key, one in (("networks", network_tree), ("volumes", volume_tree), ("configs", _source), ("secrets", _source)):
         if entries := getattr(project, key):
             made[key] = {k: one(v) for k, v in sorted(entries.items())}
+    if project.models:
+        made["models"] = {key: records.written(model) for key, model in sorted(project.models.items())}
     return ordered(made, TOP)
 
 

@@ -126,7 +126,7 @@ def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
         if not entry.required and not os.path.exists(entry.path):
             return {}
         try:
-            content = found.files.text(entry.path, entry.section.at("path" if "path" in entry.section else "env_file"))
+            content = found.files.text(entry.path, entry.section.at(entry.attribute))
             return dotenv.parse_raw(content, lookup) if entry.raw else dotenv.parse(content, entry.path, lookup)
         except FileError as error:
             reading.problems.extend(error.problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterable
@@ -11,8 +12,14 @@ from collections.abc import Iterable
 from pycompose.compose.errors import FileError, Position, Problem
 
 from .merge import pairs
-from .source import FALSE, FLOAT, INTEGER, TRUE, Map, Seq, Text, Tree, plain_value
+from .source import FLOAT, Map, Seq, Text, Tree, plain_value, whole
 
+YES = frozenset({"1", "y", "yes", "on", "t"})  # what compose-go takes for a boolean, with a warning
+NO = frozenset({"", "0", "n", "no", "off", "f"})
+LONGEST = 2.0**63 / 1e9  # seconds: Go's durations are nanoseconds in 64 bits
+OCTAL = re.compile(r"(?:0o)?([0-7]{1,6})\Z")
+COMMAND = 2 << 20  # characters: as many as Linux takes
+DIGITS = re.compile(r"[-+]?[0-9]{1,30}\Z")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\Z", re.IGNORECASE)
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|ns|s|m|h|d|w)")
 SECONDS = {
@@ -28,8 +35,14 @@ SECONDS = {
 }
 
 
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
+    if len(name) > 60:  # comparing takes the square of the length
+        return ""
+    close = difflib.get_close_matches(name, [one for one in known if len(one) <= 60], 1)
     return f'did you mean "{close[0]}"?' if close else ""
 
 
@@ -45,6 +58,10 @@ class Reading:
 
     def problem(self, message: str, at: Position | None, hint: str = "", code: str = "value") -> None:
         self.problems.append(Problem(message, at, hint, code))
+
+    def suggestion(self, name: str, known: Iterable[str]) -> str:
+        """As the function, for the first problems: a person reads no more of them, and comparing takes long."""
+        return suggestion(name, known) if len(self.problems) < 100 else ""
 
     def unusable(self, error: FileError) -> None:
         """A file could not be taken in: what it would have defined will be missed."""
@@ -77,7 +94,7 @@ class Section:
 
     def wrong(self, key: str, wanted: str) -> None:
         value = self.map.get(key)
-        shown = f', not "{value}"' if isinstance(value, Text) else ""
+        shown = f', not "{short(value)}"' if isinstance(value, Text) else ""
         self.reading.problem(f'"{key}" of {self.name} must be {wanted}{shown}', self.at(key), code="type")
 
     def check_keys(self, acted: Iterable[str], kept: Iterable[str] = ()) -> dict[str, str]:
@@ -95,7 +112,7 @@ class Section:
                 result[key] = canonical_json(plain_value(self.map[key]))
             else:
                 at = self.map.keys_at.get(key) or self.origin
-                hint = suggestion(key, acted | kept)
+                hint = self.reading.suggestion(key, acted | kept)
                 self.reading.problem(f'{self.name} has no attribute "{key}"', at, hint, "unknown-key")
         return result
 
@@ -112,39 +129,56 @@ class Section:
         value = self.map.get(key)
         if value is None:
             return default
-        if isinstance(value, Text) and value in TRUE:
-            return True
-        if not (isinstance(value, Text) and value in FALSE):
-            self.wrong(key, "true or false")
-            return default
-        return False
+        if isinstance(value, Text):
+            lowered = value.strip().lower()
+            if lowered in ("true", "false"):
+                return lowered == "true"
+            if lowered in YES or lowered in NO:
+                meant = "true" if lowered in YES else "false"
+                message = f'"{key}" of {self.name} is "{value}", which YAML 1.2 takes for text; it is read as {meant}'
+                self.reading.warn_once(f"{self.name}.{key}", message, self.at(key), "boolean")
+                return lowered in YES
+        self.wrong(key, "true or false")
+        return default
 
     def integer(self, key: str) -> int | None:
         value = self.map.get(key)
         if value is None:
             return None
-        if isinstance(value, Text) and INTEGER.match(value.strip()):
-            return int(value, 0) if value[:2] in ("0o", "0x") else int(value)
+        if isinstance(value, Text):
+            stripped = value.strip()
+            found = whole(stripped) if value.plain else None
+            if found is None and DIGITS.match(stripped):
+                found = int(stripped)
+            if found is not None and abs(found) < 1 << 63:
+                return found
         self.wrong(key, "a whole number")
         return None
+
+    def between(self, key: str, lowest: int, highest: int) -> int | None:
+        found = self.integer(key)
+        if found is not None and not lowest <= found <= highest:
+            self.wrong(key, f"a whole number from {lowest} to {highest}")
+            return None
+        return found
 
     def octal(self, key: str) -> int | None:
         """A mode. Plain `0440` and quoted "0440" are octal; so is 0o440; a plain 288 is decimal."""
         value = self.map.get(key)
-        if isinstance(value, Text):
-            try:
-                if value[:2] == "0o" or value.startswith("0") or not value.plain:
-                    return int(value.removeprefix("0o"), 8)
-            except ValueError:
-                self.wrong(key, "an octal mode")
-                return None
-        return self.integer(key)
+        if value is None:
+            return None
+        if isinstance(value, Text) and (match := OCTAL.match(value)) and (value[0] == "0" or not value.plain):
+            return int(match[1], 8)
+        if isinstance(value, Text) and value.plain and (found := whole(value)) is not None and 0 <= found <= 0o7777:
+            return found
+        self.wrong(key, "an octal mode such as 0440")
+        return None
 
     def number(self, key: str) -> float | None:
         value = self.map.get(key)
         if value is None:
             return None
-        if isinstance(value, Text) and FLOAT.match(value.strip()):
+        if isinstance(value, Text) and FLOAT.match(value.strip()) and math.isfinite(float(value)):
             return float(value)
         self.wrong(key, "a number")
         return None
@@ -184,6 +218,9 @@ class Section:
         if value is None:
             return None
         if isinstance(value, Text):
+            if len(value) > COMMAND:
+                self.reading.problem(f'"{key}" of {self.name} is too long for a command', value.at, code="command")
+                return None
             try:
                 return tuple(shlex.split(value))
             except ValueError as error:
@@ -245,20 +282,50 @@ class Section:
 
 
 def size_of(value: str) -> int | None:
+    """Bytes: a number and a unit, as Docker's; -1 is without limit. None where it is no size."""
     if value.strip() == "-1":
         return -1
     match = SIZE.match(value.strip())
-    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " ")) if match else None
+    if match is None or len(match[1]) > 30:
+        return None
+    found = int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+    return found if found < 1 << 63 else None
 
 
 def duration_of(value: str) -> float | None:
+    """Seconds: `1h30m`, or a number of seconds. None where it is no duration."""
     value = value.strip()
-    if FLOAT.match(value):
-        return float(value)
-    parts = DURATION.findall(value)
-    if not parts or "".join(number + unit for number, unit in parts) != value:
+    if len(value) > 100:
         return None
-    return sum(float(number) * SECONDS[unit] for number, unit in parts)
+    if FLOAT.match(value):
+        seconds = float(value)
+    else:
+        parts = DURATION.findall(value)
+        if not parts or "".join(number + unit for number, unit in parts) != value:
+            return None
+        seconds = sum(float(number) * SECONDS[unit] for number, unit in parts)
+    return seconds if 0 <= seconds < LONGEST else None
+
+
+def duration_text(seconds: float) -> str:
+    """As Go writes a duration: 1m30s, 1.5s, 100ms."""
+    nanoseconds = round(seconds * 1_000_000_000)
+    for size, unit in ((1, "ns"), (1_000, "µs"), (1_000_000, "ms")):
+        if 0 < nanoseconds < 1000 * size:
+            return f"{_decimal(nanoseconds, size)}{unit}"
+    minutes, rest = divmod(nanoseconds, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{_decimal(rest, 1_000_000_000)}s"
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + text
+
+
+def _decimal(number: int, size: int) -> str:
+    whole_part, rest = divmod(number, size)
+    return f"{whole_part}.{rest:0{len(str(size)) - 1}}".rstrip("0") if rest else str(whole_part)
+
+
+def short(value: str) -> str:
+    return value if len(value) <= 60 else value[:59] + "…"
 
 
 def canonical_json(value: object) -> str:

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from pycompose.compose.declared import DeviceRequest
 from pycompose.compose.errors import FileError
 from pycompose.compose.file import dotenv, show
 from pycompose.compose.file.interpolate import InterpolationError, substitute
 from pycompose.compose.file.loader import Loaded, Options, load
-from pycompose.compose.file.service import parse_port
+from pycompose.compose.file.networking import parse_port
 from pycompose.compose.model import BindMount, Port, VolumeMount
 
 
@@ -117,7 +118,7 @@ def test_a_bad_file_is_a_file_error(tmp_path: Path, content: str, said: str) -> 
 def test_a_known_key_that_is_not_acted_on_warns_once(tmp_path: Path) -> None:
     found = loaded(tmp_path, "services: {a: {image: x, gpus: all}, b: {image: x, gpus: all}}")
     assert [w.message for w in found.warnings] == ['"gpus" of service "a" is not acted on yet']
-    assert found.project.services["a"].kept == {"gpus": '"all"'}
+    assert found.project.services["a"].gpus == (DeviceRequest(count=-1),)
 
 
 def test_a_later_file_is_laid_over_an_earlier_one(tmp_path: Path) -> None:

@@ -1,0 +1,240 @@
+"""Whether what a file says fits together: references, exclusions, cycles. Each finding has the place that is to blame.
+
+Only services whose profile is active are looked at, as docker compose does. Source: compose-go, checkConsistency, and
+what the engine would refuse later. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from pycompose.compose.declared import LanguageModel
+from pycompose.compose.errors import Position
+from pycompose.compose.model import FileSource, Network, Service, Volume
+from pycompose.frozen import dataclass
+
+from .mounting import named_volumes
+from .reading import Reading, Section
+from .resources import place
+from .service import origin_of
+from .source import Map, Seq, Text, Tree, position
+
+CYCLES = 10  # are told at most
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All that the files define."""
+
+    services: Mapping[str, Service]
+    sections: Mapping[str, Section]  # by service
+    active: frozenset[str]
+    networks: Mapping[str, Network]
+    volumes: Mapping[str, Volume]
+    configs: Mapping[str, FileSource]
+    secrets: Mapping[str, FileSource]
+    models: Mapping[str, LanguageModel]
+
+
+def check(whole: Whole, reading: Reading) -> None:
+    active = [(service, whole.sections[name]) for name, service in whole.services.items() if name in whole.active]
+    for service, section in active:
+        _alone(service, section)
+        _needed(service, section, whole)
+        _dependencies(service, section, whole)
+    _container_names(active, reading)
+    _published(active, reading)
+    for path in cycles({service.name: _edges(service, whole) for service, _ in active}):
+        _tell_cycle(path, whole, reading)
+
+
+def _alone(service: Service, section: Section) -> None:
+    """What one service says against itself."""
+    reading, name = section.reading, section.name
+    if service.image is None and service.build is None and service.provider is None:
+        hint = "image: host runs what is installed on this machine"
+        reading.problem(f"{name} has neither image nor build", section.origin, hint, "no-image")
+    mode = service.network_mode
+    if mode is not None and service.networks:
+        hint = f"networks are at {section.map.keys_at.get('networks')}"
+        reading.problem(f"{name} has both network_mode and networks", section.at("network_mode"), hint, "conflict")
+    if mode is not None and service.ports:
+        if mode in ("host", "none"):
+            message = f"ports of {name} have no effect with network_mode {mode}"
+            reading.warn_once(f"ports of {name}", message, section.at("ports"), "no-effect")
+        elif mode.startswith(("service:", "container:")):
+            message = f"{name} has no network of its own, so that it cannot publish ports"
+            hint = f"network_mode is at {section.at('network_mode')}; publish them where the network is"
+            reading.problem(message, section.at("ports"), hint, "conflict")
+    if service.container_name is not None and service.replicas > 1:
+        where = "scale" if "scale" in section else "deploy.replicas"
+        message = f"{name} has a container_name and so cannot have {service.replicas} replicas"
+        hint = f"{where} is at {place(section, *where.split('.'))}"
+        reading.problem(message, section.at("container_name"), hint, "conflict")
+    if (check := service.healthcheck) and check.start_interval is not None and check.start_period is None:
+        message = f"start_interval of {name} has no effect without start_period"
+        reading.warn_once(f"start_interval of {name}", message, place(section, "healthcheck", "start_interval"))
+    if build := service.build:
+        if build.dockerfile_inline is not None and build.dockerfile is not None:
+            message = f"{name} has both dockerfile and dockerfile_inline"
+            hint = f"dockerfile is at {place(section, 'build', 'dockerfile')}"
+            reading.problem(message, place(section, "build", "dockerfile_inline"), hint, "conflict")
+        if build.platforms and service.platform is not None and service.platform not in build.platforms:
+            message = f'platforms of the build of {name} do not have its platform "{service.platform}"'
+            hint = f"platform is at {section.at('platform')}"
+            reading.problem(message, place(section, "build", "platforms"), hint, "conflict")
+    develop = section.map.get("develop")
+    listed = develop.get("watch") if isinstance(develop, Map) else None
+    for number, watch in enumerate(service.develop.watch if service.develop else ()):
+        at = position(listed[number]) if isinstance(listed, Seq) and number < len(listed) else None
+        if watch.action in ("sync", "sync+restart", "sync+exec") and not watch.target:
+            message = f'a watch of {name} with the action "{watch.action}" needs a target'
+            reading.problem(message, at, "the folder in the container that is kept the same", "required")
+        if watch.action == "sync+exec" and (watch.exec is None or not watch.exec.command):
+            reading.problem(f'a watch of {name} with the action "sync+exec" needs exec.command', at, code="required")
+
+
+def _needed(service: Service, section: Section, whole: Whole) -> None:
+    """What a service refers to by its name is defined."""
+
+    def missing(attribute: str, verb: str, name: str, known: Mapping[str, object]) -> None:
+        hint = section.reading.suggestion(name, known) or f'define it under the top-level "{attribute}"'
+        message = f'service "{service.name}" {verb} "{name}", which is not defined'
+        section.reading.problem(message, _place_of(section, attribute, name), hint, "undefined")
+
+    for attachment in service.networks:
+        if attachment.network not in whole.networks and attachment.network != "default":
+            missing("networks", "uses network", attachment.network, whole.networks)
+    for name in named_volumes(service):
+        if name not in whole.volumes:
+            missing("volumes", "uses volume", name, whole.volumes)
+    for config in service.configs:
+        if config.source not in whole.configs:
+            missing("configs", "uses config", config.source, whole.configs)
+    for secret in service.secrets:
+        if secret.source not in whole.secrets:
+            missing("secrets", "uses secret", secret.source, whole.secrets)
+    for name in service.models:
+        if name not in whole.models:
+            missing("models", "uses model", name, whole.models)
+    for used in service.build.secrets if service.build else ():
+        if used.source and used.source not in whole.secrets:
+            at = place(section, "build", "secrets")
+            message = f'the build of service "{service.name}" uses secret "{used.source}", which is not defined'
+            section.reading.problem(message, at, section.reading.suggestion(used.source, whole.secrets), "undefined")
+
+
+def _dependencies(service: Service, section: Section, whole: Whole) -> None:
+    reading = section.reading
+    for need in service.depends_on:
+        at = _edge(section, need.service)
+        if need.service not in whole.services:
+            if need.required:
+                message = f'service "{service.name}" depends on "{need.service}", which is not defined'
+                reading.problem(message, at, reading.suggestion(need.service, whole.services), "undefined")
+            continue
+        other = whole.services[need.service]
+        if need.service not in whole.active:
+            if need.required:
+                message = f'service "{service.name}" depends on "{need.service}", whose profile is not active'
+                reading.problem(message, at, f"activate it: --profile {other.profiles[0]}", "profile")
+        elif need.condition == "service_healthy" and other.healthcheck is not None and other.healthcheck.disable:
+            message = (
+                f'service "{service.name}" waits for "{need.service}" to be healthy, whose healthcheck is disabled'
+            )
+            reading.problem(message, at, f"it is at {whole.sections[need.service].at('healthcheck')}", "conflict")
+    for name, context in (service.build.additional_contexts if service.build else {}).items():
+        wanted = context.removeprefix("service:")
+        if wanted != context and wanted not in whole.services:
+            message = f'the build of service "{service.name}" needs the image of "{wanted}", which is not defined'
+            at = place(section, "build", "additional_contexts", name) or place(section, "build", "additional_contexts")
+            reading.problem(message, at, reading.suggestion(wanted, whole.services), "undefined")
+
+
+def _container_names(active: list[tuple[Service, Section]], reading: Reading) -> None:
+    taken: dict[str, Section] = {}
+    for service, section in active:
+        if (name := service.container_name) is None:
+            continue
+        if name in taken:
+            other = taken[name]
+            message = f'{section.name} and {other.name} have the same container_name "{name}"'
+            reading.problem(
+                message, section.at("container_name"), f"the other is at {other.at('container_name')}", "conflict"
+            )
+        else:
+            taken[name] = section
+
+
+def _published(active: list[tuple[Service, Section]], reading: Reading) -> None:
+    """One port of the host for two services: only one of them can have it when both run."""
+    taken: dict[tuple[int, str, str], Section] = {}
+    for service, section in active:
+        if service.network_mode in ("host", "none"):
+            continue
+        for port in service.ports:
+            if port.published is None or port.published[0] != port.published[1]:
+                continue
+            key = port.published[0], port.host_ip or "", port.protocol
+            other = taken.setdefault(key, section)
+            if other is not section:
+                message = f"{section.name} publishes port {key[0]}/{key[2]}, which {other.name} does too"
+                reading.warn_once(f"port {key}", message, section.at("ports"), "conflict")
+
+
+def _edges(service: Service, whole: Whole) -> list[str]:
+    return [need.service for need in service.depends_on if need.service in whole.active]
+
+
+def cycles(edges: Mapping[str, list[str]]) -> Iterator[list[str]]:
+    """Paths that come back to where they start (the first and the last name). Linear; does not recurse."""
+    done: set[str] = set()
+    found = 0
+    for start in edges:
+        if start in done:
+            continue
+        path, on_path, waiting = [start], {start: 0}, [iter(edges[start])]
+        while waiting:
+            following = next(waiting[-1], None)
+            if following is None:
+                waiting.pop()
+                name = path.pop()
+                del on_path[name]
+                done.add(name)
+            elif following in on_path:
+                found += 1
+                yield [*path[on_path[following] :], following]
+                if found == CYCLES:
+                    return
+            elif following not in done:
+                on_path[following] = len(path)
+                path.append(following)
+                waiting.append(iter(edges[following]))
+
+
+def _tell_cycle(path: list[str], whole: Whole, reading: Reading) -> None:
+    shown = path if len(path) <= 12 else [*path[:6], "…", *path[-6:]]
+    places = [f"{a} needs {b} at {_edge(whole.sections[a], b)}" for a, b in pairwise(path)][:5]
+    hint = "take one of these away: " + ", ".join(places)
+    message = "services depend on each other: " + " -> ".join(shown)
+    reading.problem(message, _edge(whole.sections[path[0]], path[1]), hint, "cycle")
+
+
+def _edge(section: Section, service: str) -> Position | None:
+    """Where a service says that it needs another."""
+    attribute = origin_of(section, service)
+    return _place_of(section, attribute, service)
+
+
+def _place_of(section: Section, attribute: str, name: str) -> Position | None:
+    """Where an attribute names something: as a key, as (the first part of) a text in a list, or as a source."""
+    value: Tree = section.map.get(attribute)
+    if isinstance(value, Map):
+        return value.keys_at.get(name) or section.at(attribute)
+    for item in value if isinstance(value, Seq) else ():
+        if isinstance(item, Text) and item.partition(":")[0] == name:
+            return item.at
+        if isinstance(item, Map) and isinstance(source := item.get("source"), Text) and source == name:
+            return source.at
+    return section.at(attribute)

@@ -1,0 +1,170 @@
+"""What a service mounts: volumes and tmpfs, configs and secrets, short forms made long. Paths are never looked at.
+
+Source: compose specification, "volumes", and compose-go's reading of the short form.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from types import MappingProxyType
+
+from pycompose.compose.model import (
+    BindMount,
+    FileReference,
+    ImageMount,
+    Mount,
+    Service,
+    TmpfsMount,
+    VolumeMount,
+)
+
+from .paths import absolute, is_path, volume_parts
+from .reading import Section, short, size_of
+from .source import Map, Text, Tree
+
+PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
+OPTIONS = frozenset({*PROPAGATIONS, "ro", "rw", "z", "Z", "nocopy"})
+TYPES = ("volume", "bind", "tmpfs", "image")
+
+
+def mounts(section: Section, directory: str) -> tuple[Mount, ...]:
+    """By target, which only one may have."""
+    made: dict[str, tuple[Mount, Tree]] = {}
+    entries: list[tuple[Mount | None, Tree]] = []
+    for item in section.items("volumes"):
+        mount = (
+            _short_mount(item, section, directory) if isinstance(item, Text) else _long_mount(item, section, directory)
+        )
+        entries.append((mount, item))
+    for item in section.items("tmpfs"):
+        if isinstance(item, Text):
+            entries.append((_tmpfs(item), item))
+        else:
+            section.wrong("tmpfs", "text or a list of text")
+    for mount, item in entries:
+        if mount is None:
+            continue
+        if mount.target in made:
+            other = made[mount.target][1]
+            hint = f"the other is at {other.at}" if other is not None else ""
+            at = item.at if item is not None else section.origin
+            section.reading.problem(f'{section.name} mounts two things at "{mount.target}"', at, hint, "mount")
+        made[mount.target] = mount, item
+    return tuple(mount for mount, _ in made.values())
+
+
+def _tmpfs(item: str) -> TmpfsMount:
+    target, _, options = item.partition(":")
+    size = mode = None
+    rest = []
+    for option in filter(None, options.split(",")):
+        key, _, value = option.partition("=")
+        if key == "size" and size_of(value) is not None:
+            size = size_of(value)
+        elif key == "mode" and re.fullmatch("[0-7]{1,6}", value):
+            mode = int(value, 8)
+        else:
+            rest.append(option)
+    return TmpfsMount(posixpath.normpath(target), size, mode, tuple(rest), item)
+
+
+def _short_mount(item: Text, section: Section, directory: str) -> Mount | None:
+    parts = volume_parts(item)
+    if len(parts) > 3 or not all(parts[:2]):
+        message = f'volume "{short(item)}" of {section.name} is not [SOURCE:]TARGET[:OPTIONS]'
+        section.reading.problem(message, item.at, code="mount")
+        return None
+    target = posixpath.normpath(parts[-1] if len(parts) == 1 else parts[1])
+    if not target.startswith("/"):
+        message = f'target "{short(target)}" of {section.name} is not an absolute path'
+        section.reading.problem(message, item.at, code="mount")
+        return None
+    if len(parts) == 1:
+        return VolumeMount(None, target)
+    source = parts[0]
+    options = parts[2].split(",") if len(parts) == 3 else []
+    for option in options:
+        if option not in OPTIONS:
+            message = f'option "{short(option)}" of a volume of {section.name} is not known, and has no effect'
+            section.reading.warn_once(f"volume:{option}", message, item.at)
+    read_only = "ro" in options
+    if is_path(source):
+        return BindMount(
+            absolute(source, directory),
+            target,
+            read_only,
+            propagation=next((o for o in options if o in PROPAGATIONS), None),  # type: ignore[misc]
+            selinux=next((o for o in options if o in ("z", "Z")), None),  # type: ignore[misc]
+        )
+    return VolumeMount(source, target, read_only, "nocopy" in options)
+
+
+def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
+    one = Section(section.reading, item, f"a volume of {section.name}", section.at("volumes"))
+    one.check_keys(("type", "source", "target", "read_only", "bind", "volume", "tmpfs", "image"), ("consistency",))
+    if one.map.get("type") in ("npipe", "cluster"):
+        message = f'type "{one.map["type"]}" of {one.name} is not for one Linux host'
+        one.reading.problem(message, one.at("type"), "one of: " + ", ".join(TYPES), "mount")
+        return None
+    kind = one.choice("type", TYPES)
+    source, target = one.text("source"), one.text("target")
+    if kind is None or not target:
+        if "type" not in one or not target:
+            one.reading.problem(f"{one.name} needs type and target", one.origin, code="mount")
+        return None
+    target = posixpath.normpath(target)
+    if not target.startswith("/"):
+        one.reading.problem(f'target "{short(target)}" of {section.name} is not an absolute path', one.at("target"))
+        return None
+    details = one.section(kind)
+    if kind == "bind":
+        details.check_keys(("propagation", "create_host_path", "recursive", "selinux"))
+        if not source:
+            one.reading.problem(f"{one.name}: a bind needs a source", one.origin, code="mount")
+            return None
+        return BindMount(
+            absolute(source, directory),
+            target,
+            one.flag("read_only"),
+            details.flag("create_host_path", True),
+            details.choice("propagation", PROPAGATIONS),  # type: ignore[arg-type]
+            details.choice("recursive", ("enabled", "disabled", "writable", "readonly")),  # type: ignore[arg-type]
+            details.choice("selinux", ("z", "Z")),  # type: ignore[arg-type]
+        )
+    if kind == "volume":
+        details.check_keys(("nocopy", "subpath", "labels"))
+        labels = MappingProxyType(details.pairs("labels"))
+        return VolumeMount(
+            source, target, one.flag("read_only"), details.flag("nocopy"), details.text("subpath"), labels
+        )
+    if kind == "tmpfs":
+        details.check_keys(("size", "mode"))
+        return TmpfsMount(target, details.size("size"), details.octal("mode"))
+    details.check_keys(("subpath",))
+    if not source:
+        one.reading.problem(f"{one.name}: an image needs a source", one.origin, code="mount")
+    return ImageMount(source or "", target, details.text("subpath"))
+
+
+def named_volumes(service: Service) -> list[str]:
+    return [m.source for m in service.mounts if isinstance(m, VolumeMount) and m.source is not None]
+
+
+def uses(section: Section, key: str, directory: str) -> tuple[FileReference, ...]:
+    """A service's `configs` or `secrets`; `directory` is where those without an absolute target go."""
+    made = []
+    for item in section.items(key):
+        if isinstance(item, Text):
+            made.append(FileReference(str(item), directory + item))
+            continue
+        one = Section(section.reading, item, f"an entry in {key} of {section.name}", section.at(key))
+        one.check_keys(("source", "target", "uid", "gid", "mode"))
+        source = one.text("source")
+        if source is None:
+            if isinstance(item, Map):
+                one.reading.problem(f"{one.name} has no source", one.origin, code="source")
+            continue
+        target = posixpath.join(directory, one.text("target") or source)
+        made.append(FileReference(source, target, one.text("uid"), one.text("gid"), one.octal("mode")))
+    return tuple(made)

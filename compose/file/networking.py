@@ -1,0 +1,160 @@
+"""What a service says of networks, ports and names of hosts: short forms made long. Pure."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+
+from pycompose.compose.model import Attachment, Port
+
+from .merge import named
+from .reading import Section, short
+from .source import Map, Seq, Text
+
+ATTACHMENT = (
+    "aliases",
+    "ipv4_address",
+    "ipv6_address",
+    "mac_address",
+    "interface_name",
+    "priority",
+    "gw_priority",
+    "driver_opts",
+)
+IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}\Z")
+IPV6 = re.compile(r"[0-9a-fA-F:]+(?:\.[0-9.]+)?\Z")
+RANGE = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?\Z")
+
+
+def networks(section: Section) -> tuple[Attachment, ...]:
+    tree = named(section.map.get("networks"), "networks")
+    if tree is None:
+        return ()
+    if not isinstance(tree, Map):
+        section.wrong("networks", "a list or a mapping of networks")
+        return ()
+    made = []
+    for name, entry in tree.items():
+        one = Section(section.reading, entry, f'network "{name}" of {section.name}', tree.keys_at.get(name))
+        one.check_keys(ATTACHMENT, ("link_local_ips",))
+        made.append(
+            Attachment(
+                network=name,
+                aliases=one.texts("aliases"),
+                ipv4_address=one.text("ipv4_address"),
+                ipv6_address=one.text("ipv6_address"),
+                mac_address=one.text("mac_address"),
+                interface_name=one.text("interface_name"),
+                link_local_ips=one.texts("link_local_ips"),
+                priority=one.integer("priority") or 0,
+                gw_priority=one.integer("gw_priority") or 0,
+                driver_opts=MappingProxyType(one.pairs("driver_opts")),
+            )
+        )
+    return tuple(made)
+
+
+def port_range(value: str) -> tuple[int, int]:
+    """`8000` or `8000-8010`. Raises ValueError."""
+    if not RANGE.match(value):
+        raise ValueError("it is not [[IP:]HOST:]CONTAINER[/PROTOCOL]")
+    first, _, last = value.partition("-")
+    found = int(first), int(last or first)
+    for number in found:
+        if number > 65535:
+            raise ValueError(f"{number} is not a port")
+    if found[1] < found[0]:
+        raise ValueError("a range ends before it begins")
+    return found
+
+
+def parse_port(value: str) -> tuple[Port, ...]:
+    """`[[IP:]HOST[-HOST]:]CONTAINER[-CONTAINER][/PROTOCOL]`. Raises ValueError."""
+    rest, _, protocol = value.partition("/")
+    protocol = protocol.lower() or "tcp"
+    if protocol not in ("tcp", "udp"):
+        raise ValueError(f'protocol "{short(protocol)}" is neither tcp nor udp')
+    before, _, container = rest.rpartition(":")
+    ip, _, host = before.rpartition(":")
+    ip = ip.removeprefix("[").removesuffix("]")
+    if ip and not IPV4.match(ip) and not (IPV6.match(ip) and ("::" in ip or ip.count(":") == 7)):
+        raise ValueError(f'"{short(ip)}" is no address')
+    first, last = port_range(container)
+    published = port_range(host) if host else None
+    count = last - first + 1
+    address = ip or None
+    if count == 1:
+        return (Port(first, None if published == (0, 0) else published, address, protocol),)  # type: ignore[arg-type]
+    if published is None:
+        return tuple(Port(first + i, None, address, protocol) for i in range(count))  # type: ignore[arg-type]
+    if published[1] - published[0] + 1 != count:
+        raise ValueError("the two ranges differ in length")
+    return tuple(Port(first + i, (published[0] + i,) * 2, address, protocol) for i in range(count))  # type: ignore[arg-type]
+
+
+def ports(section: Section) -> tuple[Port, ...]:
+    """Those that publish the same are one, the last of them."""
+    made: dict[object, Port] = {}
+    for item in section.items("ports"):
+        if isinstance(item, Text):
+            try:
+                found = parse_port(item)
+            except ValueError as error:
+                message = f'port "{short(item)}" of {section.name} cannot be used: {error}'
+                section.reading.problem(message, item.at, code="port")
+                continue
+        else:
+            one = Section(section.reading, item, f"a port of {section.name}", section.at("ports"))
+            found = _long_port(one)
+        for port in found:
+            made[port.host_ip, port.published, port.target, port.protocol] = port
+    return tuple(made.values())
+
+
+def _long_port(one: Section) -> tuple[Port, ...]:
+    one.check_keys(("target", "published", "host_ip", "protocol", "mode", "name", "app_protocol"))
+    target, published = one.integer("target"), one.text("published")
+    if target is None:
+        if "target" not in one:
+            one.reading.problem(f"{one.name} has no target", one.origin, code="port")
+        return ()
+    if not 0 <= target <= 65535:
+        one.wrong("target", "a port")
+        return ()
+    try:
+        span = port_range(published) if published else None
+    except ValueError:
+        one.wrong("published", "a port or a range of ports")
+        return ()
+    return (
+        Port(
+            target,
+            None if span == (0, 0) else span,
+            one.text("host_ip"),
+            one.choice("protocol", ("tcp", "udp")) or "tcp",  # type: ignore[arg-type]
+            one.choice("mode", ("ingress", "host")) or "ingress",
+            one.text("name"),
+            one.text("app_protocol"),
+        ),
+    )
+
+
+def extra_hosts(section: Section, key: str = "extra_hosts") -> tuple[tuple[str, str], ...]:
+    """Pairs of name and address: a list of `name=address` or `name:address`, or a mapping to one address or several."""
+    value = section.map.get(key)
+    made: list[tuple[str, str]] = []
+    if isinstance(value, Map):
+        for name, item in value.items():
+            addresses = item if isinstance(item, Seq) else [item]
+            if not all(isinstance(address, Text) for address in addresses):
+                message = f'"{name}" in "{key}" of {section.name} must be an address'
+                section.reading.problem(message, value.keys_at.get(name), code="type")
+            made += [(name, str(a).strip("[]")) for a in addresses if isinstance(a, Text)]
+        return tuple(dict.fromkeys(made))
+    for entry in section.texts(key):
+        name, found, address = entry.partition("=" if "=" in entry else ":")
+        if not found:
+            message = f'"{short(entry)}" in "{key}" of {section.name} is not name=address'
+            section.reading.problem(message, section.at(key))
+        made.append((name, address.strip("[]")))
+    return tuple(made)

@@ -1,0 +1,173 @@
+"""What a service may use: limits, from its own keys and from `deploy` (which must agree), ulimits and devices. Pure."""
+
+from __future__ import annotations
+
+from pycompose.compose.declared import Deploy, Ulimit
+from pycompose.compose.errors import Position
+from pycompose.compose.model import (
+    BlkioConfig,
+    Device,
+    DeviceRate,
+    DeviceWeight,
+    Resources,
+    RestartPolicy,
+)
+
+from .reading import Section, duration_of
+from .source import Map, Text, Tree
+
+RATES = ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")
+
+
+def place(section: Section, *path: str) -> Position | None:
+    """Where the file says what is at a path of keys."""
+    holder: Tree = section.map
+    for key in path[:-1]:
+        holder = holder.get(key) if isinstance(holder, Map) else None
+    if not isinstance(holder, Map):
+        return None
+    value = holder.get(path[-1])
+    return value.at if isinstance(value, Text) else holder.keys_at.get(path[-1])
+
+
+def agreed(
+    section: Section, key: str, own: float | None, other_path: tuple[str, ...], other: float | None
+) -> float | None:
+    """One value of two places; that they differ is a problem that names both."""
+    if own is not None and other is not None and own != other:
+        message = f"{section.name} has {key} {_shown(own)} and {'.'.join(other_path)} {_shown(other)}"
+        hint = f"the other is at {place(section, *other_path)}"
+        section.reading.problem(message, section.at(key), hint, "conflict")
+    return own if own is not None else other
+
+
+def _shown(value: float) -> str:
+    return str(int(value) if value == int(value) else value)
+
+
+def replicas(section: Section, deploy: Deploy | None) -> int:
+    scale, other = section.integer("scale"), deploy.replicas if deploy else None
+    found = agreed(section, "scale", scale, ("deploy", "replicas"), other)
+    count = 1 if found is None else int(found)
+    if count < 0:
+        at = section.at("scale") if scale is not None else place(section, "deploy", "replicas")
+        section.reading.problem(f"{section.name} cannot have {count} replicas", at, code="value")
+        return 1
+    return count
+
+
+def restart(section: Section, deploy: Deploy | None) -> RestartPolicy:
+    value = section.map.get("restart")
+    if value is not None:
+        condition, colon, attempts = str(value).partition(":") if isinstance(value, Text) else ("", "", "")
+        if condition == "on-failure" and (not colon or (attempts.isdecimal() and len(attempts) < 10)):
+            return RestartPolicy("on-failure", int(attempts) if attempts else None)
+        if not colon and condition in ("no", "always", "unless-stopped", "false"):
+            return RestartPolicy("no" if condition == "false" else condition)  # type: ignore[arg-type]
+        section.wrong("restart", "no, always, on-failure[:N] or unless-stopped")
+        return RestartPolicy()
+    if deploy and (policy := deploy.restart_policy):
+        chosen = policy.condition or "any"
+        return RestartPolicy({"none": "no", "any": "always"}.get(chosen, chosen), policy.max_attempts)  # type: ignore[arg-type]
+    return RestartPolicy()
+
+
+def resources(section: Section, deploy: Deploy | None) -> Resources:
+    declared = deploy.resources if deploy else None
+    limits = declared.limits if declared else None
+    reservations = declared.reservations if declared else None
+
+    def whole(key: str, own: int | None, path: str, other: int | None) -> int | None:
+        found = agreed(section, key, own, ("deploy", "resources", *path.split(".")), other)
+        return None if found is None else int(found)
+
+    reserved = reservations.memory if reservations else None
+    return Resources(
+        cpus=agreed(
+            section,
+            "cpus",
+            section.number("cpus"),
+            ("deploy", "resources", "limits", "cpus"),
+            limits.cpus if limits else None,
+        ),
+        cpu_shares=section.integer("cpu_shares"),
+        cpu_period=_microseconds(section, "cpu_period"),
+        cpu_quota=_microseconds(section, "cpu_quota"),
+        cpu_rt_period=_microseconds(section, "cpu_rt_period"),
+        cpu_rt_runtime=_microseconds(section, "cpu_rt_runtime"),
+        cpuset=section.text("cpuset"),
+        mem_limit=whole("mem_limit", section.size("mem_limit"), "limits.memory", limits.memory if limits else None),
+        mem_reservation=whole("mem_reservation", section.size("mem_reservation"), "reservations.memory", reserved),
+        memswap_limit=section.size("memswap_limit") or None,
+        mem_swappiness=section.integer("mem_swappiness"),
+        pids_limit=whole("pids_limit", section.integer("pids_limit"), "limits.pids", limits.pids if limits else None),
+        blkio=_blkio(section),
+        oom_kill_disable=section.flag("oom_kill_disable"),
+        oom_score_adj=section.between("oom_score_adj", -1000, 1000),
+    )
+
+
+def _microseconds(section: Section, key: str) -> int | None:
+    value = section.map.get(key)
+    if isinstance(value, Text) and (value[-1:].isalpha() and (seconds := duration_of(value)) is not None):
+        return round(seconds * 1_000_000)
+    return section.integer(key)
+
+
+def _blkio(section: Section) -> BlkioConfig | None:
+    if section.map.get("blkio_config") is None:
+        return None
+    one = section.section("blkio_config")
+    one.check_keys(("weight", "weight_device", *RATES))
+    devices = []
+    for item in one.items("weight_device"):
+        entry = Section(section.reading, item, f"a weight_device of {section.name}")
+        entry.check_keys(("path", "weight"))
+        devices.append(DeviceWeight(entry.text("path") or "", entry.between("weight", 0, 1000) or 0))
+    found: dict[str, tuple[DeviceRate, ...]] = {}
+    for key in RATES:
+        rates = []
+        for item in one.items(key):
+            entry = Section(section.reading, item, f"a {key} of {section.name}")
+            entry.check_keys(("path", "rate"))
+            rates.append(DeviceRate(entry.text("path") or "", entry.size("rate") or 0))
+        found[key] = tuple(rates)
+    return BlkioConfig(one.between("weight", 0, 1000), tuple(devices), **found)
+
+
+def ulimits(section: Section, key: str = "ulimits") -> dict[str, Ulimit]:
+    made = {}
+    parent = section.section(key)
+    for name, value in parent.map.items():
+        if name.startswith("x-"):
+            continue
+        if isinstance(value, Map):
+            one = Section(section.reading, value, f'ulimit "{name}" of {section.name}')
+            one.check_keys(("soft", "hard"))
+            soft, hard = one.integer("soft"), one.integer("hard")
+            if soft is None and hard is None:
+                one.reading.problem(f"{one.name} needs soft and hard", parent.map.keys_at.get(name), code="required")
+            soft = hard if soft is None else soft
+            made[name] = Ulimit(soft or 0, soft or 0 if hard is None else hard)
+        elif (number := parent.integer(name)) is not None:
+            made[name] = Ulimit(number, number)
+    return made
+
+
+def devices(section: Section) -> tuple[Device, ...]:
+    made = []
+    for item in section.items("devices"):
+        if isinstance(item, Text):
+            source, _, rest = item.partition(":")
+            target, _, permissions = rest.partition(":")
+            if source and set(target) <= set("rwm") and target and not permissions:  # SRC:rwm
+                target, permissions = source, target
+            made.append(Device(source, target or source, permissions or "rwm"))
+            continue
+        one = Section(section.reading, item, f"a device of {section.name}", section.at("devices"))
+        one.check_keys(("source", "target", "permissions"))
+        source = one.text("source") or ""
+        if not source:
+            one.reading.problem(f"{one.name} has no source", one.origin, code="required")
+        made.append(Device(source, one.text("target") or source, one.text("permissions") or "rwm"))
+    return tuple(made)

@@ -1,0 +1,223 @@
+"""What does not fit together is told in one run, with the places that are to blame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pycompose.compose.errors import FileError
+from pycompose.compose.file.consistency import cycles
+from pycompose.compose.file.loader import Loaded, Options, load
+
+
+def loaded(folder: Path, content: str, *services: str) -> Loaded:
+    path = folder / "c.yaml"
+    path.write_text(content)
+    return load(Options(files=(str(path),), project_name="p"), services)
+
+
+def problems(folder: Path, content: str) -> list[str]:
+    with pytest.raises(FileError) as caught:
+        loaded(folder, content)
+    return [str(p).replace(f"{folder}/", "") for p in caught.value.problems]
+
+
+def one(attributes: str) -> str:
+    """A file whose service `a` begins its attributes on line 2, column 3."""
+    head = "services:\n  a:\n    "
+    return f"{head}image: x\n    " + attributes.replace("\n", "\n    ") + "\n  b: {image: x}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("services: {a: {command: x}}", 'c.yaml:1:15: service "a" has neither image nor build\nhint: image: host'),
+        (
+            one("network_mode: host\nnetworks: [n]") + "networks: {n: }",
+            'c.yaml:4:19: service "a" has both network_mode and networks\nhint: networks are at c.yaml:5:5',
+        ),
+        (
+            one("network_mode: service:b\nports: [80]"),
+            'c.yaml:5:5: service "a" has no network of its own, so that it cannot publish ports\n'
+            "hint: network_mode is at c.yaml:4:19; publish them where the network is",
+        ),
+        (
+            one("scale: 2\ndeploy:\n  replicas: 3"),
+            'c.yaml:4:12: service "a" has scale 2 and deploy.replicas 3\nhint: the other is at c.yaml:6:17',
+        ),
+        (
+            one("cpus: 1\ndeploy: {resources: {limits: {cpus: 2}}}"),
+            'c.yaml:4:11: service "a" has cpus 1 and deploy.resources.limits.cpus 2\nhint: the other is at c.yaml:5:41',
+        ),
+        (
+            one("mem_limit: 1k\ndeploy: {resources: {limits: {memory: 2k}}}"),
+            'service "a" has mem_limit 1024 and deploy.resources.limits.memory 2048',
+        ),
+        (
+            one("mem_reservation: 1k\ndeploy: {resources: {reservations: {memory: 2k}}}"),
+            "deploy.resources.reservations.memory 2048",
+        ),
+        (one("pids_limit: 1\ndeploy: {resources: {limits: {pids: 2}}}"), "deploy.resources.limits.pids 2"),
+        (one("scale: -1"), 'c.yaml:4:12: service "a" cannot have -1 replicas'),
+        (one("deploy: {replicas: -1}"), 'c.yaml:4:24: service "a" cannot have -1 replicas'),
+        (
+            one("container_name: cc\ndeploy: {replicas: 2}"),
+            'c.yaml:4:21: service "a" has a container_name and so cannot have 2 replicas\n'
+            "hint: deploy.replicas is at c.yaml:5:24",
+        ),
+        (
+            "services:\n  a: {image: x, container_name: same}\n  b: {image: x, container_name: same}",
+            'c.yaml:3:33: service "b" and service "a" have the same container_name "same"\n'
+            "hint: the other is at c.yaml:2:33",
+        ),
+        (
+            one("depends_on: [bb]"),
+            'c.yaml:4:18: service "a" depends on "bb", which is not defined\nhint: did you mean "b"?',
+        ),
+        (one("depends_on: {bb: {condition: service_started}}"), "c.yaml:4:18: "),
+        (one("links: ['bb:c']"), 'c.yaml:4:13: service "a" depends on "bb", which is not defined'),
+        (one("volumes_from: ['bb:ro']"), 'c.yaml:4:20: service "a" depends on "bb", which is not defined'),
+        (one("network_mode: service:bb"), 'c.yaml:4:19: service "a" depends on "bb", which is not defined'),
+        (one("pid: service:bb"), 'c.yaml:4:10: service "a" depends on "bb", which is not defined'),
+        (one("networks: [n]"), 'c.yaml:4:16: service "a" uses network "n", which is not defined'),
+        (one("networks: {n: }"), 'c.yaml:4:16: service "a" uses network "n", which is not defined'),
+        (one("volumes: ['./d:/d', 'v:/v']"), 'c.yaml:4:25: service "a" uses volume "v", which is not defined'),
+        (one("volumes: [{type: volume, source: v, target: /v}]"), 'c.yaml:4:38: service "a" uses volume "v"'),
+        (one("configs: [c]"), 'c.yaml:4:15: service "a" uses config "c", which is not defined'),
+        (one("secrets: [{source: s}]"), 'c.yaml:4:24: service "a" uses secret "s", which is not defined'),
+        (one("models: [m]"), 'c.yaml:4:14: service "a" uses model "m", which is not defined'),
+        (one("build: {context: ., secrets: [s]}"), 'the build of service "a" uses secret "s", which is not defined'),
+        (
+            one("build: {additional_contexts: {x: service:bb}}"),
+            'c.yaml:4:38: the build of service "a" needs the image of "bb", which is not defined',
+        ),
+        (
+            one("build: {dockerfile: d, dockerfile_inline: i}"),
+            'c.yaml:4:47: service "a" has both dockerfile and dockerfile_inline\nhint: dockerfile is at c.yaml:4:25',
+        ),
+        (
+            one("platform: linux/amd64\nbuild: {platforms: [linux/arm64]}"),
+            'c.yaml:5:13: platforms of the build of service "a" do not have its platform "linux/amd64"',
+        ),
+        (
+            one("healthcheck: {test: [curl, x]}"),
+            'c.yaml:4:26: the test of "healthcheck" of service "a" must start with CMD, CMD-SHELL or NONE, not "curl"',
+        ),
+        (
+            one("develop: {watch: [{path: p, action: sync}]}"),
+            'c.yaml:4:23: a watch of service "a" with the action "sync" needs a target',
+        ),
+        (one("develop: {watch: [{action: rebuild}]}"), 'needs "path"'),
+        (one("develop: {watch: [{path: p, action: sync+exec, target: t}]}"), "needs exec.command"),
+        (one("depends_on: {b: {condition: healthy}}"), 'cannot be "healthy"\nhint: one of: service_started'),
+        (
+            "services:\n  a: {image: x, depends_on: {b: {condition: service_healthy}}}\n"
+            "  b: {image: x, healthcheck: {disable: true}}",
+            'service "a" waits for "b" to be healthy, whose healthcheck is disabled\nhint: it is at c.yaml:3:17',
+        ),
+        (
+            "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, profiles: [q]}",
+            'c.yaml:2:30: service "a" depends on "b", whose profile is not active\nhint: activate it: --profile q',
+        ),
+        (
+            "services: {a: {image: x}}\nsecrets: {s: {}}",
+            'c.yaml:2:14: secret "s" needs exactly one of file, environment',
+        ),
+        ("services: {a: {image: x}}\nsecrets: {s: {content: c}}", 'secret "s" has no attribute "content"'),
+        ("services: {a: {image: x}}\nconfigs: {s: {file: f, content: c}}", "hint: it has file and content"),
+        (
+            "services: {a: {image: x}}\nnetworks: {n: {external: true, driver: bridge}}",
+            'c.yaml:2:32: network "n" is external and cannot have "driver"\nhint: external is at c.yaml:2:26',
+        ),
+        (one("volumes: ['/a:/x', '/b:/x/']"), 'mounts two things at "/x"\nhint: the other is at c.yaml:4:15'),
+        (one("provider: {options: {}}"), '"provider" of service "a" needs "type"'),
+        (one("oom_score_adj: 2000"), "must be a whole number from -1000 to 1000"),
+        (one("container_name: '-x'"), '"container_name" of service "a" must be'),
+        (one("pull_policy: sometimes"), '"pull_policy" of service "a" must be'),
+        (one("restart: on-failure:x"), '"restart" of service "a" must be'),
+        (one("init: maybe"), '"init" of service "a" must be true or false, not "maybe"'),
+        (one("gpus: some"), "gpus"),
+        (one("stop_grace_period: 10x"), 'must be a duration such as "1m30s", not "10x"'),
+        (one("command: 'a \"b'"), '"command" of service "a": No closing quotation'),
+        (one("ports: ['80:80:80:80']"), 'c.yaml:4:13: port "80:80:80:80" of service "a" cannot be used'),
+        (one("ports: [{target: 99999}]"), '"target" of a port of service "a" must be a port, not "99999"'),
+        ("services: [a]", 'c.yaml:1:11: "services" of a compose file must be a mapping'),
+        ("services: {a: x}", 'service "a" must be a mapping'),
+        ("services: {'a b': {image: x}}", '"a b" cannot be the name of a service'),
+        ("- a", "c.yaml:1:1: a compose file must be a mapping"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_place(tmp_path: Path, content: str, said: str) -> None:
+    assert said in "\n".join(problems(tmp_path, content))
+
+
+CYCLE = """\
+services:
+  a: {image: x, depends_on: [b]}
+  b: {image: x, links: [c]}
+  c:
+    image: x
+    network_mode: service:a
+  d: {image: x, depends_on: {d: {condition: service_started}}}
+"""
+
+
+def test_services_that_need_each_other_are_told_as_a_path_with_places(tmp_path: Path) -> None:
+    assert problems(tmp_path, CYCLE) == [
+        "c.yaml:2:30: services depend on each other: a -> b -> c -> a\nhint: take one of these away: "
+        "a needs b at c.yaml:2:30, b needs c at c.yaml:3:25, c needs a at c.yaml:6:19",
+        "c.yaml:7:30: services depend on each other: d -> d\nhint: take one of these away: d needs d at c.yaml:7:30",
+    ]
+
+
+def test_the_search_for_cycles_is_linear_and_does_not_recurse() -> None:
+    chain = {str(n): [str(n + 1)] for n in range(100_000)} | {"100000": []}
+    assert list(cycles(chain)) == []
+    chain["100000"] = ["0"]
+    (path,) = cycles(chain)
+    assert (len(path), path[0], path[-1]) == (100_002, "0", "0")
+    everyone = {str(n): [str(m) for m in range(200)] for n in range(200)}
+    assert len(list(cycles(everyone))) == 10, "a knot is not told in all its ways"
+
+
+def test_every_problem_of_a_file_is_told_at_once_in_its_order(tmp_path: Path) -> None:
+    content = one("imagee: y\nmem_limit: lots\ndepends_on: [bb]\nports: [x]") + "networks: {n: {drivr: x}}\n"
+    assert [text.split(": ")[0] for text in problems(tmp_path, content)] == [
+        "c.yaml:4:5",
+        "c.yaml:5:16",
+        "c.yaml:6:18",
+        "c.yaml:7:13",
+        "c.yaml:9:16",
+    ]
+
+
+def test_services_whose_profile_is_not_active_are_not_judged(tmp_path: Path) -> None:
+    content = "services: {a: {image: x}, b: {profiles: [q], image: x, depends_on: [c], volumes: ['v:/v'], env_file: e}}"
+    assert set(loaded(tmp_path, content).project.disabled_services) == {"b"}
+    with pytest.raises(FileError, match="which is not defined"):
+        loaded(tmp_path, content, "b")
+
+
+def test_a_dependency_that_is_not_required_may_be_missing_or_not_active(tmp_path: Path) -> None:
+    content = (
+        "services: {a: {image: x, depends_on: {b: {condition: service_started, required: false}}},"
+        " b: {image: x, profiles: [q]}}"
+    )
+    assert list(loaded(tmp_path, content).project.services) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (one("network_mode: host\nports: [80]"), 'ports of service "a" have no effect with network_mode host'),
+        (one("healthcheck: {test: x, start_interval: 1s}"), "no effect without start_period"),
+        (one("init: yes"), '"init" of service "a" is "yes", which YAML 1.2 takes for text; it is read as true'),
+        (one("volumes: ['/a:/b:shiny']"), 'option "shiny" of a volume of service "a" is not known'),
+        (
+            "services: {a: {image: x, ports: ['80:80']}, b: {image: x, ports: ['80:81']}}",
+            'service "b" publishes port 80/tcp, which service "a" does too',
+        ),
+    ],
+)
+def test_what_is_odd_is_a_warning(tmp_path: Path, content: str, said: str) -> None:
+    assert said in "\n".join(str(w) for w in loaded(tmp_path, content).warnings)
