@@ -1,21 +1,28 @@
-"""What all tests share: a test that needs root says so, and where CI=true it fails instead of being skipped."""
+"""What tests share: one that lacks root or a program says so and is skipped; where CI=true it fails instead."""
 
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
 
-def need_root() -> None:
-    """Skip the test that calls it, or fail it in CI, unless it runs as root."""
-    if os.geteuid() == 0:
-        return
+def lacks(what: str) -> None:
+    """Skip the test that calls it, or fail it in CI."""
     if os.environ.get("CI") == "true":
-        pytest.fail("needs root: namespaces, cgroups and nftables are the kernel's, and CI must not skip them")
-    pytest.skip("needs root: namespaces, cgroups and nftables are the kernel's")
+        pytest.fail(f"{what}, and CI must not skip")
+    pytest.skip(what)
 
 
 @pytest.fixture
 def root() -> None:
-    need_root()
+    if os.geteuid() != 0:
+        lacks("needs root: namespaces, cgroups and nftables are the kernel's")
+
+
+@pytest.fixture
+def ip_and_nft() -> None:
+    """What the kernel holds is looked at with other programs than ours."""
+    if missing := [name for name in ("ip", "nft") if not shutil.which(name)]:
+        lacks(f"needs {' and '.join(missing)}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -402,16 +401,15 @@ def boot(machine: Machine, folder: Path) -> None:
         if name != "lo":
             machine.run("ip", "link", "del", name, check=False)
     assert links
-    if shutil.which("nft"):
-        for table in machine.run("nft", "list", "tables").stdout.splitlines():
-            machine.run("nft", "delete", *table.split())
+    for table in machine.run("nft", "list", "tables").stdout.splitlines():
+        machine.run("nft", "delete", *table.split())
     machine.run("sh", "-c", f"umount {machine.run_folder}; mount -t tmpfs -o mode=0700 run {machine.run_folder}")
     number = folder / f"boot-{time.monotonic_ns()}"
     number.write_text("11111111-2222-3333-4444-555555555555\n")
     machine.run("mount", "--bind", str(number), "/proc/sys/kernel/random/boot_id")
 
 
-@pytest.mark.skipif(not shutil.which("nft"), reason="needs nft, to forget the rules")
+@pytest.mark.usefixtures("ip_and_nft")
 def test_after_a_reboot_nothing_runs_and_up_starts_it_again(project: Described, tmp_path: Path) -> None:
     project.describe(GOOD)
     project("up", "-d")

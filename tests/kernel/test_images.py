@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from . import image_tools
 from .conftest import Machine
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.usefixtures("root")
 CHANGES = (
     'ENTRYPOINT ["/bin/sh", "-c"]',
     'CMD ["echo $GREETING; id -u; pwd; echo $HOME; exec sleep 100"]',

@@ -12,7 +12,7 @@ from . import image_tools
 from .conftest import Machine
 from .test_images import compose, saved
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.usefixtures("root")
 SLEEPER = "services: {web: {image: app, network_mode: none, init: true, command: [sleep, '100']%s}}"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,9 +20,7 @@ import pytest
 from .conftest import Machine
 
 STAGE = str(Path(__file__).with_name("network_stage.py"))
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("ip", "nft", "nsenter"))), reason="needs root, and ip, nft, nsenter to look with"
-)
+pytestmark = pytest.mark.usefixtures("root", "ip_and_nft")
 RUN = [sys.executable, STAGE]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for namespaces and mounts")
+pytestmark = pytest.mark.usefixtures("root")
 RUNNER = str(pathlib.Path(__file__).with_name("inside_one.py"))
 
 

@@ -12,7 +12,7 @@ from pycompose.runtime.process import connect_keeper, launch_keeper
 from pycompose.runtime.record import read_container
 from pycompose.runtime.spec import Bundle, HostRoot, Linux, MemoryResources, Namespace, Process, Resources, Spec
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.usefixtures("root")
 PATH = ("PATH=/usr/bin:/bin",)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from . import image_tools
 from .conftest import Machine
 from .test_images import compose, import_image
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.usefixtures("root")
 SLEEP = 'CMD ["/bin/sleep", "100"]'
 
 
