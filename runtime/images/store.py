@@ -149,7 +149,8 @@ class Store:
                     continue
                 if os.path.isdir(folder):
                     os.rename(folder, f"{own}/left-{entry}")
-                os.unlink(f"{folder}.lock")
+                with contextlib.suppress(FileNotFoundError):  # its owner ended between our open and our flock
+                    os.unlink(f"{folder}.lock")
         for place in (self.root, *(f"{self.root}/{name}" for name in ("configs", "layers", "cache"))):
             for entry in os.listdir(place):
                 if entry.startswith(durable.TEMPORARY):
