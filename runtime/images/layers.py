@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gzip
 import hashlib
 import io
 import os
@@ -33,6 +32,7 @@ MAX_BYTES = 256 << 30
 MAX_PATH = 4096
 MAX_NAMES = 1 << 20  # of one PAX header or GNU long name
 ROOM = 64 << 20  # bytes that stay free on the disk
+PIECE = 1 << 18  # bytes that are read, or decompressed, at a time
 _MAX_LINKS = 40
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -128,16 +128,83 @@ def compression(source: Measured) -> str:
     return "gzip" if magic[:2] == b"\x1f\x8b" else "zstd" if magic == b"\x28\xb5\x2f\xfd" else ""
 
 
+class _Gunzip(io.RawIOBase):
+    """One gzip member after another. Python's own asks for 8 KiB at a time: a wait for the interpreter's lock each."""
+
+    def __init__(self, source: Measured) -> None:
+        self._source, self._inflate = source, zlib.decompressobj(wbits=31)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """About that many bytes; none at the end."""
+        while True:
+            if self._inflate.eof:
+                rest = self._inflate.unused_data or self._source.read(PIECE)
+                rest = rest.lstrip(b"\0")  # padding is no member
+                if not rest:
+                    return b""
+                self._inflate = zlib.decompressobj(wbits=31)
+            else:
+                rest = self._inflate.unconsumed_tail or self._source.read(PIECE)
+                if not rest:
+                    raise EOFError("it ends in the middle of a gzip stream")
+            if data := self._inflate.decompress(rest, size if size > 0 else PIECE):
+                return data
+
+
 def plain(source: Measured) -> IO[bytes]:
     """The uncompressed stream: gzip and zstd are known by their first bytes."""
     magic = source.peek()
     if magic[:2] == b"\x1f\x8b":
-        return cast(IO[bytes], gzip.GzipFile(fileobj=cast(Any, source)))
+        return cast(IO[bytes], _Gunzip(source))
     if magic == b"\x28\xb5\x2f\xfd":
         return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(cast(Any, source), read_across_frames=True))
     if magic[:3] == b"BZh" or magic == b"\xfd7zX":
         raise ImageError("it is compressed with bzip2 or xz", "compress it with gzip or zstd")
     return cast(IO[bytes], source)
+
+
+class _Forward(io.RawIOBase):
+    """A stream as tarfile wants a file: it can be told where it is, and skips; it never goes back.
+
+    tarfile's own streams copy what they have buffered for every header.
+    """
+
+    def __init__(self, source: Measured) -> None:
+        self._source, self._piece, self._at, self._start = source, b"", 0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._start + self._at
+
+    def piece(self, size: int) -> memoryview:
+        """At most that many of the next bytes; none at the end."""
+        if self._at == len(self._piece):
+            self._start += self._at
+            self._piece, self._at = self._source.read(PIECE), 0
+        found = memoryview(self._piece)[self._at : self._at + size]
+        self._at += len(found)
+        return found
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            raise ValueError("a size is wanted")
+        found = bytes(self.piece(size))
+        while len(found) < size and (more := self.piece(size - len(found))):
+            found += more
+        return found
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        left = offset - self.tell()
+        if whence != os.SEEK_SET or left < 0:
+            raise tarfile.ReadError("its parts are not one after another")
+        while left and (skipped := self.piece(left)):
+            left -= len(skipped)
+        return self.tell()
 
 
 class Entry(tarfile.TarInfo):
@@ -225,12 +292,16 @@ def _read(blob: Blob, progress: Progress | None, copy: IO[bytes] | None, root: i
 
 def _unpack(root: int, stream: Measured, room: _Room) -> None:
     times: dict[tuple[str, ...], float] = {}
-    with tarfile.open(fileobj=cast(Any, stream), mode="r|", errorlevel=2, tarinfo=Entry, bufsize=1 << 18) as tar:
+    source = _Forward(stream)
+    with (
+        tarfile.open(fileobj=cast(Any, source), mode="r:", errorlevel=2, tarinfo=Entry) as tar,
+        contextlib.closing(_Parents(root)) as parents,
+    ):
         for count, entry in enumerate(tar):
             if count >= MAX_ENTRIES:
                 raise ImageError("a layer has too many entries")
             room.take(entry.size if entry.isreg() else 0)
-            _entry(root, tar, entry, times)
+            _entry(root, tar, entry, times, parents, source)
             tar.members.clear()  # type: ignore[attr-defined]
     for parts, when in times.items():
         with contextlib.suppress(OSError):
@@ -239,6 +310,27 @@ def _unpack(root: int, stream: Measured, room: _Room) -> None:
                 os.utime(fd, (when, when))
             finally:
                 os.close(fd)
+
+
+class _Parents:
+    """The folder that the last entry was put into, open, for the next one may go there too.
+
+    It is walked to again after anything was removed: only then can its path lead elsewhere.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root, self._parts, self._fd = root, tuple[str, ...](), -1
+
+    def get(self, parts: tuple[str, ...]) -> int:
+        if self._fd < 0 or parts != self._parts:
+            self.close()
+            self._fd, self._parts = _walk(self._root, parts, make=True), parts
+        return self._fd
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -308,20 +400,28 @@ def _walk(root: int, wanted: tuple[str, ...], make: bool = False) -> int:
     return here
 
 
-def _remove(parent: int, name: str) -> None:
-    """Remove what the layer itself has put at `name`."""
+def _remove(parent: int, name: str) -> bool:
+    """Remove what the layer itself has put at `name`, if there is anything."""
     try:
         kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
     except FileNotFoundError:
-        return
+        return False
     if stat.S_ISDIR(kind):
         here = f"/proc/self/fd/{parent}"
         discard(f"{here}/{name}", here)
     else:
         os.unlink(name, dir_fd=parent)
+    return True
 
 
-def _entry(root: int, tar: tarfile.TarFile, entry: tarfile.TarInfo, times: dict[tuple[str, ...], float]) -> None:
+def _entry(
+    root: int,
+    tar: tarfile.TarFile,
+    entry: tarfile.TarInfo,
+    times: dict[tuple[str, ...], float],
+    parents: _Parents,
+    source: _Forward,
+) -> None:
     parts = _parts(entry.name)
     mode = entry.mode & 0o7777
     when = min(max(float(entry.mtime), 0.0), float(1 << 33))
@@ -333,45 +433,73 @@ def _entry(root: int, tar: tarfile.TarFile, entry: tarfile.TarInfo, times: dict[
             times[()] = when
         return
     name = parts[-1]
-    parent = _walk(root, parts[:-1], make=True)
+    parent = parents.get(parts[:-1])
+    if name.startswith(".wh."):
+        removed = _whiteout(parent, name)
+    elif entry.isdir():
+        removed = _folder(parent, name, entry, mode)
+        times[parts] = when
+    elif entry.islnk():
+        removed = _hard_link(root, parent, name, entry)
+    elif entry.isreg():
+        removed = _file(parent, name, tar, entry, mode, when, source)
+    else:
+        removed = _remove(parent, name)
+        _special(parent, name, entry, mode)
+        os.utime(name, (when, when), dir_fd=parent, follow_symlinks=False)
+    if removed:
+        parents.close()
+
+
+def _file(
+    parent: int,
+    name: str,
+    tar: tarfile.TarFile,
+    entry: tarfile.TarInfo,
+    mode: int,
+    when: float,
+    source: _Forward,
+) -> bool:
+    removed = False
     try:
-        if name.startswith(".wh."):
-            _whiteout(parent, name)
-        elif entry.isdir():
-            _folder(parent, name, entry, mode)
-            times[parts] = when
-        elif entry.islnk():
-            _hard_link(root, parent, name, entry)
-        elif entry.isreg():
-            _remove(parent, name)
-            with open(os.open(name, _NEW, 0o600, dir_fd=parent), "wb", buffering=0) as out:
-                data = tar.extractfile(entry)
-                if data is not None:
-                    shutil.copyfileobj(data, out, 1 << 20)
-                # Data first, owner next: writing and chown take setuid bits and capabilities away.
-                _own(out.fileno(), entry)
-                os.fchmod(out.fileno(), mode)
-                _attributes(out.fileno(), entry)
-                os.utime(out.fileno(), (when, when))
+        fd = os.open(name, _NEW, 0o600, dir_fd=parent)
+    except FileExistsError:
+        removed = _remove(parent, name)
+        fd = os.open(name, _NEW, 0o600, dir_fd=parent)
+    try:
+        if entry.issparse():
+            with open(os.dup(fd), "wb", buffering=0) as out:
+                shutil.copyfileobj(cast(IO[bytes], tar.extractfile(entry)), out, PIECE)
         else:
-            _remove(parent, name)
-            _special(parent, name, entry, mode)
-            os.utime(name, (when, when), dir_fd=parent, follow_symlinks=False)
+            source.seek(entry.offset_data)
+            left = entry.size
+            while left:
+                piece = source.piece(left)
+                if not piece:
+                    raise tarfile.ReadError("unexpected end of data")
+                left -= len(piece)
+                while piece:
+                    piece = piece[os.write(fd, piece) :]
+        # Data first, owner next: writing and chown take setuid bits and capabilities away.
+        _own(fd, entry)
+        os.fchmod(fd, mode)
+        _attributes(fd, entry)
+        os.utime(fd, (when, when))
     finally:
-        os.close(parent)
+        os.close(fd)
+    return removed
 
 
-def _folder(parent: int, name: str, entry: tarfile.TarInfo, mode: int) -> None:
-    hidden = False
+def _folder(parent: int, name: str, entry: tarfile.TarInfo, mode: int) -> bool:
+    removed = hidden = False
     try:
-        told = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        made = stat.S_ISDIR(told.st_mode)
-        hidden = stat.S_ISCHR(told.st_mode) and told.st_rdev == 0
-    except FileNotFoundError:
-        made = False
-    if not made:
-        _remove(parent, name)
         os.mkdir(name, 0o700, dir_fd=parent)
+    except FileExistsError:
+        told = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        hidden = stat.S_ISCHR(told.st_mode) and told.st_rdev == 0
+        if not stat.S_ISDIR(told.st_mode):
+            removed = _remove(parent, name)
+            os.mkdir(name, 0o700, dir_fd=parent)
     fd = os.open(name, _FOLDER, dir_fd=parent)
     try:
         if hidden:
@@ -381,9 +509,10 @@ def _folder(parent: int, name: str, entry: tarfile.TarInfo, mode: int) -> None:
         _attributes(fd, entry)
     finally:
         os.close(fd)
+    return removed
 
 
-def _hard_link(root: int, parent: int, name: str, entry: tarfile.TarInfo) -> None:
+def _hard_link(root: int, parent: int, name: str, entry: tarfile.TarInfo) -> bool:
     target = _parts(entry.linkname)
     if not target:
         raise ImageError("a hard link to nothing")
@@ -394,9 +523,10 @@ def _hard_link(root: int, parent: int, name: str, entry: tarfile.TarInfo) -> Non
             raise ImageError("a hard link to a folder")
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(aim, os.stat(name, dir_fd=parent, follow_symlinks=False)):
-                return
-        _remove(parent, name)
+                return False
+        removed = _remove(parent, name)
         os.link(target[-1], name, src_dir_fd=at, dst_dir_fd=parent, follow_symlinks=False)
+        return removed
     finally:
         os.close(at)
 
@@ -422,17 +552,18 @@ def _special(parent: int, name: str, entry: tarfile.TarInfo, mode: int) -> None:
         os.chmod(name, mode, dir_fd=parent)
 
 
-def _whiteout(parent: int, name: str) -> None:
+def _whiteout(parent: int, name: str) -> bool:
     if name == ".wh..wh..opq":
         _opaque(parent)
-        return
+        return False
     if name.startswith(".wh..wh."):
-        return
+        return False
     hidden = name.removeprefix(".wh.")
     if hidden in ("", ".", ".."):
         raise ImageError(f"a bad whiteout: {name!r}")
-    _remove(parent, hidden)
+    removed = _remove(parent, hidden)
     os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=parent)
+    return removed
 
 
 def _own(fd: int, entry: tarfile.TarInfo) -> None:

@@ -506,6 +506,11 @@ class Store:
         said = [f"untagged: {familiar(n)}" for n in gone if not n.startswith("sha256:")]
         return said + ([] if left or users else [f"deleted: {digest}"])
 
+    def discard(self, work: str) -> None:
+        """Remove what nothing wants; folders of layers go into `work`."""
+        with self.locked():
+            self._collect(work)
+
     def _collect(self, work: str, age: float = 0) -> None:
         from .collection import collect
 

@@ -1,0 +1,28 @@
+"""What is told of images on their way from or to a registry: one event whenever a part of one gets on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["waiting", "here", "started", "retrying", "finishing", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """`part` is a layer's digest, or empty: the image as a whole. Bytes are of what is transferred."""
+
+    image: str
+    part: str
+    state: State
+    done: int = 0
+    total: int = 0
+    text: str = ""  # of the image as a whole: its digest; of "retrying": why
+
+
+Report = Callable[[Transfer], None]
+
+
+def silent(_: Transfer) -> None:
+    """For whoever wants no events."""
