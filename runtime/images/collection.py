@@ -62,14 +62,14 @@ def _wanted(store: Store) -> _Wanted:
         ):
             found.blobs.add(file.read())
     for digest in list(found.blobs):
-        found.blobs |= _layers_of(store, digest)
+        found.blobs |= _named_by(store, digest)
     for diff_id in found.layers:
         if (layer := store.layer(diff_id)) and layer.blob:
             found.blobs.add(layer.blob)
     return found
 
 
-def _layers_of(store: Store, digest: str) -> set[str]:
+def _named_by(store: Store, digest: str) -> set[str]:
     """The blobs that a manifest names; nothing where it is none, or is damaged: `check` tells."""
     try:
         if store.blobs.size(digest) > 1 << 20:
@@ -77,7 +77,7 @@ def _layers_of(store: Store, digest: str) -> set[str]:
         told = read(store.blobs.small(digest))
     except (OSError, ImageError):
         return set()
-    return {one.digest for one in told.layers} if isinstance(told, Manifest) else set()
+    return {told.config.digest, *(one.digest for one in told.layers)} if isinstance(told, Manifest) else set()
 
 
 def collect(store: Store, work: str, age: float = 0) -> None:

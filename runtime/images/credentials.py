@@ -15,8 +15,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from pycompose.frozen import dataclass
 
 from .errors import ImageError
 from .reference import DOCKER

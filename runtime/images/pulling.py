@@ -15,10 +15,10 @@ import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import IO, Any, cast
 
 import trio
+from pycompose.frozen import dataclass
 
 from . import config as configuration
 from .errors import ImageError
@@ -181,7 +181,7 @@ async def _fetched(
     for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
         if pairs.setdefault(layer.digest, (layer, diff_id)) != (layer, diff_id):
             raise ImageError(f"the manifest says two things of one layer: {layer.digest}")
-    async with _working(store) as work:
+    async with working(store) as work:
         needs = [manifest.digest, *pairs, *diff_ids]
         await trio.to_thread.run_sync(store.need, work, needs)
         for layer, _ in pairs.values():
@@ -192,7 +192,7 @@ async def _fetched(
                     one = _Layer(store, name, reference, found, layer, diff_id, work, report)
                     nursery.start_soon(one.fetch, limit)
         except BaseExceptionGroup as group:
-            error = _first(group)
+            error = first_of(group)
             if isinstance(error, ImageError) and not isinstance(error, RegistryError):
                 await trio.to_thread.run_sync(_forget, store, work)
             raise error from None
@@ -211,7 +211,7 @@ def _forget(store: Store, work: str) -> None:
     store.discard(work)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error that explains the others: what is ours goes before what was only cancelled."""
     flat: list[BaseException] = []
 
@@ -237,7 +237,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 @asynccontextmanager
-async def _working(store: Store) -> AsyncIterator[str]:
+async def working(store: Store) -> AsyncIterator[str]:
     """`store.working`, whose folder may take long to make (another process holds the lock) and to empty."""
     held = store.working()
     work = await trio.to_thread.run_sync(held.__enter__)

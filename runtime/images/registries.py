@@ -17,8 +17,9 @@ import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from pycompose.frozen import dataclass
 
 from .errors import ImageError
 from .reference import DOCKER

@@ -17,11 +17,12 @@ import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import trio
+from pycompose.frozen import dataclass
 
 from . import credentials
 from .credentials import Credentials

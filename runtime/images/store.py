@@ -363,23 +363,24 @@ class Store:
         kind = OCI_LAYER + (f"+{made.compression}" if made.compression else "")
         return Fresh(Layer(made.diff_id, made.size, made.digest, made.packed, kind), folder, path)
 
-    def keep_layer(self, fresh: Fresh, work: str) -> None:
+    def keep_layer(self, fresh: Fresh, work: str, *, replace_blob: bool = False) -> None:
         """Move a layer from the work folder into the store before its image is whole: others may use it.
 
-        It is held by `work`, and afterwards by what names it. Raises ImageError.
+        It is held by `work`, and afterwards by what names it. `replace_blob`: its blob is better than one that is
+        here. Raises ImageError.
         """
         self.need(work, (fresh.layer.diff_id, *filter(None, (fresh.layer.blob,))))
         durable.sync(work)
         with _full_disk(), self.locked():
-            self._place(fresh)
+            self._place(fresh, replace_blob)
 
-    def _place(self, fresh: Fresh) -> None:
+    def _place(self, fresh: Fresh, replace_blob: bool = False) -> None:
         """The lock is held, and what is moved is on the disk."""
         layer = fresh.layer
         if fresh.blob and not self.blobs.has(layer.blob):
             self.blobs.take(fresh.blob, layer.blob)
         known = self.layer(layer.diff_id)
-        if known is None or (layer.blob and not (known.blob and self.blobs.has(known.blob))):
+        if known is None or replace_blob or (layer.blob and not (known.blob and self.blobs.has(known.blob))):
             told = {"size": known.size if known else layer.size, "blob": layer.blob}
             told |= {"blob_size": layer.blob_size, "media_type": layer.media_type}
             durable.write(f"{self.folder(layer.diff_id)}.json", json.dumps(told).encode())
@@ -441,6 +442,20 @@ class Store:
             raise ImageError("the image host cannot have another name")
         with _full_disk(), self.locked():
             self._write_names({**self.names(), reference.tagged: self.digest(name)})
+
+    def pushed(self, reference: Reference, digest: str, manifest: str) -> None:
+        """The registry of that name has the image under that manifest's digest now."""
+        with _full_disk(), self.locked():
+            own = f"{self.root}/configs/{digest_hex(digest)}"
+            if not os.path.exists(own + ".json"):
+                return  # removed meanwhile
+            durable.write(f"{own}.manifest", manifest.encode())
+            self._write_names({**self.names(), f"{reference.repository}@{manifest}": digest})
+
+    def place_config(self, config: bytes) -> None:
+        """Have an image's configuration as a blob too."""
+        with _full_disk(), self.locked():
+            self.blobs.put(config)
 
     def use(self, digest: str) -> None:
         """Note that a container is made from the image now."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+from pycompose.frozen import dataclass
 
 State = Literal["waiting", "here", "started", "retrying", "finishing", "done"]
 

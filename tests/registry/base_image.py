@@ -130,5 +130,12 @@ def base(folder: str, name: str = "latest", *more: bytes, **config: Any) -> None
     layout.write(folder)
 
 
+def one_file(folder: str, data: bytes) -> None:
+    """An image of one layer that does not compress."""
+    layout = Layout()
+    layout.name(layout.image([tar({"data": data})]), "latest")
+    layout.write(folder)
+
+
 if __name__ == "__main__":
     base(sys.argv[1], *sys.argv[2:3])

@@ -143,6 +143,8 @@ def layout(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No credentials and settings of whoever runs the tests."""
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/config.json").write_text("{}")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "PYCOMPOSE_REGISTRIES", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):

@@ -21,7 +21,6 @@ from .conftest import Real
 
 
 def login(tmp_path: Path, registry: str, user: str) -> None:
-    (tmp_path / "docker").mkdir(exist_ok=True)
     auths = {registry: {"auth": base64.b64encode(user.encode()).decode()}}
     (tmp_path / "docker/config.json").write_text(json.dumps({"auths": auths}))
 
@@ -120,7 +119,6 @@ async def test_a_helper_gives_the_password(
     helper.write_text(f"#!/bin/sh\nread server\necho '{told}'\n")
     helper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{helper.parent}:{os.environ['PATH']}")
-    (tmp_path / "docker").mkdir()
     for config in ({"credHelpers": {registry.name: "tested"}}, {"credsStore": "tested"}):
         (tmp_path / "docker/config.json").write_text(json.dumps(config))
         await pull(store, f"{registry.name}/base")
@@ -135,7 +133,7 @@ async def test_a_tag_and_a_digest_must_be_the_same_image(registry: Real, store: 
     digest = registry.digest("base:1")
     image = await pull(store, f"{registry.name}/base:1@{digest}")
     assert store.resolve(f"{registry.name}/base:1@{digest}").digest == image.digest
-    with pytest.raises(ImageError, match="leave out|is sha256"):
+    with pytest.raises(ImageError, match=", not sha256"):
         await pull(store, f"{registry.name}/base:1@sha256:{'1' * 64}")
 
 
@@ -144,7 +142,7 @@ async def test_what_is_not_there_is_told(registry: Real, store: Store, layout: P
     with pytest.raises(ImageError, match=r"manifest unknown \(404\)"):
         await pull(store, f"{registry.name}/base:2")
     registry_down = "127.0.0.1:1"
-    with pytest.raises(ImageError, match="127.0.0.1:1: cannot be reached"):
+    with pytest.raises(ImageError, match=r"127\.0\.0\.1:1: cannot be reached"):
         await pull(store, f"{registry_down}/base")
 
 
