@@ -20,7 +20,7 @@ from pycompose.frozen import dataclass
 from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks
 from pycompose.network.spec import Backend, PublishedPort
-from pycompose.runtime import apparmor, profile
+from pycompose.runtime import profile
 from pycompose.runtime.container import OutOfMemory, Runtime, Sandbox
 from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure, StartFailed
 from pycompose.runtime.images.store import Image, Store
@@ -266,8 +266,6 @@ class LinuxHost:
                 shared=tuple(shared),
                 folder=project.working_dir,
             )
-            if defaults.apparmor_profile:
-                await trio.to_thread.run_sync(apparmor.ensure, defaults.apparmor_profile)
             os.makedirs(f"{folder}/etc", mode=0o755)
             try:
                 before = self._inherited(inherit) if inherit else EMPTY

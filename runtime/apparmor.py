@@ -1,6 +1,6 @@
 """AppArmor: which profile a container wears on this machine, and the default one, which allows what Docker's does.
 
-`choose` looks and decides; `ensure` loads the default profile where the kernel does not have it yet.
+`choose` looks and decides; `ensure` loads the default profile where the kernel does not have it (yet, or since a boot).
 Rules: without apparmor_parser (man 8; it compiles policies) containers go without a profile, and that is told, for
 everything else of the security profile still holds; a policy that cannot be loaded is an error.
 What it does not do: load anyone else's profiles; unload ours, because who wears it would then go unconfined.
@@ -8,6 +8,7 @@ What it does not do: load anyone else's profiles; unload ours, because who wears
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,11 +24,15 @@ ABI = "abi/3.0"  # below /etc/apparmor.d: what the rules speak of. By a later on
 _LOADING = threading.Lock()
 
 
+def enabled() -> bool:
+    return _read(ENABLED).startswith("Y")
+
+
 def choose(wanted: str, privileged: bool = False) -> tuple[str, str]:
     """(profile or "", note): what `security_opt: apparmor=WANTED` comes to; the default profile without a wish."""
     if wanted == "unconfined" or (privileged and not wanted):
         return "", ""
-    if not _enabled():
+    if not enabled():
         return "", f"apparmor={wanted} has no effect: this machine has no AppArmor" if wanted else ""
     if wanted:
         return wanted, ""
@@ -51,6 +56,12 @@ def ensure(name: str) -> None:
         said = " ".join(reason.split())
         without = "security_opt: [apparmor=unconfined] does without"
         raise ProfileError("apparmor", f"the profile {DEFAULT} cannot be loaded: {said}; {without}")
+
+
+def ensure_for(bundle: str) -> None:
+    """`ensure` what the process of a bundle's file wears. Raises ProfileError, OSError."""
+    with open(bundle, "rb") as file:
+        ensure(json.load(file)["spec"]["process"]["apparmorProfile"])
 
 
 def _load() -> str:
@@ -95,10 +106,6 @@ def policy(name: str = DEFAULT) -> str:
   deny /sys/{{firmware,devices/virtual/powercap,kernel/security}}/** rwklx,
 }}
 """
-
-
-def _enabled() -> bool:
-    return _read(ENABLED).startswith("Y")
 
 
 def _loaded(name: str) -> bool:

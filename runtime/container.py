@@ -20,7 +20,7 @@ from typing import Any
 import trio
 from pycompose.frozen import dataclass
 
-from . import pidfd, record, wire
+from . import apparmor, pidfd, record, wire
 from .cgroup import Cgroup
 from .errors import KeeperGone
 from .places import ProjectPlaces
@@ -198,6 +198,8 @@ class Runtime:
         Raises StartFailed, and whatever `prepare` raises; then nothing of it is left running.
         """
         self._unrecorded.pop(container_id, None)
+        if apparmor.enabled():  # at each start: a reboot forgets what was loaded when the container was made
+            await trio.to_thread.run_sync(apparmor.ensure_for, f"{self.places.container(container_id)}/bundle.json")
         with _Connection(self.places) as connection:
             answer, fds = await connection.ask(container_id, "start")
             sandbox = Sandbox(answer["pid"], fds[0], fds[1], tuple(fds[2:]))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pycompose.runtime import apparmor, profile
 from pycompose.runtime.errors import ProfileError
+from pycompose.runtime.spec import Bundle, FolderRoot, Process, Spec, to_json
 
 PARSER = """#!/bin/sh
 cat >{folder}/asked
@@ -45,6 +46,17 @@ def test_containers_wear_the_default_profile_which_is_loaded_once(kernel: Kernel
     apparmor.ensure(made.apparmor_profile)
     assert (folder / "calls").read_text() == "called\n"
     assert (folder / "asked").read_text() == apparmor.policy()
+
+
+def test_what_a_bundle_wears_is_loaded_again_after_a_reboot(kernel: Kernel) -> None:
+    folder = kernel("")
+    for name, calls in (("own", 0), (apparmor.DEFAULT, 1), (apparmor.DEFAULT, 2)):
+        bundle = Bundle(Spec(Process(("true",), apparmor_profile=name)), FolderRoot("/"))
+        (folder / "bundle.json").write_text(to_json(bundle))
+        (folder / "profiles").write_text("")
+        apparmor.ensure_for(str(folder / "bundle.json"))
+        called = folder / "calls"
+        assert (called.read_text().count("called") if called.exists() else 0) == calls
 
 
 def test_a_profile_that_is_loaded_needs_no_compiler(kernel: Kernel) -> None:
