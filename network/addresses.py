@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 
 from .errors import AddressError
@@ -56,6 +57,12 @@ def gateway_of(pool: Pool, subnet: str) -> str:
     return str(gateway)
 
 
+@lru_cache(maxsize=65536)
+def _number(address: str) -> int:
+    """Asked for every address that is taken whenever one is chosen."""
+    return int(ip_address(address))
+
+
 def choose_address(
     subnet: str,
     taken: Collection[str],
@@ -81,14 +88,15 @@ def choose_address(
         return str(address)
     out_of = ip_network(range_, strict=False) if range_ else net
     kind = type(net.network_address)
-    used = {int(ip_address(a)) for a in taken if ip_address(a).version == net.version}
+    used = {_number(a) for a in taken if (":" in a) == (net.version == 6)}
     if net.prefixlen < net.max_prefixlen - 1:
         used |= {int(net.network_address), int(net.broadcast_address)}
-    waiting = {int(ip_address(a)) for a in later}
-    first, last = int(out_of.network_address), int(out_of.broadcast_address)
+    waiting = {_number(a) for a in later}
+    first = max(int(out_of.network_address), int(net.network_address))
+    last = min(int(out_of.broadcast_address), int(net.broadcast_address))
     for refused in (used | waiting, used):
         for number in range(first, min(last, first + len(refused)) + 1):
-            if number not in refused and kind(number) in net:
+            if number not in refused:
                 return str(kind(number))
     raise AddressError(f"subnet {range_ or subnet} has no free address", hint="use a larger subnet")
 

@@ -22,7 +22,6 @@ import struct
 import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Interface, ip_address
 from types import ModuleType
 from typing import Any
 
@@ -199,8 +198,14 @@ def link(sock: socket.socket, name: str = "", index: int = 0) -> Link | None:
 
 def index(sock: socket.socket, name: str) -> int:
     """The index of the link with this name in the socket's namespace. Raises OSError."""
-    (found,) = _ask(sock, _get_link(name, 0), ifinfmsg)
-    return int(found["index"])
+    sock.settimeout(5)
+    sock.sendto(_named_mold(len(name)).cast(name.encode()), (0, 0))
+    for kind, _, _, payload in _parts(_receive(sock)):
+        if kind == NLMSG_ERROR:
+            code = -struct.unpack_from("=i", payload)[0]
+            raise OSError(code, os.strerror(code))
+        return int(struct.unpack_from("=i", payload, 4)[0])  # ifi_index; the attributes are of no interest
+    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
 
 def _routes(sock: socket.socket) -> list[Any]:
@@ -245,58 +250,151 @@ def new_bridge(name: str, mtu: int, mac: str) -> bytes:
     return _link([*attributes, info], CREATE | EXCL)
 
 
+class Mold:
+    """A message that pyroute2 encodes once, with marks where values go; later the marks alone are replaced.
+
+    Each start of a container needs five messages, and pyroute2 1 ms for each.
+    """
+
+    def __init__(self, data: bytes, *marks: bytes) -> None:
+        self._data, self._places = data, []
+        for which, mark in enumerate(marks):
+            at = -1
+            while (at := data.find(mark, at + 1)) >= 0:
+                self._places.append((which, at, len(mark)))
+        if {which for which, _, _ in self._places} != set(range(len(marks))):
+            raise ValueError("a mark is not in the message")
+
+    def cast(self, *values: bytes) -> bytes:
+        made = bytearray(self._data)
+        for which, at, length in self._places:
+            made[at : at + length] = values[which]
+        return bytes(made)
+
+
+_NUMBERS = (0x7E5A6B01, 0x7E5A6B02)  # marks for numbers of 32 bits
+_ADDRESSES = ("126.90.107.11", "126.90.107.12")
+_MAC = "7e:5a:6b:21:22:23"
+
+
+def _name_mark(length: int) -> str:
+    return "~" * length
+
+
+def _word(number: int) -> bytes:
+    return struct.pack("=I", number)
+
+
+_WORDS = tuple(map(_word, _NUMBERS))
+
+
+@lru_cache
+def _named_mold(length: int) -> Mold:
+    return Mold(_get_link(_name_mark(length), 0), _name_mark(length).encode())
+
+
+@lru_cache
+def _veth_mold(length: int, peer: str, mtu: int) -> Mold:
+    master, netns_fd = _NUMBERS
+    inside = [("IFLA_IFNAME", peer), ("IFLA_ADDRESS", _MAC), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns_fd)]
+    data = {"attrs": [("VETH_INFO_PEER", {"attrs": inside})]}
+    info = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]})
+    outside = [("IFLA_IFNAME", _name_mark(length)), ("IFLA_MTU", mtu), ("IFLA_MASTER", master), info]
+    message = _link(outside, CREATE | EXCL, up=True)
+    return Mold(message, _name_mark(length).encode(), *_WORDS, _mac(_MAC))
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
 def new_veth(name: str, master: int, peer: str, netns_fd: int, mac: str, mtu: int) -> bytes:
     """A pair whose peer is born in the namespace of `netns_fd` with its name and address; our end up, in the bridge.
 
     The peer stays down: the kernel opens it before it has tied the two (`veth_open` without a peer is ENOTCONN).
     """
-    inside = [("IFLA_IFNAME", peer), ("IFLA_ADDRESS", mac), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns_fd)]
-    data = {"attrs": [("VETH_INFO_PEER", {"attrs": inside})]}
-    info = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]})
-    outside = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_MASTER", master), info]
-    return _link(outside, CREATE | EXCL, up=True)
+    return _veth_mold(len(name), peer, mtu).cast(name.encode(), _word(master), _word(netns_fd), _mac(mac))
 
 
 def set_master(index: int, master: int) -> bytes:
     return _link([("IFLA_MASTER", master)], 0, index=index)
 
 
-def hairpin(name: str) -> bytes:
-    """Let the bridge send a frame back through the port that it came from."""
+@lru_cache
+def _hairpin_mold(length: int) -> Mold:
     data = {"attrs": [("IFLA_BRPORT_MODE", 1)]}
     info = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]})
-    return _link([("IFLA_IFNAME", name), info], 0)
+    return Mold(_link([("IFLA_IFNAME", _name_mark(length)), info], 0), _name_mark(length).encode())
+
+
+def hairpin(name: str) -> bytes:
+    """Let the bridge send a frame back through the port that it came from."""
+    return _hairpin_mold(len(name)).cast(name.encode())
 
 
 def delete_link(name: str) -> bytes:
     return _link([("IFLA_IFNAME", name)], 0, kind=DELLINK)
 
 
+@lru_cache
+def _up_mold() -> Mold:
+    return Mold(_link([], 0, index=_NUMBERS[0], up=True), _WORDS[0])
+
+
 def link_up(index: int) -> bytes:
-    return _link([], 0, index=index, up=True)
+    return _up_mold().cast(_word(index))
+
+
+def _address(index: int, prefix: int, address: str, broadcast: str = "") -> bytes:
+    message = ifaddrmsg()
+    message["family"] = socket.AF_INET6 if ":" in address else socket.AF_INET
+    message["prefixlen"] = prefix
+    message["index"] = index
+    message["attrs"] = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
+    if ":" in address:
+        message["flags"] = NODAD
+    elif broadcast:
+        message["attrs"].append(("IFA_BROADCAST", broadcast))
+    return _encoded(message, NEWADDR, ACK | CREATE | EXCL)
+
+
+@lru_cache
+def _address_mold(prefix: int) -> Mold:
+    """Of an IPv4 address; one of a network of two has no broadcast address (RFC 3021)."""
+    address, broadcast = _ADDRESSES
+    marks = [socket.inet_aton(address), *([socket.inet_aton(broadcast)] if prefix < 31 else [])]
+    return Mold(_address(_NUMBERS[0], prefix, address, broadcast if prefix < 31 else ""), _WORDS[0], *marks)
 
 
 def new_address(index: int, address: str) -> bytes:
     """`address` with its prefix length."""
-    packed = ip_address(address.partition("/")[0])
-    message = ifaddrmsg()
-    message["family"] = socket.AF_INET if packed.version == 4 else socket.AF_INET6
-    message["prefixlen"] = int(address.partition("/")[2])
-    message["index"] = index
-    message["attrs"] = [("IFA_LOCAL", str(packed)), ("IFA_ADDRESS", str(packed))]
-    if packed.version == 6:
-        message["flags"] = NODAD
-    elif message["prefixlen"] < 31:
-        message["attrs"].append(("IFA_BROADCAST", str(IPv4Interface(address).network.broadcast_address)))
-    return _encoded(message, NEWADDR, ACK | CREATE | EXCL)
+    host, _, length = address.partition("/")
+    prefix = int(length)
+    if ":" in host:
+        return _address(index, prefix, host)
+    packed = socket.inet_aton(host)
+    last = int.from_bytes(packed, "big") | (0xFFFFFFFF >> prefix)
+    values = [packed, *([last.to_bytes(4, "big")] if prefix < 31 else [])]
+    return _address_mold(prefix).cast(_word(index), *values)
 
 
-def default_route(index: int, gateway: str) -> bytes:
+def _route(index: int, gateway: str) -> bytes:
     message = rtmsg()
-    message["family"] = socket.AF_INET if ip_address(gateway).version == 4 else socket.AF_INET6
+    message["family"] = socket.AF_INET6 if ":" in gateway else socket.AF_INET
     message["table"], message["proto"], message["scope"], message["type"] = 254, 3, 0, 1  # main, boot, universe
     message["attrs"] = [("RTA_GATEWAY", gateway), ("RTA_OIF", index)]
     return _encoded(message, NEWROUTE, ACK | CREATE | EXCL)
+
+
+@lru_cache
+def _route_mold() -> Mold:
+    return Mold(_route(_NUMBERS[0], _ADDRESSES[0]), _WORDS[0], socket.inet_aton(_ADDRESSES[0]))
+
+
+def default_route(index: int, gateway: str) -> bytes:
+    if ":" in gateway:
+        return _route(index, gateway)
+    return _route_mold().cast(_word(index), socket.inet_aton(gateway))
 
 
 # --- nftables

@@ -61,6 +61,7 @@ class Networks:
         self._released: dict[tuple[str, str], tuple[float, str]] = {}  # network, address -> when, and the old link
         self._redirect: netlink.Template | None = None
         self._links = 0
+        self._recovered = False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Relays and answers until cancelled."""
@@ -243,7 +244,10 @@ class Networks:
         self._released[endpoint.network, address] = time.monotonic(), endpoint.link
 
     def _owned(self, owner: str) -> list[Endpoint]:
-        return self.zone.endpoints_of(owner) or [e for e in self.endpoints() if e.owner == owner]
+        found = self.zone.endpoints_of(owner)
+        if found or self._recovered:  # the zone has all of this project since then
+            return found
+        return [e for e in self.endpoints() if e.owner == owner]
 
     async def detach(self, owner: str) -> None:
         """Forget the owner's addresses and answer it no more; its links die with its namespace."""
@@ -288,11 +292,10 @@ class Networks:
         self.resolve(owner, udp_fd, tcp_fd, upstreams)
 
     def _warm(self) -> netlink.Template:
-        """Encode what every container's start needs before there is one: 10 ms that nobody waits for."""
+        """Encode what every container's start needs before there is one."""
         if self._redirect is None:
             table = Table("pycompose", IPV4)
             self._redirect = netlink.Template(table.redirect_dns(DNS_ADDRESS, *_MARKS), IPV4, _MARKS)
-            netlink.encode_rules(self._firewall.table.skeleton(), self._firewall.table.family)
         return self._redirect
 
     def _redirect_dns(self, netfilter_socket: int | socket.socket, ports: tuple[int, int]) -> None:
@@ -373,6 +376,7 @@ class Networks:
             self.zone.add_network(network.name, network.internal)
             self._reread(network.name)
         self._ports.hold_again()
+        self._recovered = True
         return self.records()
 
 

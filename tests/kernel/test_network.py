@@ -155,6 +155,8 @@ def stage(host: Machine) -> Iterator[Stage]:
 def test_endpoints_meet_on_their_network_and_nowhere_else(stage: Stage) -> None:
     a, b, c = (stage.container(name) for name in "abc")
     stage.remote()
+    # A new namespace takes it from the machine (net.core.devconf_inherit_init_net), where it may be on.
+    stage.enter(stage.host.pid, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward")
     front = stage.tell('await n.create(NetworkSpec("front", "p"))')
     assert "'172.17.0.0/16'" in front
     assert "mtu=1400" in front, "the uplink's"
