@@ -248,7 +248,7 @@ class Service:
     annotations: Mapping[str, str] = field(default_factory=no_text)
     tty: bool = False
     stdin_open: bool = False
-    init: bool = False
+    init: bool | None = None
     attach: bool = True
     stop_signal: str | None = None
     stop_grace_period: float | None = None  # seconds; 10

@@ -86,7 +86,7 @@ def bundle(
         spec=spec,
         root=root,
         sockets=sockets(service),
-        init=service.init,
+        init=bool(service.init),
         stdin_open=service.stdin_open,
         log_max_size=size,
         log_max_files=files,

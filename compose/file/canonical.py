@@ -39,7 +39,7 @@ PLAIN = words("""
     platform container_name working_dir user hostname domainname mac_address network_mode stop_signal ipc pid uts
     userns_mode cgroup cgroup_parent pull_policy isolation runtime pull_refresh_after cpu_count
 """)
-FLAGS = ("tty", "stdin_open", "init", "privileged", "read_only", "use_api_socket")
+FLAGS = ("tty", "stdin_open", "privileged", "read_only", "use_api_socket")
 LISTS = words("""
     group_add expose dns dns_search dns_opt volumes_from device_cgroup_rules cap_add cap_drop security_opt profiles
     label_file external_links
@@ -49,6 +49,7 @@ RECORDS = ("deploy", "develop", "provider", "credential_spec")
 NUMBERS = words("cpu_shares cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpuset pids_limit oom_score_adj")
 BYTES = ("mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness")  # the last is one to docker compose
 
+SECRETS = "/run/secrets/"
 LIMITS = {"cpus": "cpus", "memory": "mem_limit", "pids": "pids_limit"}  # of deploy.resources -> of the service itself
 
 
@@ -71,6 +72,8 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     for key in PLAIN:
         if (value := getattr(service, key)) is not None:
             made[key] = value
+    if service.init is not None:
+        made["init"] = service.init
     for key in FLAGS:
         if getattr(service, key):
             made[key] = True
@@ -132,9 +135,10 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
         made["tmpfs"] = [mount.short for mount in listed]
     if len(service.mounts) > len(listed):
         made["volumes"] = [_mount(mount) for mount in service.mounts if mount not in listed]
-    for key, folder in (("configs", "/"), ("secrets", "")):
-        if uses := getattr(service, key):
-            made[key] = [_use(use, folder) for use in uses]
+    if service.configs:
+        made["configs"] = [_use(use, None if use.target == f"/{use.source}" else use.target) for use in service.configs]
+    if service.secrets:
+        made["secrets"] = [_use(use, _secret_target(use)) for use in service.secrets]
     if service.devices:
         made["devices"] = [
             {"source": d.source, "target": d.target, "permissions": d.permissions} for d in service.devices
@@ -248,10 +252,14 @@ def _port(port: Port) -> dict[str, Any]:
     )
 
 
-def _use(use: FileReference, folder: str) -> dict[str, Any]:
+def _use(use: FileReference, target: str | None) -> dict[str, Any]:
     mode = None if use.mode is None else f"0{use.mode:o}"
-    target = None if folder and use.target == folder + use.source else use.target
     return _sparse(source=use.source, target=target, uid=use.uid, gid=use.gid, mode=mode)
+
+
+def _secret_target(use: FileReference) -> str:
+    """A name of its own is told as people write it: without the folder."""
+    return use.target if use.target == SECRETS + use.source else use.target.removeprefix(SECRETS)
 
 
 def _mount(mount: Mount) -> dict[str, Any]:
@@ -269,7 +277,7 @@ def _mount(mount: Mount) -> dict[str, Any]:
             return _long("tmpfs", None, mount.target, False, _sparse(size=size, mode=mount.mode) or None)
         case ImageMount():
             image = _sparse(subpath=mount.subpath)
-            return _long("image", mount.source, mount.target, mount.read_only, image or None)
+            return _long("image", mount.source, mount.target, False, image or None)
 
 
 def _long(

@@ -27,6 +27,8 @@ SERVICE = words("""
     pre_start post_start pre_stop
 """)
 
+NETWORK = words("name driver driver_opts ipam external internal attachable labels enable_ipv4 enable_ipv6")
+
 BUILD = words("""
     context dockerfile dockerfile_inline entitlements args provenance sbom ssh labels cache_from cache_to no_cache
     no_cache_filter additional_contexts pull extra_hosts isolation network target secrets shm_size tags ulimits

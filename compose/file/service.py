@@ -104,7 +104,7 @@ def read(name: str, section: Section, context: Context) -> Service:
         annotations=MappingProxyType(section.pairs("annotations")),
         tty=section.flag("tty"),
         stdin_open=section.flag("stdin_open"),
-        init=section.flag("init"),
+        init=section.flag("init") if "init" in section else None,
         attach=section.flag("attach", True),
         stop_signal=section.text("stop_signal"),
         stop_grace_period=section.duration("stop_grace_period"),

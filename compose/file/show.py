@@ -11,7 +11,7 @@ from typing import Any
 
 from . import emitter
 from .merge import named, pairs
-from .order import INSIDE, SERVICE, TOP, ordered
+from .order import INSIDE, NETWORK, SERVICE, TOP, ordered
 from .source import Map, Seq, Text, Tree, plain_value
 
 Plain = dict[str, Any]
@@ -36,9 +36,7 @@ def _json_view(tree: Plain) -> Plain:
     networks = tree.get("networks")
     if isinstance(networks, dict):
         made["networks"] = {
-            key: ordered({"ipam": {}, **one}, ("name", "driver", "driver_opts", "ipam"))
-            if isinstance(one, dict)
-            else one
+            key: ordered({"ipam": {}, **one}, NETWORK) if isinstance(one, dict) else one
             for key, one in networks.items()
         }
     return made

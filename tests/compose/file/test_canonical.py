@@ -120,7 +120,7 @@ services:
         protocol: tcp
     secrets:
       - source: key
-        target: /run/secrets/k
+        target: k
         mode: "0440"
     stop_grace_period: 1h0m0s
     tmpfs:
@@ -274,7 +274,7 @@ def test_images_are_pinned_and_locked(tmp_path: Path) -> None:
     mounts = "[{type: image, source: y, target: /y}, /anonymous]"
     text = f"services: {{a: {{image: x, volumes: {mounts}}}, b: {{build: .}}}}"
     tree = show.pinned(loaded(tmp_path, text).tree, {"x": "x@1", "y": "y@2"})
-    mounted = {"type": "image", "source": "y@2", "target": "/y", "read_only": True}
+    mounted = {"type": "image", "source": "y@2", "target": "/y"}
     assert show.images_only(tree) == {"services": {"a": {"image": "x@1", "volumes": [mounted]}, "b": {}}}
 
 

@@ -133,7 +133,7 @@ services:
 def test_documents_of_one_file_are_laid_on_each_other(tmp_path: Path) -> None:
     written(tmp_path, a="services: {a: {image: x}}\n---\n---\nservices: {a: {user: u, init: !reset true}}\n")
     service = loaded(tmp_path, "a.yaml").project.services["a"]
-    assert (service.image, service.user, service.init) == ("x", "u", False)
+    assert (service.image, service.user, service.init) == ("x", "u", None)
 
 
 def test_standard_input_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

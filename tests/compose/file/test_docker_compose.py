@@ -1,0 +1,102 @@
+"""What a file means here is what it means to docker compose: `config --format json` of both, of every file we have.
+
+Where a `docker compose` of version 2 or later is installed (or DOCKER_COMPOSE names one), the outputs are compared and
+every difference is listed. Differences that stay are in EXPLAINED, with why; docs/compose-file.md tells them too.
+`config` of docker compose needs no daemon.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pycompose.compose.errors import FileError
+from pycompose.compose.file import show
+from pycompose.compose.file.loader import Options, load
+
+ROOT = Path(__file__).resolve().parents[3]
+FILES = sorted([*ROOT.glob("examples/*/compose.yaml"), *ROOT.glob("tests/compose/files/*.yaml")])
+ABSENT = object()
+
+# place (a pattern of the path) -> why the difference stays
+EXPLAINED = [
+    (r"services\.[^.]+\.volumes\.\d+\.bind\.create_host_path", "it is true where nothing is said; only false is told"),
+    (r"services\.[^.]+\.volumes\.\d+\.(bind|volume|tmpfs|image)", "an empty mapping says nothing"),
+    (
+        r"services\.[^.]+\.blkio_config\..*\.(path|rate|weight|Path|Rate|Weight)",
+        "docker compose spells these big in JSON",
+    ),
+    (r"services\.[^.]+\.develop\.watch\.\d+\.exec", "an empty command that nobody wrote"),
+    (r"(.*\.)?x-.*", "docker compose leaves extensions out of JSON"),
+]
+
+
+def installed() -> list[str]:
+    """The command of a docker compose of version 2 or later; skips the test where there is none."""
+    candidates = [[os.environ["DOCKER_COMPOSE"]]] if os.environ.get("DOCKER_COMPOSE") else []
+    candidates += [["docker", "compose"]] if shutil.which("docker") else []
+    candidates += [["docker-compose"]] if shutil.which("docker-compose") else []
+    for command in candidates:
+        told = subprocess.run([*command, "version", "--short"], capture_output=True, text=True, check=False)
+        if told.returncode == 0 and re.match(r"v?[2-9]\.", told.stdout):
+            return command
+    pytest.skip("no docker compose 2 or later is installed, and DOCKER_COMPOSE names none")
+
+
+def differences(theirs: Any, ours: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in sorted({*theirs, *ours}):
+            place = f"{path}.{key}" if path else key
+            yield from differences(theirs.get(key, ABSENT), ours.get(key, ABSENT), place)
+        if [key for key in theirs if key in ours] != [key for key in ours if key in theirs]:
+            yield f"{path} (order)", list(theirs), list(ours)
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for number, (one, other) in enumerate(zip(theirs, ours, strict=True)):
+            yield from differences(one, other, f"{path}.{number}")
+    elif theirs != ours or isinstance(theirs, bool) != isinstance(ours, bool):
+        yield path, theirs, ours
+
+
+def explained(path: str, theirs: Any, ours: Any) -> bool:
+    if re.fullmatch(r"services\.[^.]+\.environment\..*", path):  # a number keeps the digits that it is written with
+        return re.fullmatch(r"[-+.\d]+", f"{theirs}{ours}") is not None and float(theirs) == float(ours)
+    return any(re.fullmatch(pattern, path) for pattern, _ in EXPLAINED)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_file_means_what_it_means_to_docker_compose(path: Path) -> None:
+    environ = {"PATH": os.environ["PATH"], "HOME": "/root", "TOKEN": "a token"}
+    command = [*installed(), "-f", str(path), "config", "--format", "json"]
+    told = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
+    assert told.returncode == 0, told.stderr
+    try:
+        tree = load(Options(files=(str(path),), environ=environ)).tree
+    except FileError as error:
+        pytest.fail(f"docker compose accepts this file\n{error}")
+    ours = json.loads(show.to_json(show.used(tree)))
+    found = list(differences(json.loads(told.stdout), ours))
+    left = [
+        f"{place}: docker compose {'-' if a is ABSENT else a!r}, here {'-' if b is ABSENT else b!r}"
+        for place, a, b in found
+        if not explained(place, a, b)
+    ]
+    assert not left, "\n" + "\n".join(left)
+
+
+def test_differences_are_told_by_their_place() -> None:
+    theirs = {"a": 1, "b": {"c": [1, 2]}, "d": True, "e": 1}
+    ours = {"a": 1, "b": {"c": [1, 3]}, "d": 1, "f": 1}
+    assert list(differences(theirs, ours)) == [
+        ("b.c.1", 2, 3),
+        ("d", True, 1),
+        ("e", 1, ABSENT),
+        ("f", ABSENT, 1),
+    ]
+    assert [place for place, _, _ in differences({"a": 1, "b": 2}, {"b": 2, "a": 1})] == [" (order)"]
