@@ -125,7 +125,7 @@ class ImageMount:
     source: str
     target: str
     subpath: str | None = None
-    read_only: bool = True
+    read_only: bool = False  # as the file says; it is, always
 
 
 Mount = BindMount | VolumeMount | TmpfsMount | ImageMount

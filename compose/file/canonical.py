@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from pycompose.compose.model import (
     BindMount,
@@ -86,7 +86,7 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     if service.image is not None and not (service.build and service.image == f"{project}-{service.name}"):
         made["image"] = service.image
     if service.build:
-        made["build"] = arranged(json.loads(service.build.canonical), "build")
+        made["build"] = _build(json.loads(service.build.canonical))
     for key in ("command", "entrypoint"):
         if (words := getattr(service, key)) is not None:
             made[key] = list(words)
@@ -151,6 +151,13 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     made.update(_resources(service.resources))
     _beside_deploy(service, made)
     return ordered(made, SERVICE)
+
+
+def _build(build: dict[str, Any]) -> dict[str, Any]:
+    made = dict(build)
+    if isinstance(keys := build.get("ssh"), dict):
+        made["ssh"] = [name if path is None else f"{name}={path}" for name, path in sorted(keys.items())]
+    return cast(dict[str, Any], arranged(made, "build"))
 
 
 def _resources(resources: Resources) -> dict[str, Any]:
@@ -277,7 +284,7 @@ def _mount(mount: Mount) -> dict[str, Any]:
             return _long("tmpfs", None, mount.target, False, _sparse(size=size, mode=mount.mode) or None)
         case ImageMount():
             image = _sparse(subpath=mount.subpath)
-            return _long("image", mount.source, mount.target, False, image or None)
+            return _long("image", mount.source, mount.target, mount.read_only, image or None)
 
 
 def _long(

@@ -22,7 +22,8 @@ from pycompose.compose.file import show
 from pycompose.compose.file.loader import Options, load
 
 ROOT = Path(__file__).resolve().parents[3]
-FILES = sorted([*ROOT.glob("examples/*/compose.yaml"), *ROOT.glob("tests/compose/files/*.yaml")])
+OURS = Path(__file__).parent / "files"
+FILES = sorted([*ROOT.glob("examples/*/compose.yaml"), *OURS.glob("*.yaml")])
 ABSENT = object()
 
 # place (a pattern of the path) -> why the difference stays
@@ -34,6 +35,8 @@ EXPLAINED = [
         "docker compose spells these big in JSON",
     ),
     (r"services\.[^.]+\.develop\.watch\.\d+\.exec", "an empty command that nobody wrote"),
+    (r"services\.[^.]+\.label_file", "docker compose leaves it out: its labels are in labels"),
+    (r"services\.[^.]+\.build\.args\..*", "docker compose leaves out what has no value yet"),
     (r"(.*\.)?x-.*", "docker compose leaves extensions out of JSON"),
 ]
 
@@ -71,20 +74,25 @@ def explained(path: str, theirs: Any, ours: Any) -> bool:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_file_means_what_it_means_to_docker_compose(path: Path) -> None:
+def test_a_file_means_what_it_means_to_docker_compose(tmp_path: Path, path: Path) -> None:
+    docker = installed()
     environ = {"PATH": os.environ["PATH"], "HOME": "/root", "TOKEN": "a token"}
-    command = [*installed(), "-f", str(path), "config", "--format", "json"]
+    folder = shutil.copytree(path.parent, tmp_path / "files")
+    file = folder / path.name
+    file.write_text(re.sub("@(?=/)", str(folder), file.read_text()))  # ours write @/ for the folder that they are in
+    command = [*docker, "-f", str(file), "config", "--format", "json"]
     told = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
+    if "validating " in told.stderr or "failed to cast" in told.stderr:
+        pytest.skip(f"this docker compose does not know all of it: {told.stderr.strip().splitlines()[-1]}")
     assert told.returncode == 0, told.stderr
     try:
-        tree = load(Options(files=(str(path),), environ=environ)).tree
+        tree = load(Options(files=(str(file),), environ=environ)).tree
     except FileError as error:
         pytest.fail(f"docker compose accepts this file\n{error}")
     ours = json.loads(show.to_json(show.used(tree)))
-    found = list(differences(json.loads(told.stdout), ours))
     left = [
         f"{place}: docker compose {'-' if a is ABSENT else a!r}, here {'-' if b is ABSENT else b!r}"
-        for place, a, b in found
+        for place, a, b in differences(json.loads(told.stdout), ours)
         if not explained(place, a, b)
     ]
     assert not left, "\n" + "\n".join(left)
