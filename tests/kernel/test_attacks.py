@@ -37,6 +37,8 @@ from pycompose.runtime.spec import (
     to_json,
 )
 
+from .conftest import cgroups
+
 pytestmark = pytest.mark.usefixtures("root")
 ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin",)
 PYTHON = os.path.realpath(sys.executable)
@@ -152,7 +154,7 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
     assert "Traceback" not in log, log
     assert "error" not in made.ask(do="stop")
     made.keeper.close()
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/{tree}"))
+    assert cgroups(tree) == set()
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.process import connect_keeper, launch_keeper
 from pycompose.runtime.spec import Bundle, HostRoot, InsideSocket, Linux, Namespace, Process, Spec, to_json
 
+from .conftest import cgroups
+
 pytestmark = pytest.mark.usefixtures("root")
 SECONDS = 20  # until something that must come is missed
 
@@ -127,7 +129,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
         assert made.ask(do="stop").get("error") is None
         assert made.keeper.recv(1) == b"", "the keeper is still there"
         made.close()
-    assert not list(Path("/sys/fs/cgroup").glob(f"*/{tree}"))
+    assert cgroups(tree) == set()
     assert not Path(made.places.run).exists()
 
 

@@ -12,6 +12,8 @@ from pycompose.runtime.process import connect_keeper, launch_keeper
 from pycompose.runtime.record import read_container
 from pycompose.runtime.spec import Bundle, HostRoot, Linux, MemoryResources, Namespace, Process, Resources, Spec
 
+from .conftest import cgroups
+
 pytestmark = pytest.mark.usefixtures("root")
 PATH = ("PATH=/usr/bin:/bin",)
 
@@ -56,4 +58,4 @@ def test_a_container_is_started_entered_paused_and_killed(tmp_path: Path, monkey
         with connect_keeper(places) as keeper:
             keeper.send(b'{"do": "stop"}')
             keeper.recv(1000)
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/{tree}"))
+    assert cgroups(tree) == set()
