@@ -1,0 +1,289 @@
+"""docs/compose-file.md, made from the tables that the loader reads by and the records that it fills.
+
+`python tests/compose/file/reference.py` writes it; a test compares. What an attribute is, GROUPS tells; what is acted
+on and what is only kept is the loader's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from pycompose.compose import declared, model
+from pycompose.compose.file import build, service
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "compose-file.md"
+
+GROUPS: dict[str, dict[str, str]] = {
+    "Image": {
+        "image": "`[registry/]name[:tag][@digest]`; `host` is this machine's own files (see below)",
+        "build": "a folder, or a mapping (below)",
+        "pull_policy": "`always`, `never`, `missing`, `build`, `daily`, `weekly`, `every_<n>[wdhms]`",
+        "pull_refresh_after": "a duration",
+        "platform": "`os[/arch[/variant]]`",
+        "container_name": "a name of its own; such a service has one container",
+        "scale": "how many containers; `deploy.replicas` says the same",
+        "profiles": "the service is there only where one of these is active",
+        "extends": "a service, or `{service, file}`: its attributes are taken over",
+        "provider": "what runs a service that is no container: `{type, options}`",
+        "models": "a list, or a mapping of `{endpoint_var, model_var}`",
+        "credential_spec": "Windows: `{config}`, `{file}` or `{registry}`",
+        "isolation": "Windows",
+        "runtime": "the name of another OCI runtime",
+    },
+    "Process": {
+        "command": "text (split as a shell would) or a list; null is the image's, empty is none",
+        "entrypoint": "as `command`; one that is given puts the image's command away",
+        "working_dir": "a folder in the container",
+        "user": "`user[:group]`, names or numbers",
+        "group_add": "further groups",
+        "environment": "a list of `NAME=value` or a mapping; a bare NAME is taken from outside",
+        "env_file": "a path, a list of paths, or `{path, required, format}`; what is in it counts for the hash",
+        "tty": "a terminal",
+        "stdin_open": "stdin stays open",
+        "init": "a small init is process 1: it reaps, and passes signals on",
+        "attach": "`false`: `up` does not follow its output",
+        "stop_signal": "the signal of `stop`; SIGTERM where nobody says",
+        "stop_grace_period": "how long until SIGKILL; 10s",
+        "restart": "`no`, `always`, `on-failure[:N]`, `unless-stopped`",
+        "labels": "a list or a mapping",
+        "label_file": "paths of files with labels",
+        "annotations": "a list or a mapping",
+        "logging": "`{driver, options}`: `max-size` and `max-file` are acted on",
+        "ulimits": "a number, or `{soft, hard}`",
+        "sysctls": "a list or a mapping",
+        "oom_score_adj": "-1000 to 1000",
+        "oom_kill_disable": "where the kernel can",
+    },
+    "Order and health": {
+        "depends_on": "a list, or a mapping of `{condition, restart, required}`",
+        "links": "`service[:alias]`; the service is a dependency too, and restarts this one with it",
+        "external_links": "containers of elsewhere",
+        "healthcheck": "`{test, interval, timeout, retries, start_period, start_interval, disable}`",
+        "pre_start": "commands in containers of their own, before",
+        "post_start": "commands inside, after a start: `{command, user, privileged, working_dir, environment}`",
+        "pre_stop": "commands inside, before a stop",
+        "develop": "what `watch` does when files change",
+        "deploy": "replicas, resources, restart policy (below)",
+    },
+    "Network": {
+        "networks": "a list, or a mapping (below); `default` where nothing is said",
+        "network_mode": "`none`, `host`, `bridge`, `service:NAME`, `container:NAME`",
+        "ports": "`[[IP:]HOST[-HOST]:]CONTAINER[-CONTAINER][/PROTOCOL]`, or a mapping (below)",
+        "expose": "ports, as information",
+        "hostname": "the container's own name",
+        "domainname": "its domain",
+        "mac_address": "of its first network",
+        "dns": "name servers to ask",
+        "dns_opt": "options of the resolver",
+        "dns_search": "domains to search",
+        "extra_hosts": "`name=address` or a mapping; `host-gateway` is this machine",
+    },
+    "Files": {
+        "volumes": "`[SOURCE:]TARGET[:OPTIONS]`, or a mapping (below)",
+        "tmpfs": "`target[:size=…,mode=…,uid=…,gid=…]`",
+        "volumes_from": "`service[:ro]` or `container:NAME[:ro]`",
+        "configs": "names, or `{source, target, uid, gid, mode}`; what is in them counts for the hash",
+        "secrets": "likewise, below /run/secrets",
+        "devices": "`source[:target[:permissions]]`, or a mapping",
+        "device_cgroup_rules": "`c 1:3 mr`",
+        "gpus": "`all`, or a list of `{driver, count, device_ids, capabilities, options}`",
+        "read_only": "the root file system",
+        "shm_size": "of /dev/shm",
+        "storage_opt": "options of a storage driver",
+    },
+    "Resources": {
+        "cpus": "how many processors' worth of time",
+        "cpu_shares": "a weight: 1024 is usual",
+        "cpu_period": "microseconds, or a duration",
+        "cpu_quota": "likewise",
+        "cpu_rt_period": "likewise",
+        "cpu_rt_runtime": "likewise",
+        "cpu_count": "Windows",
+        "cpu_percent": "Windows",
+        "cpuset": "`0-3,5`",
+        "mem_limit": "bytes, or `50m`, `1.5g`",
+        "mem_reservation": "likewise",
+        "memswap_limit": "memory and swap together; -1 is without limit",
+        "mem_swappiness": "0 to 100",
+        "pids_limit": "-1 is without limit",
+        "blkio_config": "`{weight, weight_device, device_read_bps, device_write_bps, device_read_iops, …}`",
+    },
+    "Isolation": {
+        "cap_add": "capabilities, or ALL",
+        "cap_drop": "likewise",
+        "privileged": "all of them, and the host's devices",
+        "security_opt": "`seccomp=…`, `apparmor=…`, `no-new-privileges`, …",
+        "ipc": "`private`, `shareable`, `host`, `none`, `service:NAME`, `container:NAME`",
+        "pid": "`host`, `service:NAME`, `container:NAME`",
+        "uts": "`host`",
+        "userns_mode": "`host`",
+        "cgroup": "`private` or `host`",
+        "cgroup_parent": "the project's own control group is the parent",
+        "use_api_socket": "Docker's",
+    },
+}
+EMPTY = "○"
+ACTED = "✔"
+
+HEAD = """\
+# The compose file
+
+What each attribute of the [compose specification](https://github.com/compose-spec/compose-spec) is here:
+**✔** acted on, **○** kept: read, checked, shown by `pycompose config`, and told by a warning that nothing comes of it.
+A key that the specification does not have is an error with its place; keys that begin with `x-` are kept everywhere.
+
+This page is made by `python tests/compose/file/reference.py` from the tables that files are read by.
+
+`pycompose config` prints a file as docker compose would; `pycompose config --format json` prints what is wrong in it as
+JSON, one object a line on stderr, for editors: `severity`, `path`, `line`, `column`, `message`, `hint`, `code`.
+`pycompose graph` draws which service waits for which.
+"""
+
+OURS = """\
+## What is ours
+
+- `image: host`: the machine's own files as an image, copied on write: what a container writes stays in the container.
+- `x-pycompose`, at the top or in a service, is where extensions of ours live. None is there yet.
+- A published port belongs to its service: connections are spread over the replicas.
+- Contents of configs, secrets and env files are part of what `up` compares (docker compose looks at names alone): a
+  changed file makes containers anew, and the plan says `configuration changed: config app.conf`.
+"""
+
+
+def page() -> str:
+    parts = [HEAD, _top(), "## Services\n"]
+    for title, notes in GROUPS.items():
+        rows = [(_mark(name), f"`{name}`", told) for name, told in notes.items()]
+        parts.append(f"### {title}\n\n{_table(('', 'attribute', 'what it is'), rows)}")
+    parts += [
+        "### Long forms\n\n" + _table(("of", "attributes"), _long_forms()),
+        "### deploy\n\n" + _table(("", "attribute", "its own"), _deploy()),
+        "### build, develop, gpus and others\n\n" + _table(("of", "attributes"), _kept()),
+        _others(),
+        OURS,
+        _differences(),
+    ]
+    return "\n".join(parts)
+
+
+def _mark(name: str) -> str:
+    return ACTED if name in service.ACTED else EMPTY
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _names(kind: type, *without: str) -> str:
+    """The attributes of a record, as the file calls them."""
+    names = [one.metadata.get("name", one.name) for one in dataclasses.fields(kind)]
+    hidden = {"extensions", "canonical", "kept", "config_hash", "key", *without}
+    return " ".join(f"`{name}`" for name in names if name not in hidden)
+
+
+def _top() -> str:
+    rows = [
+        (ACTED, "`name`", "the project's name, where neither -p nor COMPOSE_PROJECT_NAME says it"),
+        (ACTED, "`services`", "below"),
+        (ACTED, "`networks` `volumes` `configs` `secrets`", "below"),
+        (
+            ACTED,
+            "`include`",
+            "a path, or `{path, project_directory, env_file}`: other files, with folders of their own",
+        ),
+        (EMPTY, "`models`", "`{model, name, context_size, runtime_flags}`"),
+        (EMPTY, "`version`", "obsolete; a warning"),
+    ]
+    known = {name for _, names, _ in rows for name in names.replace("`", "").split()}
+    assert known == {*build.TOP, "models"}, "the page must tell every key of the top level"
+    return "## Top level\n\n" + _table(("", "key", "what it is"), rows)
+
+
+def _long_forms() -> list[tuple[str, str]]:
+    return [
+        ("`depends_on`", "`condition` `restart` `required`"),
+        ("`healthcheck`", _names(model.Healthcheck)),
+        ("`networks`", _names(model.Attachment, "network")),
+        ("`ports`", "`name` `target` `published` `host_ip` `protocol` `app_protocol` `mode`"),
+        (
+            "`volumes`, bind",
+            "`type` `source` `target` `read_only` `bind: {propagation, create_host_path, recursive, selinux}`",
+        ),
+        ("`volumes`, volume", "`type` `source` `target` `read_only` `volume: {nocopy, subpath, labels}`"),
+        ("`volumes`, tmpfs", "`type` `target` `tmpfs: {size, mode}`"),
+        ("`volumes`, image", "`type` `source` `target` `image: {subpath}`"),
+        ("`configs`, `secrets`", _names(model.FileReference)),
+        ("`devices`", _names(model.Device)),
+        ("`post_start`, `pre_stop`, `pre_start`", _names(model.Hook)),
+        ("`logging`", _names(model.Logging)),
+    ]
+
+
+def _deploy() -> list[tuple[str, str, str]]:
+    inside = {
+        "update_config": declared.UpdateConfig,
+        "rollback_config": declared.UpdateConfig,
+        "restart_policy": declared.DeployRestart,
+        "placement": declared.Placement,
+    }
+    rows = []
+    for one in dataclasses.fields(declared.Deploy):
+        if one.name == "extensions":
+            continue
+        its = _names(inside[one.name]) if one.name in inside else ""
+        if one.name == "resources":
+            its = f"`limits`: {_names(declared.Limits)}; `reservations`: {_names(declared.Reservations)}"
+        rows.append((EMPTY if one.name in service.KEPT_DEPLOY else ACTED, f"`{one.name}`", its))
+    return rows
+
+
+def _kept() -> list[tuple[str, str]]:
+    return [
+        ("`build`", _names(declared.Build)),
+        ("`develop.watch`", _names(declared.Watch)),
+        ("`gpus`, `reservations.devices`", _names(declared.DeviceRequest)),
+        ("`provider`", _names(declared.Provider)),
+        ("`credential_spec`", _names(declared.CredentialSpec)),
+        ("`models` of a service", _names(declared.ModelUse)),
+        ("`models` of the file", _names(declared.LanguageModel)),
+    ]
+
+
+def _others() -> str:
+    rows = [
+        ("`networks`", " ".join(f"`{name}`" for name in build.NETWORK)),
+        ("`ipam` of a network", "`driver` `config` (" + _names(model.IpamPool) + "); `options` is kept"),
+        ("`volumes`", "`name` `external` `driver` `driver_opts` `labels`"),
+        ("`configs`", "`name` `external` `file` `environment` `content` `labels`; `template_driver` is kept"),
+        (
+            "`secrets`",
+            "`name` `external` `file` `environment` `labels`; `driver` `driver_opts` `template_driver` are kept",
+        ),
+    ]
+    return "## Networks, volumes, configs, secrets\n\n" + _table(("of", "attributes"), rows)
+
+
+def _differences() -> str:
+    from test_docker_compose import EXPLAINED, NUMBERS, UNSET
+
+    told = [f"- `{place}`: {why}." for place, _, why in EXPLAINED]
+    lines = [
+        "## What `config` prints otherwise than docker compose",
+        "",
+        "Where docker compose is installed, a test compares what both print for every file of the examples and tests.",
+        "What stays different:",
+        "",
+        *told,
+        f"- `services.*.environment`: {NUMBERS}; {UNSET}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page())
+    sys.stdout.write(f"{PAGE}\n")
