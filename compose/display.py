@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import field
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from pycompose.frozen import dataclass
 
@@ -172,13 +172,13 @@ class Board:
             shown = [every[at] for at in sorted(places)]
         longest = max((len(subject.name) for subject in every), default=0)
         end = now if self.ended is None else self.ended
-        total = _seconds(end - self.began)
+        total = seconds(end - self.began)
         head = f"[+] {self.title} {self.done}/{len(every)}"
-        picture = [_cut([(head, "bold"), (f"  {total}", "dim")], width, colour)]
+        picture = [cut([(head, "bold"), (f"  {total}", "dim")], width, colour)]
         picture += [self._line(subject, now, longest, width, colour) for subject in shown]
         if len(shown) < len(every):
             hidden = len(every) - len(shown)
-            picture.append(_cut([(f"   … and {hidden} more", "dim")], width, colour))
+            picture.append(cut([(f"   … and {hidden} more", "dim")], width, colour))
         return picture
 
     def _line(self, subject: _Subject, now: float, longest: int, width: int, colour: bool) -> str:
@@ -186,7 +186,7 @@ class Board:
         mark = {"done": "✔", "failed": "✘", "skipped": "-", "started": spin, "waiting": "·"}[subject.state]
         over = subject.state in ("done", "failed", "skipped")
         tint = {"waiting": "dim"}.get(subject.state, subject.state)
-        took = "" if subject.began is None else _seconds(((subject.ended if over else None) or now) - subject.began)
+        took = "" if subject.began is None else seconds(((subject.ended if over else None) or now) - subject.began)
         kind, _, name = subject.name.partition(" ")
         parts = [
             (f" {mark} ", tint),
@@ -196,17 +196,18 @@ class Board:
         ]
         if subject.cause:
             parts.append((f"  {subject.cause.partition(chr(10))[0]}", "failed" if subject.state == "failed" else "dim"))
-        return _cut(parts, width, colour)
+        return cut(parts, width, colour)
 
 
-def _seconds(count: float) -> str:
+def seconds(count: float) -> str:
+    """A time that something took, as people read it."""
     if count < 60:
         return f"{max(count, 0):.1f}s"
     minutes, seconds = divmod(int(count), 60)
     return f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
-def _cut(parts: Sequence[tuple[str, str]], width: int, colour: bool) -> str:
+def cut(parts: Sequence[tuple[str, str]], width: int, colour: bool) -> str:
     """The parts one after another, in their colours, cut before the last column (a full line would wrap)."""
     made, room = "", max(width - 1, 1)
     for text, tint in parts:
@@ -219,6 +220,15 @@ def _cut(parts: Sequence[tuple[str, str]], width: int, colour: bool) -> str:
 ESCAPE = re.compile(r"\033\[[0-9;]*m")
 
 
+class Picture(Protocol):
+    """What a screen draws; `subjects` are what lines are about."""
+
+    @property
+    def subjects(self) -> Sized: ...
+
+    def lines(self, now: float, width: int, height: int, *, colour: bool) -> list[str]: ...
+
+
 class Screen:
     """Pictures on a terminal, each over the one before. `size` gives (columns, lines) and is asked each time."""
 
@@ -226,7 +236,7 @@ class Screen:
         self._out, self._size, self._colour = out, size, colour
         self._drawn: list[int] = []  # lengths of the lines on the screen
 
-    def draw(self, board: Board, now: float, *, last: bool = False) -> None:
+    def draw(self, board: Picture, now: float, *, last: bool = False) -> None:
         width, height = self._size()
         limit = max(height - 1, 2)
         if last and len(board.subjects) < LONGEST_END:

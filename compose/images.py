@@ -1,20 +1,32 @@
-"""Images of services, made ready before anything is decided: all are on this machine, or all that are missing are told.
+"""Images of services, made ready before anything is decided: fetched where the file or the user says so, or if missing.
 
 Their digests are part of what `reconcile` compares, so a new image under an old name makes containers anew.
-Rules: reads the image store; changes nothing.
+`to_fetch` decides, `fetch` fetches (many at once), `ready` says what is here. Rules: only `fetch` and `push` change the
+store, and only they import what speaks to registries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from pycompose.frozen import dataclass
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import Places
 
 from .errors import PycomposeError
 from .model import ImageMount, Project
 
-HINT = "pycompose image load ARCHIVE, or image: host (registries come later)"
+if TYPE_CHECKING:
+    from pycompose.runtime.images.store import Store
+    from pycompose.runtime.images.transfer import Report
+
+HINT = "pycompose pull fetches it, pycompose image load ARCHIVE takes it in; image: host needs none"
+DAY = 86_400.0
+PERIODS = {"daily": DAY, "weekly": 7 * DAY}
+UNITS = {"w": 7 * DAY, "d": DAY, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 class ImagesMissing(PycomposeError):
@@ -26,26 +38,239 @@ class ImagesMissing(PycomposeError):
         self.missing = missing
 
 
-def ready(project: Project, services: Iterable[str] = (), *, no_deps: bool = False) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """An image to be fetched; `optional`: it can be built, if it cannot be fetched."""
+
+    image: str
+    services: tuple[str, ...]
+    platform: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    fetch: Fetch
+    message: str
+    hint: str = ""
+
+
+def ready(
+    project: Project, services: Iterable[str] = (), *, no_deps: bool = False, passed_over: Iterable[str] = ()
+) -> dict[str, str]:
     """Service -> digest of its image, of the services asked for (all, if none) and of what they need.
 
-    Images that are only mounted must be here too. Raises ImagesMissing with every one that is not here, PycomposeError
-    for what is no image's name.
+    Images that are only mounted must be here too; those `passed_over` need not be. Raises ImagesMissing with every one
+    that is not here, PycomposeError for what is no image's name.
     """
     wanted: list[tuple[str, str, bool]] = []
-    for name in _needed(project, tuple(services), no_deps):
+    for name in needed(project, tuple(services), no_deps):
         service = project.services[name]
         wanted.append((name, service.image or "", True))
         wanted += [(name, mount.source, False) for mount in service.mounts if isinstance(mount, ImageMount)]
-    found, missing = {"host": ""}, []
+    found, missing, apart = {"host": ""}, [], set(passed_over)
     for name, image, _ in wanted:
         if image not in found and not (digest := _digest(name, image)):
-            missing.append((name, image or "(none)"))
+            if image not in apart:
+                missing.append((name, image or "(none)"))
         elif image not in found:
             found[image] = digest
     if missing:
         raise ImagesMissing(tuple(dict.fromkeys(missing)))
-    return {name: found[image] for name, image, own in wanted if own and found[image]}
+    return {name: found[image] for name, image, own in wanted if own and found.get(image)}
+
+
+def to_fetch(
+    project: Project,
+    services: Iterable[str] = (),
+    *,
+    no_deps: bool = False,
+    policy: str | None = None,
+    now: float | None = None,
+) -> list[Fetch]:
+    """What has to be fetched before these services can be made; `policy` overrules the file's (`up --pull`).
+
+    Raises PycomposeError for what is no image's name.
+    """
+    asked: dict[str, Fetch] = {}
+    for name in needed(project, tuple(services), no_deps):
+        service = project.services[name]
+        platform, said = service.platform or "", policy or service.pull_policy or "missing"
+        built = service.build is not None
+        named = service.image and not _is_own(project, name, service.image)
+        if service.image and named and _is_due(name, service.image, platform, said, built and not policy, now):
+            _ask(asked, name, service.image, platform, built)
+        for mount in service.mounts:
+            if isinstance(mount, ImageMount) and _is_due(name, mount.source, "", said, False, now):
+                _ask(asked, name, mount.source, "", False)
+    return list(asked.values())
+
+
+def to_pull(project: Project, services: Iterable[str], policy: str | None = None) -> tuple[list[Fetch], dict[str, str]]:
+    """What `pull` fetches of exactly these services; and image -> why it does not, for the others."""
+    asked: dict[str, Fetch] = {}
+    skipped: dict[str, str] = {}
+    for name in services:
+        service = project.services[name]
+        image, platform = service.image or "", service.platform or ""
+        said = policy or service.pull_policy or "always"
+        if image in ("", "host"):
+            continue
+        if (said in ("never", "build") or _is_own(project, name, image)) and not policy:
+            skipped[image] = "Can be built" if service.build is not None else "Not to be pulled"
+        elif said == "missing" and not image.endswith(":latest") and _digest(name, image, platform):
+            skipped[image] = "Already here"
+        else:
+            _ask(asked, name, image, platform, service.build is not None)
+        for mount in service.mounts:
+            if isinstance(mount, ImageMount):
+                _ask(asked, name, mount.source, "", False)
+    return list(asked.values()), skipped
+
+
+def _is_own(project: Project, service: str, image: str) -> bool:
+    """A name that no file gave: nothing of that name is in a registry."""
+    return project.services[service].build is not None and image == f"{project.name}-{service}"
+
+
+def _ask(asked: dict[str, Fetch], service: str, image: str, platform: str, optional: bool) -> None:
+    known = asked.get(image)
+    if known is None:
+        asked[image] = Fetch(image, (service,), platform, optional)
+        return
+    if known.platform and platform and known.platform != platform:
+        said = (
+            f'services "{known.services[0]}" and "{service}" want image "{image}" for {known.platform} and {platform}'
+        )
+        raise PycomposeError(said, hint="a name leads to one image on this machine: name one of them by its digest")
+    services = (*known.services, service)
+    asked[image] = Fetch(image, services, known.platform or platform, known.optional and optional)
+
+
+def _is_due(service: str, image: str, platform: str, policy: str, built: bool, now: float | None) -> bool:
+    if image == "host":
+        return False
+    if archived := _in_archive(image):
+        import os
+
+        return policy != "never" and (os.path.exists(archived) or not _digest(service, image))
+    if policy == "always":
+        return True
+    if policy in ("never", "build"):
+        return False
+    if not _digest(service, image, platform):
+        return True
+    if built or policy == "missing":
+        return False
+    period = PERIODS.get(policy) or sum(float(n) * UNITS[u] for n, u in re.findall(r"(\d+)([wdhms])", policy))
+    return bool(period) and (time.time() if now is None else now) - _store().fetched(image) > period
+
+
+def _in_archive(image: str) -> str:
+    """The path of the archive that an image is in, if it is named so."""
+    if not image.startswith(("oci:", "docker-archive:")):
+        return ""
+    from pycompose.runtime.images.reference import in_archive
+
+    found = in_archive(image)
+    return found.path if found else ""
+
+
+def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
+    """Fetch images, several at once; what failed. Raises KeyboardInterrupt."""
+    from pycompose.runtime.images import transfer
+    from pycompose.runtime.images.errors import ImageError
+    from pycompose.runtime.images.manifest import platform
+
+    wanted, store, failures = list(fetches), _store(), list[Failure]()
+    registries = []
+    for one in wanted:
+        if not _in_archive(one.image):
+            registries.append(one)
+            continue
+        report(transfer.Transfer(one.image, "", "started"))
+        try:
+            digest = _load(store, one.image)
+            report(transfer.Transfer(one.image, "", "done", text=digest))
+        except (ImageError, OSError) as error:
+            report(transfer.Transfer(one.image, "", "failed", text=str(error)))
+            failures.append(Failure(one, str(error), getattr(error, "hint", "")))
+    if not registries:
+        return failures
+
+    import trio
+    from pycompose.runtime.images.pulling import AT_ONCE, pull
+
+    async def one_image(one: Fetch, limit: trio.CapacityLimiter) -> None:
+        try:
+            chosen = platform(one.platform) if one.platform else None
+            await pull(store, one.image, platform=chosen, report=report, limit=limit)
+        except (ImageError, OSError) as error:
+            report(transfer.Transfer(one.image, "", "failed", text=str(error)))
+            failures.append(Failure(one, str(error), getattr(error, "hint", "")))
+
+    async def all_images() -> None:
+        limit = trio.CapacityLimiter(AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            for one in registries:
+                nursery.start_soon(one_image, one, limit)
+
+    _run(all_images)
+    return failures
+
+
+def push(images: Iterable[str], report: Report) -> list[Failure]:
+    """Push images, several at once; what failed. Raises KeyboardInterrupt."""
+    import trio
+    from pycompose.runtime.images import transfer
+    from pycompose.runtime.images.errors import ImageError
+    from pycompose.runtime.images.pushing import AT_ONCE
+    from pycompose.runtime.images.pushing import push as push_one
+
+    store, failures = _store(), list[Failure]()
+
+    async def one_image(image: str, limit: trio.CapacityLimiter) -> None:
+        try:
+            await push_one(store, image, report=report, limit=limit)
+        except (ImageError, OSError) as error:
+            report(transfer.Transfer(image, "", "failed", text=str(error)))
+            failures.append(Failure(Fetch(image, ()), str(error), getattr(error, "hint", "")))
+
+    async def all_images() -> None:
+        limit = trio.CapacityLimiter(AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            for image in dict.fromkeys(images):
+                nursery.start_soon(one_image, image, limit)
+
+    _run(all_images)
+    return failures
+
+
+def _run(main: Callable[[], Any]) -> None:
+    """As `trio.run`; an interrupt is one, not a group of one."""
+    import trio
+
+    try:
+        trio.run(main)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _load(store: Store, image: str) -> str:
+    from pycompose.runtime.images.archive import load_one
+    from pycompose.runtime.images.reference import in_archive
+
+    named = in_archive(image)
+    assert named is not None
+    return load_one(store, named).digest
+
+
+def explained(failure: Failure) -> str:
+    """Which services lack which image, and why."""
+    who = ", ".join(f'service "{name}": ' for name in failure.fetch.services[:1])
+    return f'{who}image "{failure.fetch.image}" cannot be fetched: {failure.message}'
 
 
 def pinned(images: Mapping[str, str]) -> dict[str, str]:
@@ -75,18 +300,28 @@ def pinned(images: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _digest(service: str, image: str) -> str:
+def _store() -> Store:
     from pycompose.runtime.images.store import Store
 
+    return Store(Places.default())
+
+
+def _digest(service: str, image: str, platform: str = "") -> str:
+    """The digest of the image of that name, if it is here and for that platform."""
     try:
-        return Store(Places.default()).digests([image])[image] if image else ""
+        digest = _store().digests([image])[image] if image else ""
+        if digest and platform:
+            from pycompose.runtime.images import manifest
+
+            return digest if manifest.suits(_store().config_of(digest), manifest.platform(platform)) else ""
+        return digest
     except KeyError:
         return ""
     except (RuntimeFailure, OSError) as error:
         raise PycomposeError(f'service "{service}": {error}', hint=getattr(error, "hint", "")) from error
 
 
-def _needed(project: Project, services: tuple[str, ...], no_deps: bool) -> list[str]:
+def needed(project: Project, services: tuple[str, ...], no_deps: bool) -> list[str]:
     pending = [name for name in services or tuple(project.services) if name in project.services]
     found: dict[str, None] = {}
     while pending:

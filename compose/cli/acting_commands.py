@@ -62,14 +62,14 @@ def down(
 @click.pass_obj
 def scale(choices: Choices, no_deps: bool, timeout: float | None, scales: tuple[str, ...]) -> None:
     """Set how many containers services have: `pycompose scale worker=4`."""
-    from pycompose.compose import images, reconcile
+    from pycompose.compose import reconcile
 
-    from . import acting
+    from . import acting, fetching
 
     counts = project.counts_of(scales)
     places, known = project.target(choices, tuple(counts))
     wanted = project.needed(known)
-    found = images.ready(wanted, tuple(counts), no_deps=no_deps)
+    found = fetching.make_ready(choices, wanted, tuple(counts), no_deps=no_deps)
     options = reconcile.UpOptions(no_deps=no_deps, timeout=timeout, images=found)
     acting.run(choices, places, wanted, lambda seen: reconcile.scale(wanted, seen, counts, options), "scale", keep=True)
 

@@ -18,15 +18,25 @@ from pycompose.compose.plan import Plan
 from . import terminal
 
 
-def _out() -> TextIO:
+def stream() -> TextIO:
+    """Where progress is written."""
     return sys.stdout if os.environ.get("COMPOSE_STATUS_STDOUT", "").lower() in ("1", "true") else sys.stderr
 
 
 def live() -> bool:
     """Whether progress is a picture that moves."""
     if terminal.progress == "auto":
-        return _out().isatty() and terminal.ansi != "never" and os.environ.get("TERM") != "dumb"
+        return stream().isatty() and terminal.ansi != "never" and os.environ.get("TERM") != "dumb"
     return terminal.progress == "tty"
+
+
+def size(out: TextIO) -> tuple[int, int]:
+    """(columns, lines) of the terminal."""
+    try:
+        found = os.get_terminal_size(out.fileno())
+    except (OSError, ValueError):
+        return 80, 24
+    return found.columns or 80, found.lines or 24
 
 
 class Progress:
@@ -34,19 +44,12 @@ class Progress:
 
     def __init__(self, plan: Plan, title: str, *, plain: bool = False) -> None:
         self.board = display.Board(plan, title, time.monotonic())
-        self._out = _out()
+        self._out = stream()
         self._live = live() and bool(plan.steps) and not plain
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        self._screen = display.Screen(self._out, self._size, colour=terminal.coloured(self._out))
-
-    def _size(self) -> tuple[int, int]:
-        try:
-            size = os.get_terminal_size(self._out.fileno())
-        except (OSError, ValueError):
-            return 80, 24
-        return size.columns or 80, size.lines or 24
+        self._screen = display.Screen(self._out, lambda: size(self._out), colour=terminal.coloured(self._out))
 
     def __enter__(self) -> Self:
         if self._live:

@@ -46,14 +46,15 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "volumes": ("images", "project_volumes", "Images and volumes", "List the project's volumes"),
     "volume": ("images", "", "Images and volumes", "Make, list and remove volumes"),
     "pull": ("fetching", "", "Images and volumes", "Fetch the images of services"),
-    "build": ("fetching", "", "Images and volumes", "Build the images of services"),
+    "push": ("fetching", "", "Images and volumes", "Push the images of services"),
+    "build": ("building", "", "Images and volumes", "Build the images of services"),
     "config": ("describing", "", "About files", "Check the compose file and print its canonical form"),
     "convert": ("describing", "config", "", ""),
     "graph": ("graphing", "", "About files", "Draw which service waits for which"),
     "version": ("describing", "", "About files", "Say which version this is"),
 }
 
-NOT_THERE = ("bridge", "commit", "cp", "export", "publish", "push", "watch", "alpha")  # of docker compose
+NOT_THERE = ("bridge", "commit", "cp", "export", "publish", "watch", "alpha")  # of docker compose
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,7 @@ def _begin(choices: Choices, services: tuple[str, ...], **given: Any) -> int:
     )
     if given.get("always_recreate_deps"):
         options = _with_dependencies_recreated(options, selected)
-    options = replace(options, images=_images(project, services, selected, given))
+    options = replace(options, images=_images(choices, project, services, selected, given))
 
     def decide(seen: Any) -> Any:
         return reconcile.up(project, seen, options)
@@ -240,20 +240,18 @@ def _followed(project: Project, services: tuple[str, ...], selected: set[str], g
     return frozenset(chosen - set(given["detached"]))
 
 
-def _images(project: Project, services: tuple[str, ...], selected: set[str], given: dict[str, Any]) -> dict[str, str]:
-    """Service -> digest of its image; what is missing is an error before anything is begun."""
-    from pycompose.compose import images
+def _images(
+    choices: Choices, project: Project, services: tuple[str, ...], selected: set[str], given: dict[str, Any]
+) -> dict[str, str]:
+    """Service -> digest of its image, fetched if it is due; what is missing is an error before anything is begun."""
+    from . import fetching
 
-    chosen = [project.services[name] for name in sorted(selected)]
-    built = [service.name for service in chosen if service.build is not None]
+    built = [name for name in sorted(selected) if project.services[name].build is not None]
     if given["build"] and built:
         hint = "`pycompose image load` takes one in"
         raise PycomposeError(f"images cannot be built yet: {', '.join(built)}", hint=hint)
-    fetched = [service.name for service in chosen if service.image not in (None, "host")]
-    if given["pull"] == "always" and fetched:
-        hint = "`pycompose image load` and `image import` take images in"
-        raise PycomposeError(f"images cannot be fetched from registries yet: {', '.join(fetched)}", hint=hint)
-    return images.ready(project, services, no_deps=bool(given.get("no_deps")))
+    no_deps, quiet = bool(given.get("no_deps")), bool(given["quiet_pull"])
+    return fetching.make_ready(choices, project, services, no_deps=no_deps, policy=given["pull"], quiet=quiet)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from pycompose.compose.model import (
     VolumeMount,
 )
 
-from .paths import absolute, is_path, volume_parts
+from .paths import absolute, image, is_path, volume_parts
 from .reading import Section, short, size_of
 from .source import Map, Text, Tree
 
@@ -144,7 +144,7 @@ def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
     details.check_keys(("subpath",))
     if not source:
         one.reading.problem(f"{one.name}: an image needs a source", one.origin, code="mount")
-    return ImageMount(source or "", target, details.text("subpath"), one.flag("read_only"))
+    return ImageMount(image(source or "", directory), target, details.text("subpath"), one.flag("read_only"))
 
 
 def named_volumes(service: Service) -> list[str]:

@@ -24,6 +24,15 @@ def absolute(path: str, directory: str) -> str:
     return posixpath.normpath(posixpath.join(directory, os.path.expanduser(path)))
 
 
+def image(name: str, directory: str) -> str:
+    """An image's name, whose path is made absolute where it has one: oci:PATH[:TAG], docker-archive:PATH[:NAME]."""
+    transport, _, rest = name.partition(":")
+    if transport not in ("oci", "docker-archive") or not rest:
+        return name
+    path, colon, tag = rest.partition(":")
+    return f"{transport}:{absolute(path, directory)}{colon}{tag}"
+
+
 def is_remote(context: str) -> bool:
     """A build context that is not a folder of this machine."""
     return "://" in context or context.startswith(REMOTE)
@@ -62,6 +71,7 @@ def rebased_service(service: Tree, directory: str) -> Tree:
         return text(f"{name}={context(text(rest))}", value.at, value.plain) if equals else value
 
     made = service.copy()
+    _change(made, "image", lambda value: text(image(value, directory), value.at, value.plain))
     _change(made, "env_file", path)
     _change(made, "label_file", path)
     _change(made, "build", context)

@@ -27,7 +27,7 @@ from . import records
 from .merge import named
 from .mounting import mounts, uses
 from .networking import extra_hosts, networks, ports
-from .paths import absolute, is_remote
+from .paths import absolute, image, is_remote
 from .reading import Section, canonical_json, short, words
 from .resources import devices, replicas, resources, restart, ulimits
 from .source import Map, Seq, Text
@@ -87,7 +87,7 @@ def read(name: str, section: Section, context: Context) -> Service:
     links = tuple(_link(item) for item in section.texts("links"))
     return Service(
         name=name,
-        image=section.text("image") or (f"{context.project}-{name}" if "build" in section else None),
+        image=_image(section, context) or (f"{context.project}-{name}" if "build" in section else None),
         build=_build(section, context),
         pull_policy="missing" if pull == "if_not_present" else pull,
         platform=section.text("platform"),
@@ -175,6 +175,11 @@ def _deploy(section: Section) -> Deploy | None:
                 message = f'"deploy.{key}" of {section.name} is not acted on'
                 section.reading.warn_once(f"deploy.{key}", message, given.keys_at.get(key))
     return records.optional(Deploy, section, "deploy")
+
+
+def _image(section: Section, context: Context) -> str | None:
+    name = section.text("image")
+    return image(name, context.working_dir) if name else name
 
 
 def _build(section: Section, context: Context) -> Build | None:

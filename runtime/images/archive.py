@@ -14,12 +14,14 @@ import os
 import re
 import stat
 import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 from .errors import ImageError
 from .layers import READ_ERRORS, Blob, Entry, Progress, spooled
 from .manifest import MAX_JSON, MAX_LAYERS, MAX_NESTING, Descriptor, Index, Manifest, choose, own_platform, read
-from .reference import digest_hex
+from .reference import InArchive, digest_hex, familiar, parse
 
 if TYPE_CHECKING:
     from .store import Image, Store
@@ -126,19 +128,24 @@ def _is_plain(file: IO[bytes]) -> bool:
 
 def load(store: Store, source: str | IO[bytes], progress: Progress | None = None) -> list[Image]:
     """Keep every image of the archive; raises ImageError."""
-    what = source if isinstance(source, str) else "standard input"
+    with _told(source if isinstance(source, str) else "standard input"), contextlib.ExitStack() as held:
+        work = held.enter_context(store.working())
+        archive = _Source(source, work, held)
+        if archive.has("manifest.json"):
+            return [_docker(store, archive, one, work, progress) for one in archive.small("manifest.json")]
+        if not archive.has("index.json"):
+            raise ImageError("it has neither manifest.json nor index.json", "for a root file system: image import")
+        index = read(archive._small("index.json"))
+        if not isinstance(index, Index) or not index.manifests:
+            raise ImageError("it has no image")
+        return [_oci(store, archive, told, work, progress) for told in index.manifests]
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Errors say which archive it is."""
     try:
-        with contextlib.ExitStack() as held:
-            work = held.enter_context(store.working())
-            archive = _Source(source, work, held)
-            if archive.has("manifest.json"):
-                return [_docker(store, archive, one, work, progress) for one in archive.small("manifest.json")]
-            if not archive.has("index.json"):
-                raise ImageError("it has neither manifest.json nor index.json", "for a root file system: image import")
-            index = read(archive._small("index.json"))
-            if not isinstance(index, Index) or not index.manifests:
-                raise ImageError("it has no image")
-            return [_oci(store, archive, told, work, progress) for told in index.manifests]
+        yield
     except ImageError as error:
         raise ImageError(f"{what}: {error}", error.hint) from error
     except (*READ_ERRORS, KeyError, TypeError, AttributeError) as error:
@@ -147,6 +154,44 @@ def load(store: Store, source: str | IO[bytes], progress: Progress | None = None
         if isinstance(error, OSError) and error.strerror:
             raise ImageError(f"{what}: {error.strerror}") from error
         raise ImageError(f"{what}: not an archive of images: {error}") from error
+
+
+def load_one(store: Store, named: InArchive, progress: Progress | None = None) -> Image:
+    """The one image that a name with a transport means, kept under that name alone; raises ImageError."""
+
+    def chosen(found: list[tuple[list[str], Any]]) -> Any:
+        if named.name:
+            found = [one for one in found if named.name in one[0]]
+        if len(found) == 1:
+            return found[0][1]
+        what = f"no image {named.name!r}" if named.name else "no image"
+        raise ImageError(what if not found else "more than one image", "" if not found else "name one after a colon")
+
+    with _told(named.path), contextlib.ExitStack() as held:
+        work = held.enter_context(store.working())
+        archive = _Source(named.path, work, held)
+        if named.transport == "docker-archive":
+            every = [(_tags(one), one) for one in archive.small("manifest.json")]
+            made = _docker(store, archive, {**chosen(every), "RepoTags": []}, work, progress)
+        else:
+            index = read(archive._small("index.json"))
+            if not isinstance(index, Index):
+                raise ImageError("it has no image")
+            notes = [
+                (list(filter(None, map(one.annotations.get, (REF_NAME, CONTAINERD_NAME)))), one)
+                for one in index.manifests
+            ]
+            made = _oci(store, archive, replace(chosen(notes), annotations={}), work, progress)
+        store.name_archived(str(named), made.digest)
+        return store.resolve(str(named))
+
+
+def _tags(one: dict[str, Any]) -> list[str]:
+    """What an image of a docker archive may be called: by its whole name, or as people shorten it."""
+    names = [str(name) for name in one.get("RepoTags") or ()]
+    full = [parse(name) for name in names]
+    short = [familiar(str(name)) for name in full]
+    return [*names, *map(str, full), *short, *(name.removesuffix(":latest") for name in short)]
 
 
 def _docker(store: Store, source: _Source, one: dict[str, Any], work: str, progress: Progress | None) -> Image:

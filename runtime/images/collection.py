@@ -20,7 +20,7 @@ from pycompose.runtime import uses
 from . import config as configuration
 from .errors import ImageError
 from .manifest import Manifest, read
-from .reference import digest_hex, familiar
+from .reference import digest_hex, familiar, is_tag
 
 if TYPE_CHECKING:
     from .store import Store
@@ -116,13 +116,9 @@ def prune(store: Store, everything: bool) -> Pruned:
         with store.locked():
             before, users = _size(store), {user.uses.digest for user in uses.everyone(store.places)}
             names = store.names()
-            tagged = {d for n, d in names.items() if "@" not in n and not n.startswith("sha256:")}
+            tagged = {d for n, d in names.items() if is_tag(n)}
             gone = {d for d in names.values() if d not in users and (everything or d not in tagged)}
-            said = [
-                f"untagged: {familiar(n)}"
-                for n, d in sorted(names.items())
-                if d in gone and d in tagged and "@" not in n
-            ]
+            said = [f"untagged: {familiar(n)}" for n, d in sorted(names.items()) if d in gone and is_tag(n)]
             here = set(store.all_digests())
             store.keep_names({n: d for n, d in names.items() if d not in gone})
             collect(store, work)

@@ -15,7 +15,7 @@ class ImageNotFound(ImageError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f'image "{name}" is not on this machine',
-            "pycompose image load ARCHIVE, or image: host (registries come later)",
+            "pycompose image pull fetches it, pycompose image load ARCHIVE takes it in; image: host needs none",
         )
         self.name = name
 

@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import field
 from typing import IO, Any, cast
 
 import trio
@@ -188,8 +189,9 @@ async def _fetched(
             report(Transfer(name, layer.digest, "waiting", 0, layer.size))
         try:
             async with trio.open_nursery() as nursery:
-                for layer, diff_id in pairs.values():
+                for layer, diff_id in sorted(pairs.values(), key=lambda pair: -pair[0].size):  # the longest first
                     one = _Layer(store, name, reference, found, layer, diff_id, work, report)
+                    await limit.acquire_on_behalf_of(one.turn)
                     nursery.start_soon(one.fetch, limit)
         except BaseExceptionGroup as group:
             error = first_of(group)
@@ -261,6 +263,7 @@ class _Layer:
     work: str
     report: Report
     got: int = 0
+    turn: object = field(default_factory=object)  # what holds its place among the layers under way
 
     def tell(self, state: Any, text: str = "") -> None:
         self.report(Transfer(self.name, self.blob.digest, state, self.got, self.blob.size, text))
@@ -269,20 +272,23 @@ class _Layer:
         return self.store.layer(self.diff_id) is not None and self.store.blobs.has(self.blob.digest)
 
     async def fetch(self, limit: trio.CapacityLimiter) -> None:
-        if self.here():
-            self.tell("here")
-            return
-        async with limit, _locked(self.store, self.blob.digest):
-            if self.here():  # another process has just fetched it
+        try:
+            if self.here():
                 self.tell("here")
                 return
-            self.tell("started")
-            send, receive = trio.open_memory_channel[bytes | ImageError](AHEAD)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.feed, send)
-                with receive:
-                    await trio.to_thread.run_sync(self.take, _Feed(receive))
-        self.tell("done")
+            async with _locked(self.store, self.blob.digest):
+                if self.here():  # another process has just fetched it
+                    self.tell("here")
+                    return
+                self.tell("started")
+                send, receive = trio.open_memory_channel[bytes | ImageError](AHEAD)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.feed, send)
+                    with receive:
+                        await trio.to_thread.run_sync(self.take, _Feed(receive))
+            self.tell("done")
+        finally:
+            limit.release_on_behalf_of(self.turn)
 
     async def feed(self, send: trio.MemorySendChannel[bytes | ImageError]) -> None:
         """The blob's bytes to the thread, and errors too, so that it is the thread that fails."""

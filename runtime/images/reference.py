@@ -1,10 +1,13 @@
 """Names of images and digests: `[registry/]repository[:tag][@digest]`. Pure text; checked before it is in a path.
 
-Source: distribution/reference (the grammar), opencontainers/image-spec descriptor.md (digests).
+`oci:PATH[:TAG]` and `docker-archive:PATH[:NAME]`, as skopeo writes them, name images in archives of this machine; a
+repository that is called so is written with its registry (docker.io/library/oci).
+Source: distribution/reference (the grammar), image-spec descriptor.md (digests), man 5 containers-transports.
 """
 
 from __future__ import annotations
 
+import os.path
 import re
 
 from pycompose.frozen import dataclass
@@ -15,6 +18,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PART = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _REGISTRY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_ARCHIVE = re.compile(r"(oci|docker-archive):([^:\0]+)(?::([^\0]+))?")
 DOCKER = "docker.io"
 
 
@@ -32,6 +36,29 @@ class Reference:
 
     def __str__(self) -> str:
         return self.repository + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+@dataclass(frozen=True, slots=True)
+class InArchive:
+    """An image in an OCI layout or a docker archive; `name` is empty where the archive has one image."""
+
+    transport: str
+    path: str  # absolute
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{self.path}" + (f":{self.name}" if self.name else "")
+
+
+def in_archive(name: str) -> InArchive | None:
+    """What a name with a transport means, relative to the current folder; None for other names."""
+    found = _ARCHIVE.fullmatch(name)
+    return InArchive(found[1], os.path.abspath(os.path.expanduser(found[2])), found[3] or "") if found else None
+
+
+def is_tag(key: str) -> bool:
+    """Of the names that the store has for an image: one that people gave, not a digest."""
+    return not key.startswith("sha256:") and ("@" not in key or _ARCHIVE.fullmatch(key) is not None)
 
 
 def digest_hex(digest: object) -> str:

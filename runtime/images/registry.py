@@ -42,11 +42,16 @@ Body = Callable[[], bytes | AsyncIterable[bytes]]
 
 
 class RegistryError(ImageError):
-    """A registry that refuses or cannot be reached; `status` is HTTP's, 0 without an answer."""
+    """A registry that refuses or cannot be reached; `status` is HTTP's, 0 without an answer.
 
-    def __init__(self, message: str, hint: str = "", *, status: int = 0, pause: float | None = None) -> None:
+    `pause` is what the registry asks for, in seconds; `attempts` are worth making.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", *, status: int = 0, pause: float | None = None, attempts: int = ATTEMPTS
+    ) -> None:
         super().__init__(message, hint)
-        self.status, self.pause = status, pause
+        self.status, self.pause, self.attempts = status, pause, attempts
 
     @property
     def transient(self) -> bool:
@@ -177,7 +182,9 @@ class Registry:
             hint = "if its certificate is your own: `ca` in registries.toml, or SSL_CERT_FILE"
         elif "SSL" in text:
             hint = "if it speaks plain HTTP: `insecure = true` in registries.toml"
-        return RegistryError(self._says(f"cannot be reached: {text}"), hint or "is its name right, and is it up?")
+        attempts = 2 if isinstance(error, httpx.ConnectError) else ATTEMPTS  # nobody waits for what is not there
+        told = self._says(f"cannot be reached: {text}")
+        return RegistryError(told, hint or "is its name right, is it up, and is there a network?", attempts=attempts)
 
     async def _try_out(self) -> None:
         """TLS first, then, where the user or the place allows it, plain HTTP."""
@@ -318,7 +325,7 @@ class Registry:
             try:
                 return await attempt()
             except RegistryError as error:
-                if not error.transient or number == ATTEMPTS - 1 or (error.pause or 0) > MAX_PAUSE:
+                if not error.transient or number + 1 >= error.attempts or (error.pause or 0) > MAX_PAUSE:
                     raise
                 await trio.sleep(error.pause if error.pause is not None else pause(number))
         raise AssertionError

@@ -41,7 +41,7 @@ from . import durable, host
 from .blobs import Blobs
 from .errors import ImageError, ImageInUse, ImageNotFound
 from .manifest import OCI_LAYER
-from .reference import Reference, digest_hex, familiar, parse
+from .reference import Reference, digest_hex, familiar, in_archive, is_tag, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,6 +177,10 @@ class Store:
                 return found[0]
             if name.startswith("sha256:") or len(name) == 64:
                 raise ImageNotFound(name)
+        if archived := in_archive(name):
+            if found_there := names.get(str(archived)):
+                return found_there
+            raise ImageNotFound(name)
         wanted = parse(name)
         if not wanted.digest:
             found_one = names.get(wanted.tagged)
@@ -185,7 +189,7 @@ class Store:
             if found_one is None and any(
                 digest == wanted.digest and parse(key).repository == wanted.repository
                 for key, digest in names.items()
-                if not key.startswith("sha256:")
+                if not key.startswith("sha256:") and not in_archive(key)
             ):
                 found_one = wanted.digest
             if wanted.tag and names.get(wanted.tagged) != found_one:
@@ -241,6 +245,13 @@ class Store:
         except (OSError, ValueError, TypeError):
             return Layer(diff_id)
 
+    def fetched(self, name: str) -> float:
+        """When the image last came from its registry or archive: seconds since 1970; 0 if that is not known."""
+        try:
+            return os.stat(f"{self.root}/configs/{digest_hex(self.digest(name))}.manifest").st_mtime
+        except (FileNotFoundError, ImageNotFound):
+            return 0.0
+
     def folder(self, diff_id: str) -> str:
         """Where a layer lies, or would lie."""
         return f"{self.root}/layers/{digest_hex(diff_id)}"
@@ -274,16 +285,18 @@ class Store:
 
     def repository_digest(self, name: str) -> str:
         """The digest that the image of that name has in its registry; empty where it came with none."""
+        if in_archive(name):
+            return ""
         digest, repository = self.digest(name), parse(name).repository
-        pins = (parse(key) for key, value in self.names().items() if "@" in key and value == digest)
+        pins = (parse(key) for key, value in self.names().items() if value == digest and not is_tag(key) and "@" in key)
         return next((pin.digest for pin in pins if pin.repository == repository), "")
 
     def names_of(self, digest: str) -> tuple[str, ...]:
-        return tuple(familiar(n) for n, d in sorted(self.names().items()) if d == digest and "@" not in n)
+        return tuple(familiar(n) for n, d in sorted(self.names().items()) if d == digest and is_tag(n))
 
     def ls(self) -> list[Image]:
         """One entry a name; an image without one is there under its digest."""
-        names = {n: d for n, d in self.names().items() if "@" not in n}
+        names = {n: d for n, d in self.names().items() if is_tag(n)}
         named = set(names.values())
         found = [self._image(digest, familiar(name)) for name, digest in sorted(names.items())]
         return found + [self._image(d, d) for d in self.all_digests() if d not in named]
@@ -428,13 +441,15 @@ class Store:
 
     def _write_names(self, names: dict[str, str], unnamed: Mapping[str, str] | None = None) -> None:
         """Images keep their digest as a name when they have no other any more. The lock is held."""
-        named = {digest for name, digest in names.items() if "@" not in name and not name.startswith("sha256:")}
+        named = {digest for name, digest in names.items() if is_tag(name)}
         lost = {digest: digest for digest in (*self.names().values(), *(unnamed or {})) if digest not in named}
         kept = {n: d for n, d in names.items() if not n.startswith("sha256:") or d not in named}
         self.keep_names({**kept, **lost})
 
     def tag(self, name: str, target: str) -> None:
         """Give an image another name; what had that name before keeps its digest."""
+        if in_archive(target):
+            raise ImageError(f"that names an image in an archive: {target!r}", "image save writes archives")
         reference = parse(target)
         if reference.digest:
             raise ImageError(f"a name with a digest cannot be given: {target!r}")
@@ -486,6 +501,11 @@ class Store:
             configuration.read(data)
             return self.commit((reference,), data, work, fresh=(fresh,))
 
+    def name_archived(self, name: str, digest: str) -> None:
+        """Let a name with a transport (`reference.InArchive`) lead to an image."""
+        with _full_disk(), self.locked():
+            self._write_names({**self.names(), name: digest})
+
     def load(self, archive: str | IO[bytes], progress: Progress | None = None) -> list[Image]:
         """The images of a `docker save` archive or an OCI layout (folder, tar, or a stream of a tar)."""
         from .archive import load
@@ -501,10 +521,11 @@ class Store:
             raise ImageError("the image host is always there")
         with self.working() as work, self.locked():
             digest, names = self.digest(name), self.names()
-            reference = None if _SHORT_ID.fullmatch(name) else parse(name)
-            tagged = reference.tagged if reference and reference.tag else ""
+            archived = in_archive(name)
+            reference = None if archived or _SHORT_ID.fullmatch(name) else parse(name)
+            tagged = str(archived) if archived else reference.tagged if reference and reference.tag else ""
             gone = [tagged] if tagged in names else [n for n, d in names.items() if d == digest]
-            left = [n for n, d in names.items() if d == digest and n not in gone and "@" not in n]
+            left = [n for n, d in names.items() if d == digest and n not in gone and is_tag(n)]
             users = [
                 f"{user.container} (project {user.project})"
                 for user in uses.everyone(self.places)
@@ -559,6 +580,8 @@ def _opened(source: str | IO[bytes]) -> IO[bytes]:
 
 
 def _same(one: str, tagged: str) -> bool:
+    if archived := in_archive(one):
+        return str(archived) == tagged
     try:
         return parse(one).tagged == tagged
     except ImageError:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pycompose.frozen import dataclass
 
-State = Literal["waiting", "here", "started", "retrying", "finishing", "done"]
+State = Literal["waiting", "here", "started", "retrying", "finishing", "done", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Transfer:
     state: State
     done: int = 0
     total: int = 0
-    text: str = ""  # of the image as a whole: its digest; of "retrying": why
+    text: str = ""  # of the image as a whole: its digest; of "retrying" and "failed": why
 
 
 Report = Callable[[Transfer], None]

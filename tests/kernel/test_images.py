@@ -83,14 +83,25 @@ def test_what_an_image_says_reaches_its_containers(host: Machine, tmp_path: Path
 
 
 def test_all_missing_images_are_told_before_anything_is_made(host: Machine, tmp_path: Path) -> None:
+    never = "image: 'redis:7', pull_policy: never"
+    project = compose(tmp_path, f"services: {{a: {{{never}}}, b: {{image: host, command: 'true'}}, c: {{{never}}}}}")
+    up = host.pycompose(*project, "up", "-d", check=False)
+    assert up.returncode == 1
+    assert 'service "a": image "redis:7" is not on this machine' in up.stderr
+    assert 'service "c": image "redis:7" is not on this machine' in up.stderr
+    assert "hint: pycompose pull" in up.stderr
+    assert host.run("ls", host.run_folder).stdout == ""
+
+
+def test_images_that_cannot_be_fetched_are_told_before_anything_is_made(host: Machine, tmp_path: Path) -> None:
     project = compose(
         tmp_path, "services: {a: {image: 'redis:7'}, b: {image: host, command: 'true'}, c: {image: gone}}"
     )
     up = host.pycompose(*project, "up", "-d", check=False)
     assert up.returncode == 1
-    assert 'service "a": image "redis:7" is not on this machine' in up.stderr
-    assert 'service "c": image "gone" is not on this machine' in up.stderr
-    assert "hint: pycompose image load" in up.stderr
+    assert 'service "a": image "redis:7" cannot be fetched: docker.io: cannot be reached' in up.stderr
+    assert 'service "c": image "gone" cannot be fetched: docker.io: cannot be reached' in up.stderr
+    assert "hint: is its name right, is it up, and is there a network?" in up.stderr
     assert host.run("ls", host.run_folder).stdout == ""
 
 
