@@ -254,7 +254,10 @@ def _file_source(key: str, section: Section, context: services.Context) -> FileS
     kept = section.check_keys(acted, drivers)
     external, name = _real_name(key, section, context)
     sources = ("file", "environment") + (() if secret else ("content",))
-    given = [k for k in sources if k in section] + (["external"] if external else [])
+    for key in ("file", "environment"):
+        if section.map.get(key) == "":
+            section.wrong(key, "the name of one")
+    given = [k for k in sources if section.map.get(k) is not None] + (["external"] if external else [])
     if len(given) != 1 and not (secret and not given and "driver" in section):
         message = f"{section.name} needs exactly one of {', '.join(sources)}, external"
         hint = f"it has {' and '.join(given)}" if given else ""

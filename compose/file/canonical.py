@@ -45,6 +45,7 @@ LISTS = words("""
     label_file external_links
 """)
 PAIRS = ("environment", "labels", "annotations", "sysctls", "storage_opt")
+SOURCE = words("name file environment content external labels driver driver_opts template_driver")
 RECORDS = ("deploy", "develop", "provider", "credential_spec")
 NUMBERS = words("cpu_shares cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpuset pids_limit oom_score_adj")
 BYTES = ("mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness")  # the last is one to docker compose
@@ -327,17 +328,19 @@ def volume_tree(volume: Volume) -> dict[str, Any]:
 
 
 def _source(source: FileSource) -> dict[str, Any]:
-    return _sparse(
+    made = _sparse(
         name=source.name,
         file=source.file,
         environment=source.environment,
-        content=None if source.environment else source.content,
         external=source.external,
         labels=_sorted(source.labels),
         driver=source.driver,
         driver_opts=_sorted(source.driver_opts),
         template_driver=source.template_driver,
-    ) | _extensions(source.kept)
+    )
+    if source.content is not None and source.environment is None:
+        made["content"] = source.content
+    return ordered(made | _extensions(source.kept), SOURCE)
 
 
 def _extensions(kept: Mapping[str, str]) -> dict[str, Any]:

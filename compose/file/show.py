@@ -18,14 +18,23 @@ Plain = dict[str, Any]
 
 
 def to_yaml(tree: Plain, *, escape: bool = True) -> str:
-    """With `escape`, `$` is doubled, so that what is shown can be loaded again."""
+    """With `escape`, `$` of values is doubled, so that what is shown can be loaded again."""
     text = emitter.to_yaml(tree)
-    return text.replace("$", "$$") if escape else text
+    return emitter.to_yaml(_escaped(tree)) if escape and "$" in text else text
 
 
 def to_json(tree: Plain, *, escape: bool = True) -> str:
     text = json.dumps(_json_view(tree), indent=2, ensure_ascii=False) + "\n"
-    return text.replace("$", "$$") if escape else text
+    return to_json(_escaped(tree), escape=False) if escape and "$" in text else text
+
+
+def _escaped(value: Any) -> Any:
+    """Keys are not interpolated, and stay."""
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, list) else value
 
 
 def _json_view(tree: Plain) -> Plain:

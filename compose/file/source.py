@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -131,10 +132,10 @@ def plain_value(value: Tree) -> object:
     if value.plain:
         if value in TRUE or value in FALSE:
             return value in TRUE
-        if (number := whole(value)) is not None:
+        if (found := whole(value)) is not None:
+            return found
+        if FLOAT.match(value) and len(value) < 40 and math.isfinite(number := float(value)):
             return number
-        if FLOAT.match(value) and len(value) < 40:
-            return float(value)
     return str(value)
 
 
