@@ -7,6 +7,7 @@ block; nothing is folded, no anchors are made. Pure: it knows dicts, lists, text
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 # what YAML 1.1 or 1.2 reads as something other than text (yaml.org/type; yes, no, on, off are booleans of 1.1)
@@ -19,8 +20,15 @@ _OTHER = re.compile(
 )
 _PLAIN = re.compile(r"(?![-?:](?: |\Z)|---|\.\.\.)[^\s,\[\]{}#&*!|>'\"%@`]", re.ASCII)  # how text without quotes begins
 _NOT_PLAIN = re.compile(r": | #|:\Z|\s\Z")
-_ODD = re.compile(r"[^\n -~\u00a0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_ASCII_ODD = re.compile(r"[^\n -~]")
+_ASCII_SPECIAL = re.compile(r'["\\]|[^ -~]')
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "\x1b": "\\e", '"': '\\"', "\\": "\\\\"}
+
+
+@cache
+def _odd() -> re.Pattern[str]:
+    """What is shown as an escape. Compiling it takes 4 ms, which most files do not need."""
+    return re.compile(r"[^\n -~\u00a0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 def to_yaml(value: Any) -> str:
@@ -81,7 +89,7 @@ def _scalar(value: Any, indent: int) -> str:
 
 
 def _text(value: str, indent: int) -> str:
-    if _ODD.search(value):
+    if (_ASCII_ODD if value.isascii() else _odd()).search(value):
         return _double(value)
     if "\n" in value:
         return _literal(value, indent)
@@ -103,7 +111,8 @@ def _literal(value: str, indent: int) -> str:
 
 
 def _double(value: str) -> str:
-    return '"' + re.sub(rf'["\\\n]|{_ODD.pattern}', lambda found: _escape(found[0]), value) + '"'
+    special = _ASCII_SPECIAL if value.isascii() else re.compile(rf'["\\\n]|{_odd().pattern}')
+    return '"' + special.sub(lambda found: _escape(found[0]), value) + '"'
 
 
 def _escape(character: str) -> str:
