@@ -12,7 +12,6 @@ from types import MappingProxyType
 
 from pycompose.compose.declared import LanguageModel
 from pycompose.compose.model import (
-    Attachment,
     FileReference,
     FileSource,
     IpamPool,
@@ -74,28 +73,22 @@ def build(
     secrets = {key: _file_source(key, s, context) for key, s in top.sections("secrets")}
     models = {key: records.read(LanguageModel, s) for key, s in top.sections("models")}
     sections = dict(top.sections("services"))
-    made = {key: services.read(key, section, context) for key, section in sections.items()}
-    if not made and "services" not in top and not reading.incomplete:
+    asked = {key: section.texts("profiles") for key, section in sections.items()}
+    if not sections and "services" not in top and not reading.incomplete:
         reading.problem("no services are defined", top.origin, 'add a "services" mapping', "no-services")
-
     for target in targets:
-        if target in made:
-            profiles = (*profiles, *made[target].profiles)
+        if target in asked:
+            profiles = (*profiles, *asked[target])
         else:
-            hint = reading.suggestion(target, made)
+            hint = reading.suggestion(target, asked)
             reading.problem(f'no such service: "{target}"', None, hint, "no-such-service")
-    active = frozenset(
-        key
-        for key, service in made.items()
-        if not service.profiles or "*" in profiles or set(service.profiles) & set(profiles)
-    )
-    for key in [key for key in made if key in active]:
-        made[key] = _with_environment(made[key], sections[key], context, read_env_file)
-    used_default = False
-    for key, service in made.items():
-        if not service.networks and service.network_mode is None and service.provider is None and normalize:
-            made[key] = replace(service, networks=(Attachment("default"),))
-        used_default = used_default or (key in active and any(a.network == "default" for a in made[key].networks))
+    chosen = frozenset(profiles)
+    active = frozenset(key for key, its in asked.items() if not its or "*" in chosen or not chosen.isdisjoint(its))
+    made: dict[str, Service] = {}
+    for key, section in sections.items():
+        environment, labels = _outside(section, context, read_env_file if key in active else None)
+        made[key] = services.read(key, section, context, environment, labels)
+    used_default = any(attachment.network == "default" for key in active for attachment in made[key].networks)
     if used_default and "default" not in networks:
         networks["default"] = _network("default", Section(reading, None, 'network "default"'), context)
     if check_consistency:
@@ -149,12 +142,10 @@ def _env_files(section: Section, context: services.Context, digest: Callable[[st
     return made
 
 
-def _with_environment(
-    service: Service,
-    section: Section,
-    context: services.Context,
-    read_env_file: ReadEnvFile | None,
-) -> Service:
+def _outside(
+    section: Section, context: services.Context, read_env_file: ReadEnvFile | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """A service's environment and labels, with what its env and label files say."""
     environment: dict[str, str] = {}
     variables = context.variables if section.map.scope is None else section.map.scope
 
@@ -173,10 +164,10 @@ def _with_environment(
             environment[key] = value
     labels: dict[str, str] = {}
     if read_env_file is not None:
-        for path in service.label_file:
-            labels.update(read_env_file(services.EnvFile(path, True, False, section, "label_file"), known))
-    labels.update(service.labels)
-    return replace(service, environment=MappingProxyType(environment), labels=MappingProxyType(labels))
+        for path in section.texts("label_file"):
+            where = absolute(path, context.working_dir)
+            labels.update(read_env_file(services.EnvFile(where, True, False, section, "label_file"), known))
+    return environment, labels | section.pairs("labels")
 
 
 def _external(section: Section) -> tuple[bool, str | None]:

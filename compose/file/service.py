@@ -20,7 +20,7 @@ from pycompose.compose.declared import (
     ModelUse,
     Provider,
 )
-from pycompose.compose.model import Dependency, Healthcheck, Hook, Logging, Service
+from pycompose.compose.model import Attachment, Dependency, Healthcheck, Hook, Logging, Service
 from pycompose.frozen import dataclass
 
 from . import records
@@ -47,6 +47,7 @@ KEPT = words("""
     pre_start provider pull_refresh_after runtime storage_opt use_api_socket
 """)
 KEPT_DEPLOY = ("mode", "endpoint_mode", "labels", "update_config", "rollback_config", "placement")
+DEFAULT = (Attachment("default"),)
 CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
 PULL = re.compile(r"always|never|missing|if_not_present|build|refresh|daily|weekly|every_([0-9]+[wdhms])+\Z")
 NAME = re.compile(r"[a-zA-Z0-9._-]+\Z")
@@ -70,7 +71,10 @@ class EnvFile:
     attribute: str = "env_file"  # of the section: where the file is named
 
 
-def read(name: str, section: Section, context: Context) -> Service:
+def read(
+    name: str, section: Section, context: Context, environment: Mapping[str, str], labels: Mapping[str, str]
+) -> Service:
+    """`environment` and `labels` are what comes of them once files are read."""
     section.name = f'service "{short(name)}"'
     kept = section.check_keys(ACTED, KEPT)
     reading = section.reading
@@ -84,6 +88,8 @@ def read(name: str, section: Section, context: Context) -> Service:
     pull = section.text("pull_policy")
     if pull is not None and not PULL.match(pull):
         section.wrong("pull_policy", "always, never, missing, build, daily, weekly, or every_<n>[wdhms]")
+    mode, attached = section.text("network_mode"), networks(section)
+    implied = context.normalize and mode is None and section.map.get("provider") is None
     links = tuple(_link(item) for item in section.texts("links"))
     return Service(
         name=name,
@@ -99,8 +105,8 @@ def read(name: str, section: Section, context: Context) -> Service:
         working_dir=section.text("working_dir"),
         user=section.text("user"),
         group_add=section.texts("group_add"),
-        environment=MappingProxyType({k: v for k, v in section.optional_pairs("environment").items() if v is not None}),
-        labels=MappingProxyType(section.pairs("labels")),
+        environment=MappingProxyType(environment),
+        labels=MappingProxyType(labels),
         annotations=MappingProxyType(section.pairs("annotations")),
         tty=section.flag("tty"),
         stdin_open=section.flag("stdin_open"),
@@ -117,8 +123,8 @@ def read(name: str, section: Section, context: Context) -> Service:
         logging=_logging(section),
         hostname=section.text("hostname"),
         domainname=section.text("domainname"),
-        networks=networks(section),
-        network_mode=section.text("network_mode"),
+        networks=attached or (DEFAULT if implied else ()),
+        network_mode=mode,
         links=links,
         ports=ports(section),
         expose=section.texts("expose"),
