@@ -35,6 +35,7 @@ PURE = (
     "compose/file/canonical.py",
     "compose/file/emitter.py",
     "compose/file/order.py",
+    "compose/file/outline.py",
     "compose/file/show.py",
     "compose/file/variables.py",
     "compose/file/build.py",

@@ -128,11 +128,14 @@ def _as_written(options: Options, form: str | None, what: str | None, *, lock: b
     """The merged files before anything is filled in."""
     from pycompose.compose.file import show
     from pycompose.compose.file.loader import merged
+    from pycompose.compose.file.outline import outline
 
     found = merged(options)
     if found.reading.problems:
         raise FileError(tuple(found.reading.problems))
-    tree = show.outline(found.tree, found.name)
+    tree = outline(
+        found.tree, found.name, found.working_dir, normalize=options.normalize, resolve_paths=options.resolve_paths
+    )
     if what == "services":
         return "".join(f"{name}\n" for name in tree.get("services", {}))
     if what or lock or pin:

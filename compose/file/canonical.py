@@ -128,14 +128,14 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     if service.links:
         made["links"] = [name if name == alias else f"{name}:{alias}" for name, alias in service.links]
     if service.ports:
-        made["ports"] = [_port(port) for port in service.ports]
+        made["ports"] = [port_tree(port) for port in service.ports]
     if service.extra_hosts:
         made["extra_hosts"] = sorted(f"{name}={address}" for name, address in service.extra_hosts)
     listed = [mount for mount in service.mounts if isinstance(mount, TmpfsMount) and mount.short is not None]
     if listed:
         made["tmpfs"] = [mount.short for mount in listed]
     if len(service.mounts) > len(listed):
-        made["volumes"] = [_mount(mount) for mount in service.mounts if mount not in listed]
+        made["volumes"] = [mount_tree(mount) for mount in service.mounts if mount not in listed]
     if service.configs:
         made["configs"] = [_use(use, None if use.target == f"/{use.source}" else use.target) for use in service.configs]
     if service.secrets:
@@ -244,7 +244,7 @@ def _hook(hook: Hook) -> dict[str, Any]:
     )
 
 
-def _port(port: Port) -> dict[str, Any]:
+def port_tree(port: Port) -> dict[str, Any]:
     published = None
     if port.published is not None:
         first, last = port.published
@@ -270,7 +270,7 @@ def _secret_target(use: FileReference) -> str:
     return use.target if use.target == SECRETS + use.source else use.target.removeprefix(SECRETS)
 
 
-def _mount(mount: Mount) -> dict[str, Any]:
+def mount_tree(mount: Mount) -> dict[str, Any]:
     match mount:
         case BindMount():
             bind = _sparse(selinux=mount.selinux, propagation=mount.propagation)

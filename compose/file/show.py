@@ -10,9 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import emitter
-from .merge import named, pairs
 from .order import INSIDE, NETWORK, SERVICE, TOP, ordered
-from .source import Map, Seq, Text, Tree, plain_value
 
 Plain = dict[str, Any]
 
@@ -120,26 +118,3 @@ def images_only(tree: Plain) -> Plain:
         return {**made, "volumes": mounted} if mounted else made
 
     return {"services": {name: only(service) for name, service in tree.get("services", {}).items()}}
-
-
-def outline(tree: Tree, name: str) -> Plain:
-    """A merged file that is not interpolated: as it is written, with keys in order and lists of names as mappings."""
-    made = plain_value(tree)
-    whole: Plain = {**made, "name": name} if isinstance(made, dict) else {"name": name}
-    services = tree.get("services") if isinstance(tree, Map) else None
-    if isinstance(services, Map):
-        whole["services"] = {key: _service_outline(services[key]) for key in sorted(services)}
-    return ordered(whole, TOP)
-
-
-def _service_outline(service: Tree) -> Any:
-    if not isinstance(service, Map):
-        return plain_value(service)
-    made: Plain = {}
-    for key, value in service.items():
-        if isinstance(value, Seq) and key in ("depends_on", "networks"):
-            value = named(value, key)
-        elif isinstance(value, Seq) and key in ("environment", "labels", "annotations", "sysctls"):
-            value = pairs(value)
-        made[key] = {"context": str(value)} if key == "build" and isinstance(value, Text) else plain_value(value)
-    return ordered(made, SERVICE)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pycompose.compose.file import canonical, show
 from pycompose.compose.file.loader import Loaded, Options, load, merged
+from pycompose.compose.file.outline import outline
 from pycompose.compose.file.variables import Variable, variables
 
 FILE = """\
@@ -234,26 +235,69 @@ def test_a_file_is_shown_as_far_as_it_is_asked_to_go(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_not_interpolated_is_shown_as_written(tmp_path: Path) -> None:
-    (tmp_path / "compose.yaml").write_text(
-        "name: demo\nservices: {b: {image: '${X:-y}', depends_on: [a]}, a: {build: .}}\n"
-    )
-    tree = show.outline(merged(Options(files=(str(tmp_path / "compose.yaml"),), interpolate=False)).tree, "demo")
+def test_a_file_that_is_not_interpolated_is_shown_in_long_forms_where_they_can_be_read(tmp_path: Path) -> None:
+    text = """\
+services:
+  b:
+    image: ${X:-y}
+    depends_on: [a]
+    ports: ["${PORT}:80", "81:81"]
+    volumes: ["./x:/x", "${V:-data}:/d"]
+    secrets: [key]
+  a: {build: .}
+volumes: {data: }
+"""
+    (tmp_path / "compose.yaml").write_text(text)
+    found = merged(Options(files=(str(tmp_path / "compose.yaml"),), interpolate=False))
+    shown = show.to_yaml(outline(found.tree, "demo", str(tmp_path)), escape=False)
     assert (
-        show.to_yaml(tree, escape=False)
+        shown.replace(str(tmp_path), "@")
         == """\
 name: demo
+networks:
+  default:
+    name: demo_default
 services:
   a:
     build:
-      context: .
+      context: '@'
+      dockerfile: Dockerfile
+    networks:
+      default: null
   b:
     depends_on:
       a:
         condition: service_started
+        required: true
     image: ${X:-y}
-"""
+    networks:
+      default: null
+    ports:
+      - ${PORT}:80
+      - mode: ingress
+        protocol: tcp
+        published: "81"
+        target: 81
+    secrets:
+      - source: key
+        target: /run/secrets/key
+    volumes:
+      - bind: {}
+        source: @/x
+        target: /x
+        type: bind
+      - source: ${V:-data}
+        target: /d
+        type: volume
+        volume: {}
+volumes:
+  data:
+    name: demo_data
+""".replace("'@'", "@")
     )
+    plain = outline(found.tree, "demo", str(tmp_path), normalize=False, resolve_paths=False)
+    assert plain["services"]["a"] == {"build": {"context": "."}}
+    assert plain["services"]["b"]["volumes"][0]["source"] == "./x"
 
 
 def test_variables_are_listed_with_what_the_file_says_of_them(tmp_path: Path) -> None:

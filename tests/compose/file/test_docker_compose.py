@@ -28,6 +28,7 @@ ABSENT = object()
 
 # place, as the page tells it; a pattern of such paths; why the difference stays
 SERVICE = r"services\.[^.]+\."
+NEVER = r"\b\B"  # no file of ours shows it
 EXPLAINED = [
     (
         "volumes.*.bind.create_host_path",
@@ -47,6 +48,11 @@ EXPLAINED = [
     ("develop.watch.*.exec", SERVICE + r"develop\.watch\.\d+\.exec", "docker compose's JSON has an empty command"),
     ("label_file", SERVICE + "label_file", "docker compose leaves it out; its labels are in `labels` here too"),
     ("build.args", SERVICE + r"build\.args\..*", "docker compose leaves out what has no value outside"),
+    (
+        "cpus, mem_limit, pids_limit, scale, restart",
+        NEVER,
+        "what deploy says too is told once; `restart: no` is not told",
+    ),
     ("x-*", r"(.*\.)?x-.*", "docker compose's JSON leaves extensions of services out"),
 ]
 NUMBERS = "a number keeps the digits that it is written with (1.10), where docker compose writes it anew (1.1)"
