@@ -36,6 +36,7 @@ STATES = {
     "running": ("green", "●"),
     "healthy": ("green", "●"),
     "completed": ("green", "✔"),
+    "stopped": ("dim", "○"),
     "created": ("dim", "○"),
     "not created": ("dim", "○"),
 }
@@ -59,10 +60,11 @@ def graph(choices: Choices, form: str, services: tuple[str, ...]) -> None:
     """
     from pycompose.compose import graph as graphs
     from pycompose.compose.diagram import formats
+    from pycompose.compose.file.loader import load
 
     if form == "json":
         terminal.progress = "json"
-    described = _part(project.load(choices, services).project, services)
+    described = _part(load(project.options_of(choices), services).project, services)  # warnings are for who runs it
     order = graphs.order(described)
     containers = _containers(described.name)
     if form == "json":
@@ -153,7 +155,7 @@ def label(need: Dependency) -> str:
 
 def _word(seen: Seen) -> str:
     if seen.state == "exited":
-        return "completed" if seen.record.exit_code == 0 else "failed"
+        return "completed" if seen.record.exit_code == 0 else "stopped" if seen.stopped else "failed"
     return seen.health or seen.state
 
 

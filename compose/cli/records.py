@@ -43,6 +43,7 @@ class Seen:
     networks: tuple[str, ...] = ()
     ports: tuple[Published, ...] = ()
     own: Mapping[str, Any] = field(default_factory=dict)
+    stopped: bool = False  # by somebody, not of itself
 
     @property
     def id(self) -> str:
@@ -91,6 +92,7 @@ def _seen(places: ProjectPlaces, record: ContainerState, published: Mapping[str,
         tuple(own.get("networks") or ()),
         published.get(service, ()) if record.status in ("running", "paused") else (),
         own,
+        bool(supervision.get("stop_requested")),
     )
 
 

@@ -55,13 +55,14 @@ def file(places: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return places / "compose.yaml"
 
 
-def container(folder: Path, service: str, number: int = 1, code: int | None = None) -> None:
-    """A record as the runtime writes it: not started, or, with `code`, exited."""
+def container(folder: Path, service: str, number: int = 1, code: int | None = None, stopped: bool = False) -> None:
+    """A record as the runtime writes it: not started, or, with `code`, exited, perhaps because somebody stopped it."""
     place = folder / "state" / "projects" / "shop" / "containers" / f"{service}{number}".encode().hex().ljust(64, "0")
     place.mkdir(parents=True)
     labels = {Label.SERVICE: service, Label.NUMBER: str(number)}
     state = {"name": f"shop-{service}-{number}", "created": time.time(), "annotations": labels, "image": "host"}
     (place / "state.json").write_text(json.dumps(state))
+    (place / "supervision.json").write_text(json.dumps({"stop_requested": stopped}))
     if code is not None:
         (place / "exit.json").write_text(json.dumps({"code": code, "finished": time.time()}))
 
@@ -78,9 +79,10 @@ def test_where_there_are_containers_each_service_tells_how_it_is(run: Run, file:
     container(file.parent, "setup", code=0)
     container(file.parent, "web", 1, code=3)
     container(file.parent, "web", 2)
+    container(file.parent, "cron", code=137, stopped=True)
     code, out, _ = run("graph")
     assert code == 0
-    for text in ("○ created", "✔ completed", "✖ 1 created, 1 failed", "○ not created"):
+    for text in ("○ created", "✔ completed", "✖ 1 created, 1 failed", "○ not created", "○ stopped"):
         assert text in out
 
 
