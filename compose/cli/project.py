@@ -50,6 +50,19 @@ def load(choices: Choices, services: tuple[str, ...] = (), options: Options | No
     return loaded
 
 
+def service_names(choices: Choices) -> list[str]:
+    """The services of the file, also of profiles that are not active; none where the file cannot be read."""
+    from pycompose.compose.errors import FileError
+    from pycompose.compose.file.loader import merged
+
+    try:
+        tree = merged(options_of(choices)).tree
+    except (FileError, OSError):
+        return []
+    services = tree.get("services") if isinstance(tree, dict) else None
+    return list(services) if isinstance(services, dict) else []
+
+
 def target(
     choices: Choices, services: tuple[str, ...] = (), *, remembered: bool = True
 ) -> tuple[ProjectPlaces, Project | None]:

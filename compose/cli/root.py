@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "config": ("describing", "", "About files", "Check the compose file and print its canonical form"),
     "convert": ("describing", "config", "", ""),
     "graph": ("graphing", "", "About files", "Draw which service waits for which"),
+    "completion": ("completing", "", "About files", "Print what a shell loads to complete commands and services"),
     "version": ("describing", "", "About files", "Say which version this is"),
 }
 
@@ -69,6 +70,9 @@ class Choices:
     all_resources: bool = False  # of `config`: also those that no service uses
     dry_run: bool = False
     parallel: int | None = None  # None: no limit
+
+
+TEXTS = ("files", "project_name", "project_directory", "env_files", "profiles")  # of Choices: which project it is
 
 
 def _dry_run(context: click.Context, _: click.Parameter, given: bool) -> None:
@@ -101,6 +105,26 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # a plain class befor
 SECONDS = Seconds()
 
 
+class ServiceName(click.ParamType):  # type: ignore[type-arg]  # a plain class before click 8.4
+    """A service of the file; a shell is told which there are."""
+
+    name = "service"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        from .project import service_names
+
+        said = ctx.find_root().params
+        names = service_names(
+            Choices(**{key: said[key] for key in Choices.__slots__ if said.get(key) and key in TEXTS})
+        )
+        return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+SERVICE = ServiceName()
+
+
 class Command(click.Command):
     """A command that takes --dry-run, and warns of the options that it accepts without acting on them.
 
@@ -117,6 +141,9 @@ class Command(click.Command):
     ) -> None:
         super().__init__(*arguments, **more)
         self.groups = groups or {}
+        for parameter in self.params:
+            if parameter.name in ("service", "services") and parameter.type is click.STRING:
+                parameter.type = SERVICE
         taken = {name for parameter in self.params for name in parameter.opts}
         if "--dry-run" not in taken:
             self.params.append(
@@ -246,10 +273,20 @@ PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 
 
 @click.group(cls=Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="A compose file; later ones are merged in.")
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="A compose file; later ones are merged in.",
+)
 @click.option("-p", "--project-name", metavar="NAME", help="The project's name.")
-@click.option("--project-directory", "--workdir", metavar="FOLDER", help="What relative paths start from.")
-@click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="Instead of .env.")
+@click.option(
+    "--project-directory", "--workdir", type=click.Path(), metavar="FOLDER", help="What relative paths start from."
+)
+@click.option("--env-file", "env_files", multiple=True, type=click.Path(), metavar="FILE", help="Instead of .env.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile to enable ('*': all).")
 @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
 @click.option(
