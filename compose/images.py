@@ -267,6 +267,37 @@ def _load(store: Store, image: str) -> str:
     return load_one(store, named).digest
 
 
+def to_remove(project: Project | None, used: Iterable[str], which: str) -> list[str]:
+    """The images that `down --rmi` removes: of the project's services, and those that its containers `used`.
+
+    "local": those that got their names from the project, because they were built and the file names none.
+    """
+    services = project.services.values() if project is not None else ()
+    names = [s.image for s in services if s.image and (which == "all" or _is_own_name(project, s.name, s.image))]
+    if which == "all":
+        names += used
+    return [name for name in dict.fromkeys(names) if name != "host"]
+
+
+def _is_own_name(project: Project | None, service: str, image: str) -> bool:
+    return project is not None and _is_own(project, service, image)
+
+
+def remove(name: str) -> str:
+    """Remove an image; why it stays, or nothing. Those that are not here are passed over."""
+    from pycompose.runtime.images.errors import ImageError, ImageInUse, ImageNotFound
+
+    try:
+        _store().rm(name)
+    except ImageNotFound:
+        return ""
+    except ImageInUse as error:
+        return str(error)
+    except ImageError as error:
+        return f"image {name} cannot be removed: {error}"
+    return ""
+
+
 def explained(failure: Failure) -> str:
     """Which services lack which image, and why."""
     who = ", ".join(f'service "{name}": ' for name in failure.fetch.services[:1])

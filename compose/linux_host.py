@@ -252,6 +252,7 @@ class LinuxHost:
         with _translated(f'container "{name}" cannot be made'), ExitStack() as held:
             held.enter_context(self.store.held())  # until its record says what it uses
             image = self.store.resolve(wanted.image or "")
+            self.store.use(image.digest)
             shared = self._shared(wanted)
             defaults = profile.linux_defaults(
                 cap_add=wanted.cap_add,

@@ -26,7 +26,9 @@ SERVICES = click.argument("services", nargs=-1)
     help="Remove containers of services that the file does not have.",
 )
 @click.option(
-    "--rmi", type=click.Choice(["local", "all"]), help="Remove images too: all, or those without a name (local)."
+    "--rmi",
+    type=click.Choice(["local", "all"]),
+    help="Remove images too: all, or those that are built and that the file does not name (local).",
 )
 @TIMEOUT
 @SERVICES
@@ -40,19 +42,25 @@ def down(
     services: tuple[str, ...],
 ) -> None:
     """Stop and remove containers and networks. Volumes stay, unless -v is given."""
-    from pycompose.compose import reconcile
+    from pycompose.compose import images, observing, reconcile
 
     from . import acting
 
     places, known = project.target(choices, services)
+    used = [seen.image for seen in observing.observe(places).containers] if rmi else []
     options = reconcile.DownOptions(services, volumes, remove_orphans, timeout)
     plan = acting.run(choices, places, known, lambda seen: reconcile.down(known, seen, options), "down")
     if not plan.steps and not plan.warnings and not choices.dry_run:
         terminal.warn(f"no resource found to remove for project {places.project!r}")
     if not choices.dry_run:
         acting.shut_down_if_empty(places)
-    if rmi:
-        terminal.warn("--rmi has no effect yet; `pycompose image rm` removes images")
+    for name in images.to_remove(known, used, rmi) if rmi else ():
+        if choices.dry_run:
+            terminal.note(f"would remove image {name}")
+        elif stays := images.remove(name):
+            terminal.warn(stays)
+        else:
+            terminal.note(f" Image {name}  Removed")
 
 
 @command("scale")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -102,14 +103,18 @@ def make_ready(
     no_deps: bool = False,
     policy: str | None = None,
     quiet: bool = False,
+    built: Collection[str] = (),
+    build: Callable[[], None] | None = None,
 ) -> dict[str, str]:
     """Service -> digest of its image: what is due is fetched, and what is missing then is an error.
 
-    Nothing is fetched in a dry run, whose plan lacks the digests of what would be.
+    Services that are `built` in any case are not fetched; `build` is called between. Nothing is fetched in a dry run,
+    whose plan lacks the digests of what would be.
     """
     from pycompose.compose import images
 
     due = images.to_fetch(project, services, no_deps=no_deps, policy=policy)
+    due = [one for one in due if not one.optional or set(one.services) - set(built)]
     if choices.dry_run:
         for one in due:
             terminal.note(f"would pull image {one.image}")
@@ -119,6 +124,8 @@ def make_ready(
         raise failed(fatal)
     for failure in failures:
         terminal.warn(f"{images.explained(failure)}; it can be built")
+    if build is not None:
+        build()
     return images.ready(project, services, no_deps=no_deps)
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import click
-from pycompose.compose.errors import PycomposeError
+
+from . import image_moving
+from .storing import ask_store, counting, told
+from .tables import age, decimal_size, table
 
 if TYPE_CHECKING:
-    from pycompose.runtime.images.store import Store
     from pycompose.runtime.volumes import Volumes
 
     from .root import Choices
@@ -25,53 +25,11 @@ FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), 
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print names only.")
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors of the runtime become errors of ours."""
-    from pycompose.runtime.errors import RuntimeFailure
-
-    try:
-        yield
-    except RuntimeFailure as error:
-        raise PycomposeError(str(error), hint=getattr(error, "hint", "")) from error
-    except OSError as error:
-        hint = "run it as root, or set PYCOMPOSE_STATE" if isinstance(error, PermissionError) else ""
-        raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
-
-
-def _store() -> Store:
-    from pycompose.runtime.images.store import Store
-    from pycompose.runtime.places import Places
-
-    return Store(Places.default())
-
-
 def _volumes() -> Volumes:
     from pycompose.runtime.places import Places
     from pycompose.runtime.volumes import Volumes
 
     return Volumes(Places.default())
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int], None] | None]:
-    """Megabytes read so far, on a terminal's last line, at most ten times a second."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    done, shown = 0, 0.0
-
-    def tell(more: int) -> None:
-        nonlocal done, shown
-        done += more
-        if time.monotonic() - shown > 0.1:
-            shown = time.monotonic()
-            print(f"\r{what}: {done / 1e6:.0f} MB\x1b[K", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield tell
-    finally:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 @click.group()
@@ -85,9 +43,9 @@ def image() -> None:
 @click.argument("rootfs")
 def import_image(changes: tuple[str, ...], name: str, rootfs: str) -> None:
     """Make an image of the root file system in a tar (plain, gzip or zstd; - is standard input)."""
-    with _told(), _progress(f"importing {name}") as progress:
+    with told(), counting(f"importing {name}") as progress:
         source: str | IO[bytes] = sys.stdin.buffer if rootfs == "-" else rootfs
-        made = _store().import_rootfs(name, source, changes, progress)
+        made = ask_store().import_rootfs(name, source, changes, progress)
     click.echo(f"{made.name} {made.digest}")
 
 
@@ -102,11 +60,11 @@ def load_images(archive: str | None, quiet: bool, path: str | None) -> None:
     where = archive or path or "-"
     if where == "-" and sys.stdin.isatty():
         raise click.UsageError("no archive: name one, or give it on standard input")
-    with _told(), _progress("loading") as progress:
-        store = _store()
+    with told(), counting("loading") as progress:
+        store = ask_store()
         source: str | IO[bytes] = sys.stdin.buffer if where == "-" else where
         for made in store.load(source, None if quiet else progress):
-            for name in store.names_of(made.digest) if not quiet else ():
+            for name in (store.names_of(made.digest) or (made.digest,)) if not quiet else ():
                 click.echo(f"loaded {name}")
 
 
@@ -115,8 +73,9 @@ def load_images(archive: str | None, quiet: bool, path: str | None) -> None:
 @FORMAT
 def list_images(quiet: bool, form: str) -> None:
     """List the images of this machine."""
-    with _told():
-        found = _store().ls()
+    with told():
+        store = ask_store()
+        found = store.ls()
     if quiet:
         for digest in dict.fromkeys(one.digest for one in found):
             click.echo(digest)
@@ -124,9 +83,15 @@ def list_images(quiet: bool, form: str) -> None:
     if form == "json":
         for one in found:
             row = {"Name": one.name, "ID": one.digest, "Size": one.size, "Created": one.created}
+            row["LastUsed"] = store.used(one.digest)
             click.echo(json.dumps({**row, "Layers": len(one.layers)}))
         return
-    _table(("NAME", "ID", "SIZE"), [(_name(one.name), one.digest[7:19], _size(one.size)) for one in found])
+    now = time.time()
+    rows = [
+        (_name(one.name), one.digest[7:19], _since(store.used(one.digest), now), decimal_size(one.size))
+        for one in found
+    ]
+    click.echo(table(("NAME", "ID", "LAST USED", "SIZE"), rows), nl=False)
 
 
 @image.command(name="rm")
@@ -134,9 +99,9 @@ def list_images(quiet: bool, form: str) -> None:
 @click.argument("names", nargs=-1, required=True)
 def remove_images(force: bool, names: tuple[str, ...]) -> None:
     """Remove images, by name or id."""
-    with _told():
+    with told():
         for name in names:
-            for line in _store().rm(name, force):
+            for line in ask_store().rm(name, force):
                 click.echo(line)
 
 
@@ -145,8 +110,8 @@ def remove_images(force: bool, names: tuple[str, ...]) -> None:
 def inspect_images(names: tuple[str, ...]) -> None:
     """Print all that is known of images, as JSON."""
     shown = []
-    with _told():
-        store = _store()
+    with told():
+        store = ask_store()
         for name in names:
             one = store.resolve(name)
             config = {} if one.is_host else json.loads(store.config(one.digest))
@@ -154,6 +119,7 @@ def inspect_images(names: tuple[str, ...]) -> None:
                 {
                     "Id": one.digest,
                     "RepoTags": list(store.names_of(one.digest)),
+                    "RepoDigests": list(store.pins_of(one.digest)),
                     "Size": one.size,
                     "Layers": [layer for layer in reversed(one.layers)],
                     "Config": config.get("config") or {},
@@ -163,6 +129,10 @@ def inspect_images(names: tuple[str, ...]) -> None:
                 }
             )
     click.echo(json.dumps(shown, indent=2))
+
+
+for one in image_moving.COMMANDS:
+    image.add_command(one)
 
 
 @click.command(name="images")
@@ -176,8 +146,8 @@ def project_images(choices: Choices, quiet: bool, form: str, services: tuple[str
 
     from .project import places_of
 
-    with _told():
-        store = _store()
+    with told():
+        store = ask_store()
         rows = []
         for container in sorted(observe(places_of(choices)).containers, key=lambda c: c.name):
             if services and container.service not in services:
@@ -191,7 +161,8 @@ def project_images(choices: Choices, quiet: bool, form: str, services: tuple[str
         for name, of, digest, size in rows:
             click.echo(json.dumps({"ContainerName": name, "Image": of, "ID": digest, "Size": size}))
     else:
-        _table(("CONTAINER", "IMAGE", "ID", "SIZE"), [(n, i, d[7:19] or "-", _size(s)) for n, i, d, s in rows])
+        shown = [(n, i, d[7:19] or "-", decimal_size(s)) for n, i, d, s in rows]
+        click.echo(table(("CONTAINER", "IMAGE", "ID", "SIZE"), shown), nl=False)
 
 
 @click.command(name="volumes")
@@ -207,7 +178,7 @@ def project_volumes(choices: Choices, quiet: bool, form: str, services: tuple[st
     from .project import places_of
 
     places = places_of(choices)
-    with _told():
+    with told():
         used = {v for c in observe(places).containers if c.service in services for v in c.volumes.values()}
         found = [v for v in _volumes().list() if v.labels.get(Label.PROJECT) == places.project]
     _show_volumes([v for v in found if not services or v.name in used], quiet, form)
@@ -224,7 +195,7 @@ def volume() -> None:
 @click.argument("name")
 def create_volume(labels: tuple[str, ...], options: tuple[str, ...], name: str) -> None:
     """Make a volume, to be used as an external one."""
-    with _told():
+    with told():
         click.echo(_volumes().create(name, _pairs(labels), _pairs(options)).name)
 
 
@@ -233,7 +204,7 @@ def create_volume(labels: tuple[str, ...], options: tuple[str, ...], name: str) 
 @FORMAT
 def list_volumes(quiet: bool, form: str) -> None:
     """List the volumes of this machine."""
-    with _told():
+    with told():
         _show_volumes(_volumes().list(), quiet, form)
 
 
@@ -242,7 +213,7 @@ def list_volumes(quiet: bool, form: str) -> None:
 @click.argument("names", nargs=-1, required=True)
 def remove_volumes(force: bool, names: tuple[str, ...]) -> None:
     """Remove volumes and what is in them."""
-    with _told():
+    with told():
         store = _volumes()
         for name in names:
             if not force:
@@ -255,7 +226,7 @@ def remove_volumes(force: bool, names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True)
 def inspect_volumes(names: tuple[str, ...]) -> None:
     """Print all that is known of volumes, as JSON."""
-    with _told():
+    with told():
         found = [_volumes().get(name) for name in names]
     rows = [
         {"Name": v.name, "Driver": v.driver, "Mountpoint": v.path, "Labels": dict(v.labels), "Options": dict(v.options)}
@@ -273,7 +244,7 @@ def _show_volumes(found: list[Any], quiet: bool, form: str) -> None:
             row = {"Name": one.name, "Driver": one.driver, "Mountpoint": one.path, "Labels": dict(one.labels)}
             click.echo(json.dumps(row))
     else:
-        _table(("DRIVER", "NAME"), [(one.driver, one.name) for one in found])
+        click.echo(table(("DRIVER", "NAME"), [(one.driver, one.name) for one in found]), nl=False)
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
@@ -284,15 +255,5 @@ def _name(name: str) -> str:
     return "<none>" if name.startswith("sha256:") else name
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    for row in [head, *rows]:
-        click.echo("   ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+def _since(moment: float, now: float) -> str:
+    return f"{age(now - moment)} ago" if moment else "-"

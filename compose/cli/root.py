@@ -39,10 +39,12 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "events": ("watching", "", "Look at it", "Print what happens to containers, as it happens"),
     "exec": ("inside", "execute", "Work inside", "Run a command in a running container"),
     "run": ("oneoff", "", "Work inside", "Run a command in a new container of a service"),
+    "export": ("image_moving", "", "Work inside", "Write a container's file system as a tar"),
+    "commit": ("image_moving", "", "Work inside", "Make an image of a container"),
     "attach": ("watching", "", "Work inside", "Follow one container's output"),
     "wait": ("watching", "", "Work inside", "Wait until containers have stopped"),
     "images": ("images", "project_images", "Images and volumes", "List the images of the project's containers"),
-    "image": ("images", "", "Images and volumes", "Import, load, list and remove images"),
+    "image": ("images", "", "Images and volumes", "Pull, push, build, list, tag, save and remove images"),
     "volumes": ("images", "project_volumes", "Images and volumes", "List the project's volumes"),
     "volume": ("images", "", "Images and volumes", "Make, list and remove volumes"),
     "pull": ("fetching", "", "Images and volumes", "Fetch the images of services"),
@@ -55,7 +57,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "version": ("describing", "", "About files", "Say which version this is"),
 }
 
-NOT_THERE = ("bridge", "commit", "cp", "export", "publish", "watch", "alpha")  # of docker compose
+NOT_THERE = ("bridge", "cp", "publish", "watch", "alpha")  # of docker compose
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,8 @@ def _docker(store: Store, source: _Source, one: dict[str, Any], work: str, progr
 
 def _oci(store: Store, source: _Source, told: Descriptor, work: str, progress: Progress | None) -> Image:
     name = told.annotations.get(CONTAINERD_NAME) or told.annotations.get(REF_NAME) or ""
+    if ":" not in name and "/" not in name:
+        name = ""  # a tag, as skopeo writes it: of no repository
     for _ in range(MAX_NESTING):
         found = read(source.blob_json(told), told.media_type)
         if isinstance(found, Manifest):

@@ -295,7 +295,7 @@ def _unpack(root: int, stream: Measured, room: _Room) -> None:
     source = _Forward(stream)
     with (
         tarfile.open(fileobj=cast(Any, source), mode="r:", errorlevel=2, tarinfo=Entry) as tar,
-        contextlib.closing(_Parents(root)) as parents,
+        contextlib.closing(_Parents(root, times)) as parents,
     ):
         for count, entry in enumerate(tar):
             if count >= MAX_ENTRIES:
@@ -318,13 +318,13 @@ class _Parents:
     It is walked to again after anything was removed: only then can its path lead elsewhere.
     """
 
-    def __init__(self, root: int) -> None:
-        self._root, self._parts, self._fd = root, tuple[str, ...](), -1
+    def __init__(self, root: int, times: dict[tuple[str, ...], float]) -> None:
+        self._root, self._parts, self._fd, self._times = root, tuple[str, ...](), -1, times
 
     def get(self, parts: tuple[str, ...]) -> int:
         if self._fd < 0 or parts != self._parts:
             self.close()
-            self._fd, self._parts = _walk(self._root, parts, make=True), parts
+            self._fd, self._parts = _walk(self._root, parts, True, self._times), parts
         return self._fd
 
     def close(self) -> None:
@@ -346,8 +346,13 @@ def _opaque(folder: int) -> None:
     os.setxattr(folder, "trusted.overlay.opaque" if os.geteuid() == 0 else "user.overlay.opaque", b"y")
 
 
-def _walk(root: int, wanted: tuple[str, ...], make: bool = False) -> int:
-    """Open the folder `wanted`, links resolved inside the root; the caller closes it."""
+def _walk(
+    root: int, wanted: tuple[str, ...], make: bool = False, times: dict[tuple[str, ...], float] | None = None
+) -> int:
+    """Open the folder `wanted`, links resolved inside the root; the caller closes it.
+
+    Folders that are made and have no entry of their own get an entry in `times`: the same tar gives the same layer.
+    """
     todo, done, links = list(reversed(wanted)), list[str](), 0
     here = os.dup(root)
     try:
@@ -373,6 +378,8 @@ def _walk(root: int, wanted: tuple[str, ...], make: bool = False) -> int:
                     os.unlink(part, dir_fd=here)
                 os.mkdir(part, 0o755, dir_fd=here)
                 os.chmod(part, 0o755, dir_fd=here)  # whatever the umask is
+                if times is not None:
+                    times.setdefault((*done, part), 0.0)
                 kind = stat.S_IFDIR
             if stat.S_ISLNK(kind):
                 links += 1
@@ -435,7 +442,7 @@ def _entry(
     name = parts[-1]
     parent = parents.get(parts[:-1])
     if name.startswith(".wh."):
-        removed = _whiteout(parent, name)
+        removed = _whiteout(parent, name, when)
     elif entry.isdir():
         removed = _folder(parent, name, entry, mode)
         times[parts] = when
@@ -552,7 +559,7 @@ def _special(parent: int, name: str, entry: tarfile.TarInfo, mode: int) -> None:
         os.chmod(name, mode, dir_fd=parent)
 
 
-def _whiteout(parent: int, name: str) -> bool:
+def _whiteout(parent: int, name: str, when: float) -> bool:
     if name == ".wh..wh..opq":
         _opaque(parent)
         return False
@@ -563,6 +570,7 @@ def _whiteout(parent: int, name: str) -> bool:
         raise ImageError(f"a bad whiteout: {name!r}")
     removed = _remove(parent, hidden)
     os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=parent)
+    os.utime(hidden, (when, when), dir_fd=parent, follow_symlinks=False)
     return removed
 
 

@@ -294,6 +294,17 @@ class Store:
     def names_of(self, digest: str) -> tuple[str, ...]:
         return tuple(familiar(n) for n, d in sorted(self.names().items()) if d == digest and is_tag(n))
 
+    def pins_of(self, digest: str) -> tuple[str, ...]:
+        """`repository@digest` of the registries that the image is known to be in."""
+        pins = sorted(n for n, d in self.names().items() if d == digest and "@" in n and not is_tag(n))
+        return tuple(familiar(name) for name in pins)
+
+    def used(self, digest: str) -> float:
+        """When a container was last made from the image, or it came: seconds since 1970; 0 for the host."""
+        if not digest:
+            return 0.0
+        return os.stat(f"{self.root}/configs/{digest_hex(digest)}.json").st_mtime
+
     def ls(self) -> list[Image]:
         """One entry a name; an image without one is there under its digest."""
         names = {n: d for n, d in self.names().items() if is_tag(n)}

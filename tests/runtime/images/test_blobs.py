@@ -124,3 +124,12 @@ def test_damage_is_found(images: Store, what: str) -> None:
     else:
         Path(path).write_bytes(config_of([one], Cmd=["x"]) if what == "config" else b"?")
     assert len(images.check()) >= 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="whiteouts are devices, which are root's")
+def test_a_layer_without_entries_for_its_folders_and_with_whiteouts_is_whole_later_too(images: Store) -> None:
+    one = packed({"deep/er/file": b"x", "deep/.wh.gone": b"", "other/.wh..wh..opq": b""})
+    (image,) = images.load(io.BytesIO(packed(docker(["x:1"], [one]))))
+    before = time.time() - 1000
+    os.utime(f"{image.layers[0]}", (before, before))
+    assert images.check() == []
