@@ -14,11 +14,11 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import ProjectPlaces
-from pycompose.runtime.process import connect_keeper, launch_keeper
+from pycompose.runtime.process import connect_keeper, launch_keeper, launching
 
 from . import codec, control, generations
 from .errors import PycomposeError
@@ -30,7 +30,7 @@ PATIENCE = 10.0  # seconds for a supervisor to come up, and for a keeper to go
 
 @contextmanager
 def locked(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
-    """Hold the project's lock; its descriptor. `waiting` is called when somebody else has it."""
+    """Hold the project's lock; its descriptor. `waiting` is called when somebody else has it, and may raise."""
     lock = -1
     try:
         while True:
@@ -66,10 +66,46 @@ def _is_at(descriptor: int, path: str) -> bool:
         return False
 
 
+def _supervisor(places: ProjectPlaces) -> tuple[str, ...]:
+    return (sys.executable, "-m", "pycompose.compose.supervisor", places.project)
+
+
+@contextmanager
+def waking(places: ProjectPlaces) -> Iterator[Callable[[], None]]:
+    """The keeper and the supervisor come up while the body begins, so that their start costs no time of its own.
+
+    The body calls what it gets before it acts: then they are there, and the project's lock is free. Nothing happens
+    where somebody acts on the project, or it runs already; what cannot be done is told by `wake`. When the body fails,
+    a project without containers is ended again.
+    """
+    with ExitStack() as begun:
+        if not os.path.exists(places.keeper_socket):
+            with suppress(PycomposeError, RuntimeFailure, OSError):
+                begun.enter_context(locked(places, waiting=_refuse))
+                begun.enter_context(launching(places, _supervisor(places)))
+
+        def ready() -> None:
+            with suppress(RuntimeFailure, OSError):
+                begun.close()
+
+        try:
+            yield ready
+        except BaseException:
+            ready()
+            with suppress(PycomposeError, OSError):
+                close_if_empty(places, waiting=_refuse)
+            raise
+        ready()
+
+
+def _refuse() -> None:
+    raise PycomposeError("another command acts on the project")
+
+
 def wake(places: ProjectPlaces) -> None:
     """Return when requests can be sent: the supervisor may still be starting. Raises PycomposeError."""
     try:
-        launch_keeper(places, (sys.executable, "-m", "pycompose.compose.supervisor", places.project))
+        launch_keeper(places, _supervisor(places))
     except (RuntimeFailure, OSError) as error:
         raise PycomposeError(f"the keeper of project {places.project!r} cannot be launched: {error}") from error
 
@@ -95,13 +131,16 @@ def carry_out(
     yield from control.request(places.control_socket, message, [lock])
 
 
-def close_if_empty(places: ProjectPlaces) -> None:
-    """End the processes of a project that has no container left, and remove what is left of it on disk."""
+def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) -> None:
+    """End the processes of a project that has no container left, and remove what is left of it on disk.
+
+    `waiting` is as for `locked`.
+    """
     from .observing import observe
 
     if not os.path.isdir(places.run) and not os.path.isdir(places.state):
         return
-    with locked(places):
+    with locked(places, waiting):
         if observe(places).containers:
             return
         pid = listening_pid(places.keeper_socket)

@@ -70,35 +70,55 @@ def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), su
     A new one takes over the containers that run, and attends to the supervisor `supervisor_pid` (or the one that runs
     according to its record); where there is none, it starts `supervisor_argv`.
     """
-    with _launching(places):
+    with launching(places, supervisor_argv, supervisor_pid):
+        pass
+
+
+@contextmanager
+def launching(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> Iterator[None]:
+    """As `launch_keeper`, but the keeper comes up while the body runs; waited for at its end, however it ends."""
+    with _alone(places):
         if _answers(places):
+            yield
             return
-        interpreter = _sealed_interpreter()
-        reader, writer = os.pipe()
-        log = os.open(places.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        pid, reader = _spawn(places, [str(supervisor_pid), *supervisor_argv])
         try:
-            folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-            arguments = [places.project, places.state, places.run, str(READY), str(supervisor_pid), *supervisor_argv]
-            pid = os.posix_spawn(
-                f"/proc/self/fd/{interpreter}",
-                [sys.executable, "-I", "-S", "-c", BOOT, folder, *arguments],
-                os.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, writer, READY),
-                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
-                    (os.POSIX_SPAWN_DUP2, log, 1),
-                    (os.POSIX_SPAWN_DUP2, log, 2),
-                ],
-                setsid=True,
-            )
+            yield
         finally:
-            for fd in (writer, interpreter, log):
-                os.close(fd)
-        os.waitpid(pid, 0)
-        ready = os.read(reader, 1)
-        os.close(reader)
+            os.waitpid(pid, 0)
+            ready = os.read(reader, 1)
+            os.close(reader)
         if not ready:
             raise KeeperGone(f"the keeper did not start; see {places.keeper_log}")
+
+
+def _spawn(places: ProjectPlaces, supervisor: Sequence[str]) -> tuple[int, int]:
+    """A child that leaves a keeper behind and ends, and a descriptor by which that tells that it listens."""
+    interpreter = _sealed_interpreter()
+    reader, writer = os.pipe()
+    log = os.open(places.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        arguments = [places.project, places.state, places.run, str(READY), *supervisor]
+        pid = os.posix_spawn(
+            f"/proc/self/fd/{interpreter}",
+            [sys.executable, "-I", "-S", "-c", BOOT, folder, *arguments],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, writer, READY),
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsid=True,
+        )
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        for fd in (writer, interpreter, log):
+            os.close(fd)
+    return pid, reader
 
 
 def _answers(places: ProjectPlaces) -> bool:
@@ -115,7 +135,7 @@ READY = 100  # the descriptor by which a keeper tells that it listens
 
 
 @contextmanager
-def _launching(places: ProjectPlaces) -> Iterator[None]:
+def _alone(places: ProjectPlaces) -> Iterator[None]:
     """One launcher at a time, and none while a keeper is ending: that one removes the lock's file in the end."""
     while True:
         os.makedirs(places.run, 0o700, exist_ok=True)

@@ -100,6 +100,12 @@ def needed(project: Project | None) -> Project:
     return project
 
 
+def likely_places(choices: Choices) -> ProjectPlaces | None:
+    """The project's places where a look is enough to tell them; the files are not read, and may be wrong."""
+    name = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or _quick_name(choices)
+    return Places.default().project(name) if name and NAME.match(name) else None
+
+
 def places_of(choices: Choices) -> ProjectPlaces:
     """The project's places; a file is parsed only where its name cannot be told otherwise."""
     name = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or _quick_name(choices)

@@ -166,11 +166,27 @@ def _check(project: Project, names: Iterable[str]) -> None:
 
 
 def _begin(choices: Choices, services: tuple[str, ...], **given: Any) -> int:
+    _conflicts(given)
+    likely = None if choices.dry_run else projects.likely_places(choices)
+    if likely is None:
+        return _go(choices, services, given, None, lambda: None)
+    from pycompose.compose.session import waking
+
+    with waking(likely) as ready:
+        return _go(choices, services, given, likely, ready)
+
+
+def _go(
+    choices: Choices,
+    services: tuple[str, ...],
+    given: dict[str, Any],
+    likely: ProjectPlaces | None,
+    ready: Callable[[], None],
+) -> int:
     from pycompose.compose import reconcile
 
     from . import acting
 
-    _conflicts(given)
     places, known = projects.target(choices, services, remembered=False)
     project = projects.needed(known)
     _check(project, services)
@@ -195,6 +211,9 @@ def _begin(choices: Choices, services: tuple[str, ...], **given: Any) -> int:
     )
     if given.get("always_recreate_deps"):
         options = _with_dependencies_recreated(options, selected)
+    ready()
+    if likely is not None and likely != places:
+        acting.shut_down_if_empty(likely)
     options = replace(options, images=_images(choices, project, services, selected, given))
 
     def decide(seen: Any) -> Any:
