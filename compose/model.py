@@ -37,6 +37,8 @@ from .declared import (
     no_text as no_text,
 )
 
+EXTENSIONS = ""  # x- keys of a mapping, as one canonical JSON object; empty is none
+
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
 RestartCondition = Literal["no", "always", "on-failure", "unless-stopped"]
 PullPolicy = Literal["always", "never", "missing", "build", "daily", "weekly"] | str
@@ -51,6 +53,7 @@ class Dependency:
     condition: Condition = "service_started"
     restart: bool = False
     required: bool = True
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Healthcheck:
     start_period: float | None = None  # 0
     start_interval: float | None = None  # 5
     disable: bool = False
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Port:
     mode: str = "ingress"
     name: str | None = None
     app_protocol: str | None = None
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class BindMount:
     propagation: Propagation | None = None
     recursive: Literal["enabled", "disabled", "writable", "readonly"] | None = None
     selinux: Literal["z", "Z"] | None = None
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,7 @@ class VolumeMount:
     nocopy: bool = False
     subpath: str | None = None
     labels: Mapping[str, str] = field(default_factory=no_text)
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,7 @@ class TmpfsMount:
     mode: int | None = None
     options: tuple[str, ...] = ()  # further mount options of the short syntax: uid=…, exec, …
     short: str | None = None  # as `tmpfs` has it; None: an entry of `volumes`
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +134,7 @@ class ImageMount:
     target: str
     subpath: str | None = None
     read_only: bool = False  # as the file says; it is, always
+    extensions: str = EXTENSIONS
 
 
 Mount = BindMount | VolumeMount | TmpfsMount | ImageMount
@@ -140,6 +149,7 @@ class FileReference:
     uid: str | None = None
     gid: str | None = None
     mode: int | None = None  # 0o444
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +166,7 @@ class Attachment:
     priority: int = 0
     gw_priority: int = 0
     driver_opts: Mapping[str, str] = field(default_factory=no_text)
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +217,7 @@ class Device:
     source: str
     target: str
     permissions: str = "rwm"
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +229,14 @@ class Hook:
     environment: Mapping[str, str] = field(default_factory=no_text)
     image: str | None = None
     per_replica: bool = False
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Logging:
     driver: str | None = None
     options: Mapping[str, str] = field(default_factory=no_text)
+    extensions: str = EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)

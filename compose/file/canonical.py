@@ -102,13 +102,15 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     if service.depends_on:
         made["depends_on"] = {
             d.service: {"condition": d.condition, **({"restart": True} if d.restart else {}), "required": d.required}
+            | _more(d.extensions)
             for d in sorted(service.depends_on, key=lambda d: d.service)
         }
     for key in ("post_start", "pre_stop", "pre_start"):
         if hooks := getattr(service, key):
             made[key] = [_hook(hook) for hook in hooks]
     if service.logging:
-        made["logging"] = _sparse(driver=service.logging.driver, options=_sorted(service.logging.options))
+        logging = _sparse(driver=service.logging.driver, options=_sorted(service.logging.options))
+        made["logging"] = logging | _more(service.logging.extensions)
     if service.networks:
         made["networks"] = {
             a.network: _sparse(
@@ -121,6 +123,7 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
                 link_local_ips=list(a.link_local_ips),
                 mac_address=a.mac_address,
                 priority=a.priority or None,
+                **_more(a.extensions),
             )
             or None
             for a in sorted(service.networks, key=lambda a: a.network)
@@ -142,7 +145,8 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
         made["secrets"] = [_use(use, _secret_target(use)) for use in service.secrets]
     if service.devices:
         made["devices"] = [
-            {"source": d.source, "target": d.target, "permissions": d.permissions} for d in service.devices
+            {"source": d.source, "target": d.target, "permissions": d.permissions} | _more(d.extensions)
+            for d in service.devices
         ]
     if service.ulimits:
         made["ulimits"] = {
@@ -229,7 +233,7 @@ def _healthcheck(check: Healthcheck) -> dict[str, Any]:
         start_period=time(check.start_period),
         start_interval=time(check.start_interval),
         disable=check.disable and check.test != ("NONE",),
-    )
+    ) | _more(check.extensions)
 
 
 def _hook(hook: Hook) -> dict[str, Any]:
@@ -241,7 +245,7 @@ def _hook(hook: Hook) -> dict[str, Any]:
         working_dir=hook.working_dir,
         environment=_sorted(hook.environment),
         per_replica=hook.per_replica,
-    )
+    ) | _more(hook.extensions)
 
 
 def port_tree(port: Port) -> dict[str, Any]:
@@ -257,12 +261,12 @@ def port_tree(port: Port) -> dict[str, Any]:
         published=published,
         protocol=port.protocol,
         app_protocol=port.app_protocol,
-    )
+    ) | _more(port.extensions)
 
 
 def _use(use: FileReference, target: str | None) -> dict[str, Any]:
     mode = None if use.mode is None else f"0{use.mode:o}"
-    return _sparse(source=use.source, target=target, uid=use.uid, gid=use.gid, mode=mode)
+    return _sparse(source=use.source, target=target, uid=use.uid, gid=use.gid, mode=mode) | _more(use.extensions)
 
 
 def _secret_target(use: FileReference) -> str:
@@ -271,6 +275,10 @@ def _secret_target(use: FileReference) -> str:
 
 
 def mount_tree(mount: Mount) -> dict[str, Any]:
+    return _long_mount(mount) | _more(mount.extensions)
+
+
+def _long_mount(mount: Mount) -> dict[str, Any]:
     match mount:
         case BindMount():
             bind = _sparse(selinux=mount.selinux, propagation=mount.propagation)
@@ -341,6 +349,11 @@ def _source(source: FileSource) -> dict[str, Any]:
     if source.content is not None and source.environment is None:
         made["content"] = source.content
     return ordered(made | _extensions(source.kept), SOURCE)
+
+
+def _more(extensions: str) -> dict[str, Any]:
+    """x- keys of a mapping."""
+    return dict(json.loads(extensions)) if extensions else {}
 
 
 def _extensions(kept: Mapping[str, str]) -> dict[str, Any]:

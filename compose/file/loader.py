@@ -26,6 +26,7 @@ from .reading import Reading
 from .service import EnvFile
 from .source import Map, Text, Tree
 
+TOLD = 1000  # problems are told at most
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDES = (
     "compose.override.yml",
@@ -160,7 +161,10 @@ def _in_file_order(problems: list[Problem], paths: tuple[str, ...]) -> tuple[Pro
             return (len(paths) + 1, 0, 0)
         return (paths.index(at.path) if at.path in paths else len(paths), at.line, at.column)
 
-    return tuple(sorted(dict.fromkeys(problems), key=place))
+    ordered = sorted(dict.fromkeys(problems), key=place)
+    if len(ordered) > TOLD:
+        ordered[TOLD:] = [Problem(f"and {len(ordered) - TOLD:,} problems more", code="more")]
+    return tuple(ordered)
 
 
 def _fail(message: str, hint: str = "", at: Position | None = None, code: str = "file") -> FileError:

@@ -20,7 +20,7 @@ from pycompose.compose.model import (
 )
 
 from .paths import absolute, image, is_path, volume_parts
-from .reading import Section, short, size_of
+from .reading import Section, extended, short, size_of
 from .source import Map, Text, Tree
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
@@ -102,7 +102,9 @@ def _short_mount(item: Text, section: Section, directory: str) -> Mount | None:
 
 def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
     one = Section(section.reading, item, f"a volume of {section.name}", section.at("volumes"))
-    one.check_keys(("type", "source", "target", "read_only", "bind", "volume", "tmpfs", "image"), ("consistency",))
+    kept = one.check_keys(
+        ("type", "source", "target", "read_only", "bind", "volume", "tmpfs", "image"), ("consistency",)
+    )
     if one.map.get("type") in ("npipe", "cluster"):
         message = f'type "{one.map["type"]}" of {one.name} is not for one Linux host'
         one.reading.problem(message, one.at("type"), "one of: " + ", ".join(TYPES), "mount")
@@ -131,20 +133,28 @@ def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
             details.choice("propagation", PROPAGATIONS),  # type: ignore[arg-type]
             details.choice("recursive", ("enabled", "disabled", "writable", "readonly")),  # type: ignore[arg-type]
             details.choice("selinux", ("z", "Z")),  # type: ignore[arg-type]
+            extended(kept),
         )
     if kind == "volume":
         details.check_keys(("nocopy", "subpath", "labels"))
         labels = MappingProxyType(details.pairs("labels"))
         return VolumeMount(
-            source, target, one.flag("read_only"), details.flag("nocopy"), details.text("subpath"), labels
+            source,
+            target,
+            one.flag("read_only"),
+            details.flag("nocopy"),
+            details.text("subpath"),
+            labels,
+            extended(kept),
         )
     if kind == "tmpfs":
         details.check_keys(("size", "mode"))
-        return TmpfsMount(target, details.size("size"), details.octal("mode"))
+        return TmpfsMount(target, details.size("size"), details.octal("mode"), extensions=extended(kept))
     details.check_keys(("subpath",))
     if not source:
         one.reading.problem(f"{one.name}: an image needs a source", one.origin, code="mount")
-    return ImageMount(image(source or "", directory), target, details.text("subpath"), one.flag("read_only"))
+    where, read_only = image(source or "", directory), one.flag("read_only")
+    return ImageMount(where, target, details.text("subpath"), read_only, extended(kept))
 
 
 def named_volumes(service: Service) -> list[str]:
@@ -159,12 +169,13 @@ def uses(section: Section, key: str, directory: str) -> tuple[FileReference, ...
             made.append(FileReference(str(item), directory + item))
             continue
         one = Section(section.reading, item, f"an entry in {key} of {section.name}", section.at(key))
-        one.check_keys(("source", "target", "uid", "gid", "mode"))
+        kept = one.check_keys(("source", "target", "uid", "gid", "mode"))
         source = one.text("source")
         if source is None:
             if isinstance(item, Map):
                 one.reading.problem(f"{one.name} has no source", one.origin, code="source")
             continue
         target = posixpath.join(directory, one.text("target") or source)
-        made.append(FileReference(source, target, one.text("uid"), one.text("gid"), one.octal("mode")))
+        uid, gid, mode = one.text("uid"), one.text("gid"), one.octal("mode")
+        made.append(FileReference(source, target, uid, gid, mode, extended(kept)))
     return tuple(made)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from pycompose.compose.model import Attachment, Port
 
 from .merge import named
-from .reading import Section, short
+from .reading import Section, extended, short
 from .source import Map, Seq, Text
 
 ATTACHMENT = (
@@ -21,6 +21,7 @@ ATTACHMENT = (
     "gw_priority",
     "driver_opts",
 )
+PORTS = 200_000  # of a project: ranges are written faster than they are opened
 IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}\Z")
 IPV6 = re.compile(r"[0-9a-fA-F:]+(?:\.[0-9.]+)?\Z")
 RANGE = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?\Z")
@@ -36,7 +37,8 @@ def networks(section: Section) -> tuple[Attachment, ...]:
     made = []
     for name, entry in tree.items():
         one = Section(section.reading, entry, f'network "{name}" of {section.name}', tree.keys_at.get(name))
-        one.check_keys(ATTACHMENT, ("link_local_ips",))
+        kept = one.check_keys(ATTACHMENT, ("link_local_ips",))
+        kept.pop("link_local_ips", None)
         made.append(
             Attachment(
                 network=name,
@@ -49,6 +51,7 @@ def networks(section: Section) -> tuple[Attachment, ...]:
                 priority=one.integer("priority") or 0,
                 gw_priority=one.integer("gw_priority") or 0,
                 driver_opts=MappingProxyType(one.pairs("driver_opts")),
+                extensions=extended(kept),
             )
         )
     return tuple(made)
@@ -106,13 +109,18 @@ def ports(section: Section) -> tuple[Port, ...]:
         else:
             one = Section(section.reading, item, f"a port of {section.name}", section.at("ports"))
             found = _long_port(one)
+        section.reading.ports += len(found)
+        if section.reading.ports > PORTS:
+            at = item.at if item is not None else section.at("ports")
+            section.reading.problem(f"the services publish more than {PORTS:,} ports", at, code="too-many")
+            break
         for port in found:
             made[port.host_ip, port.published, port.target, port.protocol] = port
     return tuple(made.values())
 
 
 def _long_port(one: Section) -> tuple[Port, ...]:
-    one.check_keys(("target", "published", "host_ip", "protocol", "mode", "name", "app_protocol"))
+    kept = one.check_keys(("target", "published", "host_ip", "protocol", "mode", "name", "app_protocol"))
     target, published = one.integer("target"), one.text("published")
     if target is None:
         if "target" not in one:
@@ -135,6 +143,7 @@ def _long_port(one: Section) -> tuple[Port, ...]:
             one.choice("mode", ("ingress", "host")) or "ingress",
             one.text("name"),
             one.text("app_protocol"),
+            extended(kept),
         ),
     )
 

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pycompose.compose.errors import FileError, Position, Problem
 
@@ -55,6 +55,7 @@ class Reading:
         self.warned: set[str] = set()
         self.incomplete = False  # a file that belongs to the project is missing from the tree
         self.filled = 0  # characters that interpolation has made
+        self.ports = 0  # that ranges have made
 
     def problem(self, message: str, at: Position | None, hint: str = "", code: str = "value") -> None:
         self.problems.append(Problem(message, at, hint, code))
@@ -322,6 +323,11 @@ def duration_text(seconds: float) -> str:
 def _decimal(number: int, size: int) -> str:
     whole_part, rest = divmod(number, size)
     return f"{whole_part}.{rest:0{len(str(size)) - 1}}".rstrip("0") if rest else str(whole_part)
+
+
+def extended(kept: Mapping[str, str]) -> str:
+    """What `check_keys` kept of a mapping, as one JSON object; empty if there is nothing."""
+    return "{" + ",".join(f"{canonical_json(key)}:{text}" for key, text in sorted(kept.items())) + "}" if kept else ""
 
 
 def short(value: str) -> str:

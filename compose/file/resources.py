@@ -13,7 +13,7 @@ from pycompose.compose.model import (
     RestartPolicy,
 )
 
-from .reading import Section, duration_of
+from .reading import Section, duration_of, extended
 from .source import Map, Text, Tree
 
 RATES = ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")
@@ -165,9 +165,10 @@ def devices(section: Section) -> tuple[Device, ...]:
             made.append(Device(source, target or source, permissions or "rwm"))
             continue
         one = Section(section.reading, item, f"a device of {section.name}", section.at("devices"))
-        one.check_keys(("source", "target", "permissions"))
+        kept = one.check_keys(("source", "target", "permissions"))
         source = one.text("source") or ""
         if not source:
             one.reading.problem(f"{one.name} has no source", one.origin, code="required")
-        made.append(Device(source, one.text("target") or source, one.text("permissions") or "rwm"))
+        target, permissions = one.text("target") or source, one.text("permissions") or "rwm"
+        made.append(Device(source, target, permissions, extended(kept)))
     return tuple(made)

@@ -28,7 +28,7 @@ from .merge import named
 from .mounting import mounts, uses
 from .networking import extra_hosts, networks, ports
 from .paths import absolute, image, is_remote
-from .reading import Section, canonical_json, short, words
+from .reading import Section, canonical_json, extended, short, words
 from .resources import devices, replicas, resources, restart, ulimits
 from .source import Map, Seq, Text
 
@@ -241,7 +241,7 @@ def _healthcheck(section: Section) -> Healthcheck | None:
     if section.map.get("healthcheck") is None:
         return None
     check = section.section("healthcheck")
-    check.check_keys(("test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"))
+    kept = check.check_keys(("test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"))
     value = check.map.get("test")
     test: tuple[str, ...] | None = None
     if isinstance(value, Text):
@@ -261,6 +261,7 @@ def _healthcheck(section: Section) -> Healthcheck | None:
         start_period=check.duration("start_period"),
         start_interval=check.duration("start_interval"),
         disable=check.flag("disable") or test == ("NONE",),
+        extensions=extended(kept),
     )
 
 
@@ -300,14 +301,15 @@ def _depends_on(section: Section, links: tuple[tuple[str, str], ...], context: C
     if isinstance(tree, Map):
         for name, entry in tree.items():
             one = Section(section.reading, entry, f'dependency "{name}" of {section.name}', tree.keys_at.get(name))
-            one.check_keys(("condition", "restart", "required"))
+            kept = one.check_keys(("condition", "restart", "required"))
             condition = one.choice("condition", CONDITIONS) or "service_started"
-            made[name] = Dependency(name, condition, one.flag("restart"), one.flag("required", True))  # type: ignore[arg-type]
+            restarts, needed = one.flag("restart"), one.flag("required", True)
+            made[name] = Dependency(name, condition, restarts, needed, extended(kept))  # type: ignore[arg-type]
     if context.normalize:
         for name, _ in links:
             made.setdefault(name, Dependency(name, restart=True))
-        for _, name, restarts in shared(section):
-            made.setdefault(name, Dependency(name, restart=restarts))
+        for _, name, restarted in shared(section):
+            made.setdefault(name, Dependency(name, restart=restarted))
     return tuple(made.values())
 
 
@@ -315,7 +317,7 @@ def _hooks(section: Section, key: str) -> tuple[Hook, ...]:
     made = []
     for item in section.items(key):
         hook = Section(section.reading, item, f"a hook in {key} of {section.name}", section.at(key))
-        hook.check_keys(("command", "user", "privileged", "working_dir", "environment", "image", "per_replica"))
+        kept = hook.check_keys(("command", "user", "privileged", "working_dir", "environment", "image", "per_replica"))
         command = hook.command("command")
         if not command and isinstance(item, Map):
             hook.reading.problem(f"{hook.name} needs a command", hook.origin, code="required")
@@ -328,6 +330,7 @@ def _hooks(section: Section, key: str) -> tuple[Hook, ...]:
                 MappingProxyType(hook.pairs("environment")),
                 hook.text("image"),
                 hook.flag("per_replica"),
+                extended(kept),
             )
         )
     return tuple(made)
@@ -337,8 +340,8 @@ def _logging(section: Section) -> Logging | None:
     if section.map.get("logging") is None:
         return None
     one = section.section("logging")
-    one.check_keys(("driver", "options"))
-    return Logging(one.text("driver"), MappingProxyType(one.pairs("options")))
+    kept = one.check_keys(("driver", "options"))
+    return Logging(one.text("driver"), MappingProxyType(one.pairs("options")), extended(kept))
 
 
 def env_files(section: Section, context: Context) -> list[EnvFile]:

@@ -215,6 +215,8 @@ def _explained(error: yaml.YAMLError, content: str, path: str) -> Problem:
     if "end of stream" in said and "quoted" in context:
         mark = error.context_mark
     place = Position(path, mark.line + 1, mark.column + 1) if mark else Position(path, 1, 1)
+    if "nesting depth" in said:  # libyaml looks ahead in brackets, and has a bound of its own
+        return _deep(place)
     if "cannot start any token" in said:
         lines = content.split("\n", place.line)
         line = lines[place.line - 1] if place.line <= len(lines) else ""
