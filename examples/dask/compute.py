@@ -24,8 +24,8 @@ def throw(seed: int) -> tuple[str, int]:
 
 def main() -> None:
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    with Client(ADDRESS, timeout=30) as client:
-        client.wait_for_workers(wanted, timeout=60)
+    with Client(ADDRESS, timeout=60) as client:
+        client.wait_for_workers(wanted, timeout=120)
         begun = time.monotonic()
         results = client.gather(client.map(throw, range(TASKS), pure=False))
         took = time.monotonic() - begun

@@ -18,6 +18,7 @@ from ..kernel.service_tools import until  # noqa: TID252
 
 __all__ = ["host"]  # the fixture
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "dask"
 LIMITED = """
 name: limited
 services:
@@ -210,3 +211,16 @@ def test_a_project_outlives_the_unit_that_brought_it_up(host: Machine, tmp_path:
         assert box() != before
     finally:
         host.pycompose(*project, "down", "-t", "0")
+
+
+def test_the_dask_example_computes_on_two_workers(host: Machine) -> None:
+    """Two, for each of them imports Dask twice, which takes ten seconds here."""
+    pycompose = (f"DASK_PYTHON={sys.executable}", sys.executable, "-m", "pycompose", "-p", "dask-distributed")
+    try:
+        host.run("env", *pycompose, "-f", f"{EXAMPLE}/compose.yaml", "up", "-d")
+        host.run("env", *pycompose, "scale", "dask-worker=2")
+        said = host.run(sys.executable, f"{EXAMPLE}/compute.py", "2").stdout
+        assert "by 2 workers" in said
+        assert said.count("1500 MB") == 2
+    finally:
+        host.run("env", *pycompose, "down")
