@@ -33,6 +33,7 @@ from . import records
 from .order import SERVICE, TOP, arranged, ordered, words
 from .reading import canonical_json
 from .reading import duration_text as duration
+from .resources import deployed_restart
 
 NOT_HASHED = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
 PLAIN = words("""
@@ -210,7 +211,7 @@ def _beside_deploy(service: Service, made: dict[str, Any]) -> None:
     deploy = deploy if isinstance(deploy, dict) else {}
     if service.replicas != 1 and "replicas" not in deploy:
         made["scale"] = service.replicas
-    if service.restart.condition != "no" and "restart_policy" not in deploy:
+    if service.restart != deployed_restart(service.deploy):
         attempts = service.restart.max_attempts
         made["restart"] = service.restart.condition + (f":{attempts}" if attempts is not None else "")
     resources = deploy.get("resources") or {}

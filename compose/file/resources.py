@@ -66,6 +66,11 @@ def restart(section: Section, deploy: Deploy | None) -> RestartPolicy:
             return RestartPolicy("no" if condition == "false" else condition)  # type: ignore[arg-type]
         section.wrong("restart", "no, always, on-failure[:N] or unless-stopped")
         return RestartPolicy()
+    return deployed_restart(deploy)
+
+
+def deployed_restart(deploy: Deploy | None) -> RestartPolicy:
+    """What `deploy` says, where the service itself says nothing."""
     if deploy and (policy := deploy.restart_policy):
         chosen = policy.condition or "any"
         return RestartPolicy({"none": "no", "any": "always"}.get(chosen, chosen), policy.max_attempts)  # type: ignore[arg-type]

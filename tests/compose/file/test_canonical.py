@@ -322,6 +322,15 @@ def test_images_are_pinned_and_locked(tmp_path: Path) -> None:
     assert show.images_only(tree) == {"services": {"a": {"image": "x@1", "volumes": [mounted]}, "b": {}}}
 
 
+@pytest.mark.parametrize("restart", ["no", "on-failure:3", "unless-stopped"])
+def test_a_restart_that_deploy_says_otherwise_is_still_told(tmp_path: Path, restart: str) -> None:
+    text = f"services: {{a: {{image: x, restart: '{restart}', deploy: {{restart_policy: {{condition: any}}}}}}}}"
+    first = loaded(tmp_path, text)
+    again = loaded(tmp_path, show.to_yaml(first.tree))
+    assert again.project.services["a"].restart == first.project.services["a"].restart
+    assert first.tree["services"]["a"]["restart"] == restart
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0s"), (0.0005, "500µs"), (0.1, "100ms"), (1.5, "1.5s"), (60, "1m0s"), (90, "1m30s"), (3600, "1h0m0s")],

@@ -1,0 +1,130 @@
+"""docker compose's `config` beside ours: how both are asked, and which differences stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pycompose.compose.errors import FileError
+from pycompose.compose.file import show
+from pycompose.compose.file.loader import Options, load
+
+ABSENT = object()
+SERVICE = r"services\.[^.]+\."
+
+# place, as the page about compose files tells it; a pattern of "path: theirs -> ours"; why the difference stays
+EXPLAINED = [
+    (
+        "volumes.*.bind.create_host_path",
+        SERVICE + r"volumes\.\d+\.bind\.create_host_path: .*",
+        "true is what nobody needs to say; false is told",
+    ),
+    (
+        "volumes.*.bind, .volume",
+        SERVICE + r"volumes\.\d+\.(bind|volume): - -> {}",
+        "one that is empty is told by the kind of volume, not by how the file has it",
+    ),
+    (
+        "attach, init, restart, scale, enable_ipv6, healthcheck.disable",
+        rf"({SERVICE}(attach: True|restart: 'no'|scale: 1|healthcheck\.disable: True)|.*enable_ipv[46]: \w+) -> -",
+        "what is so anyway is not told",
+    ),
+    (
+        "pids_limit, mem_limit, oom_score_adj and others",
+        SERVICE + r".*: - -> ('?0'?|'0s')",
+        "a zero that the file has is told",
+    ),
+    (
+        "cpus, mem_limit, mem_reservation, pids_limit, scale, restart",
+        SERVICE + r"(cpus|mem_limit|mem_reservation|pids_limit|scale|restart): .* -> -",
+        "what `deploy` says too is told once",
+    ),
+    ("ulimits", r".*\.ulimits\.\w+: {'soft': (\d+), 'hard': \1} -> \1", "one number where both limits are the same"),
+    (
+        "blkio_config",
+        SERVICE + r"blkio_config\..*\.(path|rate|weight|Path|Rate|Weight): .*",
+        "docker compose's JSON has `Path`, `Rate` and `Weight`, which it cannot read again",
+    ),
+    ("develop.watch.*.exec", SERVICE + r"develop\.watch\.\d+\.exec: .* -> -", "docker compose has an empty command"),
+    (
+        "label_file",
+        SERVICE + "label_file: - -> .*",
+        "docker compose leaves it out; its labels are in `labels` here too",
+    ),
+    ("build.args", SERVICE + r"build\.args\..*: - -> None", "docker compose leaves out what has no value outside"),
+    ("environment", SERVICE + r"environment\..*: None -> -", "what has no value, and none outside, is left out"),
+    ("x-*", r"(.*\.)?x-.*: - -> .*", "docker compose's JSON leaves extensions out, but those at the top"),
+    ("models", r"models: - -> .*", "docker compose's JSON leaves them out"),
+]
+NUMBERS = "a number keeps the digits that it is written with (1.10), where docker compose writes it anew (1.1)"
+
+
+def installed() -> list[str]:
+    """The command of a docker compose of version 2 or later; skips the test where there is none."""
+    candidates = [[os.environ["DOCKER_COMPOSE"]]] if os.environ.get("DOCKER_COMPOSE") else []
+    candidates += [["docker", "compose"]] if shutil.which("docker") else []
+    candidates += [["docker-compose"]] if shutil.which("docker-compose") else []
+    for command in candidates:
+        told = subprocess.run([*command, "version", "--short"], capture_output=True, text=True, check=False)
+        if told.returncode == 0 and re.match(r"v?[2-9]\.", told.stdout):
+            return command
+    pytest.skip("no docker compose 2 or later is installed, and DOCKER_COMPOSE names none")
+
+
+class Refused(Exception):
+    """docker compose does not take the files."""
+
+
+def compared(docker: list[str], files: tuple[Path, ...], environ: Mapping[str, str]) -> list[str]:
+    """Every difference that is not explained, a line each. Raises Refused; FileError where only we refuse."""
+    named = [word for file in files for word in ("-f", str(file))]
+    command = [*docker, *named, "--profile", "*", "config", "--format", "json"]
+    told = subprocess.run(command, capture_output=True, text=True, env=dict(environ), check=False)
+    if told.returncode != 0:
+        raise Refused(told.stderr.strip().splitlines()[-1])
+    options = Options(files=tuple(map(str, files)), profiles=("*",), environ=dict(environ))
+    ours = json.loads(show.to_json(show.used(load(options).tree)))
+    return [
+        line
+        for path, a, b in differences(json.loads(told.stdout), ours)
+        if not explained(line := f"{path}: {_shown(a)} -> {_shown(b)}") and not _same_number(path, a, b)
+    ]
+
+
+def _shown(value: object) -> str:
+    return "-" if value is ABSENT else repr(value)
+
+
+def explained(line: str) -> bool:
+    return any(re.fullmatch(pattern, line, re.DOTALL) for _, pattern, _ in EXPLAINED)
+
+
+def _same_number(path: str, theirs: object, ours: object) -> bool:
+    """See NUMBERS."""
+    if not re.fullmatch(SERVICE + r"environment\..*", path) or not isinstance(theirs, str) or not isinstance(ours, str):
+        return False
+    return re.fullmatch(r"[-+.\d]+", theirs + ours) is not None and float(theirs) == float(ours)
+
+
+def differences(theirs: Any, ours: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in sorted({*theirs, *ours}):
+            place = f"{path}.{key}" if path else key
+            yield from differences(theirs.get(key, ABSENT), ours.get(key, ABSENT), place)
+        if [key for key in theirs if key in ours] != [key for key in ours if key in theirs]:
+            yield f"{path} (order)", list(theirs), list(ours)
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for number, (one, other) in enumerate(zip(theirs, ours, strict=True)):
+            yield from differences(one, other, f"{path}.{number}")
+    elif theirs != ours or isinstance(theirs, bool) != isinstance(ours, bool):
+        yield path, theirs, ours
+
+
+__all__ = ["EXPLAINED", "NUMBERS", "FileError", "Refused", "compared", "differences", "installed"]
