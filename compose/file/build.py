@@ -21,7 +21,7 @@ from pycompose.compose.model import (
     Volume,
 )
 
-from . import consistency, records
+from . import addressing, consistency, records
 from . import service as services
 from .canonical import network_hash, service_hashes, text_digest, volume_hash
 from .paths import absolute
@@ -67,7 +67,8 @@ def build(
     if "version" in top:
         reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
     context = services.Context(working_dir if resolve_paths else "", name, variables, normalize)
-    networks = {key: _network(key, s, context) for key, s in top.sections("networks")}
+    ranges = dict(top.sections("networks"))
+    networks = {key: _network(key, s, context) for key, s in ranges.items()}
     volumes = {key: _volume(key, s, context) for key, s in top.sections("volumes")}
     configs = {key: _file_source(key, s, context) for key, s in top.sections("configs")}
     secrets = {key: _file_source(key, s, context) for key, s in top.sections("secrets")}
@@ -94,6 +95,7 @@ def build(
     if check_consistency:
         whole = consistency.Whole(made, sections, active, networks, volumes, configs, secrets, models)
         consistency.check(whole, reading)
+        addressing.check(whole, ranges)
     for key, service in made.items():
         contents, env_files = {}, {}
         if key in active:
@@ -257,9 +259,6 @@ def _file_source(key: str, section: Section, context: services.Context) -> FileS
     content = section.text("content")
     if variable is not None:
         content = (context.variables if section.map.scope is None else section.map.scope).get(variable)
-        if content is None:
-            message = f'{section.name}: variable "{variable}" is not set'
-            section.reading.problem(message, section.at("environment"), code="unset-variable")
     return FileSource(
         key=key,
         name=name,

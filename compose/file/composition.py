@@ -125,7 +125,7 @@ class Composition:
                 continue
             try:
                 content = self.files.text(path, where)
-                variables.update(dotenv.parse(content, path, {**variables, **scope.variables}.get))
+                variables.update(dotenv.parse(content, path, {**variables, **scope.variables}.get, self.reading.unset))
             except FileError as error:
                 self.reading.unusable(error)
         return paths, Scope(directory, {**variables, **scope.variables} if variables else scope.variables)

@@ -109,12 +109,17 @@ def _needed(service: Service, section: Section, whole: Whole) -> None:
     for name in named_volumes(service):
         if name not in whole.volumes:
             missing("volumes", "uses volume", name, whole.volumes)
-    for config in service.configs:
-        if config.source not in whole.configs:
-            missing("configs", "uses config", config.source, whole.configs)
-    for secret in service.secrets:
-        if secret.source not in whole.secrets:
-            missing("secrets", "uses secret", secret.source, whole.secrets)
+    for attribute, kind, uses, known in (
+        ("configs", "config", service.configs, whole.configs),
+        ("secrets", "secret", service.secrets, whole.secrets),
+    ):
+        for use in uses:
+            if use.source not in known:
+                missing(attribute, f"uses {kind}", use.source, known)
+            elif (source := known[use.source]).environment is not None and source.content is None:
+                message = f'{kind} "{use.source}" of service "{service.name}" is in no variable "{source.environment}"'
+                at = _place_of(section, attribute, use.source)
+                section.reading.problem(message, at, "set it, or put it into .env", "unset-variable")
     for name in service.models:
         if name not in whole.models:
             missing("models", "uses model", name, whole.models)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pycompose.compose.errors import FileError, Problem
+from pycompose.compose.errors import FileError, Position, Problem
 
 from .interpolate import InterpolationError, substitute
 from .source import place_in
@@ -33,8 +33,16 @@ ESCAPES = {
 }
 
 
-def parse(content: str, path: str, lookup: Callable[[str], str | None]) -> dict[str, str]:
-    """Variables of a file; a bare key that `lookup` does not know is left out. Raises FileError."""
+def parse(
+    content: str,
+    path: str,
+    lookup: Callable[[str], str | None],
+    unset: Callable[[str, Position], None] = lambda name, at: None,
+) -> dict[str, str]:
+    """Variables of a file; a bare key that `lookup` does not know is left out. Raises FileError.
+
+    `unset` hears of the variables that values ask for, and nobody has.
+    """
     content = content.removeprefix("\ufeff").replace("\r\n", "\n")
     found: dict[str, str] = {}
 
@@ -64,17 +72,21 @@ def parse(content: str, path: str, lookup: Callable[[str], str | None]) -> dict[
             index = end + 1
             continue
         quote = content[value_at : value_at + 1]
+
+        def missing(name: str, at: int = value_at) -> None:
+            unset(name, place_in(content, at, path))
+
         try:
             if quote in ("'", '"') and quote:
                 close = _quote_end(content, value_at, quote)
                 if close < 0:
                     raise fail(f"the quote {quote} of {key} is not closed", value_at)
                 raw = content[value_at + 1 : close]
-                found[key] = raw.replace("\\'", "'") if quote == "'" else substitute(_unescape(raw), known)
+                found[key] = raw.replace("\\'", "'") if quote == "'" else substitute(_unescape(raw), known, missing)
                 index = close + 1
             else:
                 raw = re.split(r"(?:^|[ \t])#", content[value_at:end], maxsplit=1)[0].strip()
-                found[key] = substitute(raw.replace("\\$", "$$"), known)
+                found[key] = substitute(raw.replace("\\$", "$$"), known, missing)
                 index = end + 1
         except InterpolationError as error:
             raise fail(str(error), value_at) from error

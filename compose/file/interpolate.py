@@ -140,12 +140,8 @@ class Interpolation:
         return new
 
     def scalar(self, value: Text) -> Text:
-        def unset(name: str) -> None:
-            message = f'variable "{name}" is not set; it becomes empty text'
-            self.reading.warn_once(f"${name}", message, value.at, "unset-variable")
-
         try:
-            filled = substitute(value, self.variables.get, unset)
+            filled = substitute(value, self.variables.get, lambda name: self.reading.unset(name, value.at))
             self.reading.filled += len(filled)
             if self.reading.filled > TOTAL:
                 raise InterpolationError("all values together become too long")

@@ -79,13 +79,13 @@ def merged(options: Options) -> Merged:
     """The files that `options` name, interpolated, included, extended and merged. Raises FileError."""
     reading, files = Reading(), Files()
     working_dir = os.path.abspath(options.project_directory) if options.project_directory else _here()
-    variables, environment_files = _environment(options, [working_dir], files)
+    variables, environment_files = _environment(options, [working_dir], files, reading)
     paths = _find(options, variables)
     if not options.project_directory:
         parent = _here() if paths[0] == "-" else os.path.dirname(paths[0])
         if parent != working_dir:
             variables, environment_files = _environment(
-                options, [working_dir, parent] if not options.files else [parent], files
+                options, [working_dir, parent] if not options.files else [parent], files, reading
             )
         working_dir = parent
     name = _project_name(options, variables, _names(paths, files), working_dir)
@@ -128,7 +128,11 @@ def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
             return {}
         try:
             content = found.files.text(entry.path, entry.section.at(entry.attribute))
-            return dotenv.parse_raw(content, lookup) if entry.raw else dotenv.parse(content, entry.path, lookup)
+            return (
+                dotenv.parse_raw(content, lookup)
+                if entry.raw
+                else dotenv.parse(content, entry.path, lookup, reading.unset)
+            )
         except FileError as error:
             reading.problems.extend(error.problems)
             return {}
@@ -171,7 +175,9 @@ def _fail(message: str, hint: str = "", at: Position | None = None, code: str = 
     return FileError((Problem(message, at, hint, code),))
 
 
-def _environment(options: Options, directories: list[str], files: Files) -> tuple[dict[str, str], tuple[str, ...]]:
+def _environment(
+    options: Options, directories: list[str], files: Files, reading: Reading
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """Variables for interpolation: the process's own, then env files (a later one wins), or `.env` (the first wins)."""
     environ = options.environ
     named = options.env_files or tuple(p for p in environ.get("COMPOSE_ENV_FILES", "").split(",") if p)
@@ -183,7 +189,7 @@ def _environment(options: Options, directories: list[str], files: Files) -> tupl
         paths = [p for p in (os.path.join(d, ".env") for d in reversed(directories)) if os.path.isfile(p)]
     variables: dict[str, str] = {}
     for path in paths:
-        variables.update(dotenv.parse(files.text(path), path, {**variables, **environ}.get))
+        variables.update(dotenv.parse(files.text(path), path, {**variables, **environ}.get, reading.unset))
     return {**variables, **environ}, tuple(paths)
 
 

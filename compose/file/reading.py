@@ -69,6 +69,11 @@ class Reading:
         self.problems += error.problems
         self.incomplete = True
 
+    def unset(self, name: str, at: Position | None) -> None:
+        """A variable has no value where one is filled in."""
+        message = f'variable "{name}" is not set; it becomes empty text'
+        self.warn_once(f"${name}", message, at, "unset-variable")
+
     def warn_once(self, key: str, message: str, at: Position | None, code: str = "not-acted-on") -> None:
         if key not in self.warned:
             self.warned.add(key)

@@ -55,6 +55,7 @@ ROWS = {
         Row("exec", "exec svc true", "s", 0.06, 0.18, 0.28),
         Row("ps", "ps, 50 services", "s", 0.06, 0.17, 0.45),
         Row("config50", "config, 50 services", "s", 0.09, 0.15, 0.37),
+        Row("config500", "config, 500 services in a chain", "s", 1.5),
         Row("memory50", "memory of helpers at 50 (PSS)", "MB", 45, 391, 17),
         Row("memory_each", "memory, each one more", "MB", 0.1, 7.8, 0.34),
         Row("between", "container to container", "Gbit/s", None, 15, 16.6),
@@ -92,6 +93,11 @@ def fifty(peer: Peer) -> Values:
     yield "again50", peer.do("up", "-d")
     yield "ps", peer.do("ps")
     yield "down50", peer.do("down", "-t", "0")
+
+
+def five_hundred(peer: Peer) -> Values:
+    peer.write({f"s{n}": SLEEP | ({"depends_on": [f"s{n - 1}"]} if n else {}) for n in range(500)})
+    yield "config500", peer.do("config")
 
 
 def scale(peer: Peer) -> Values:
@@ -171,6 +177,7 @@ RUNS = (
     Run(("up10",), ten),
     Run(("chain10",), chain),
     Run(("config50", "up50", "again50", "ps", "down50"), fifty),
+    Run(("config500",), five_hundred),
     Run(("scale4", "scale50", "memory50", "memory_each"), scale),
     Run(("between", "published"), iperf3 if shutil.which("iperf3") else throughput),
     Run(("dns1", "dns16"), dns),

@@ -57,7 +57,15 @@ Seed = tuple[str, Any]  # a good file, and its data
 
 def seeds() -> list[Seed]:
     paths = [*HERE.glob("files/*.yaml"), *ROOT.glob("examples/**/*.yaml")]
-    return [(text, yaml.load(text, Loader=yaml.CSafeLoader)) for text in (path.read_text() for path in paths)]
+    found = []
+    for path in paths:
+        try:
+            documents = list(yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader))
+        except yaml.YAMLError:  # !reset and the like
+            continue
+        if len(documents) == 1 and "services" in documents[0]:
+            found.append((path.read_text(), documents[0]))
+    return found
 
 
 def value(chance: random.Random, depth: int = 0) -> Any:

@@ -28,6 +28,9 @@ def one(attributes: str) -> str:
     return f"{head}image: x\n    " + attributes.replace("\n", "\n    ") + "\n  b: {image: x}\n"
 
 
+POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -141,6 +144,31 @@ def one(attributes: str) -> str:
         (one("command: 'a \"b'"), '"command" of service "a": No closing quotation'),
         (one("ports: ['80:80:80:80']"), 'c.yaml:4:13: port "80:80:80:80" of service "a" cannot be used'),
         (one("ports: [{target: 99999}]"), '"target" of a port of service "a" must be a port, not "99999"'),
+        (
+            one("secrets: [s]") + "secrets: {s: {environment: NONE}}",
+            'c.yaml:4:15: secret "s" of service "a" is in no variable "NONE"\nhint: set it',
+        ),
+        (one("networks: {n: {ipv4_address: 10.0.0.x}}") + "networks: {n: }", 'c.yaml:4:34: ipv4_address "10.0.0.x" of'),
+        (
+            one("networks: {n: {ipv4_address: 10.1.0.5}}") + POOL,
+            'c.yaml:4:34: 10.1.0.5 of service "a" is in no subnet of network "n"\nhint: its subnets are 10.0.0.0/24',
+        ),
+        (
+            one("scale: 2\nnetworks: {n: {ipv4_address: 10.0.0.5}}") + POOL,
+            'c.yaml:5:34: service "a" has 2 replicas, which cannot all have 10.0.0.5',
+        ),
+        (
+            "services: {a: {image: x, networks: &n {n: {ipv4_address: 10.0.0.5}}}, b: {image: x, networks: *n}}\n"
+            + POOL,
+            'service "b" and service "a" have the same address on network "n"\nhint: both have 10.0.0.5',
+        ),
+        (one("") + POOL.replace("0/24", "1/24"), "has bits behind its prefix\nhint: it should be 10.0.0.0/24"),
+        (one("") + POOL.replace("10.0.0.0/24", "ten"), 'c.yaml:6:32: subnet "ten" of network "n" is not ADDRESS/BITS'),
+        (one("") + POOL.replace("24}", "24, gateway: 10.1.0.1}"), 'gateway "10.1.0.1" of network "n" is outside'),
+        (
+            one("") + POOL.replace("24}", "24, ip_range: 10.0.0.0/16}"),
+            'ip_range "10.0.0.0/16" of network "n" is outside',
+        ),
         ("services: [a]", 'c.yaml:1:11: "services" of a compose file must be a mapping'),
         ("services: {a: x}", 'service "a" must be a mapping'),
         ("services: {'a b': {image: x}}", '"a b" cannot be the name of a service'),

@@ -232,3 +232,11 @@ def test_included_files_have_their_own_directory(tmp_path: Path) -> None:
     (tmp_path / "sub" / "c.yaml").write_text("services: {b: {image: x, volumes: ['./d:/d']}}")
     found = loaded(tmp_path, "include: [sub/c.yaml]\nservices: {a: {image: x, depends_on: [b]}}")
     assert found.project.services["b"].mounts == (BindMount(f"{tmp_path}/sub/d", "/d"),)
+
+
+def test_variables_that_env_files_ask_for_and_nobody_has_are_told(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\nB=$A$NOBODY\n")
+    found = loaded(tmp_path, "services: {a: {image: '$B'}}")
+    told = [str(w).replace(f"{tmp_path}/", "") for w in found.warnings]
+    assert told == ['.env:2:3: variable "NOBODY" is not set; it becomes empty text']
+    assert found.project.services["a"].image == "1"
