@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 
 from pycompose.runtime.places import ProjectPlaces
 
@@ -30,6 +31,9 @@ def keep(places: ProjectPlaces, text: str) -> None:
     """Keep a resolved project under its hash, whole or not at all; it becomes the newest."""
     os.makedirs(places.generations, mode=0o700, exist_ok=True)
     path = f"{places.generations}/{digest(text)}.json"
+    with suppress(FileNotFoundError):
+        os.utime(path)
+        return
     with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -71,22 +71,24 @@ def _supervisor(places: ProjectPlaces) -> tuple[str, ...]:
 
 
 @contextmanager
-def waking(places: ProjectPlaces) -> Iterator[Callable[[], None]]:
+def waking(places: ProjectPlaces) -> Iterator[Callable[[], bool]]:
     """The keeper and the supervisor come up while the body begins, so that their start costs no time of its own.
 
-    The body calls what it gets before it acts: then they are there, and the project's lock is free. Nothing happens
-    where somebody acts on the project, or it runs already; what cannot be done is told by `wake`. When the body fails,
-    a project without containers is ended again.
+    The body calls what it gets before it acts: then they are there, and the project's lock is free; it tells whether
+    they are new. Nothing happens where somebody acts on the project, or it runs already; what cannot be done is told by
+    `wake`. When the body fails, a project without containers is ended again.
     """
+    launched = False
     with ExitStack() as begun:
         if not os.path.exists(places.keeper_socket):
             with suppress(PycomposeError, RuntimeFailure, OSError):
                 begun.enter_context(locked(places, waiting=_refuse))
-                begun.enter_context(launching(places, _supervisor(places)))
+                launched = begun.enter_context(launching(places, _supervisor(places)))
 
-        def ready() -> None:
+        def ready() -> bool:
             with suppress(RuntimeFailure, OSError):
                 begun.close()
+            return launched
 
         try:
             yield ready
@@ -102,10 +104,13 @@ def _refuse() -> None:
     raise PycomposeError("another command acts on the project")
 
 
-def wake(places: ProjectPlaces) -> None:
-    """Return when requests can be sent: the supervisor may still be starting. Raises PycomposeError."""
+def wake(places: ProjectPlaces) -> bool:
+    """Return when requests can be sent: the supervisor may still be starting. Whether it is a new one.
+
+    Raises PycomposeError.
+    """
     try:
-        launch_keeper(places, _supervisor(places))
+        return launch_keeper(places, _supervisor(places))
     except (RuntimeFailure, OSError) as error:
         raise PycomposeError(f"the keeper of project {places.project!r} cannot be launched: {error}") from error
 

@@ -64,26 +64,26 @@ def connect_keeper(places: ProjectPlaces) -> socket.socket:
     return connection
 
 
-def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> None:
-    """Return when a keeper listens: the one that runs, or a new one. Raises KeeperGone if it does not come up.
+def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> bool:
+    """Return when a keeper listens: the one that runs (False), or a new one. Raises KeeperGone if it does not come up.
 
     A new one takes over the containers that run, and attends to the supervisor `supervisor_pid` (or the one that runs
     according to its record); where there is none, it starts `supervisor_argv`.
     """
-    with launching(places, supervisor_argv, supervisor_pid):
-        pass
+    with launching(places, supervisor_argv, supervisor_pid) as launched:
+        return launched
 
 
 @contextmanager
-def launching(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> Iterator[None]:
+def launching(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> Iterator[bool]:
     """As `launch_keeper`, but the keeper comes up while the body runs; waited for at its end, however it ends."""
     with _alone(places):
         if _answers(places):
-            yield
+            yield False
             return
         pid, reader = _spawn(places, [str(supervisor_pid), *supervisor_argv])
         try:
-            yield
+            yield True
         finally:
             os.waitpid(pid, 0)
             ready = os.read(reader, 1)

@@ -47,11 +47,13 @@ def run(
     watch: Watch | None = None,
     planned: Callable[[Plan], None] | None = None,
     patient: bool = False,
+    fresh: bool = False,
 ) -> Plan:
     """Carry out what `decide` makes of what exists, and return it. With `keep` the project becomes the newest.
 
     Progress is shown, or (after `planned` got the plan) goes to `watch`. Raises PycomposeError if a step fails,
-    KeyboardInterrupt when interrupted. `patient`: who else has the lock is no news.
+    KeyboardInterrupt when interrupted. `patient`: who else has the lock is no news. `fresh`: the supervisor has just
+    been started.
     """
     from pycompose.compose import observing
     from pycompose.compose.plan import render
@@ -67,8 +69,8 @@ def run(
         if not plan.steps and not keep:
             _warn(plan)
             return plan
-        wake(places)
-        plan = decide(observing.observe(places))  # again: a supervisor that came up may have changed something
+        if wake(places) or fresh:  # a supervisor that came up may have changed something
+            plan = decide(observing.observe(places))
         _warn(plan)
         if planned is not None:
             planned(plan)
@@ -124,11 +126,11 @@ def shut_down_if_empty(places: ProjectPlaces) -> None:
     close_if_empty(places)
 
 
-def wake(places: ProjectPlaces) -> None:
-    """Start the project's supervisor if none runs. Raises PycomposeError."""
+def wake(places: ProjectPlaces) -> bool:
+    """Start the project's supervisor if none runs; whether that was so. Raises PycomposeError."""
     from pycompose.compose import session
 
-    session.wake(places)
+    return session.wake(places)
 
 
 def locked(places: ProjectPlaces, *, tell: bool = True) -> AbstractContextManager[int]:

@@ -169,7 +169,7 @@ def _begin(choices: Choices, services: tuple[str, ...], **given: Any) -> int:
     _conflicts(given)
     likely = None if choices.dry_run else projects.likely_places(choices)
     if likely is None:
-        return _go(choices, services, given, None, lambda: None)
+        return _go(choices, services, given, None, lambda: False)
     from pycompose.compose.session import waking
 
     with waking(likely) as ready:
@@ -181,7 +181,7 @@ def _go(
     services: tuple[str, ...],
     given: dict[str, Any],
     likely: ProjectPlaces | None,
-    ready: Callable[[], None],
+    ready: Callable[[], bool],
 ) -> int:
     from pycompose.compose import reconcile
 
@@ -211,7 +211,7 @@ def _go(
     )
     if given.get("always_recreate_deps"):
         options = _with_dependencies_recreated(options, selected)
-    ready()
+    fresh = ready()
     if likely is not None and likely != places:
         acting.shut_down_if_empty(likely)
     options = replace(options, images=_images(choices, project, services, selected, given))
@@ -223,7 +223,7 @@ def _go(
     title = "create" if given.get("no_start") else "up"
     if away:
         try:
-            acting.run(choices, places, project, decide, title, keep=True)
+            acting.run(choices, places, project, decide, title, keep=True, fresh=fresh)
         except KeyboardInterrupt:
             terminal.error(
                 "interrupted: what was under way is undone, what was finished stays",
@@ -232,6 +232,7 @@ def _go(
             return CANCELLED
         return 0
     attached = Attached(choices, places, project, frozenset(selected), options)
+    attached.fresh = fresh
     attached.follow = _followed(project, services, selected, given)
     if source := given.get("exit_code_from"):
         _check(project, [source])
@@ -286,6 +287,7 @@ class Attached:
     exit_code_from: str = ""
     abort_on_exit: bool = False
     abort_on_failure: bool = False
+    fresh: bool = False  # the supervisor has just been started
     _ends: queue.SimpleQueue[tuple[Seen, int | None, bool] | None] = field(default_factory=queue.SimpleQueue)
     _settled: threading.Event = field(default_factory=threading.Event)  # the plan is carried out
     _enough: threading.Event = field(default_factory=threading.Event)  # the printing thread is to end
@@ -339,7 +341,17 @@ class Attached:
                 terminal.warn(str(answer["warning"]))
 
         try:
-            acting.run(self.choices, self.places, self.project, decide, "up", keep=True, watch=watch, planned=planned)
+            acting.run(
+                self.choices,
+                self.places,
+                self.project,
+                decide,
+                "up",
+                keep=True,
+                watch=watch,
+                planned=planned,
+                fresh=self.fresh,
+            )
             begin()
         except KeyboardInterrupt:
             if progress is not None and self._thread is None:
