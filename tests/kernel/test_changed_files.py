@@ -1,0 +1,35 @@
+"""A changed config reaches its containers with the next `up`, and `graph` tells how services are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .conftest import Machine
+
+FILE = """
+name: changed
+services:
+  a: {image: host, network_mode: none, command: sleep 1000, configs: [app.conf], depends_on: [b]}
+  b: {image: host, network_mode: none, command: "false"}
+configs: {app.conf: {file: ./app.conf}}
+"""
+
+
+def test_a_changed_config_reaches_its_containers(host: Machine, tmp_path: Path) -> None:
+    file = ("-f", str(tmp_path / "compose.yaml"))
+    (tmp_path / "compose.yaml").write_text(FILE)
+    (tmp_path / "app.conf").write_text("one\n")
+    try:
+        host.pycompose(*file, "up", "-d", "a")
+        (tmp_path / "app.conf").write_text("two\n")
+        plan = host.pycompose(*file, "--dry-run", "up", "-d", "a").stdout
+        assert "(configuration changed: config app.conf)" in plan
+        host.pycompose(*file, "up", "-d", "a")
+        assert host.pycompose(*file, "exec", "-T", "a", "cat", "/app.conf").stdout == "two\n"
+        again = host.pycompose(*file, "--dry-run", "up", "-d", "a").stdout
+        assert "configuration changed" not in again
+        picture = host.pycompose(*file, "graph").stdout
+        assert "● running" in picture
+        assert "✖ failed" in picture
+    finally:
+        host.pycompose("-p", "changed", "down", "-t", "0", check=False)
