@@ -70,9 +70,13 @@ class Merged:
 @dataclass(frozen=True, slots=True)
 class Loaded:
     project: Project
-    tree: dict[str, Any]  # canonical compose file
     warnings: tuple[Problem, ...]
     variables: Mapping[str, str] = field(default_factory=no_text)  # that were filled in
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """The canonical compose file, made when somebody asks: few do."""
+        return project_tree(self.project)
 
 
 def merged(options: Options) -> Merged:
@@ -155,7 +159,7 @@ def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
     )
     if reading.problems:
         raise FileError(_in_file_order(reading.problems, found.paths), tuple(reading.warnings))
-    return Loaded(project, project_tree(project), tuple(reading.warnings), variables)
+    return Loaded(project, tuple(reading.warnings), variables)
 
 
 def _in_file_order(problems: list[Problem], paths: tuple[str, ...]) -> tuple[Problem, ...]:
