@@ -59,7 +59,7 @@ def root_for(
     if image.is_host:
         store = f"{container_folder}/host"
         os.makedirs(store, mode=0o700, exist_ok=True)
-        return HostRoot(store, (lowest,), (places.state, places.run))
+        return HostRoot(store, (lowest,), (places.state, places.run), image.layers)
     if not overlay_works(container_folder, lowest):
         path = f"{container_folder}/rootfs"
         os.mkdir(path, 0o755)

@@ -234,6 +234,7 @@ class HostRoot:
     store: str
     lower: tuple[str, ...] = ()  # the init layer
     hidden: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()  # of an image that was built on the host's files, the topmost first
 
 
 @dataclass(frozen=True, slots=True)

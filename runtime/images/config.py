@@ -14,6 +14,7 @@ from typing import Any
 
 from pycompose.frozen import dataclass
 
+from . import host
 from .errors import ImageError
 from .reference import digest_hex
 
@@ -32,6 +33,7 @@ class Config:
     healthcheck: Mapping[str, Any] | None = None  # Test, Interval, …: as it is written, times in nanoseconds
     labels: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
+    host: bool = False  # the layers lie on top of the host's own files (FROM host)
 
 
 def _bad(what: str) -> ImageError:
@@ -98,6 +100,7 @@ def read(data: bytes) -> Config:
         healthcheck=_check(config.get("Healthcheck")),
         labels=labels,
         created=_text(tree, "created"),
+        host=tree.get(host.KEY) == host.NAME,
     )
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 
 NAME = "host"
+KEY = "pycompose.base"  # in the configuration of an image that was built FROM host
 USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

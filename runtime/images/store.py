@@ -231,6 +231,7 @@ class Store:
             healthcheck=told.healthcheck,
             labels=told.labels,
             layers=tuple(f"{self.root}/layers/{digest_hex(d)}" for d in reversed(told.diff_ids)),
+            is_host=told.host,
             created=told.created,
             size=sum(layer.size for d in told.diff_ids if (layer := self.layer(d))),
         )

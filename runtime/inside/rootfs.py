@@ -136,11 +136,12 @@ def attach(root: RootFilesystem, readonly: bool = False) -> int:
         case FolderRoot(path):
             place = path
             tree = syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
-        case HostRoot(store, lower):
+        case HostRoot(store, lower, layers=layers):
             place = f"{store}/merged"
             # The upper lies inside the lower: the kernel allows it, and `hidden` keeps it out of sight.
             copies = tuple(_copied(layer, f"{store}/lower{count}") for count, layer in enumerate(lower))
-            tree = overlay((*copies, "/"), f"{store}/upper", f"{store}/work")
+            below = _apart(store) if layers else "/"
+            tree = overlay((*copies, *layers, below), f"{store}/upper", f"{store}/work")
     if not isinstance(root, FolderRoot):
         os.makedirs(place, 0o700, exist_ok=True)
     target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -154,6 +155,18 @@ def attach(root: RootFilesystem, readonly: bool = False) -> int:
         for path in root.hidden:
             _hide(tree, path)
     return tree
+
+
+def _apart(store: str) -> str:
+    """The host's root as an overlay of its own: layers that lie inside `/` may be stacked on it (on `/`: ELOOP)."""
+    place = f"{store}/below"
+    os.makedirs(place, 0o700, exist_ok=True)
+    tree = overlay(("/",), f"{store}/below-upper", f"{store}/below-work")
+    target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.move_mount(tree, target, place)
+    os.close(target)
+    os.close(tree)
+    return place
 
 
 def _copied(layer: str, place: str) -> str:

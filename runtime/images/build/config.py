@@ -1,0 +1,167 @@
+"""What instructions do to an image's configuration: ENV, LABEL, CMD, HEALTHCHECK and their like.
+
+Rules: pure. The configuration is the image's own JSON, so that what is not known here is kept as it was.
+Source: opencontainers/image-spec config.md; Docker's additions (Healthcheck, OnBuild, Shell).
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from . import words
+from .running import flags
+from .syntax import Instruction
+
+Tree = dict[str, Any]
+SHELL = ("/bin/sh", "-c")
+_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?")
+_NONE: dict[str, bool] = {}
+
+
+def env(config: Tree) -> dict[str, str]:
+    return dict(item.partition("=")[::2] for item in config.get("Env") or ())
+
+
+def shell(config: Tree) -> tuple[str, ...]:
+    return tuple(config.get("Shell") or SHELL)
+
+
+def pairs(one: Instruction, values: Mapping[str, str], escape: str) -> dict[str, str]:
+    """Names and values of ENV or LABEL, in both forms; every value sees what was before the instruction."""
+    found = words.raw_words(one.rest, escape)
+    if "=" not in found[0]:
+        if len(found) < 2:
+            raise one.fail(f"{one.word} needs a name and a value", f"{one.word} NAME=value")
+        name, rest = one.rest.split(None, 1)
+        return {words.expand(name, values, escape): words.expand(rest, values, escape)}
+    made = {}
+    for word in found:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise one.fail(f"{word!r} lacks a value", f"{one.word} NAME=value; quote values with blanks")
+        name = words.expand(name, values, escape)
+        if not name:
+            raise one.fail(f"{one.word}: a name is empty")
+        made[name] = words.expand(value, values, escape)
+    return made
+
+
+def change(config: Tree, one: Instruction, values: Mapping[str, str], escape: str, own: set[str]) -> None:
+    """Let an instruction that makes no files change `config`; `own` gathers what this Dockerfile has set."""
+    word = one.word
+    given = flags(one, _NONE if word != "HEALTHCHECK" else dict.fromkeys(_HEALTH, False))
+    match word:
+        case "ENV":
+            config["Env"] = [f"{name}={value}" for name, value in {**env(config), **pairs(one, values, escape)}.items()]
+        case "LABEL":
+            config["Labels"] = {**(config.get("Labels") or {}), **pairs(one, values, escape)}
+        case "CMD" | "ENTRYPOINT":
+            key = "Cmd" if word == "CMD" else "Entrypoint"
+            told = one.json()
+            config[key] = list(told) if told is not None else [*shell(config), one.rest]
+            own.add(key)
+            if key == "Entrypoint" and "Cmd" not in own:
+                config.pop("Cmd", None)  # it was meant for another entrypoint
+        case "USER":
+            config["User"] = words.expand(one.rest, values, escape)
+        case "VOLUME":
+            told = one.json()
+            names = (
+                [words.expand(name, values, escape) for name in told]
+                if told is not None
+                else words.split(one.rest, values, escape)
+            )
+            if not all(names):
+                raise one.fail("VOLUME: a path is empty")
+            config["Volumes"] = {**(config.get("Volumes") or {}), **{name: {} for name in names}}
+        case "EXPOSE":
+            ports: Tree = dict(config.get("ExposedPorts") or {})
+            for text in words.split(one.rest, values, escape):
+                ports |= {port: {} for port in _ports(one, text)}
+            config["ExposedPorts"] = ports
+        case "STOPSIGNAL":
+            config["StopSignal"] = _signal(one, words.expand(one.rest, values, escape))
+        case "SHELL":
+            told = one.json()
+            if not told:
+                raise one.fail("SHELL wants a JSON list", 'SHELL ["/bin/bash", "-c"]')
+            config["Shell"] = list(told)
+        case "HEALTHCHECK":
+            config["Healthcheck"] = _health(one, {name: found[-1] for name, found in given.items()}, shell(config))
+        case "ONBUILD":
+            _trigger(config, one)
+        case _:
+            raise AssertionError(word)
+
+
+def _ports(one: Instruction, text: str) -> list[str]:
+    found = _PORT.fullmatch(text)
+    if found is None or not 0 < int(found[1]) <= int(found[2] or found[1]) < 65536:
+        raise one.fail(f"EXPOSE: {text!r} is no port", "80, 53/udp, 8000-8010/tcp")
+    protocol = (found[3] or "tcp").lower()
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise one.fail(f"EXPOSE: {text!r}: the protocol must be tcp, udp or sctp")
+    return [f"{port}/{protocol}" for port in range(int(found[1]), int(found[2] or found[1]) + 1)]
+
+
+def _signal(one: Instruction, text: str) -> str:
+    name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
+    known = text.isdecimal() and 0 < int(text) < 65
+    if not known and name not in signal.Signals.__members__ and not re.fullmatch(r"SIGRTM(IN|AX)([+-]\d+)?", name):
+        raise one.fail(f"STOPSIGNAL: {text!r} is no signal", "SIGTERM, or a number")
+    return text
+
+
+_HEALTH = {
+    "interval": "Interval",
+    "timeout": "Timeout",
+    "start-period": "StartPeriod",
+    "start-interval": "StartInterval",
+    "retries": "Retries",
+}
+
+
+def _health(one: Instruction, given: Mapping[str, str], usual: tuple[str, ...]) -> Tree:
+    word, _, rest = one.rest.partition(" ")
+    rest = rest.strip()
+    if word.upper() == "NONE":
+        if rest or given:
+            raise one.fail("HEALTHCHECK NONE takes nothing else")
+        return {"Test": ["NONE"]}
+    if word.upper() != "CMD" or not rest:
+        raise one.fail(
+            "HEALTHCHECK wants CMD and a command, or NONE", "HEALTHCHECK --interval=30s CMD curl -f localhost"
+        )
+    made: Tree = {}
+    for name, value in given.items():
+        if name == "retries":
+            if not value.isdecimal():
+                raise one.fail(f"HEALTHCHECK --retries={value}: a number is wanted")
+            made["Retries"] = int(value)
+        else:
+            made[_HEALTH[name]] = _duration(one, name, value)
+    told = Instruction("CMD", rest, one.position).json()
+    made["Test"] = ["CMD", *told] if told is not None else ["CMD-SHELL", rest]
+    return made
+
+
+def _duration(one: Instruction, name: str, text: str) -> int:
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise one.fail(f"HEALTHCHECK --{name}={text}: a time like 30s or 1m30s is wanted")
+    total = round(sum(float(number) * _UNITS[unit] for number, unit in parts))
+    if 0 < total < 10**6:
+        raise one.fail(f"HEALTHCHECK --{name}={text}: less than a millisecond")
+    return total
+
+
+def _trigger(config: Tree, one: Instruction) -> None:
+    word = one.rest.partition(" ")[0].upper()
+    if word in ("ONBUILD", "FROM", "MAINTAINER"):
+        raise one.fail(f"ONBUILD {word} cannot be")
+    text = one.rest + "".join(f"\n{here.content}{here.name}" for here in one.heredocs)
+    config["OnBuild"] = [*(config.get("OnBuild") or ()), text]

@@ -1,0 +1,165 @@
+"""What a build gets from elsewhere: git repositories, URLs, archives that are unpacked. Blocking.
+
+Everything arrives in a folder that is the build's own, and becomes a tree to copy from. `git` is the program of that
+name; archives go through the safe extractor of layers; downloads are checked and have a limit.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import hashlib
+import lzma
+import os
+import posixpath
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from email.utils import parsedate_to_datetime
+from typing import IO, Any, cast
+
+from pycompose.frozen import dataclass
+from pycompose.runtime.images.errors import ImageError
+from pycompose.runtime.images.layers import READ_ERRORS, Blob, Measured, extract, plain
+
+from . import trees
+from .errors import BuildError
+from .trees import Tree
+
+MAX_DOWNLOAD = 16 << 30
+PATIENCE = 60  # seconds without a byte
+_GIT = re.compile(r"(?:git://|git@|ssh://git@)|https?://[^#?]+\.git(?:[#?]|$)|github\.com/")
+
+
+def is_git(text: str) -> bool:
+    return bool(_GIT.match(text))
+
+
+def is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    folder: str
+    commit: str
+
+
+def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
+    """`URL[#REF[:FOLDER]]` in a folder of `work`. Raises BuildError."""
+    if shutil.which("git") is None:
+        raise BuildError(f"{text}: there is no git on this machine", "apt-get install git")
+    url, _, fragment = text.partition("#")
+    ref, _, inner = fragment.partition(":")
+    if url.startswith("github.com/"):
+        url = f"https://{url}"
+    if ref.startswith("-") or url.startswith("-"):
+        raise BuildError(f"{text}: no such repository")
+    folder = tempfile.mkdtemp(prefix="git-", dir=work)
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", *arguments],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines()
+            raise BuildError(f"{text}: git {arguments[0]}: {said[-1] if said else 'failed'}")
+        return done.stdout.strip()
+
+    run("init", "--quiet", ".")
+    run("remote", "add", "origin", "--", url)
+    found = "FETCH_HEAD"
+    try:
+        run("fetch", "--quiet", "--depth=1", "origin", "--", ref or "HEAD")
+    except BuildError:  # a server that cannot cut a history, or gives no single commit
+        if re.fullmatch(r"[0-9a-f]{7,64}", ref):
+            found = ref
+            run("fetch", "--quiet", "--tags", "origin")
+        else:
+            run("fetch", "--quiet", "origin", "--", ref or "HEAD")
+    run("checkout", "--quiet", "--detach", found)
+    run("submodule", "--quiet", "update", "--init", "--recursive")
+    commit = run("rev-parse", "HEAD")
+    if not keep_git:
+        shutil.rmtree(f"{folder}/.git")
+    if inner:
+        root = os.open(folder, trees.FOLDER)
+        try:
+            tree = Tree(root, text)
+            real = trees.resolve(tree, trees.inner(inner))
+        except OSError:
+            raise BuildError(f"{text}: there is no folder {inner!r} in it") from None
+        finally:
+            os.close(root)
+        folder = f"{folder}/{real}"
+    return Checkout(folder, commit)
+
+
+def download(url: str, work: str, checksum: str = "") -> tuple[str, str]:
+    """(folder, name) of a file with what is at `url`, for root alone; `checksum` is sha256:… . Raises BuildError."""
+    name = posixpath.basename(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+    folder = tempfile.mkdtemp(prefix="url-", dir=work)
+    path = f"{folder}/{name or 'download'}"
+    sha, size = hashlib.sha256(), 0
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": "pycompose"})
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer, open(path, "xb") as out:
+            while data := answer.read(1 << 20):
+                size += len(data)
+                if size > MAX_DOWNLOAD:
+                    raise BuildError(f"{url}: it is too large")
+                sha.update(data)
+                out.write(data)
+            told = answer.headers.get("Last-Modified", "")
+            os.fchmod(out.fileno(), 0o600)
+        when = 0.0
+        with contextlib.suppress(ValueError, TypeError):
+            when = parsedate_to_datetime(told).timestamp()
+        os.utime(path, (when, when))
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise BuildError(f"{url}: {getattr(error, 'reason', None) or error}") from error
+    if checksum and checksum != f"sha256:{sha.hexdigest()}":
+        raise BuildError(f"{url}: it has sha256:{sha.hexdigest()}, not {checksum}")
+    return folder, name
+
+
+def is_archive(file: IO[bytes]) -> bool:
+    """Whether it is a tar, plain or compressed; known by its content, never by its name."""
+    start = b""
+    try:
+        stream = _plain(file)
+        while len(start) < 512 and (more := stream.read(512 - len(start))):
+            start += more
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except (*READ_ERRORS, ImageError, lzma.LZMAError):
+        return False
+    return True
+
+
+def _plain(file: IO[bytes]) -> IO[bytes]:
+    magic = file.read(6)
+    file.seek(0)
+    if magic[:3] == b"BZh":
+        return cast(IO[bytes], bz2.open(cast(Any, file)))
+    if magic == b"\xfd7zXZ\0":
+        return cast(IO[bytes], lzma.open(cast(Any, file)))
+    return plain(Measured(file))
+
+
+def unpack(file: IO[bytes], work: str) -> str:
+    """The folder of `work` in which the archive lies unpacked. Raises ImageError."""
+    folder = tempfile.mkdtemp(prefix="unpacked-", dir=work)
+    os.chmod(folder, 0o755)
+    extract(Blob(lambda: _plain(file)), folder)
+    return folder

@@ -1,0 +1,60 @@
+"""What a build is asked for, and what it tells while it goes on. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import field
+
+from pycompose.frozen import dataclass
+from pycompose.runtime.spec import no_text
+
+from .errors import Position
+from .running import Limits
+from .trees import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A file or the content itself."""
+
+    file: str = ""
+    content: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    context: Tree
+    dockerfile: str  # its text
+    name: str = "Dockerfile"  # for messages
+    target: str = ""
+    tags: tuple[str, ...] = ()
+    args: Mapping[str, str] = field(default_factory=no_text)
+    labels: Mapping[str, str] = field(default_factory=no_text)
+    contexts: Mapping[str, Tree | str] = field(default_factory=dict)  # name -> a tree, or the name of an image
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    ssh: Mapping[str, str] = field(default_factory=no_text)  # id -> socket of an agent
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()  # stages
+    cache_from: tuple[str, ...] = ()
+    pull: bool = False
+    limits: Limits = field(default_factory=Limits)
+    epoch: int | None = None  # SOURCE_DATE_EPOCH
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    number: int  # in the whole build, from 1
+    title: str  # "[build 2/5] RUN make"
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """`kind` is started, cached, done, failed, output or warning; `text` is a line of output, or why."""
+
+    step: Step | None
+    kind: str
+    text: str = ""
+
+
+Tell = Callable[[Happened], None]

@@ -1,0 +1,194 @@
+"""What RUN asks for: `--mount` in all its kinds, `--network`, `--security`; and the protocol of who runs it.
+
+Pure. A `Runner` is given by whoever joins containers and networks; this folder knows neither.
+Source: docs.docker.com/reference/dockerfile (RUN --mount).
+"""
+
+from __future__ import annotations
+
+import csv
+import posixpath
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
+from typing import Protocol
+
+from pycompose.frozen import dataclass
+from pycompose.runtime.spec import Mount, RootFilesystem, no_text
+
+from . import words
+from .errors import BuildError
+from .syntax import Instruction
+
+NETWORKS = ("default", "none", "host")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One --mount. `rw` is None where nothing is said."""
+
+    kind: str  # bind, cache, tmpfs, secret, ssh
+    target: str = ""
+    source: str = ""
+    origin: str = ""  # from=
+    id: str = ""
+    sharing: str = "shared"
+    rw: bool | None = None
+    mode: int | None = None
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    required: bool = False
+    env: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One RUN: a command in a root. What it writes into the root's upper folder is the layer."""
+
+    root: RootFilesystem
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    user: str
+    mounts: tuple[Mount, ...] = ()
+    network: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a build gives all its RUN steps, as compose files and --shm-size, --ulimit, --add-host say it."""
+
+    shm_size: int | None = None
+    ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    privileged: bool = False
+    network: str = "default"  # where RUN does not say
+    environment: Mapping[str, str] = field(default_factory=no_text)
+
+
+class Runner(Protocol):
+    async def run(self, job: Job, output: Callable[[str], None]) -> int:
+        """Run it to its end; its exit code. `output` gets its lines, both streams in order, without newlines."""
+
+
+_FIELDS = {
+    "bind": {"target", "source", "from", "rw"},
+    "cache": {"target", "source", "from", "rw", "id", "sharing", "mode", "uid", "gid"},
+    "tmpfs": {"target", "size"},
+    "secret": {"target", "id", "required", "mode", "uid", "gid", "env"},
+    "ssh": {"target", "id", "required", "mode", "uid", "gid"},
+}
+_SAME = {"dst": "target", "destination": "target", "src": "source"}
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def mount(text: str, one: Instruction, values: Mapping[str, str], escape: str, cwd: str) -> Wanted:
+    """A --mount as it is written. Raises BuildError."""
+    given: dict[str, str] = {}
+    for item in next(csv.reader([text]), []):
+        key, equals, value = item.partition("=")
+        key = key.strip().lower()
+        key = _SAME.get(key, key)
+        if key in ("ro", "readonly", "rw", "readwrite"):
+            said = not equals or _truth(value, one)
+            writes = key in ("rw", "readwrite")
+            key, value = "rw", "1" if said == writes else ""
+        elif not equals and key != "required":
+            raise one.fail(f"--mount: {item!r} lacks a value")
+        elif key == "required":
+            value = "1" if not equals or _truth(value, one) else ""
+        else:
+            try:
+                value = words.expand(value, values, escape)
+            except BuildError as error:
+                raise one.fail(f"--mount: {error.message}", error.hint) from None
+        given[key] = value
+    kind = given.pop("type", "bind")
+    if kind not in _FIELDS:
+        raise one.fail(f"--mount: unknown type {kind!r}", "bind, cache, tmpfs, secret and ssh are known")
+    if unknown := sorted(set(given) - _FIELDS[kind]):
+        raise one.fail(f"--mount=type={kind} does not know {', '.join(unknown)}", ", ".join(sorted(_FIELDS[kind])))
+    target = given.get("target", "")
+    if not target and kind in ("bind", "cache", "tmpfs"):
+        raise one.fail(f"--mount=type={kind} needs a target")
+    if target:
+        target = posixpath.normpath(posixpath.join(cwd, target))
+        if target == "/":
+            raise one.fail("--mount: a mount cannot replace the root")
+    if kind in ("secret", "ssh"):
+        name = given.get("id") or (posixpath.basename(given.get("target", "")) if kind == "secret" else "default")
+        if not name:
+            raise one.fail("--mount=type=secret needs an id")
+        given["id"] = name
+        if not target and not (kind == "secret" and given.get("env")):
+            target = f"/run/secrets/{name}" if kind == "secret" else ""
+    sharing = given.get("sharing", "shared")
+    if sharing not in ("shared", "private", "locked"):
+        raise one.fail(f"--mount: sharing={sharing}", "shared, private and locked are known")
+    return Wanted(
+        kind,
+        target,
+        given.get("source", ""),
+        given.get("from", ""),
+        given.get("id", ""),
+        sharing,
+        bool(given["rw"]) if "rw" in given else None,
+        _octal(given.get("mode"), one),
+        _number(given.get("uid"), one),
+        _number(given.get("gid"), one),
+        _size(given.get("size"), one),
+        bool(given.get("required")),
+        given.get("env", ""),
+    )
+
+
+def _truth(text: str, one: Instruction) -> bool:
+    if text.lower() in ("1", "t", "true"):
+        return True
+    if text.lower() in ("0", "f", "false"):
+        return False
+    raise one.fail(f"--mount: {text!r} is neither true nor false")
+
+
+def _octal(text: str | None, one: Instruction) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-7]{1,5}", text):
+        raise one.fail(f"--mount: mode={text}: an octal number is wanted")
+    return int(text, 8)
+
+
+def _number(text: str | None, one: Instruction) -> int:
+    if not text:
+        return 0
+    if not text.isdecimal() or len(text) > 10 or int(text) >= 1 << 31:
+        raise one.fail(f"--mount: {text!r} is no number of a user or group")
+    return int(text)
+
+
+def _size(text: str | None, one: Instruction) -> int:
+    if not text:
+        return 0
+    found = re.fullmatch(r"(\d+)([kmg]?)i?b?", text.lower())
+    if found is None:
+        raise one.fail(f"--mount: size={text} is no size", "64m, 1g")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def flags(one: Instruction, known: Mapping[str, bool]) -> dict[str, list[str]]:
+    """The flags of an instruction by name; `known` says whether one may be there several times. Raises BuildError."""
+    found: dict[str, list[str]] = {}
+    for name, value in one.flags:
+        if name not in known:
+            names = ", ".join(f"--{each}" for each in sorted(known))
+            raise one.fail(f"{one.word} does not know --{name}", f"it knows {names}" if names else "it has no flags")
+        if name in found and not known[name]:
+            raise one.fail(f"--{name} is there twice")
+        found.setdefault(name, []).append("true" if value is None else value)
+    return found
+
+
+def lines(texts: Sequence[str]) -> tuple[str, ...]:
+    """The last lines of a step's output that are worth showing."""
+    return tuple(texts[-20:])

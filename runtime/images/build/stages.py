@@ -1,0 +1,213 @@
+"""A Dockerfile's instructions as stages, and what each stage needs of others. Pure.
+
+Which stages a target needs, and in which order they can be built, is told by `plan`; stages that need each other in a
+circle are an error. The order is the standard library's: this folder cannot import `compose`, which has networkx.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
+
+from pycompose.frozen import dataclass
+
+from . import words
+from .errors import BuildError, Position
+from .syntax import Dockerfile, Instruction
+
+_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
+PROXIES = tuple(
+    name for word in ("HTTP", "HTTPS", "FTP", "NO", "ALL") for name in (f"{word}_PROXY", f"{word.lower()}_proxy")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    index: int
+    name: str  # "" where it has none
+    base: str  # an image's name, "scratch", or a stage's name in small letters
+    instructions: tuple[Instruction, ...]
+    position: Position
+    needs: tuple[int, ...] = ()  # stages
+    base_stage: int | None = None
+
+    def __str__(self) -> str:
+        return self.name or f"stage-{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    stages: tuple[Stage, ...]
+    target: int
+    order: tuple[int, ...]  # those that the target needs, and itself at the end
+    arguments: Mapping[str, str] = field(default_factory=dict)  # of ARG before the first FROM, and of the platform
+    escape: str = "\\"
+    warnings: tuple[str, ...] = ()
+
+    def find(self, name: str) -> int | None:
+        """The stage that `--from=NAME` means."""
+        return find(self.stages, name)
+
+
+def find(stages: Sequence[Stage], name: str) -> int | None:
+    lower = name.lower()
+    named = [stage.index for stage in stages if stage.name and stage.name == lower]
+    if named:
+        return named[-1]
+    if name.isdecimal() and int(name) < len(stages):
+        return int(name)
+    return None
+
+
+def plan(
+    dockerfile: Dockerfile, target: str, given: Mapping[str, str], platform: Mapping[str, str], contexts: Iterable[str]
+) -> Plan:
+    """`given` are --build-arg, `platform` TARGETARCH and the like, `contexts` names of further contexts.
+
+    Raises BuildError.
+    """
+    escape, contexts = dockerfile.escape, set(contexts)
+    values = {**platform, **{name: given[name] for name in platform if name in given}}
+    instructions = list(dockerfile.instructions)
+    while instructions and instructions[0].word == "ARG":
+        one = instructions.pop(0)
+        for name, default in arguments(one):
+            if name in given:
+                values[name] = given[name]
+            elif default is not None:
+                values[name] = _expanded(one, default, values, escape)
+    if not instructions:
+        raise BuildError("there is no FROM", position=dockerfile.instructions[0].position)
+    stages: list[Stage] = []
+    bodies: list[list[Instruction]] = []
+    for one in instructions:
+        if one.word == "FROM":
+            stages.append(_from(one, len(stages), values, escape, stages))
+            bodies.append([])
+        elif not stages:
+            raise one.fail(f"{one.word} before FROM", "only ARG may come before the first FROM")
+        else:
+            bodies[-1].append(one)
+    whole = [
+        Stage(s.index, s.name, s.base, tuple(b), s.position, base_stage=s.base_stage)
+        for s, b in zip(stages, bodies, strict=True)
+    ]
+    whole = [_with_needs(stage, whole, contexts, escape) for stage in whole]
+    aim = _target(whole, target)
+    return Plan(tuple(whole), aim, _order(whole, aim), values, escape, dockerfile.warnings)
+
+
+def arguments(one: Instruction) -> list[tuple[str, str | None]]:
+    """Names and defaults (unexpanded) of an ARG."""
+    found = []
+    for word in words.raw_words(one.rest):
+        name, equals, value = word.partition("=")
+        name = name.strip("'\"")
+        if not name:
+            raise one.fail("ARG needs a name", "ARG NAME, or ARG NAME=default")
+        found.append((name, value if equals else None))
+    return found
+
+
+def _expanded(one: Instruction, text: str, values: Mapping[str, str], escape: str) -> str:
+    try:
+        return words.expand(text, values, escape)
+    except BuildError as error:
+        raise one.fail(error.message, error.hint) from None
+
+
+def _from(one: Instruction, index: int, values: Mapping[str, str], escape: str, before: list[Stage]) -> Stage:
+    for name, value in one.flags:
+        if name != "platform":
+            raise one.fail(f"FROM does not know --{name}", "--platform is its only flag")
+        wanted = _expanded(one, value or "", values, escape)
+        if wanted and wanted not in (values["TARGETPLATFORM"], values["BUILDPLATFORM"]) and wanted != "linux":
+            raise one.fail(
+                f"--platform={wanted}: only images of this machine can be built ({values['BUILDPLATFORM']})",
+                "there is no emulation of other processors",
+            )
+    parts = one.rest.split()
+    if len(parts) not in (1, 3) or (len(parts) == 3 and parts[1].upper() != "AS"):
+        raise one.fail("FROM wants IMAGE, or IMAGE AS NAME")
+    base = _expanded(one, parts[0], values, escape)
+    if not base:
+        raise one.fail(f"the image {parts[0]!r} is empty", "give the ARG before FROM a default, or use --build-arg")
+    name = parts[2].lower() if len(parts) == 3 else ""
+    if name and not _NAME.fullmatch(name):
+        raise one.fail(f"{parts[2]!r} cannot be the name of a stage", "letters first, then also digits and _ . -")
+    if name == "scratch":
+        raise one.fail("a stage cannot be named scratch")
+    stage = next((s.index for s in reversed(before) if s.name and s.name == base.lower()), None)
+    return Stage(index, name, base, (), one.position, base_stage=stage)
+
+
+def _with_needs(stage: Stage, every: list[Stage], contexts: set[str], escape: str) -> Stage:
+    needs = [] if stage.base_stage is None or stage.base.lower() in contexts else [stage.base_stage]
+    for one in stage.instructions:
+        for name in sources(one, escape):
+            if name.lower() in contexts:
+                continue
+            found = find(every, name)
+            if found == stage.index:
+                raise one.fail(f"stage {name!r} copies from itself")
+            if found is not None:
+                needs.append(found)
+    return Stage(
+        stage.index,
+        stage.name,
+        stage.base,
+        stage.instructions,
+        stage.position,
+        tuple(dict.fromkeys(needs)),
+        stage.base_stage,
+    )
+
+
+def sources(one: Instruction, escape: str) -> list[str]:
+    """The stages, contexts or images that an instruction takes files from."""
+    found = []
+    if one.word == "COPY":
+        found = [value or "" for name, value in one.flags if name == "from"]
+    elif one.word == "RUN":
+        for name, value in one.flags:
+            if name == "mount":
+                pairs = [item.partition("=") for item in (value or "").strip("\"'").split(",")]
+                found += [pair[2] for pair in pairs if pair[0].lower() == "from"]
+    for name in found:
+        if "$" in name:
+            raise one.fail(
+                f"from={name}: variables cannot be used here", "FROM ... AS NAME can take them: use its name"
+            )
+        if not name:
+            raise one.fail("from= needs a name")
+    return found
+
+
+def _target(every: list[Stage], target: str) -> int:
+    if not target:
+        return len(every) - 1
+    found = find(every, target)
+    if found is None:
+        known = ", ".join(stage.name for stage in every if stage.name)
+        raise BuildError(f"there is no stage {target!r}", f"stages are {known}" if known else "no stage has a name")
+    return found
+
+
+def _order(every: list[Stage], target: int) -> tuple[int, ...]:
+    wanted: set[int] = set()
+    pending = [target]
+    while pending:
+        index = pending.pop()
+        if index not in wanted:
+            wanted.add(index)
+            pending += every[index].needs
+    try:
+        found = graphlib.TopologicalSorter({index: every[index].needs for index in sorted(wanted)}).static_order()
+        return tuple(found)
+    except graphlib.CycleError as error:
+        circle = [str(every[index]) for index in error.args[1]]
+        raise BuildError(
+            f"stages need each other: {' -> '.join(circle)}", position=every[error.args[1][0]].position
+        ) from None

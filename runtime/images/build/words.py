@@ -1,0 +1,259 @@
+"""Words of a Dockerfile: quotes, escapes and `$VARIABLES`, as its reference has them. Pure text.
+
+`expand` makes one word of a text (quotes are taken away, variables are put in); `split` makes several, at blanks
+outside quotes; `raw_words` only splits, and leaves quotes and variables as they are.
+Operators: ${x:-y} ${x-y} ${x:+y} ${x+y} ${x:?y} ${x?y} ${x#p} ${x##p} ${x%p} ${x%%p} ${x/p/r} ${x//p/r}; a `p` is a
+pattern of `*`, `?` and `\\`-escaped characters, and so is what follows `#`, `%` or `/` in any nesting.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from .errors import BuildError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?\-$!]")
+BLANKS = " \t\n\r\f\v"
+
+
+def expand(text: str, values: Mapping[str, str], escape: str = "\\") -> str:
+    """The text with quotes taken away and variables put in. Raises BuildError."""
+    return _Lexer(text, values, escape).word("")
+
+
+def split(text: str, values: Mapping[str, str], escape: str = "\\") -> list[str]:
+    """The words of a text after expansion; what an unquoted variable holds is split, too. Raises BuildError."""
+    lexer = _Lexer(text, values, escape)
+    lexer.word("")
+    return lexer.finish()
+
+
+def expand_document(text: str, values: Mapping[str, str], escape: str = "\\") -> str:
+    """A here-document with variables put in: quotes are text, an escape protects `$` and itself. Raises BuildError."""
+    lexer, made = _Lexer(text, values, escape), ""
+    while lexer.at < len(text):
+        char = text[lexer.at]
+        if char == "$":
+            made += lexer.dollar()
+            continue
+        if char == escape and text[lexer.at + 1 : lexer.at + 2] in ("$", escape):
+            lexer.at += 1
+            char = text[lexer.at : lexer.at + 1]
+        made += char
+        lexer.at += 1
+    return made
+
+
+def raw_words(text: str, escape: str = "\\") -> list[str]:
+    """Split at blanks that are neither quoted nor escaped; nothing is taken away."""
+    words, here, quote, at = [], "", "", 0
+    while at < len(text):
+        char = text[at]
+        if char == escape and quote != "'" and at + 1 < len(text):
+            here += text[at : at + 2]
+            at += 2
+            continue
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in BLANKS:
+            if here:
+                words.append(here)
+            here = ""
+            at += 1
+            continue
+        here += char
+        at += 1
+    return [*words, here] if here else words
+
+
+class _Lexer:
+    def __init__(self, text: str, values: Mapping[str, str], escape: str) -> None:
+        self.text, self.values, self.escape = text, values, escape
+        self.at = 0
+        self.words: list[str] = []
+        self.here: str | None = None  # the word that is being made; None between words
+
+    def finish(self) -> list[str]:
+        if self.here is not None:
+            self.words.append(self.here)
+            self.here = None
+        return self.words
+
+    def _add(self, text: str, *, quoted: bool) -> str:
+        if quoted:
+            self.here = (self.here or "") + text
+            return text
+        for char in text:
+            if char in BLANKS:
+                if self.here is not None:
+                    self.words.append(self.here)
+                self.here = None
+            else:
+                self.here = (self.here or "") + char
+        return text
+
+    def word(self, stop: str) -> str:
+        """Up to an unquoted character of `stop`, which is not taken, or to the end."""
+        made = ""
+        while self.at < len(self.text):
+            char = self.text[self.at]
+            if char in stop:
+                return made
+            if char == "'":
+                made += self._single()
+            elif char == '"':
+                made += self._double()
+            elif char == "$":
+                made += self._add(self.dollar(), quoted=False)
+            elif char == self.escape:
+                self.at += 1
+                if self.at < len(self.text):
+                    made += self._add(self.text[self.at], quoted=True)
+                    self.at += 1
+            else:
+                made += self._add(char, quoted=False)
+                self.at += 1
+        if stop:
+            raise BuildError(f"a {stop!r} is missing in {self.text[:100]!r}")
+        return made
+
+    def _single(self) -> str:
+        end = self.text.find("'", self.at + 1)
+        if end < 0:
+            raise BuildError(f"a closing ' is missing in {self.text[:100]!r}")
+        inner = self.text[self.at + 1 : end]
+        self.at = end + 1
+        return self._add(inner, quoted=True)
+
+    def _double(self) -> str:
+        self.at += 1
+        made = self._add("", quoted=True)
+        while self.at < len(self.text):
+            char = self.text[self.at]
+            if char == '"':
+                self.at += 1
+                return made
+            if char == "$":
+                made += self._add(self.dollar(), quoted=True)
+                continue
+            if char == self.escape:
+                after = self.text[self.at + 1 : self.at + 2]
+                if after in ('"', "$", self.escape) and after:
+                    char = after
+                    self.at += 1
+            made += self._add(char, quoted=True)
+            self.at += 1
+        raise BuildError(f'a closing " is missing in {self.text[:100]!r}')
+
+    def dollar(self) -> str:
+        self.at += 1
+        if self.text[self.at : self.at + 1] != "{":
+            found = _NAME.match(self.text, self.at)
+            if found is None:
+                return "$"
+            self.at = found.end()
+            return self.values.get(found[0], "")
+        start = self.at
+        self.at += 1
+        found = _NAME.match(self.text, self.at)
+        if found is None:
+            raise self._unclear(start)
+        name, self.at = found[0], found.end()
+        value = self.values.get(name)
+        rest = self.text[self.at :]
+        if rest.startswith("}"):
+            self.at += 1
+            return value or ""
+        if rest.startswith(":") and rest[1:2] in ("-", "+", "?"):
+            operator, missing = rest[1], not value
+            self.at += 2
+        elif rest[:1] in ("-", "+", "?"):
+            operator, missing = rest[0], value is None
+            self.at += 1
+        elif rest[:1] in ("#", "%"):
+            operator = rest[:2] if rest[1:2] == rest[0] else rest[0]
+            self.at += len(operator)
+            return _trimmed(value or "", operator, self._inner("}", raw=True))
+        elif rest[:1] == "/":
+            every = rest[1:2] == "/"
+            self.at += 2 if every else 1
+            pattern = self._inner("/", raw=True)
+            return _replaced(value or "", pattern, self._inner("}"), every=every)
+        else:
+            raise self._unclear(start)
+        operand = self._inner("}")
+        if operator == "-":
+            return operand if missing else value or ""
+        if operator == "+":
+            return "" if missing else operand
+        if missing:
+            raise BuildError(f"{name}: {operand or 'is not set, or empty'}")
+        return value or ""
+
+    def _inner(self, stop: str, *, raw: bool = False) -> str:
+        """An operand up to `stop`, which is taken. A raw one keeps its escapes: it is a pattern."""
+        inner = _Lexer(self.text, self.values, self.escape)
+        inner.at = self.at
+        if raw:
+            made = ""
+            while inner.at < len(self.text) and self.text[inner.at] != stop:
+                char = self.text[inner.at]
+                if char == "$":
+                    made += inner.dollar()
+                elif char in "'\"":
+                    made += re.sub(r"([*?\\])", r"\\\1", inner._single() if char == "'" else inner._double())
+                elif char == self.escape:
+                    made += "\\" + self.text[inner.at + 1 : inner.at + 2]
+                    inner.at += 2
+                else:
+                    made += char
+                    inner.at += 1
+            if inner.at >= len(self.text):
+                raise BuildError(f"a {stop!r} is missing in {self.text[:100]!r}")
+        else:
+            made = inner.word(stop)
+        self.at = inner.at + 1
+        return made
+
+    def _unclear(self, start: int) -> BuildError:
+        return BuildError(
+            f"{self.text[start - 1 : start + 40]!r} is not understood",
+            "${name}, with one of :- - :+ + :? ? # ## % %% / // after the name",
+        )
+
+
+def _regex(pattern: str, *, greedy: bool) -> str:
+    made, at = "", 0
+    while at < len(pattern):
+        char = pattern[at]
+        if char == "*":
+            made += ".*" if greedy else ".*?"
+        elif char == "?":
+            made += "."
+        elif char == "\\" and at + 1 < len(pattern):
+            at += 1
+            made += re.escape(pattern[at])
+        else:
+            made += re.escape(char)
+        at += 1
+    return made
+
+
+def _trimmed(value: str, operator: str, pattern: str) -> str:
+    greedy = len(operator) == 2
+    if operator[0] == "#":
+        found = re.match(_regex(pattern, greedy=greedy), value, re.DOTALL)
+        return value[found.end() :] if found else value
+    # From the end: the shortest suffix begins latest, the longest earliest.
+    wanted = re.compile(_regex(pattern, greedy=True), re.DOTALL)
+    starts = range(len(value) + 1) if greedy else range(len(value), -1, -1)
+    return next((value[:start] for start in starts if wanted.fullmatch(value, start)), value)
+
+
+def _replaced(value: str, pattern: str, replacement: str, *, every: bool) -> str:
+    if not pattern:
+        return value
+    return re.sub(_regex(pattern, greedy=True), lambda _: replacement, value, count=0 if every else 1, flags=re.DOTALL)
