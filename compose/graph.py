@@ -5,6 +5,7 @@ An edge leads from a service to one that it depends on; its `condition`, `restar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .errors import PycomposeError
@@ -49,3 +50,17 @@ def order(project: Project) -> tuple[tuple[str, ...], ...]:
     rank = {name: index for index, name in enumerate(project.services)}
     levels = networkx.topological_generations(build(project).reverse(copy=False))
     return tuple(tuple(sorted(level, key=rank.__getitem__)) for level in levels)
+
+
+def build_order(needs: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Names so that what is needed comes before what needs it, else as they were. Raises CycleError."""
+    import networkx
+
+    graph: DiGraph[str] = networkx.DiGraph()
+    graph.add_nodes_from(needs)
+    graph.add_edges_from((other, name) for name, others in needs.items() for other in others)
+    if not networkx.is_directed_acyclic_graph(graph):
+        edges = networkx.find_cycle(graph.reverse(copy=False))
+        raise CycleError((*(edge[0] for edge in edges), edges[0][0]))
+    rank = {name: index for index, name in enumerate(needs)}
+    return list(networkx.lexicographical_topological_sort(graph, key=rank.__getitem__))

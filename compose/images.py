@@ -17,7 +17,7 @@ from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import Places
 
 from .errors import PycomposeError
-from .model import ImageMount, Project
+from .model import ImageMount, Project, Service
 
 if TYPE_CHECKING:
     from pycompose.runtime.images.store import Store
@@ -87,17 +87,19 @@ def to_fetch(
     no_deps: bool = False,
     policy: str | None = None,
     now: float | None = None,
+    to_build: Iterable[str] = (),
 ) -> list[Fetch]:
     """What has to be fetched before these services can be made; `policy` overrules the file's (`up --pull`).
 
-    Raises PycomposeError for what is no image's name.
+    `to_build` are services whose images will be built anyway. Raises PycomposeError for what is no image's name.
     """
     asked: dict[str, Fetch] = {}
+    apart = set(to_build)
     for name in needed(project, tuple(services), no_deps):
         service = project.services[name]
         platform, said = service.platform or "", policy or service.pull_policy or "missing"
         built = service.build is not None
-        named = service.image and not _is_own(project, name, service.image)
+        named = service.image and not _is_own(project, name, service.image) and name not in apart
         if service.image and named and _is_due(name, service.image, platform, said, built and not policy, now):
             _ask(asked, name, service.image, platform, built)
         for mount in service.mounts:
@@ -302,6 +304,11 @@ def explained(failure: Failure) -> str:
     """Which services lack which image, and why."""
     who = ", ".join(f'service "{name}": ' for name in failure.fetch.services[:1])
     return f'{who}image "{failure.fetch.image}" cannot be fetched: {failure.message}'
+
+
+def here(service: Service) -> bool:
+    """Whether the image of a service is on this machine."""
+    return service.image == "host" or bool(_digest(service.name, service.image or ""))
 
 
 def pinned(images: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -103,29 +102,41 @@ def make_ready(
     no_deps: bool = False,
     policy: str | None = None,
     quiet: bool = False,
-    built: Collection[str] = (),
-    build: Callable[[], None] | None = None,
+    build: bool | None = None,
+    quiet_build: bool = False,
 ) -> dict[str, str]:
-    """Service -> digest of its image: what is due is fetched, and what is missing then is an error.
+    """Service -> digest of its image: what is due is fetched or built, and what is missing then is an error.
 
-    Services that are `built` in any case are not fetched; `build` is called between. Nothing is fetched in a dry run,
-    whose plan lacks the digests of what would be.
+    `build`: all that can be built (True), nothing (False), or what is missing and what the file wants built each time.
+    Nothing is fetched or built in a dry run, whose plan lacks the digests of what would be.
     """
     from pycompose.compose import images
 
-    due = images.to_fetch(project, services, no_deps=no_deps, policy=policy)
-    due = [one for one in due if not one.optional or set(one.services) - set(built)]
+    buildable = [n for n in images.needed(project, services, no_deps) if project.services[n].build is not None]
+    buildable = [] if build is False else buildable
+    asked = [n for n in buildable if build or project.services[n].pull_policy == "build"]
+    due = images.to_fetch(project, services, no_deps=no_deps, policy=policy, to_build=asked)
     if choices.dry_run:
         for one in due:
             terminal.note(f"would pull image {one.image}")
-        return images.ready(project, services, no_deps=no_deps, passed_over=[one.image for one in due])
+        missing = [n for n in buildable if n not in asked and not images.here(project.services[n])]
+        for name in (*asked, *missing):
+            terminal.note(f"would build image {project.services[name].image}")
+        apart = [one.image for one in due] + [str(project.services[name].image) for name in (*asked, *missing)]
+        return images.ready(project, services, no_deps=no_deps, passed_over=apart)
     failures = fetched(due, quiet=quiet)
     if fatal := [failure for failure in failures if not failure.fetch.optional]:
         raise failed(fatal)
     for failure in failures:
-        terminal.warn(f"{images.explained(failure)}; it can be built")
-    if build is not None:
-        build()
+        told = "it can be built" if build is False else "it is built instead"
+        (terminal.warn if build is False else terminal.note)(f"{images.explained(failure)}; {told}")
+    asked += [n for n in buildable if n not in asked and not images.here(project.services[n])]
+    if asked:
+        from pycompose.compose.building import Overrides
+
+        from .building import build_services
+
+        build_services(project, asked, Overrides({}), quiet=quiet_build, choices=choices)
     return images.ready(project, services, no_deps=no_deps)
 
 

@@ -32,7 +32,21 @@ def _volumes() -> Volumes:
     return Volumes(Places.default())
 
 
-@click.group()
+class ImageGroup(click.Group):
+    """`image build` lies in a module of its own, imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "build"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "build":
+            return super().get_command(ctx, cmd_name)
+        from .building import image_build
+
+        return image_build
+
+
+@click.group(cls=ImageGroup)
 def image() -> None:
     """Images on this machine."""
 

@@ -46,6 +46,7 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--quiet-pull", is_flag=True, help="Fetch images without showing it."),
             click.option("--build", is_flag=True, help="Build images first."),
             click.option("--no-build", is_flag=True, help="Do not build images, even if they are missing."),
+            click.option("--quiet-build", is_flag=True, help="Build images without showing it."),
             click.option("-y", "--yes", is_flag=True, help="Do not ask."),
             click.argument("services", nargs=-1),
         )
@@ -82,11 +83,11 @@ GROUPS = {
         "--timestamps",
     ),
     "When it ends": ("--abort-on-container-exit", "--abort-on-container-failure", "--exit-code-from", "--timeout"),
-    "Images": ("--pull", "--quiet-pull", "--build", "--no-build"),
+    "Images": ("--pull", "--quiet-pull", "--build", "--no-build", "--quiet-build"),
 }
 
 
-@command("up", accepted=("--menu", "-w/--watch", "--quiet-build"), groups=GROUPS)
+@command("up", accepted=("--menu", "-w/--watch"), groups=GROUPS)
 @click.option("-d", "--detach", is_flag=True, help="Do not stay attached.")
 @click.option("--wait", is_flag=True, help="Wait until services run or are healthy; implies -d.")
 @click.option("--wait-timeout", type=float, metavar="SECONDS", help="How long to wait at most.")
@@ -214,7 +215,7 @@ def _go(
     fresh = ready()
     if likely is not None and likely != places:
         acting.shut_down_if_empty(likely)
-    options = replace(options, images=_images(choices, project, services, selected, given))
+    options = replace(options, images=_images(choices, project, services, given))
 
     def decide(seen: Any) -> Any:
         return reconcile.up(project, seen, options)
@@ -260,18 +261,20 @@ def _followed(project: Project, services: tuple[str, ...], selected: set[str], g
     return frozenset(chosen - set(given["detached"]))
 
 
-def _images(
-    choices: Choices, project: Project, services: tuple[str, ...], selected: set[str], given: dict[str, Any]
-) -> dict[str, str]:
-    """Service -> digest of its image, fetched if it is due; what is missing is an error before anything is begun."""
+def _images(choices: Choices, project: Project, services: tuple[str, ...], given: dict[str, Any]) -> dict[str, str]:
+    """Service -> digest of its image, fetched or built if it is due; what is missing then is an error."""
     from . import fetching
 
-    built = [name for name in sorted(selected) if project.services[name].build is not None]
-    if given["build"] and built:
-        hint = "`pycompose image load` takes one in"
-        raise PycomposeError(f"images cannot be built yet: {', '.join(built)}", hint=hint)
-    no_deps, quiet = bool(given.get("no_deps")), bool(given["quiet_pull"])
-    return fetching.make_ready(choices, project, services, no_deps=no_deps, policy=given["pull"], quiet=quiet)
+    return fetching.make_ready(
+        choices,
+        project,
+        services,
+        no_deps=bool(given.get("no_deps")),
+        policy=given["pull"],
+        quiet=bool(given["quiet_pull"]),
+        build=False if given["no_build"] else given["build"] or None,
+        quiet_build=bool(given["quiet_build"]),
+    )
 
 
 @dataclass(slots=True)

@@ -33,8 +33,8 @@ from .resources import devices, replicas, resources, restart, ulimits
 from .source import Map, Seq, Text
 
 ACTED = words("""
-    annotations attach blkio_config cap_add cap_drop cgroup command configs container_name cpu_period cpu_quota
-    cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset depends_on deploy device_cgroup_rules devices dns
+    annotations attach blkio_config build cap_add cap_drop cgroup command configs container_name cpu_period
+    cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset depends_on deploy device_cgroup_rules devices dns
     dns_opt dns_search domainname entrypoint env_file environment expose extends extra_hosts group_add
     healthcheck hostname image init ipc label_file labels links logging mac_address mem_limit mem_reservation
     mem_swappiness memswap_limit network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform
@@ -43,7 +43,7 @@ ACTED = words("""
     volumes_from working_dir
 """)
 KEPT = words("""
-    build cgroup_parent cpu_count cpu_percent credential_spec develop external_links gpus isolation models
+    cgroup_parent cpu_count cpu_percent credential_spec develop external_links gpus isolation models
     pre_start provider pull_refresh_after runtime storage_opt use_api_socket
 """)
 KEPT_DEPLOY = ("mode", "endpoint_mode", "labels", "update_config", "rollback_config", "placement")

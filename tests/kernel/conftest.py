@@ -66,8 +66,10 @@ class Machine:
     def python(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, "-c", program, *arguments, check=check)
 
-    def pycompose(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-m", "pycompose", *arguments, check=check, timeout=timeout)
+    def pycompose(
+        self, *arguments: str, check: bool = True, timeout: float = 60, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "pycompose", *arguments, check=check, timeout=timeout, input=input)
 
 
 def cgroups(tree: str) -> set[str]:

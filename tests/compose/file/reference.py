@@ -19,7 +19,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "compose-file.md"
 GROUPS: dict[str, dict[str, str]] = {
     "Image": {
         "image": "`[registry/]name[:tag][@digest]`; `host` is this machine's own files (see below)",
-        "build": "a folder, or a mapping (below)",
+        "build": "a folder, or a mapping (below); [dockerfile.md](dockerfile.md) tells what comes of each key",
         "pull_policy": "`always`, `never`, `missing`, `build`, `daily`, `weekly`, `every_<n>[wdhms]`",
         "pull_refresh_after": "a duration",
         "platform": "`os[/arch[/variant]]`",

@@ -1,0 +1,216 @@
+"""Builds of services: when images are built, from what, in which order, and when containers are made anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .build_tools import Builds, prepared
+from .conftest import Machine
+
+
+@pytest.fixture
+def build(host: Machine, tmp_path: Path) -> Builds:
+    return prepared(host, tmp_path)
+
+
+class Project:
+    def __init__(self, build: Builds, text: str) -> None:
+        self.build, self.file = build, build.folder / "compose.yaml"
+        self.file.write_text(text)
+
+    def __call__(self, *arguments: str, check: bool = True) -> str:
+        done = self.build.run("-p", "p", "-f", str(self.file), *arguments, check=check)
+        self.code = done.returncode
+        return done.stdout + done.stderr
+
+    def created(self) -> dict[str, str]:
+        listed = map(json.loads, self("ps", "-a", "--format", "json").splitlines())
+        return {one["Name"]: one["ID"] for one in listed}
+
+
+def test_up_builds_what_is_missing_and_builds_again_only_when_asked(build: Builds) -> None:
+    build.write({"Dockerfile": "FROM base\nCOPY a /a\nCMD sleep 300\n", "a": "one"})
+    project = Project(
+        build, "services:\n  web:\n    build: ./context\n    network_mode: none\n    stop_grace_period: 0s\n"
+    )
+    assert "COPY a /a" in project("up", "-d")
+    first = project.created()
+    assert list(first) == ["p-web-1"]
+    build.write({"a": "two"})
+    assert "COPY" not in project("up", "-d")
+    assert project.created() == first
+    assert "COPY a /a" in project("up", "-d", "--build")
+    second = project.created()
+    assert second != first
+    assert project("exec", "-T", "web", "cat", "/a") == "two"
+    said = project("up", "-d", "--build")
+    assert "CACHED" in said
+    assert project.created() == second
+    project("down")
+    assert "COPY a /a" in project("create", "--build")
+    project("down")
+    build.run("image", "rm", "p-web")
+    assert 'image "p-web" is not on this machine' in project("up", "-d", "--no-build", check=False)
+    assert project.code == 1
+
+
+def test_build_takes_all_keys_of_the_file(build: Builds) -> None:
+    build.write(
+        {
+            "sub/Other": "FROM base AS first\nARG X\nARG FROM_ENV\nRUN --mount=type=secret,id=s,target=/s "
+            "cat /etc/hosts /s > /x; echo $X $FROM_ENV >> /x; df /dev/shm >> /x\n"
+            "COPY --from=more m /m\nFROM base\nRUN false\n"
+        }
+    )
+    build.write({"m": "more"}, "more")
+    text = """
+services:
+  web:
+    image: me/web:1
+    build:
+      context: ./context
+      dockerfile: sub/Other
+      target: first
+      args: [X=arg, FROM_ENV]
+      labels: {made: "yes"}
+      tags: [me/web:2, other]
+      network: none
+      additional_contexts: {more: ./more}
+      secrets: [s]
+      extra_hosts: [somewhere=10.9.8.7]
+      shm_size: 1m
+      cache_from: [me/web:1]
+      provenance: true
+secrets:
+  s: {environment: SECRET}
+"""
+    project = Project(build, text)
+    build.machine.environment["FROM_ENV"] = "from-env"  # type: ignore[index]
+    build.machine.environment["SECRET"] = "very-secret"  # type: ignore[index]
+    said = project("build")
+    assert "provenance has no effect" in said
+    told = build.content("x", "me/web:1")
+    for text in ("10.9.8.7\tsomewhere", "very-secret", "arg from-env", "1024"):
+        assert text in told
+    assert build.content("m", "other") == "more"
+    assert build.image("me/web:2")["Config"]["Labels"] == {"made": "yes"}
+    assert len({build.image(name)["Id"] for name in ("me/web:1", "me/web:2", "other")}) == 1
+
+
+def test_the_command_line_goes_before_the_file(build: Builds) -> None:
+    build.write({"Dockerfile": "FROM base\nARG X=default\nRUN echo $X > /x\n"})
+    project = Project(build, "services:\n  web:\n    build: {context: ./context, args: {X: file}}\n")
+    project("build", "--build-arg", "X=line")
+    assert build.content("x", "p-web") == "line\n"
+    assert "CACHED" not in project("build", "--no-cache", "--build-arg", "X=line").replace("#1 CACHED", "")
+    assert "no problem found" in project("build", "--check")
+    assert project("build", "--quiet", "web") == ""
+
+
+def test_a_service_is_built_from_another_ones_image(build: Builds) -> None:
+    build.write({"Dockerfile": "FROM base\nRUN echo of-base > /b\n"}, "one")
+    build.write({"Dockerfile": "FROM parent\nRUN cat /b; echo of-app > /c\n"}, "two")
+    text = """
+services:
+  app:
+    build: {context: ./two, additional_contexts: {parent: "service:lib"}}
+  lib:
+    build: ./one
+"""
+    project = Project(build, text)
+    said = project("build", "app")
+    assert "of-base" in said
+    assert "[app 2/2] RUN cat /b" in said
+    assert build.content("b", "p-app") == "of-base\n"
+    build.write({"Dockerfile": "FROM base\nRUN echo changed > /b\n"}, "one")
+    assert "changed" in project("build")
+    assert build.content("b", "p-app") == "changed\n"
+
+
+def test_builds_that_wait_for_each_other_are_an_error(build: Builds) -> None:
+    text = """
+services:
+  a: {build: {context: ., additional_contexts: {x: "service:b"}}}
+  b: {build: {context: ., additional_contexts: {x: "service:a"}}}
+"""
+    said = Project(build, text)("build", check=False)
+    assert "depend on each other" in said
+    assert "-> a" in said
+
+
+def test_services_are_built_side_by_side(build: Builds) -> None:
+    wait = "while [ ! -e /c/{other} ]; do sleep 0.05; done"
+    text = "FROM base\nRUN --mount=type=cache,target=/c touch /c/{own}; " + wait + "\n"
+    for own, other in (("one", "two"), ("two", "one")):
+        build.write({"Dockerfile": text.format(own=own, other=other)}, own)
+    project = Project(build, "services:\n  one: {build: ./one}\n  two: {build: ./two}\n")
+    said = project("build")
+    assert "[one 2/2] RUN" in said
+    assert " p-two  Built" in said
+
+
+def test_a_dockerfile_can_be_inline_or_lie_outside(build: Builds) -> None:
+    build.write({"a": "a", "x": "x"})
+    (build.folder / "Outside").write_text("FROM scratch\nCOPY a /from-outside\n")
+    text = """
+services:
+  one:
+    build:
+      context: ./context
+      dockerfile_inline: |
+        FROM scratch
+        COPY a /inline
+  two: {build: {context: ./context, dockerfile: ../Outside}}
+"""
+    Project(build, text)("build")
+    assert build.content("inline", "p-one") == "a"
+    assert build.content("from-outside", "p-two") == "a"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("network: other", "a build cannot join it"),
+        ("entitlements: [security.insecure]", "entitlement 'security.insecure'"),
+        ("platforms: [linux/mips]", "only images of this machine"),
+        ("context: ./nothing", "no such folder"),
+        ("target: nothing", "no stage 'nothing'"),
+        ('additional_contexts: {x: "service:none"}', '"none", which is not defined'),
+        ("dockerfile: nothing", "there is no nothing"),
+        ("odd: 1", "odd"),
+    ],
+)
+def test_what_cannot_be_built_is_told_with_its_service(build: Builds, keys: str, message: str) -> None:
+    build.write({"Dockerfile": "FROM base\n"})
+    lines = keys if "context:" in keys else f"context: ./context\n      {keys}"
+    project = Project(build, f"services:\n  web:\n    build:\n      {lines}\n")
+    said = project("build", check=False)
+    assert project.code != 0
+    assert message in said
+    assert "web" in said
+
+
+def test_a_failing_step_names_the_service_the_line_and_what_it_said(build: Builds) -> None:
+    build.write({"Dockerfile": "FROM base\nRUN echo because; exit 3\n"})
+    project = Project(build, "services:\n  web: {build: ./context, network_mode: none}\n")
+    said = project("up", "-d", check=False)
+    assert 'service "web": Dockerfile:2: [2/2] RUN echo because; exit 3' in said
+    assert "exit code 3\n  | because" in said
+    assert project.code == 1
+
+
+def test_a_dry_run_builds_nothing(build: Builds) -> None:
+    build.write({"Dockerfile": "FROM base\n"})
+    project = Project(build, "services:\n  web: {build: ./context, network_mode: none}\n")
+    assert "would build image p-web" in project("up", "-d", "--dry-run")
+    assert "build p-web" in project("build", "--dry-run")
+    assert "p-web" not in build.run("image", "ls").stdout
+
+
+def test_without_a_service_to_build_it_says_so(build: Builds) -> None:
+    project = Project(build, "services:\n  web: {image: base}\n")
+    assert "no service to build" in project("build")
+    assert 'no such service: "wbe"' in project("build", "wbe", check=False)
