@@ -31,6 +31,7 @@ MAX_ENTRIES = 2_000_000
 MAX_BYTES = 256 << 30
 MAX_PATH = 4096
 MAX_NAMES = 1 << 20  # of one PAX header or GNU long name
+MAX_AFTER = 16 << 20  # padding after the end of a tar
 ROOM = 64 << 20  # bytes that stay free on the disk
 PIECE = 1 << 18  # bytes that are read, or decompressed, at a time
 _MAX_LINKS = 40
@@ -86,10 +87,11 @@ class Measured(io.RawIOBase):
         self,
         source: IO[bytes],
         progress: Progress | None = None,
-        limit: int = MAX_BYTES,
+        limit: int = -1,
         copy: IO[bytes] | None = None,
     ) -> None:
-        self._source, self._progress, self._limit, self._copy = source, progress, limit, copy
+        self._source, self._progress, self._copy = source, progress, copy
+        self._limit = limit if limit >= 0 else MAX_BYTES
         self.sha, self.size = hashlib.sha256(), 0
         self._start = b""
 
@@ -267,7 +269,7 @@ def verified(blob: Blob, progress: Progress | None = None, copy: IO[bytes] | Non
 def _read(blob: Blob, progress: Progress | None, copy: IO[bytes] | None, root: int | None) -> Extracted:
     try:
         with contextlib.closing(blob.open()) as source:
-            packed = Measured(source, progress, blob.size if blob.size >= 0 else MAX_BYTES, copy)
+            packed = Measured(source, progress, blob.size, copy)
             how = compression(packed)
             stream = Measured(plain(packed))
             total = 0
@@ -275,8 +277,10 @@ def _read(blob: Blob, progress: Progress | None, copy: IO[bytes] | None, root: i
                 room = _Room(root)
                 _unpack(root, stream, room)
                 total = room.total
-            while stream.read(1 << 20):
-                pass
+            end = stream.size
+            while stream.read(PIECE):
+                if root is not None and stream.size - end > MAX_AFTER:
+                    raise ImageError("it goes on for too long after its end")
             while packed.read(1 << 20):
                 pass
         if blob.digest and digest_hex(blob.digest) != packed.sha.hexdigest():

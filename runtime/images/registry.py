@@ -16,7 +16,7 @@ import random
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -176,7 +176,7 @@ class Registry:
             raise self.unreachable(error) from error
 
     def unreachable(self, error: Exception) -> RegistryError:
-        text = str(error) or type(error).__name__
+        text = _reason(error)
         hint = ""
         if "CERTIFICATE_VERIFY_FAILED" in text:
             hint = "if its certificate is your own: `ca` in registries.toml, or SSL_CERT_FILE"
@@ -247,12 +247,13 @@ class Registry:
         """The body, which may have so many bytes. `short`: what is beyond is left out."""
         data = b""
         try:
-            async for chunk in response.aiter_raw():
-                data += chunk
-                if len(data) > limit:
-                    if short:
-                        return data[:limit]
-                    raise Refused(self._says(f"an answer is larger than {limit} bytes"))
+            async with _raw(response) as chunks:
+                async for chunk in chunks:
+                    data += chunk
+                    if len(data) > limit:
+                        if short:
+                            return data[:limit]
+                        raise Refused(self._says(f"an answer is larger than {limit} bytes"))
         except httpx.HTTPError as error:
             if not short:
                 raise self.unreachable(error) from error
@@ -303,7 +304,9 @@ class Registry:
         try:
             response = await self._client.send(request, stream=True, follow_redirects=False)
         except httpx.HTTPError as error:
-            raise RegistryError(self._says(f"its token server {realm.host} cannot be reached: {error}")) from error
+            raise RegistryError(
+                self._says(f"its token server {realm.host} cannot be reached: {_reason(error)}")
+            ) from error
         try:
             if response.status_code != 200:
                 raise await self._error(response)
@@ -355,14 +358,15 @@ class Registry:
                     raise Refused(self._says("answers with another part of a blob than was asked for"))
                 skip = 0
             try:
-                async for chunk in response.aiter_raw(CHUNK):
-                    if skip:
-                        chunk, skip = chunk[skip:], max(skip - len(chunk), 0)
-                    start += len(chunk)
-                    if start > size:
-                        raise Refused(self._says(f"a blob has more than its {size} bytes: {digest}"))
-                    if chunk:
-                        yield chunk
+                async with _raw(response) as chunks:
+                    async for chunk in chunks:
+                        if skip:
+                            chunk, skip = chunk[skip:], max(skip - len(chunk), 0)
+                        start += len(chunk)
+                        if start > size:
+                            raise Refused(self._says(f"a blob has more than its {size} bytes: {digest}"))
+                        if chunk:
+                            yield chunk
             except (httpx.HTTPError, httpx.StreamError) as error:
                 raise self.unreachable(error) from error
         if start < size:
@@ -380,6 +384,35 @@ class Registry:
 def pause(number: int) -> float:
     """Seconds to wait after that many failures."""
     return PAUSE * float(2**number) * (0.75 + random.random() / 2)
+
+
+def _reason(error: BaseException) -> str:
+    """The words of the innermost error that has any: httpx and its libraries wrap it several times over."""
+    found, here, depth = "", error, 0
+    while here is not None and depth < 20:
+        inner = here.__cause__ or here.__context__  # trio suppresses what TLS said
+        if isinstance(here, BaseExceptionGroup):
+            inner = here.exceptions[0]
+        elif isinstance(here, OSError) and here.strerror:
+            found = here.strerror
+        elif text := str(here):
+            found = text
+        here, depth = inner, depth + 1  # type: ignore[assignment]
+    return found or type(error).__name__
+
+
+@asynccontextmanager
+async def _raw(response: httpx.Response) -> AsyncGenerator[AsyncIterator[bytes], None]:
+    """The body as it comes, in large pieces. httpx leaves its generators to the garbage collector where a reader stops
+    early, which trio forbids: with the connection closed, they end by themselves."""
+    stream = response.aiter_raw(CHUNK)
+    try:
+        yield stream
+    finally:
+        await response.aclose()
+        with suppress(Exception):
+            async for _ in stream:
+                pass
 
 
 def _basic(known: Credentials) -> str:
