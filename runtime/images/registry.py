@@ -76,17 +76,18 @@ def _origin(url: httpx.URL) -> tuple[str, str, int]:
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext:
     """The system's certificates, SSL_CERT_FILE and SSL_CERT_DIR (OpenSSL reads both), and the registry's own."""
+    if endpoint.insecure and not endpoint.ca:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+        return made
+    made = ssl.create_default_context()
     try:
-        made = ssl.create_default_context()
         if endpoint.ca:
             made.load_verify_locations(endpoint.ca)
     except OSError as error:
-        raise ImageError(
-            f"{endpoint.ca}: {error.strerror or error}", "`ca` of the registry in registries.toml"
-        ) from error
-    if endpoint.insecure and not endpoint.ca:
-        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    elif not endpoint.ca and not any(made.cert_store_stats().values()) and not os.environ.get("SSL_CERT_FILE"):
+        hint = "`ca` of the registry in registries.toml"
+        raise ImageError(f"{endpoint.ca}: {error.strerror or error}", hint) from error
+    if not endpoint.ca and not any(made.cert_store_stats().values()) and not os.environ.get("SSL_CERT_FILE"):
         import certifi  # a system without ca-certificates
 
         made.load_verify_locations(certifi.where())

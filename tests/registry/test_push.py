@@ -35,6 +35,8 @@ def built(store: Store, name: str) -> None:
         os.makedirs(f"{work}/mine/app")
         with open(f"{work}/mine/app/data", "wb") as file:
             file.write(b"hello\n" * 100_000)
+        for path in ("app/data", "app"):
+            os.utime(f"{work}/mine/{path}", (0, 0))
         made = pack(f"{work}/mine")
         config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [made.diff_id]}}
         store.add((name,), json.dumps(config).encode(), [Folder(f"{work}/mine", made.diff_id, made.size)], work)
