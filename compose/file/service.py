@@ -277,7 +277,7 @@ def shared(section: Section) -> list[tuple[str, str, bool]]:
         value = section.map.get(key)
         if isinstance(value, Text) and value.startswith("service:"):
             found.append((key, value.removeprefix("service:"), True))
-    for item in section.texts("volumes_from") if isinstance(section.map.get("volumes_from"), Seq) else ():
+    for item in section.texts("volumes_from"):
         if not item.startswith("container:"):
             found.append(("volumes_from", item.partition(":")[0], False))
     return found

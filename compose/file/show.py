@@ -6,6 +6,7 @@ JSON is docker compose's down to its habits: top-level keys by name, and null or
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from . import emitter
 from .order import INSIDE, NETWORK, SERVICE, TOP, ordered
 
 Plain = dict[str, Any]
+_UNLIKE_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def to_yaml(tree: Plain, *, escape: bool = True) -> str:
@@ -23,6 +25,8 @@ def to_yaml(tree: Plain, *, escape: bool = True) -> str:
 
 def to_json(tree: Plain, *, escape: bool = True) -> str:
     text = json.dumps(_json_view(tree), indent=2, ensure_ascii=False) + "\n"
+    # what JSON allows as it is, but YAML does not, or takes for the end of a line
+    text = _UNLIKE_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return to_json(_escaped(tree), escape=False) if escape and "$" in text else text
 
 

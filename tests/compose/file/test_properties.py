@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pycompose.compose.errors import FileError
-from pycompose.compose.file import dotenv, emitter
+from pycompose.compose.file import dotenv, emitter, show
 from pycompose.compose.file.interpolate import InterpolationError, substitute
 from pycompose.compose.file.merge import merge, stripped
 from pycompose.compose.file.networking import parse_port
@@ -162,9 +162,11 @@ PLAIN = st.recursive(
 
 
 @given(st.dictionaries(NAMES, PLAIN, max_size=4))
+@example({"x": {"\u2028": "\x7f\x85\ufeff"}})
 def test_data_is_what_it_was_after_a_file(data: dict[str, Any]) -> None:
-    (tree,) = parse(emitter.to_yaml(data), "f")
-    assert plain_value(tree) == data
+    for content in (emitter.to_yaml(data), show.to_json(data, escape=False)):
+        (tree,) = parse(content, "f")
+        assert plain_value(tree) == data
 
 
 def tree_of(data: Any) -> Tree:
