@@ -64,6 +64,7 @@ def build(
     """`read_env_file` None leaves env files unread; `digest` is of a file's bytes; the flags are `loader.Options`'."""
     top = Section(reading, tree, "a compose file")
     kept = {k: v for k, v in top.check_keys(TOP, ("models",)).items() if k.startswith("x-")}
+    top.text("name")  # what it says is known already, if it is text
     if "version" in top:
         reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
     context = services.Context(working_dir if resolve_paths else "", name, variables, normalize)
