@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 import sys
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import trio
 
 PATIENCE = 15.0  # seconds until a supervisor says hello
+TAKING_NOTE = 2.0  # seconds until a keeper has noticed that its supervisor died
 LONGEST_LINE = 64 << 20  # bytes; a plan of thousands of containers is far below
 SPACE = socket.CMSG_SPACE(16 * 4)
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
@@ -68,7 +70,7 @@ def request(path: str, message: Message, descriptors: Sequence[int] = ()) -> Ite
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.settimeout(PATIENCE)
-            connection.connect(path)
+            _connect(connection, path)
             data = encode(message)
             sent = socket.send_fds(connection, [data], list(descriptors)) if descriptors else 0
             if sent < len(data):  # an empty send is EPIPE where the work is done already
@@ -90,6 +92,19 @@ def request(path: str, message: Message, descriptors: Sequence[int] = ()) -> Ite
                 if "done" in answer:
                     return
     raise ControlError("the supervisor went away before it was done", hint="run the command again: it goes on")
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    """Raises OSError. Between a supervisor's death and its keeper's taking note nobody listens, for milliseconds."""
+    end = time.monotonic() + TAKING_NOTE
+    while True:
+        try:
+            connection.connect(path)
+            return
+        except (ConnectionRefusedError, FileNotFoundError):
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.01)  # nothing tells who is no child and no parent of theirs
 
 
 def _lines(lines: Iterable[bytes], connection: socket.socket, path: str) -> Iterator[bytes]:

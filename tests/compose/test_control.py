@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,26 @@ async def test_answers_come_in_order_and_end_with_done(tmp_path: Path) -> None:
 
     found = await asked(count, str(tmp_path / "s"), {"to": 3})
     assert found == [{"number": 0}, {"number": 1}, {"number": 2}, {"done": True}]
+
+
+def test_a_supervisor_that_is_being_replaced_is_waited_for(tmp_path: Path) -> None:
+    """The old one's socket is there and nobody listens; the new one comes a moment later."""
+    path = tmp_path / "s"
+    listening(str(path)).close()
+
+    def replaced() -> None:
+        path.unlink()
+        with listening(str(path)) as listener:
+            listener.setblocking(True)
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(control.encode({"hello": 1}) + control.encode({"done": True}))
+
+    later = threading.Timer(0.1, replaced)
+    later.start()
+    assert list(control.request(str(path), {})) == [{"done": True}]
+    later.join()
 
 
 async def test_an_error_keeps_its_text_and_exit_code(tmp_path: Path) -> None:
@@ -87,7 +108,8 @@ async def test_a_client_that_goes_away_cancels(tmp_path: Path) -> None:
             nursery.cancel_scope.cancel()
 
 
-def test_nobody_there_is_told(tmp_path: Path) -> None:
+def test_nobody_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "TAKING_NOTE", 0.0)
     with pytest.raises(control.ControlError, match="cannot reach"):
         list(control.request(str(tmp_path / "none"), {}))
 

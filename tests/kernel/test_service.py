@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pycompose.runtime.images import host as host_image
 
 from .conftest import Machine
 from .service_tools import Described, until
@@ -52,7 +53,7 @@ services:
     tree = project.machine.environment["PYCOMPOSE_CGROUP"]
     assert said["variables"] == [
         f'file own "q" [] [unset] {tree}',
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        host_image.path().removeprefix("PATH="),
     ]
     assert said["words"] == ["a  b|c d|$HOME|"]
     assert said["both"] == ["a|b c|"]
