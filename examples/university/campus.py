@@ -47,19 +47,27 @@ def told(*names: str) -> str:
 
 
 def ask(name: str, start: float, end: float) -> dict:
+    with urlopen(f"http://{name}:8000/{start}/{end}") as answer:
+        return json.load(answer)
+
+
+def await_member(name: str) -> None:
+    """Until it answers; a minute at most."""
+    end = time.time() + 60
     while True:
         try:
-            with urlopen(f"http://{name}:8000/{start}/{end}") as answer:
-                return json.load(answer)
-        except URLError:  # not up yet
-            if time.time() > start:
+            ask(name, 0, 0)
+            return
+        except URLError:
+            if time.time() > end:
                 raise
             time.sleep(0.05)
 
 
 def measure(names: list[str]) -> None:
-    start = time.time() + 2
     with ThreadPoolExecutor() as pool:
+        list(pool.map(await_member, names))
+        start = time.time() + 1
         found = list(pool.map(ask, names, [start] * len(names), [start + SECONDS] * len(names)))
     print(f"all computed for the same {SECONDS:g} seconds:")
     for name, answer in zip(names, found, strict=True):

@@ -14,8 +14,8 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "university" / "com
 
 
 def test_everybody_gets_the_share_that_the_file_says(host: Machine) -> None:
-    host.pycompose("-f", str(EXAMPLE), "up", "-d")
     try:
+        host.pycompose("-f", str(EXAMPLE), "up", "-d")
         host.pycompose("-f", str(EXAMPLE), "wait", "thesis", check=False)
         told = host.pycompose("-f", str(EXAMPLE), "logs", "--no-log-prefix", "registrar").stdout
         found = {
