@@ -97,12 +97,13 @@ def config(
             text = _canonical(choices, loaded, form, services, lock=lock_image_digests, pin=resolve_image_digests)
     if quiet:
         return
+    data = text.encode("utf-8", "surrogateescape")  # a variable from outside may be any bytes
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(data, nl=False)
         return
     try:
-        with open(output, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(output, "wb") as file:
+            file.write(data)
     except OSError as error:
         raise PycomposeError(f"{output} cannot be written: {error.strerror}") from error
 

@@ -28,7 +28,7 @@ _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "\x1b": "\\e", '
 @cache
 def _odd() -> re.Pattern[str]:
     """What is shown as an escape. Compiling it takes 4 ms, which most files do not need."""
-    return re.compile(r"[^\n -~\u00a0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+    return re.compile(r"[^\n -~\u00a0-\u2027\u202a-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 def to_yaml(value: Any) -> str:
@@ -78,8 +78,10 @@ def _scalar(value: Any, indent: int) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
-        case int() | float():
-            return repr(value)
+        case float():  # 1e+16 would be text to YAML 1.1, which wants a point
+            return re.sub(r"\A(-?\d+)e", r"\1.0e", repr(value))
+        case int():
+            return str(value)
         case dict():
             return "{}"
         case list():

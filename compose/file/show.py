@@ -20,14 +20,19 @@ _UNLIKE_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 def to_yaml(tree: Plain, *, escape: bool = True) -> str:
     """With `escape`, `$` of values is doubled, so that what is shown can be loaded again."""
     text = emitter.to_yaml(tree)
-    return emitter.to_yaml(_escaped(tree)) if escape and "$" in text else text
+    return _text(emitter.to_yaml(_escaped(tree)) if escape and "$" in text else text)
 
 
 def to_json(tree: Plain, *, escape: bool = True) -> str:
-    text = json.dumps(_json_view(tree), indent=2, ensure_ascii=False) + "\n"
+    text = _text(json.dumps(_json_view(tree), indent=2, ensure_ascii=False) + "\n")
     # what JSON allows as it is, but YAML does not, or takes for the end of a line
     text = _UNLIKE_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return to_json(_escaped(tree), escape=False) if escape and "$" in text else text
+
+
+def _text(shown: str) -> str:
+    """Bytes that are no UTF-8 (of a variable from outside) cannot be shown: U+FFFD is in their place."""
+    return shown if shown.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", shown)
 
 
 def _escaped(value: Any) -> Any:

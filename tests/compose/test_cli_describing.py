@@ -139,3 +139,15 @@ def test_an_error_without_a_place_has_none_in_json(run: Run, places: Path) -> No
     told = json.loads(err)
     assert (code, told["path"], told["line"], told["column"]) == (1, None, None, None)
     assert told["message"].startswith("no compose file in ")
+
+
+@pytest.mark.usefixtures("file")
+def test_a_variable_that_is_no_text_does_not_stop_us(run: Run, places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BYTES", "a\udcffb")  # as Python has the byte 0xff of an environment
+    (places / "compose.yaml").write_text("services: {a: {image: x, environment: [BYTES]}}")
+    code, out, _ = run("config")
+    assert (code, "BYTES: a\ufffdb\n" in out) == (0, True)
+    code, out, _ = run("config", "--format", "json")
+    assert (code, json.loads(out)["services"]["a"]["environment"]) == (0, {"BYTES": "a\ufffdb"})
+    assert run("config", "--environment", "-o", "listed")[0] == 0
+    assert b"BYTES=a\xffb\n" in (places / "listed").read_bytes()

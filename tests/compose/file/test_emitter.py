@@ -51,6 +51,8 @@ def test_what_is_written_is_read_back(tree: dict[str, Any]) -> None:
         ("tab\there", '"tab\\there"'),
         (["x"], "\n  - x"),
         ({}, "{}"),
+        (1e16, "1.0e+16"),
+        (-2.5e-7, "-2.5e-07"),
         (None, "null"),
     ],
 )
