@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -42,6 +41,8 @@ def words(text: str) -> frozenset[str]:
 def suggestion(name: str, known: Iterable[str]) -> str:
     if len(name) > 60:  # comparing takes the square of the length
         return ""
+    import difflib  # a millisecond that a good file does not need
+
     close = difflib.get_close_matches(name, [one for one in known if len(one) <= 60], 1)
     return f'did you mean "{close[0]}"?' if close else ""
 

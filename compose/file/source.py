@@ -11,8 +11,6 @@ aliases may share one.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -196,14 +194,36 @@ def parse(content: str, path: str, warnings: list[Problem] | None = None) -> lis
     return trees
 
 
-HINTS = (
-    ("mapping values are not allowed", 'text that has ": " in it needs quotes; or a line is indented wrongly'),
-    ("could not find expected ':'", "a key is followed by a colon and a space: `key: value`"),
-    ("did not find expected", "the indentation here, or just above, does not fit; or a bracket or quote is not closed"),
-    ("expected <block end>", "the indentation here, or just above, does not fit; or a bracket or quote is not closed"),
-    ("expected the node content", "is a value or a closing bracket missing?"),
-    ("unknown escape", r"in \"…\" a backslash is written \\; '…' takes it as it is"),
-    ("quoted scalar", "a quote is not closed"),
+# what either parser says (a part of it) -> what is told, and what to try
+SAID = (
+    (
+        ("mapping values are not allowed",),
+        'a ": " cannot stand here',
+        'text that has ": " in it needs quotes; or the line is indented wrongly',
+    ),
+    (("could not find expected ':'",), "a key has no colon", "a key is followed by a colon and a space: `key: value`"),
+    (
+        ("did not find expected key", "expected <block end>", "did not find expected '-'"),
+        "this does not continue what stands above",
+        "the indentation here, or just above, does not fit; or a bracket or quote is not closed",
+    ),
+    (
+        ("did not find expected ',' or", "expected ',' or"),
+        "a comma or a closing bracket is missing",
+        "text that has : , [ ] { } in it needs quotes inside brackets",
+    ),
+    (
+        ("did not find expected node content", "expected the node content", "sequence entries are not allowed"),
+        "a value cannot begin with this",
+        "is a value or a closing bracket missing, or the indentation wrong?",
+    ),
+    (("expected <document start>", "expected '<document start>'"), "the document has ended above", "is it indented?"),
+    (
+        ("unknown escape", "escape sequence"),
+        "this escape is not known",
+        r"in \"…\" a backslash is written \\; '…' keeps it",
+    ),
+    (("quoted scalar",), "a quote is not closed", "a quote ends with one of its kind; inside '…' it is written twice"),
 )
 
 
@@ -225,8 +245,10 @@ def _explained(error: yaml.YAMLError, content: str, path: str) -> Problem:
             return Problem("not valid YAML: a tab cannot indent", place, "indent with spaces", "yaml")
         if character:
             return Problem(f'not valid YAML: "{character}" cannot begin a value', place, "put it in quotes", "yaml")
-    hint = next((hint for part, hint in HINTS if part in said or part in context), "")
-    return Problem(f"not valid YAML: {said or context}", place, hint, "yaml")
+    for parts, message, hint in SAID:
+        if any(part in said or part in context for part in parts):
+            return Problem(f"not valid YAML: {message}", place, hint, "yaml")
+    return Problem(f"not valid YAML: {said or context}", place, code="yaml")
 
 
 class _Open:
@@ -325,9 +347,11 @@ class _Builder:
             case "int" | "float" | "bool" | "null" | "merge" | "timestamp":
                 value.plain = True
             case "binary":
+                import base64
+
                 try:
                     return text(base64.b64decode(value).decode(), value.at)
-                except (binascii.Error, UnicodeDecodeError):
+                except ValueError:
                     self.problems.append(Problem("!!binary must be base64 of UTF-8 text", value.at, code="tag"))
             case "!reset" | "!override":
                 pass

@@ -165,6 +165,14 @@ def one_round(seed: int, folder: Path, known: list[Seed]) -> bool:
     chance = random.Random(seed)
     for name in ("main.yaml", "f.yaml", "over.yaml"):
         (folder / name).write_bytes(made_file(chance, known))
+    if chance.random() < 0.3:
+        lines = (
+            "include: [f.yaml]",
+            "include: [{path: [f.yaml, over.yaml], env_file: web.env}]",
+            "include: [main.yaml]",
+        )
+        with (folder / "main.yaml").open("a") as file:  # of JSON and of much else this makes nonsense, which is welcome
+            file.write(f"\n---\n{chance.choice(lines)}\nservices: {{z: {{extends: {{service: web, file: f.yaml}}}}}}\n")
     (folder / ".env").write_text(changed_text("A=1\nB='x'\nC=\"${A} y\"\n", chance), errors="surrogatepass")
     (folder / "web.env").write_text("X=$A\nY\n")
     (folder / "web.labels").write_text("a=b\n")

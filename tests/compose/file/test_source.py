@@ -90,7 +90,7 @@ def test_positions_count_from_one_in_characters() -> None:
         ("a: 1\nb: 2\na: 3\n", 'f:3:1: key "a" is given twice', "the first is on line 1"),
         ("a:\n\t- b\n", "f:2:1: not valid YAML: a tab cannot indent", "spaces"),
         ("a: @b\n", 'f:1:4: not valid YAML: "@" cannot begin a value', "quotes"),
-        ('a: "b\nc: d\n', "f:1:4: not valid YAML", "quote is not closed"),
+        ('a: "b\nc: d\n', "f:1:4: not valid YAML: a quote is not closed", "one of its kind"),
         ("a: b: c\n", "f:1:5: not valid YAML", "quotes"),
         ("a: *b\n", 'f:1:4: anchor "b" is not defined', "&b"),
         ("xy: &xyz 1\na: *xyy\n", 'f:2:4: anchor "xyy" is not defined', '"xyz"'),
