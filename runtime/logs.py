@@ -60,9 +60,10 @@ def texts(
     open_stream = ""  # whose line is not finished
     for block in blocks(path, tail, since, until):
         for stream, whole, lines in _runs(block.split(b"\n")[:-1]):
-            begin = b"" if stream == open_stream else prefix
+            goes_on = stream == open_stream
+            begin = b"" if goes_on else prefix
             cut = [line[:31] + line[HEAD:] if times else line[HEAD:] for line in lines]
-            if not begin and times:
+            if goes_on and times:
                 cut[0] = lines[0][HEAD:]
             if whole:
                 yield stream, begin + (b"\n" + prefix).join(cut) + b"\n"

@@ -167,6 +167,18 @@ class Printer:
         stamp = when + b" " if self.manner.timestamps else b""
         self._waiting.append(self._prefix(seen) + stamp + text)
 
+    def all(self, seen: Seen, places: ProjectPlaces, tail: int | None, since: bytes, until: bytes) -> None:
+        """All that one container wrote until now, in large pieces: a million lines in a second."""
+        from pycompose.runtime import logs
+
+        path, prefix = f"{places.container(seen.id)}/log", self._prefix(seen)
+        for stream, text in logs.texts(
+            path, tail, since.decode(), until.decode(), prefix=prefix, times=self.manner.timestamps
+        ):
+            out = sys.stderr if stream == "stderr" else sys.stdout
+            out.buffer.write(text)
+            out.buffer.flush()
+
     def ended(self, seen: Seen, code: int | None, *, again: bool) -> None:
         self.flush()
         told = "?" if code is None else code

@@ -82,6 +82,10 @@ def logs(
     now = time.time()
     how = manner(prefix=not no_log_prefix, colour=not no_color, timestamps=timestamps)
     printer = Printer(places.project, how)
+    alone = [seen for seen in found if chosen(seen)]
+    if len(alone) == 1 and not follow:  # nobody's lines have to be put between
+        printer.all(alone[0], places, last, moment(since, now), moment(until, now))
+        return
     following = Following(
         places, chosen, printer, since=moment(since, now), until=moment(until, now), tail=last, ended=None
     )
