@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -288,16 +289,20 @@ async def test_a_line_that_breaks_always_is_an_error_and_whole_layers_wait_for_t
     manifest = layout.image([LAYER, tar({"b": b"2"})])
     evil.serve(layout, manifest)
     first, second = (one["digest"] for one in parts(layout, manifest)["layers"])
-    whole = layout.blobs[second]
+    whole, first_is_here = layout.blobs[second], threading.Event()
 
-    def when_the_first_is_here(_: object) -> Answer:
-        return Answer(whole, cut=10) if store.blobs.has(first) else Answer(b"", 503)
+    def cut_off(_: object) -> Answer:
+        assert first_is_here.wait(30)
+        return Answer(whole, cut=10)
 
-    evil.blob(second, when_the_first_is_here)
-    with pytest.raises(ImageError, match=r"ended after|cannot be reached|503"):
-        await pull(store, f"{evil.name}/app:1")
-    if not store.blobs.has(first):
-        pytest.skip("the second gave up before the first came")
+    def watch(event: Transfer) -> None:
+        if event.part == first and event.state == "done":
+            first_is_here.set()
+
+    evil.blob(second, cut_off)
+    with pytest.raises(ImageError, match=r"ended after|cannot be reached"):
+        await pull(store, f"{evil.name}/app:1", report=watch)
+    assert store.blobs.has(first)
     evil.blob(second, whole)
     events: list[Transfer] = []
     await pull(store, f"{evil.name}/app:1", report=events.append)
