@@ -83,6 +83,11 @@ def config(
         terminal.progress = "json"
     switches: dict[str, Any] = {EARLIER[name][0]: False for name, given in less.items() if given}
     options = replace(project.options_of(choices), **switches)
+    if services and (what == "variables" or not options.interpolate):
+        terminal.warn(
+            f"{'--variables' if what == 'variables' else '--no-interpolate'} is of the whole file: {services[0]} "
+            "and what it needs are not chosen"
+        )
     if what == "variables":
         text = _variables(options, form)
     elif not options.interpolate:

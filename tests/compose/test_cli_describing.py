@@ -88,6 +88,15 @@ def test_each_no_flag_leaves_one_thing_out(run: Run, places: Path) -> None:
     assert run("config", "--no-consistency")[0] == 0
 
 
+@pytest.mark.usefixtures("file")
+@pytest.mark.parametrize("flag", ["--variables", "--no-interpolate"])
+def test_what_is_of_the_whole_file_says_so_where_a_service_is_named(run: Run, flag: str) -> None:
+    assert run("config", flag)[2] == ""
+    code, out, err = run("config", flag, "db")
+    assert (code, out) == (0, run("config", flag)[1])
+    assert err.startswith(f"warning: {flag} is of the whole file: ")
+
+
 def test_an_image_that_is_not_here_has_no_digest(run: Run, file: Path) -> None:
     code, out, err = run("config", "--resolve-image-digests")
     assert (code, out) == (1, "")
