@@ -442,6 +442,8 @@ class Attached:
         """Stop what was started; killed, where the user asks again. 0 where it went gracefully."""
         from pycompose.compose import reconcile
 
+        from .following import RECORD_PATIENCE
+
         names = tuple(sorted(self.selected))
         if not quiet:
             terminal.end_line()
@@ -454,7 +456,7 @@ class Attached:
             terminal.note("Killing...")
             self._act(lambda seen: reconcile.kill(self.project, seen, names))
             code = CANCELLED
-        self._finish()
+        self._finish(patience=RECORD_PATIENCE)  # all of them have ended: each is told
         return code
 
     def _act(self, decide: Callable[[Any], Any]) -> None:
@@ -474,10 +476,10 @@ class Attached:
             planned=lambda plan: shown.append(Progress(plan, "stop", plain=True)),
         )
 
-    def _finish(self) -> None:
-        """Let the printing thread say what is left."""
+    def _finish(self, patience: float = 0.5) -> None:
+        """Let the printing thread say what is left; containers that still run would keep it for ever."""
         self._settled.set()
         if self._thread is not None:
-            self._thread.join(0.5)
+            self._thread.join(patience)
             self._enough.set()
             self._thread.join(2)
