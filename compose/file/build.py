@@ -198,6 +198,12 @@ def _network(key: str, section: Section, context: services.Context) -> Network:
     external, name = _real_name(key, section, context)
     ipam = section.section("ipam")
     ipam.check_keys(("driver", "config"), ("options",))
+    for one, usual in ((section, ("bridge", "default")), (ipam, ("default",))):
+        if (driver := one.text("driver")) and driver not in usual and not external:
+            message = (
+                f'driver "{driver}" of {one.name} is not there: the network is a bridge, with addresses of our own'
+            )
+            section.reading.warn_once(f"{one.name} {driver}", message, one.at("driver"))
     pools = []
     for item in ipam.items("config"):
         pool = Section(section.reading, item, f"a pool of {section.name}")

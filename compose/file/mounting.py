@@ -24,7 +24,8 @@ from .reading import Section, extended, short, size_of
 from .source import Map, Text, Tree
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
-OPTIONS = frozenset({*PROPAGATIONS, "ro", "rw", "z", "Z", "nocopy"})
+# the last three are for machines that share files with a virtual one: here files are always consistent
+OPTIONS = frozenset({*PROPAGATIONS, "ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"})
 TYPES = ("volume", "bind", "tmpfs", "image")
 
 

@@ -88,6 +88,9 @@ def read(
     pull = section.text("pull_policy")
     if pull is not None and not PULL.match(pull):
         section.wrong("pull_policy", "always, never, missing, build, daily, weekly, or every_<n>[wdhms]")
+    if (userns := section.text("userns_mode")) not in (None, "", "host"):
+        message = f'"userns_mode" of {section.name} is not acted on: containers have the host\'s users'
+        reading.warn_once("userns_mode", message, section.at("userns_mode"))
     mode, attached = section.text("network_mode"), networks(section)
     implied = context.normalize and mode is None and section.map.get("provider") is None
     links = tuple(_link(item) for item in section.texts("links"))
@@ -151,7 +154,7 @@ def read(
         ipc=section.text("ipc"),
         pid=section.text("pid"),
         uts=section.text("uts"),
-        userns_mode=section.text("userns_mode"),
+        userns_mode=userns,
         cgroup=section.choice("cgroup", ("host", "private")),
         cgroup_parent=section.text("cgroup_parent"),
         deploy=deploy,
@@ -177,7 +180,7 @@ def _deploy(section: Section) -> Deploy | None:
     given = section.map.get("deploy")
     if isinstance(given, Map):
         for key in KEPT_DEPLOY:
-            if key in given:
+            if key in given and given[key] != "replicated":
                 message = f'"deploy.{key}" of {section.name} is not acted on'
                 section.reading.warn_once(f"deploy.{key}", message, given.keys_at.get(key))
     return records.optional(Deploy, section, "deploy")

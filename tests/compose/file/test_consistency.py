@@ -240,6 +240,9 @@ def test_a_dependency_that_is_not_required_may_be_missing_or_not_active(tmp_path
         (one("network_mode: host\nports: [80]"), 'ports of service "a" have no effect with network_mode host'),
         (one("healthcheck: {test: x, start_interval: 1s}"), "no effect without start_period"),
         (one("init: yes"), '"init" of service "a" is "yes", which YAML 1.2 takes for text; it is read as true'),
+        (one("userns_mode: private"), '"userns_mode" of service "a" is not acted on'),
+        (one("") + "networks: {n: {driver: macvlan}}", 'driver "macvlan" of network "n" is not there'),
+        (one("") + "networks: {n: {ipam: {driver: dhcp}}}", 'driver "dhcp" of "ipam" of network "n" is not there'),
         (one("volumes: ['/a:/b:shiny']"), 'option "shiny" of a volume of service "a" is not known'),
         (
             "services: {a: {image: x, ports: ['80:80']}, b: {image: x, ports: ['80:81']}}",
