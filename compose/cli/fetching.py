@@ -160,8 +160,7 @@ def failed(failures: list[Failure]) -> PycomposeError:
     from pycompose.compose import images
 
     hints = list(dict.fromkeys(failure.hint for failure in failures if failure.hint))
-    hints = hints[:3] or ["is there a network, and is the name right? `pycompose image load` takes in an archive"]
-    return PycomposeError("\n".join(images.explained(failure) for failure in failures), hint="\n".join(hints))
+    return PycomposeError("\n".join(images.explained(failure) for failure in failures), hint="\n".join(hints[:3]))
 
 
 def _chosen(project: Project, services: tuple[str, ...], with_needed: bool) -> tuple[str, ...]:

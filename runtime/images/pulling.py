@@ -22,6 +22,7 @@ import trio
 from pycompose.frozen import dataclass
 
 from . import config as configuration
+from . import host
 from .errors import ImageError
 from .layers import Blob
 from .manifest import MAX_JSON, MAX_NESTING, Descriptor, Manifest, Platform, choose, own_platform, read
@@ -57,6 +58,8 @@ async def pull(
 
     `limit` bounds the layers at once, over several pulls.
     """
+    if name == host.NAME:
+        raise ImageError("the image host is this machine: it is in no registry")
     reference = parse(name)
     report(Transfer(name, "", "started"))
     async with AsyncExitStack() as stack:

@@ -231,9 +231,9 @@ class Registry:
             return self._denied(status, said)
         pause = response.headers.get("retry-after", "")
         words = said or response.reason_phrase or "an error"
-        hint = "logging in raises the limit" if status == 429 else ""
+        hints = {404: "are the name and the tag right?", 429: "logging in raises the limit"}
         wait = float(pause) if pause.isdecimal() and len(pause) < 6 else None
-        return RegistryError(self._says(f"{words} ({status})"), hint, status=status, pause=wait)
+        return RegistryError(self._says(f"{words} ({status})"), hints.get(status, ""), status=status, pause=wait)
 
     def _denied(self, status: int, said: str) -> RegistryError:
         if self._known is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from pycompose.runtime.images import ImageError, Store, layers, registry
 from pycompose.runtime.images.pulling import pull
 from pycompose.runtime.images.pushing import push
@@ -338,6 +339,46 @@ async def test_a_busy_registry_is_asked_again(store: Store, evil: Hostile, statu
 async def test_a_refusal_is_not_asked_again(store: Store, evil: Hostile) -> None:
     await refused(store, evil, r"not here \(404\)")
     assert evil.paths("/v2/app") == ["GET /v2/app/manifests/1"]
+
+
+async def test_a_layer_that_two_want_is_fetched_once(store: Store, evil: Hostile) -> None:
+    layout, manifest = good(evil)
+    async with trio.open_nursery() as nursery:
+        for tag in ("1", "2", "3"):
+            evil.manifest(tag, layout.blobs[manifest["digest"]])
+            nursery.start_soon(pull, Store(store.places), f"{evil.name}/app:{tag}")
+    blob = parts(layout, manifest)["layers"][0]["digest"]
+    assert len(evil.paths(f"/v2/app/blobs/{blob}")) == 1
+    assert len(store.ls()) == 3
+    assert store.check() == []
+
+
+async def test_a_pull_that_is_interrupted_leaves_no_half_layer(store: Store, evil: Hostile) -> None:
+    layout, manifest = good(evil)
+    blob = parts(layout, manifest)["layers"][0]
+    under_way, over = trio.Event(), threading.Event()
+    data = layout.blobs[blob["digest"]]
+
+    def slow(_: object) -> Answer:
+        assert over.wait(30)
+        return Answer(data)
+
+    evil.blob(blob["digest"], slow)
+
+    def watch(event: Transfer) -> None:
+        if event.part and event.state == "started":
+            under_way.set()
+
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            await pull(store, f"{evil.name}/app:1", report=watch)
+
+        nursery.start_soon(run)
+        await under_way.wait()
+        nursery.cancel_scope.cancel()
+    over.set()
+    assert left(store) == []
 
 
 # Credentials and redirects
