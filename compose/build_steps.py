@@ -207,7 +207,8 @@ async def running(places: Places) -> AsyncIterator[StepRunner]:
     roots = roots_of(places)
     with _claimed(roots) as (name, left):
         for other in left:
-            await _sweep(places, roots.project(other))
+            with suppress(RuntimeFailure, NetworkError, OSError):  # the next build tries again
+                await _sweep(places, roots.project(other))
         runner = None
         try:
             async with trio.open_nursery() as nursery:

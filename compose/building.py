@@ -22,6 +22,7 @@ from pycompose.runtime.images.build import builder, context
 from pycompose.runtime.images.build.request import Happened, Request, Secret
 from pycompose.runtime.images.build.running import Limits
 from pycompose.runtime.images.build.trees import Tree
+from pycompose.runtime.images.cache import Cache
 from pycompose.runtime.images.errors import ImageError, ImageNotFound
 from pycompose.runtime.images.manifest import own_platform
 from pycompose.runtime.images.pack import source_date_epoch
@@ -33,10 +34,12 @@ from .errors import PycomposeError
 from .model import Project
 
 if TYPE_CHECKING:
+    from pycompose.runtime.images.transfer import Transfer
+
     from .build_steps import StepRunner
 
 Tell = Callable[[str, Happened], None]  # the name of the build, what happened
-GATEWAY = "host-gateway"
+UNUSED = 30 * 86_400.0  # seconds after which what no build took is forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ def build(
                     return known or _request(store, target, overrides, made, work, held)
 
                 trio.run(_build_left, places, store, left, request_of, tell, made, parallel)
+                Cache(store).forget(older=UNUSED)
     except PermissionError as error:
         hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN"
         raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
@@ -200,10 +204,10 @@ async def _build_left(
     pulls: dict[str, trio.Lock] = {}
     pulled: dict[str, Image] = {}
 
-    async def pull(name: str, again: bool) -> Image:
+    async def pull(name: str, again: bool, say: Callable[[str], None]) -> Image:
         async with pulls.setdefault(name, trio.Lock()):
             if name not in pulled:
-                pulled[name] = await image(store, name, again)
+                pulled[name] = await image(store, name, again, say)
         return pulled[name]
 
     async def one(target: Target, runner: StepRunner) -> None:
@@ -243,14 +247,18 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return leaves[0]
 
 
-async def image(store: Store, name: str, again: bool) -> Image:
+async def image(store: Store, name: str, again: bool, say: Callable[[str], None]) -> Image:
     """An image that something is built from; fetched if it is missing, or `again`. Raises ImageError."""
     if not again or name == host.NAME:
         with suppress(ImageNotFound):
             return store.resolve(name)
     from pycompose.runtime.images.pulling import pull
 
-    return await pull(store, name)
+    def report(told: Transfer) -> None:
+        if told.state in ("here", "done", "failed", "retrying") or (told.state == "started" and not told.part):
+            say(" ".join(filter(None, (told.part[:19] or told.image, told.state, told.text))))
+
+    return await pull(store, name, report=report)
 
 
 def _request(
@@ -330,3 +338,19 @@ def _ssh(given: Mapping[str, str]) -> dict[str, str]:
             raise ImageError(f"ssh {name}: no agent runs", "SSH_AUTH_SOCK names its socket; ssh-agent starts one")
         found[name] = socket
     return found
+
+
+def forget() -> tuple[int, int]:
+    """Forget all that builds remember: (steps, caches that no build is using). Raises PycomposeError."""
+    from pycompose.runtime.images.build.steps import discard_caches
+    from pycompose.runtime.images.collection import collect
+
+    store = Store(Places.default())
+    try:
+        steps, caches = Cache(store).forget(), discard_caches(store.root)
+        with store.working() as work, store.locked():
+            collect(store, work)
+    except PermissionError as error:
+        hint = "run it as root, or set PYCOMPOSE_STATE"
+        raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
+    return steps, caches

@@ -313,3 +313,21 @@ def _secrets(texts: tuple[str, ...]) -> dict[str, Secret]:
                 raise click.BadParameter(f"{path} is not there", param_hint="--secret")
             found[name] = Secret(file=os.path.abspath(path))
     return found
+
+
+@click.group()
+def builder() -> None:
+    """What builds remember on this machine."""
+
+
+@builder.command(name="prune")
+@click.option("-a", "--all", "everything", is_flag=True, hidden=True)  # docker has it; there is no less here
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+def prune(everything: bool, force: bool) -> None:
+    """Forget the steps of builds, with the layers that no image has, and empty the caches of RUN --mount=type=cache."""
+    from pycompose.compose.building import forget
+
+    if not force:
+        click.confirm("Going to remove all that builds remember\nAre you sure?", abort=True, err=True)
+    steps, caches = forget()
+    click.echo(f"forgotten: {steps} steps, {caches} caches")

@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "pull": ("fetching", "", "Images and volumes", "Fetch the images of services"),
     "push": ("fetching", "", "Images and volumes", "Push the images of services"),
     "build": ("building", "", "Images and volumes", "Build the images of services"),
+    "builder": ("building", "", "Images and volumes", "Forget what builds remember"),
     "config": ("describing", "", "About files", "Check the compose file and print its canonical form"),
     "convert": ("describing", "config", "", ""),
     "graph": ("graphing", "", "About files", "Draw which service waits for which"),

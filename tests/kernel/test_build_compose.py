@@ -9,6 +9,9 @@ import pytest
 
 from .build_tools import Builds, prepared
 from .conftest import Machine
+from .test_registry import registry
+
+__all__ = ["registry"]  # the fixture
 
 
 @pytest.fixture
@@ -214,3 +217,44 @@ def test_without_a_service_to_build_it_says_so(build: Builds) -> None:
     project = Project(build, "services:\n  web: {image: base}\n")
     assert "no service to build" in project("build")
     assert 'no such service: "wbe"' in project("build", "wbe", check=False)
+
+
+def test_an_image_is_built_on_one_of_a_registry_pushed_and_run_from_there(build: Builds, registry: str) -> None:
+    build.run("image", "tag", "base", f"{registry}/base")
+    build.run("image", "push", f"{registry}/base")
+    build.run("image", "rm", f"{registry}/base")
+    dockerfile = f"FROM {registry}/base\nRUN echo built > /made\nCMD sleep 300\n"
+    top = build.write({"Dockerfile": dockerfile})
+    name = f"{registry}/me/app"
+    said = build.run("image", "build", "-t", name, "--push", str(top)).stderr
+    assert f"#1 [1/2] FROM {registry}/base" in said
+    assert "#1 DONE" in said
+    first = build.image(name)["Id"]
+    build.run("image", "rm", name)
+    build.run("builder", "prune", "-f")
+    project = Project(build, f"services:\n  web: {{image: {name}, network_mode: none, stop_grace_period: 0s}}\n")
+    project("up", "-d")
+    assert project("exec", "-T", "web", "cat", "/made") == "built\n"
+    assert build.image(name)["Id"] == first
+    assert build.run("image", "fsck").stdout == "all is well\n"
+    project("down")
+    assert "cannot be reached" in build.fails("FROM localhost:1/x\n")
+
+
+def test_what_builds_remember_can_be_forgotten(build: Builds) -> None:
+    text = "FROM base AS s\nRUN --mount=type=cache,target=/c echo x > /c/f; echo only-here > /s\n"
+    build(text)
+    build("FROM base\nRUN echo y > /y\n")
+    build.run("image", "prune", "-f")
+    assert "only-here" in build.look("sh", "-c", f"cat {build.machine.state}/images/layers/*/s")
+    assert "forgotten: 2 steps, 1 caches" in build.run("builder", "prune", "-f").stdout
+    assert build.look("sh", "-c", f"ls {build.machine.state}/images/layers/*/s || echo gone") == "gone\n"
+    assert build.look("sh", "-c", f"ls {build.machine.state}/images/mounts | grep -v lock || echo none") == "none\n"
+    assert build.content("y") == "y\n"
+
+
+def test_where_overlays_cannot_be_it_says_so(build: Builds) -> None:
+    build.machine.environment["PYCOMPOSE_STORAGE"] = "vfs"  # type: ignore[index]
+    said = build.fails("FROM base\nRUN true\n")
+    assert "cannot hold an overlay" in said
+    assert "PYCOMPOSE_STORAGE" in said

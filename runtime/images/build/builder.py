@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from .running import Runner
 
 KEYS = "pycompose.build.keys"  # in an image's configuration: what cache_from reads
-Pull = Callable[[str, bool], Awaitable[Image]]
+Say = Callable[[str], None]
+Pull = Callable[[str, bool, Say], Awaitable[Image]]
 
 
 class Remade(Exception):
@@ -126,7 +127,7 @@ def _at_once(of: Evaluation, store: Store, results: dict[int, Result]) -> Result
             match ask:
                 case Need(stage):
                     answer = results[stage]
-                case Base(name, pull):
+                case Base(name, pull, _):
                     if pull and name != host.NAME:
                         raise Remade
                     answer = store.resolve(name)
@@ -137,7 +138,8 @@ def _at_once(of: Evaluation, store: Store, results: dict[int, Result]) -> Result
 async def build(store: Store, request: Request, tell: Tell, runner: Runner, pull: Pull) -> Built:
     """Build the image; what fails leaves what was finished remembered. Raises BuildError, ImageError.
 
-    `pull(name, again)` gives the image of a name, which may have to be fetched; `again` asks the registry anyway.
+    `pull(name, again, say)` gives the image of a name, which may have to be fetched, and says so in lines; `again` asks
+    the registry anyway.
     """
     import trio
 
@@ -153,10 +155,18 @@ async def build(store: Store, request: Request, tell: Tell, runner: Runner, pull
                 case Need(stage):
                     await ready[stage].wait()
                     return results[stage]
-                case Base(name, again):
+                case Base(name, again, step):
+
+                    def say(text: str) -> None:
+                        if step is not None and step.number not in shared.fetched:
+                            shared.fetched.add(step.number)
+                            tell(Happened(step, "started"))
+                        if step is not None:
+                            tell(Happened(step, "output", text))
+
                     async with pulled.setdefault(name, trio.Lock()):
                         if name not in images:
-                            images[name] = await pull(name, again)
+                            images[name] = await pull(name, again, say)
                     return images[name]
                 case Execute(job, output):
                     return await runner.run(job, output)

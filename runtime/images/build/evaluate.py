@@ -72,6 +72,7 @@ class Need:
 class Base:
     name: str
     pull: bool = False
+    step: Step | None = None  # of the FROM that asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Shared:
     imported: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # keys of cache_from -> records
     used: set[str] = field(default_factory=set)  # build arguments that some ARG asked for
     numbers: dict[int, int] = field(default_factory=dict)  # stage -> number of its first step
-    names: dict[str, str] = field(default_factory=dict)  # a named image -> the digest that it had
+    fetched: set[int] = field(default_factory=set)  # steps whose image came from elsewhere
 
     def now(self) -> str:
         epoch = self.request.epoch
@@ -185,9 +186,9 @@ class Evaluation:
                 raise BuildError(
                     f"{base}: a folder cannot be the base of a stage", "it can be copied from: COPY --from"
                 )
-            image: Image = yield Base(named or base, self.request.pull)
+            image: Image = yield Base(named or base, self.request.pull, step)
             self._of_image(image)
-            self.shared.tell(Happened(step, "cached"))
+            self.shared.tell(Happened(step, "done" if step.number in self.shared.fetched else "cached"))
         except ImageError as error:
             raise positioned(error, self.stage.position) from None
 

@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pycompose.runtime import rootfs
+from pycompose.runtime.removal import discard
 from pycompose.runtime.spec import HostRoot, LayeredRoot, Mount
 
 from . import config as configuration
@@ -284,6 +285,20 @@ def _cache(of: Evaluation, mount: Wanted, origin: Origin) -> Iterator[str]:
             return
         finally:
             os.close(lock)
+
+
+def discard_caches(root: str) -> int:
+    """Empty the caches in the store at `root` that no build is using; their number."""
+    top, count = f"{root}/{MOUNTS}", 0
+    for entry in sorted(os.listdir(top)) if os.path.isdir(top) else ():
+        if not entry.endswith(".lock"):
+            continue
+        with open(f"{top}/{entry}", "a") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path = f"{top}/{entry.removesuffix('.lock')}"
+            count += os.path.isdir(path)
+            discard(path)
+    return count
 
 
 def _fill(path: str, mount: Wanted, origin: Origin) -> None:
