@@ -36,6 +36,15 @@ def test_an_official_image_takes_the_place_of_the_host() -> None:
     assert {service.image for service in project.services.values()} == {"ghcr.io/dask/dask:latest"}
 
 
+def test_the_image_can_be_built_from_the_dockerfile_beside_it() -> None:
+    files = (str(EXAMPLE / "compose.yaml"), str(EXAMPLE / "compose.build.yaml"))
+    project = load(Options(files=files, environ={"BASE": "host"})).project
+    assert {service.image for service in project.services.values()} == {"me/dask"}
+    for service in project.services.values():
+        assert service.build is not None
+        assert service.build.args["BASE"] == "host"
+
+
 def test_four_workers_with_addresses_of_their_own_compute_and_are_gone(host: Machine) -> None:
     project = ("-p", "dask-distributed")
     with_python = (sys.executable, "-m", "pycompose", *project)

@@ -1,6 +1,7 @@
 """What a build gets from elsewhere: git repositories, URLs, archives that are unpacked. Blocking.
 
-Everything arrives in a folder that is the build's own, and becomes a tree to copy from. `git` is the program of that
+Everything arrives in a folder that is the build's own, and becomes a tree to copy from. Most builds fetch nothing, so
+what that needs is imported then. `git` is the program of that
 name; archives go through the safe extractor of layers; downloads are checked and have a limit.
 """
 
@@ -14,13 +15,8 @@ import os
 import posixpath
 import re
 import shutil
-import subprocess
 import tarfile
 import tempfile
-import urllib.error
-import urllib.parse
-import urllib.request
-from email.utils import parsedate_to_datetime
 from typing import IO, Any, cast
 
 from pycompose.frozen import dataclass
@@ -64,6 +60,8 @@ def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
 
     def run(*arguments: str) -> str:
+        import subprocess
+
         done = subprocess.run(
             ["git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", *arguments],
             cwd=folder,
@@ -108,6 +106,11 @@ def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
 
 def download(url: str, work: str, checksum: str = "") -> tuple[str, str]:
     """(folder, name) of a file with what is at `url`, for root alone; `checksum` is sha256:… . Raises BuildError."""
+    import urllib.error
+    import urllib.parse
+    import urllib.request
+    from email.utils import parsedate_to_datetime
+
     name = posixpath.basename(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
     folder = tempfile.mkdtemp(prefix="url-", dir=work)
     path = f"{folder}/{name or 'download'}"
@@ -161,5 +164,8 @@ def unpack(file: IO[bytes], work: str) -> str:
     """The folder of `work` in which the archive lies unpacked. Raises ImageError."""
     folder = tempfile.mkdtemp(prefix="unpacked-", dir=work)
     os.chmod(folder, 0o755)
-    extract(Blob(lambda: _plain(file)), folder)
+    try:
+        extract(Blob(lambda: _plain(file)), folder)
+    except lzma.LZMAError as error:
+        raise ImageError(f"an archive cannot be read: {error}") from error
     return folder

@@ -72,7 +72,9 @@ def run(of: Evaluation, one: Instruction) -> Generator[Ask, Any, None]:
         for m, o in zip(wanted, origins, strict=True)
     ]
     user = of.config.get("User") or ""
-    key = of.key("run", of.layers, of.host, args, script, sorted(env.items()), of.cwd(), user, network, told)
+    limits = of.request.limits
+    given_to = (network, limits.privileged, limits.shm_size, sorted(limits.ulimits.items()), limits.extra_hosts)
+    key = of.key("run", of.layers, of.host, args, script, sorted(env.items()), of.cwd(), user, given_to, told)
     if found := of.recall(key):
         of.shared.tell(Happened(step, "cached"))
         of.add(_history(of, one, args), key, *found)
