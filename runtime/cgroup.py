@@ -39,11 +39,20 @@ def _write(path: str, value: object) -> None:
 
 
 def _read(path: str) -> str:
+    """A small file, whole; "" if it cannot be read. By three system calls where `open` makes seven."""
     try:
-        with open(path, encoding="ascii") as file:
-            return file.read()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        found = b""
+        while more := os.read(descriptor, 1 << 14):
+            found += more
+        return found.decode("ascii")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def _numbers(path: str) -> dict[str, int]:
@@ -150,6 +159,7 @@ class Cgroup:
         return ()
 
     def _make(self, hierarchy: str, unified: bool) -> None:
+        with_files = {self.mounted.version1.get(name) for name in ("cpuset", "memory")}
         for attempt in range(20):
             at = hierarchy
             try:
@@ -157,11 +167,11 @@ class Cgroup:
                     above, at = at, f"{at}/{part}"
                     if unified:
                         _delegate(above)
-                    fresh = not os.path.isdir(at)
-                    if fresh:
-                        with suppress(FileExistsError):
-                            os.mkdir(at, 0o755)
-                    if not unified and fresh:
+                    try:
+                        os.mkdir(at, 0o755)
+                    except FileExistsError:
+                        continue
+                    if hierarchy in with_files:
                         _inherit(above, at)
                 return
             except FileNotFoundError:  # the last container of the project went, and the folder above with it
