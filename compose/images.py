@@ -196,7 +196,7 @@ def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
             report(transfer.Transfer(one.image, "", "done", text=digest))
         except (ImageError, OSError) as error:
             report(transfer.Transfer(one.image, "", "failed", text=str(error)))
-            failures.append(Failure(one, str(error), getattr(error, "hint", "")))
+            failures.append(_failure(one, error))
     if not registries:
         return failures
 
@@ -209,7 +209,7 @@ def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
             await pull(store, one.image, platform=chosen, report=report, limit=limit)
         except (ImageError, OSError) as error:
             report(transfer.Transfer(one.image, "", "failed", text=str(error)))
-            failures.append(Failure(one, str(error), getattr(error, "hint", "")))
+            failures.append(_failure(one, error))
 
     async def all_images() -> None:
         limit = trio.CapacityLimiter(AT_ONCE)
@@ -236,7 +236,7 @@ def push(images: Iterable[str], report: Report) -> list[Failure]:
             await push_one(store, image, report=report, limit=limit)
         except (ImageError, OSError) as error:
             report(transfer.Transfer(image, "", "failed", text=str(error)))
-            failures.append(Failure(Fetch(image, ()), str(error), getattr(error, "hint", "")))
+            failures.append(_failure(Fetch(image, ()), error))
 
     async def all_images() -> None:
         limit = trio.CapacityLimiter(AT_ONCE)
@@ -298,6 +298,13 @@ def remove(name: str) -> str:
     except ImageError as error:
         return f"image {name} cannot be removed: {error}"
     return ""
+
+
+def _failure(what: Fetch, error: Exception) -> Failure:
+    if isinstance(error, OSError) and error.filename:
+        hint = "run it as root, or set PYCOMPOSE_STATE" if isinstance(error, PermissionError) else ""
+        return Failure(what, f"{error.filename}: {error.strerror}", hint)
+    return Failure(what, str(error), getattr(error, "hint", ""))
 
 
 def explained(failure: Failure) -> str:

@@ -99,12 +99,16 @@ class Registry:
 
     def __init__(self, endpoint: Endpoint, environ: Mapping[str, str] = os.environ) -> None:
         self.endpoint, self._environ = endpoint, environ
-        self._client = httpx.AsyncClient(
-            verify=_tls(endpoint),
-            timeout=httpx.Timeout(60.0, connect=15.0, pool=None),
-            trust_env=not endpoint.loopback,  # proxies are not for this machine
-            headers={"user-agent": "pycompose", "accept-encoding": "identity"},
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                verify=_tls(endpoint),
+                timeout=httpx.Timeout(60.0, connect=15.0, pool=None),
+                trust_env=not endpoint.loopback,  # proxies are not for this machine
+                headers={"user-agent": "pycompose", "accept-encoding": "identity"},
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            hint = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY name it, NO_PROXY what goes without; an http:// one is wanted"
+            raise ImageError(f"{endpoint.registry}: the proxy cannot be used: {error}", hint) from error
         self._scheme = endpoint.scheme
         self._fixed = not endpoint.insecure or endpoint.scheme == "http"  # the scheme is not tried out any more
         self._known: Credentials | None = None

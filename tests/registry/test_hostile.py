@@ -486,6 +486,27 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
         assert "insecure = true" in error.hint
 
 
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://127.0.0.1:1"])
+async def test_a_proxy_that_cannot_be_used_is_told(store: Store, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    for name in ("HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    with pytest.raises(ImageError, match="proxy cannot be used") as caught:
+        await pull(store, "registry.example.org/app:1")
+    assert "NO_PROXY" in caught.value.hint
+
+
+async def test_a_proxy_is_used_for_registries_elsewhere_and_not_for_this_machine(
+    store: Store, evil: Hostile, other: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(name, other.address)
+    good(evil)
+    await pull(store, f"{evil.name}/app:1")
+    assert other.asked == []
+    with pytest.raises(ImageError, match=r"registry\.example\.org: cannot be reached"):
+        await pull(store, "registry.example.org/app:1")
+
+
 async def refused_plainly(store: Store, plain: Hostile) -> ImageError:
     """Nothing is sent in the clear to a registry that is neither here nor called insecure."""
     with pytest.raises(ImageError, match="SSL") as caught:
