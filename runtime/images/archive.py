@@ -19,9 +19,10 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 from .errors import ImageError
-from .layers import READ_ERRORS, Blob, Entry, Progress, spooled
+from .layers import READ_ERRORS, Blob, Entry, spooled
 from .manifest import MAX_JSON, MAX_LAYERS, MAX_NESTING, Descriptor, Index, Manifest, choose, own_platform, read
 from .reference import InArchive, digest_hex, familiar, parse
+from .streams import Progress
 
 if TYPE_CHECKING:
     from .store import Image, Store

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import io
 import os
 import shutil
 import stat
@@ -26,14 +24,13 @@ from pycompose.runtime.removal import discard
 
 from .errors import ImageError
 from .reference import digest_hex
+from .streams import MAX_BYTES, PIECE, Forward, Measured, Progress, compression, plain
 
 MAX_ENTRIES = 2_000_000
-MAX_BYTES = 256 << 30
 MAX_PATH = 4096
 MAX_NAMES = 1 << 20  # of one PAX header or GNU long name
 MAX_AFTER = 16 << 20  # padding after the end of a tar
 ROOM = 64 << 20  # bytes that stay free on the disk
-PIECE = 1 << 18  # bytes that are read, or decompressed, at a time
 _MAX_LINKS = 40
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,7 +44,6 @@ READ_ERRORS = (
     OverflowError,
     RecursionError,
 )
-Progress = Callable[[int], None]  # called with the number of bytes just read
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,135 +74,6 @@ class Extracted:
     digest: str = ""  # of the bytes as they came
     packed: int = 0  # their number
     compression: str = ""  # "", "gzip" or "zstd"
-
-
-class Measured(io.RawIOBase):
-    """A stream whose bytes are counted and hashed; its first ones can be looked at before."""
-
-    def __init__(
-        self,
-        source: IO[bytes],
-        progress: Progress | None = None,
-        limit: int = -1,
-        copy: IO[bytes] | None = None,
-    ) -> None:
-        self._source, self._progress, self._copy = source, progress, copy
-        self._limit = limit if limit >= 0 else MAX_BYTES
-        self.sha, self.size = hashlib.sha256(), 0
-        self._start = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def peek(self) -> bytes:
-        while len(self._start) < 4 and (more := self._source.read(4 - len(self._start))):
-            self._start += more
-        return self._start
-
-    def read(self, size: int = -1) -> bytes:
-        data, self._start = self._start, b""
-        if len(data) > size >= 0:
-            data, self._start = data[:size], data[size:]
-        elif not data or size < 0:
-            data += self._source.read(size if size >= 0 else 1 << 20)
-        self.sha.update(data)
-        self.size += len(data)
-        if self.size > self._limit:
-            raise ImageError(f"it has more bytes than it may have: {self._limit}")
-        if self._copy is not None:
-            self._copy.write(data)
-        if self._progress:
-            self._progress(len(data))
-        return data
-
-    @property
-    def digest(self) -> str:
-        return "sha256:" + self.sha.hexdigest()
-
-
-def compression(source: Measured) -> str:
-    """Known by the first bytes."""
-    magic = source.peek()
-    return "gzip" if magic[:2] == b"\x1f\x8b" else "zstd" if magic == b"\x28\xb5\x2f\xfd" else ""
-
-
-class _Gunzip(io.RawIOBase):
-    """One gzip member after another. Python's own asks for 8 KiB at a time: a wait for the interpreter's lock each."""
-
-    def __init__(self, source: Measured) -> None:
-        self._source, self._inflate = source, zlib.decompressobj(wbits=31)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """About that many bytes; none at the end."""
-        while True:
-            if self._inflate.eof:
-                rest = self._inflate.unused_data or self._source.read(PIECE)
-                rest = rest.lstrip(b"\0")  # padding is no member
-                if not rest:
-                    return b""
-                self._inflate = zlib.decompressobj(wbits=31)
-            else:
-                rest = self._inflate.unconsumed_tail or self._source.read(PIECE)
-                if not rest:
-                    raise EOFError("it ends in the middle of a gzip stream")
-            if data := self._inflate.decompress(rest, size if size > 0 else PIECE):
-                return data
-
-
-def plain(source: Measured) -> IO[bytes]:
-    """The uncompressed stream: gzip and zstd are known by their first bytes."""
-    magic = source.peek()
-    if magic[:2] == b"\x1f\x8b":
-        return cast(IO[bytes], _Gunzip(source))
-    if magic == b"\x28\xb5\x2f\xfd":
-        return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(cast(Any, source), read_across_frames=True))
-    if magic[:3] == b"BZh" or magic == b"\xfd7zX":
-        raise ImageError("it is compressed with bzip2 or xz", "compress it with gzip or zstd")
-    return cast(IO[bytes], source)
-
-
-class _Forward(io.RawIOBase):
-    """A stream as tarfile wants a file: it can be told where it is, and skips; it never goes back.
-
-    tarfile's own streams copy what they have buffered for every header.
-    """
-
-    def __init__(self, source: Measured) -> None:
-        self._source, self._piece, self._at, self._start = source, b"", 0, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._start + self._at
-
-    def piece(self, size: int) -> memoryview:
-        """At most that many of the next bytes; none at the end."""
-        if self._at == len(self._piece):
-            self._start += self._at
-            self._piece, self._at = self._source.read(PIECE), 0
-        found = memoryview(self._piece)[self._at : self._at + size]
-        self._at += len(found)
-        return found
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            raise ValueError("a size is wanted")
-        found = bytes(self.piece(size))
-        while len(found) < size and (more := self.piece(size - len(found))):
-            found += more
-        return found
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        left = offset - self.tell()
-        if whence != os.SEEK_SET or left < 0:
-            raise tarfile.ReadError("its parts are not one after another")
-        while left and (skipped := self.piece(left)):
-            left -= len(skipped)
-        return self.tell()
 
 
 class Entry(tarfile.TarInfo):
@@ -269,9 +136,9 @@ def verified(blob: Blob, progress: Progress | None = None, copy: IO[bytes] | Non
 def _read(blob: Blob, progress: Progress | None, copy: IO[bytes] | None, root: int | None) -> Extracted:
     try:
         with contextlib.closing(blob.open()) as source:
-            packed = Measured(source, progress, blob.size, copy)
+            packed = Measured(source, progress, blob.size if blob.size >= 0 else MAX_BYTES, copy)
             how = compression(packed)
-            stream = Measured(plain(packed))
+            stream = Measured(plain(packed), limit=MAX_BYTES)
             total = 0
             if root is not None:
                 room = _Room(root)
@@ -296,7 +163,7 @@ def _read(blob: Blob, progress: Progress | None, copy: IO[bytes] | None, root: i
 
 def _unpack(root: int, stream: Measured, room: _Room) -> None:
     times: dict[tuple[str, ...], float] = {}
-    source = _Forward(stream)
+    source = Forward(stream)
     with (
         tarfile.open(fileobj=cast(Any, source), mode="r:", errorlevel=2, tarinfo=Entry) as tar,
         contextlib.closing(_Parents(root, times)) as parents,
@@ -431,7 +298,7 @@ def _entry(
     entry: tarfile.TarInfo,
     times: dict[tuple[str, ...], float],
     parents: _Parents,
-    source: _Forward,
+    source: Forward,
 ) -> None:
     parts = _parts(entry.name)
     mode = entry.mode & 0o7777
@@ -469,7 +336,7 @@ def _file(
     entry: tarfile.TarInfo,
     mode: int,
     when: float,
-    source: _Forward,
+    source: Forward,
 ) -> bool:
     removed = False
     try:

@@ -20,11 +20,11 @@ from . import config as configuration
 from . import durable
 from .archive import CONTAINERD_NAME, REF_NAME
 from .errors import ImageError
-from .layers import Measured, Progress, plain
 from .manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from .packing import complete
 from .reference import digest_hex, familiar, parse
 from .store import Store
+from .streams import Measured, Progress, plain
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 PIECE = 1 << 20

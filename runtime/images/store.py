@@ -46,7 +46,8 @@ from .reference import Reference, digest_hex, familiar, in_archive, is_tag, pars
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .collection import Pruned
-    from .layers import Blob, Folder, Progress
+    from .layers import Blob, Folder
+    from .streams import Progress
 
 DAY = 86_400.0  # seconds that layers of an interrupted pull wait for the next one
 FOLDERS = ("layers", "blobs", "configs", "cache", "work", "locks")

@@ -21,7 +21,8 @@ from typing import IO, Any, cast
 
 from pycompose.frozen import dataclass
 from pycompose.runtime.images.errors import ImageError
-from pycompose.runtime.images.layers import READ_ERRORS, Blob, Measured, extract, plain
+from pycompose.runtime.images.layers import READ_ERRORS, Blob, extract
+from pycompose.runtime.images.streams import Measured, plain
 
 from . import trees
 from .errors import BuildError
