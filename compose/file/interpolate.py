@@ -145,7 +145,7 @@ class Interpolation:
             self.reading.filled += len(filled)
             if self.reading.filled > TOTAL:
                 raise InterpolationError("all values together become too long")
-            return text(filled, value.at, value.plain)
+            return text(filled, value.at, value.plain, filled=True)
         except InterpolationError as error:
             self.reading.problem(str(error), value.at, code="interpolation")
             return value

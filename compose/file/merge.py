@@ -140,6 +140,7 @@ def named(value: Tree, name: str) -> Tree:
         if name == "depends_on":
             entry = Map(item.at)
             entry.put("condition", text("service_started", item.at), item.at)
+            entry.put("required", text("true", item.at, plain=True), item.at)  # a name says so, over what was there
         made.put(str(item), entry, item.at)
     return made
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pycompose.compose.errors import FileError, Position, Problem
 
 from .merge import pairs
-from .source import FLOAT, Map, Seq, Text, Tree, plain_value, whole
+from .source import FLOAT, Map, Seq, Text, Tree, plain_value, spelled, whole
 
 YES = frozenset({"1", "y", "yes", "on", "t"})  # what compose-go takes for a boolean, with a warning
 NO = frozenset({"", "0", "n", "no", "off", "f"})
@@ -248,7 +248,7 @@ class Section:
         result: dict[str, str | None] = {}
         for name, item in value.items():
             if item is None or isinstance(item, Text):
-                result[name] = None if item is None else str(item)
+                result[name] = None if item is None else spelled(item)
             else:
                 self.reading.problem(f'"{name}" in "{key}" of {self.name} must be text', item.at, code="type")
         return result

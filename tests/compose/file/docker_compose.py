@@ -58,12 +58,15 @@ EXPLAINED = [
         SERVICE + "label_file: - -> .*",
         "docker compose leaves it out; its labels are in `labels` here too",
     ),
-    ("build.args", SERVICE + r"build\.args\..*: - -> None", "docker compose leaves out what has no value outside"),
+    (
+        "build.args",
+        SERVICE + r"build\.args(\..*: - -> None|: - -> {('\w+': None(, )?)+})",
+        "docker compose leaves out what has no value outside",
+    ),
     ("environment", SERVICE + r"environment\..*: None -> -", "what has no value, and none outside, is left out"),
     ("x-*", r"(.*\.)?x-.*: - -> .*", "docker compose's JSON leaves extensions out, but those at the top"),
     ("models", r"models: - -> .*", "docker compose's JSON leaves them out"),
 ]
-NUMBERS = "a number keeps the digits that it is written with (1.10), where docker compose writes it anew (1.1)"
 
 
 def installed() -> list[str]:
@@ -94,7 +97,7 @@ def compared(docker: list[str], files: tuple[Path, ...], environ: Mapping[str, s
     return [
         line
         for path, a, b in differences(json.loads(told.stdout), ours)
-        if not explained(line := f"{path}: {_shown(a)} -> {_shown(b)}") and not _same_number(path, a, b)
+        if not explained(line := f"{path}: {_shown(a)} -> {_shown(b)}")
     ]
 
 
@@ -104,13 +107,6 @@ def _shown(value: object) -> str:
 
 def explained(line: str) -> bool:
     return any(re.fullmatch(pattern, line, re.DOTALL) for _, pattern, _ in EXPLAINED)
-
-
-def _same_number(path: str, theirs: object, ours: object) -> bool:
-    """See NUMBERS."""
-    if not re.fullmatch(SERVICE + r"environment\..*", path) or not isinstance(theirs, str) or not isinstance(ours, str):
-        return False
-    return re.fullmatch(r"[-+.\d]+", theirs + ours) is not None and float(theirs) == float(ours)
 
 
 def differences(theirs: Any, ours: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -127,4 +123,4 @@ def differences(theirs: Any, ours: Any, path: str = "") -> Iterator[tuple[str, A
         yield path, theirs, ours
 
 
-__all__ = ["EXPLAINED", "NUMBERS", "FileError", "Refused", "compared", "differences", "installed"]
+__all__ = ["EXPLAINED", "FileError", "Refused", "compared", "differences", "installed"]

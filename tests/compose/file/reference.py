@@ -268,7 +268,7 @@ def _others() -> str:
 
 
 def _differences() -> str:
-    from docker_compose import EXPLAINED, NUMBERS
+    from docker_compose import EXPLAINED
 
     told = [f"- `{place}`: {why}." for place, _, why in EXPLAINED]
     lines = [
@@ -278,7 +278,6 @@ def _differences() -> str:
         "What stays different:",
         "",
         *told,
-        f"- `environment`: {NUMBERS}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -60,7 +60,7 @@ def test_the_dask_file_becomes_a_project(tmp_path: Path) -> None:
     scheduler, worker = project.services.values()
     assert scheduler.command == ("dask-scheduler", "--host", "my host")
     assert scheduler.ports == (Port(8786, (8786, 8786)), Port(22, (22, 22)))
-    assert scheduler.environment == {"PLAIN": "no", "NUMBER": "1.10", "OUTSIDE": "seen"}
+    assert scheduler.environment == {"PLAIN": "no", "NUMBER": "1.1", "OUTSIDE": "seen"}
     assert worker.replicas == 2
     assert worker.resources.mem_limit == 1500 * 1024**2
     assert worker.links == (("scheduler", "scheduler"),)
