@@ -202,6 +202,7 @@ async def _build_left(
     ready = {target.name: trio.Event() for target in left}
     limit = trio.CapacityLimiter(parallel or len(left))
     pulls: dict[str, trio.Lock] = {}
+    turns: dict[str, trio.Lock] = {}
     pulled: dict[str, Image] = {}
 
     async def pull(name: str, again: bool, say: Callable[[str], None]) -> Image:
@@ -218,7 +219,7 @@ async def _build_left(
             with _named(target.name):
                 request = await trio.to_thread.run_sync(request_of, target)
                 limited = Limited(runner, request.limits)
-                found = await builder.build(store, request, partial(tell, target.name), limited, pull)
+                found = await builder.build(store, request, partial(tell, target.name), limited, pull, turns)
         made[target.name] = found.image
         _warn(tell, target.name, found.warnings)
         ready[target.name].set()

@@ -155,6 +155,16 @@ def test_services_are_built_side_by_side(build: Builds) -> None:
     assert " p-two  Built" in said
 
 
+def test_what_two_builds_need_is_done_once(build: Builds) -> None:
+    build.write(
+        {"Dockerfile": "FROM base\nRUN --mount=type=cache,target=/c echo x >> /c/f; sleep 0.3; wc -l < /c/f > /n\n"}
+    )
+    project = Project(build, "services:\n  one: {build: ./context}\n  two: {build: ./context}\n")
+    project("build")
+    assert build.content("n", "p-one") == build.content("n", "p-two") == "1\n"
+    assert build.image("p-one")["Id"] == build.image("p-two")["Id"]
+
+
 def test_a_dockerfile_can_be_inline_or_lie_outside(build: Builds) -> None:
     build.write({"a": "a", "x": "x"})
     (build.folder / "Outside").write_text("FROM scratch\nCOPY a /from-outside\n")

@@ -30,6 +30,8 @@ from .request import Happened, Request, Tell
 from .stages import PROXIES, Plan
 
 if TYPE_CHECKING:
+    import trio
+
     from .running import Runner
 
 KEYS = "pycompose.build.keys"  # in an image's configuration: what cache_from reads
@@ -135,11 +137,13 @@ def _at_once(of: Evaluation, store: Store, results: dict[int, Result]) -> Result
                     raise Remade
 
 
-async def build(store: Store, request: Request, tell: Tell, runner: Runner, pull: Pull) -> Built:
+async def build(
+    store: Store, request: Request, tell: Tell, runner: Runner, pull: Pull, turns: dict[str, trio.Lock] | None = None
+) -> Built:
     """Build the image; what fails leaves what was finished remembered. Raises BuildError, ImageError.
 
     `pull(name, again, say)` gives the image of a name, which may have to be fetched, and says so in lines; `again` asks
-    the registry anyway.
+    the registry anyway. `turns` is shared by builds that go on side by side: what two of them need is done once.
     """
     import trio
 
@@ -148,6 +152,7 @@ async def build(store: Store, request: Request, tell: Tell, runner: Runner, pull
         results: dict[int, Result] = {}
         ready = {index: trio.Event() for index in plan.order}
         pulled: dict[str, trio.Lock] = {}
+        locks = {} if turns is None else turns
         images: dict[str, Image] = {}
 
         async def answer(ask: Ask) -> Any:
@@ -176,9 +181,17 @@ async def build(store: Store, request: Request, tell: Tell, runner: Runner, pull
         async def stage(index: int) -> None:
             steps = Evaluation(shared, plan.stages[index]).run()
             given: Any = None
+            turn: trio.Lock | None = None
             try:
                 while True:
                     asked = await trio.to_thread.run_sync(_next, steps, given)
+                    if turn is not None and not isinstance(asked, Execute):
+                        turn.release()  # what it was for is done
+                        turn = None
+                    if isinstance(asked, Work) and asked.key:
+                        waiting = locks.setdefault(asked.key, trio.Lock())
+                        await waiting.acquire()
+                        turn = waiting
                     if isinstance(asked, Result):
                         results[index] = asked
                         ready[index].set()
@@ -190,6 +203,8 @@ async def build(store: Store, request: Request, tell: Tell, runner: Runner, pull
             finally:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(steps.close)
+                if turn is not None:
+                    turn.release()
 
         with _first_error():
             async with trio.open_nursery() as nursery:

@@ -5,7 +5,7 @@ at all) and through one where stages wait for each other. It asks for what it ca
 
     Need(stage)   -> the Result of another stage
     Base(name)    -> the Image of that name
-    Work()        -> None; now files will be written, or fetched
+    Work(key)     -> None; now files will be written, or fetched. Who asks looks again whether it is remembered
     Execute(job)  -> the exit code of a RUN step
 
 What is remembered is found by content: the layers below, what the instruction says, and the files that go in.
@@ -77,7 +77,7 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    pass
+    key: str = ""  # of what will be done; whoever does the same already is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,11 @@ class Evaluation:
             self.shared.tell(Happened(step, "cached"))
             self.add(text, key, *found)
             return
-        yield Work()
+        yield Work(key)
+        if found := self.recall(key):
+            self.shared.tell(Happened(step, "cached"))
+            self.add(text, key, *found)
+            return
         with self.under_way(step):
             manner = Manner(path, self._owner(user) if user else None)
             layering = self.shared.layering
@@ -390,7 +394,11 @@ class Evaluation:
                 self.keep((quick,), *found)
             self.add(shown, own, *found)
             return
-        yield Work()
+        yield Work(key)
+        if found := self.recall(key):
+            self.shared.tell(Happened(step, "cached"))
+            self.add(shown, own, *found)
+            return
         with self.under_way(step):
 
             def write(root: int) -> None:

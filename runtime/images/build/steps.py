@@ -79,7 +79,11 @@ def run(of: Evaluation, one: Instruction) -> Generator[Ask, Any, None]:
         of.shared.tell(Happened(step, "cached"))
         of.add(_history(of, one, args), key, *found)
         return
-    yield Work()
+    yield Work(key)
+    if found := of.recall(key):
+        of.shared.tell(Happened(step, "cached"))
+        of.add(_history(of, one, args), key, *found)
+        return
     with of.under_way(step):
         layering = of.shared.layering
         layering.check()
