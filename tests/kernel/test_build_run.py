@@ -181,8 +181,10 @@ def _begun(build: Builds, context: Path) -> subprocess.Popen[str]:
         text=True,
     )
     assert made.stderr is not None
-    while "begun" not in made.stderr.readline():
-        pass
+    said = []
+    while "begun" not in (line := made.stderr.readline()):
+        said.append(line)
+        assert line, f"it ended before its step began: {said}"
     return made
 
 
