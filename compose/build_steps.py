@@ -306,6 +306,7 @@ async def _followed(path: str, output: Callable[[str], None]) -> AsyncIterator[N
 
     try:
         follower.add("", path, True)
+        take()  # what came before anybody was there to be woken by it
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
             yield
