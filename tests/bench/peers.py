@@ -175,7 +175,7 @@ class PodmanCompose(Peer):
         return self.do("up", "-d", "--scale", f"{service}={number}")
 
     def helpers(self) -> set[int]:
-        if self.holder is None:
+        if self.holder is None or self.holder.poll() is not None:
             return set()
         inside = os.readlink(f"/proc/{self.holder.pid}/ns/mnt")
         return machine.helpers(f"CONTAINERS_STORAGE_CONF={self.folder}/storage.conf", inside) - {self.holder.pid}
