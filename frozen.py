@@ -37,7 +37,7 @@ else:
                 # A class that defines __eq__ gets the entry `__hash__ = None` from the language, not from its author.
                 if name not in cls.__dict__ or (name == "__hash__" and cls.__dict__[name] is None):
                     setattr(cls, name, method)
-            made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(cls)
+            made = _slotted(cls)
 
             def __init__(self, *values, **named):
                 made.__init__ = _compiled(made)
@@ -47,6 +47,25 @@ else:
             return made
 
         return decorate
+
+    def _slotted(cls):
+        """What `dataclass(slots=True)` makes of the annotations; that also looks for ClassVar in each, which takes long."""
+        inherited, own = {}, {}
+        for base in reversed(cls.__mro__[1:]):
+            inherited |= getattr(base, "__dataclass_fields__", {})
+        for name, kind in cls.__dict__.get("__annotations__", {}).items():  # noqa: RUF063 `inspect` takes 5 ms
+            given = cls.__dict__.get(name, MISSING)
+            made = given if isinstance(given, dataclasses.Field) else dataclasses.field(default=given)
+            if made.default.__class__.__hash__ is None:
+                raise ValueError(f"mutable default {type(made.default)} for field {name} is not allowed")
+            made.name, made.type, made._field_type = name, kind, dataclasses._FIELD
+            made.kw_only = made.kw_only is True
+            own[name] = made
+        content = {k: v for k, v in cls.__dict__.items() if k not in own and k not in ("__dict__", "__weakref__")}
+        content["__slots__"] = tuple(name for name in own if name not in inherited)
+        content["__dataclass_fields__"] = inherited | own
+        content["__match_args__"] = tuple(n for n, f in content["__dataclass_fields__"].items() if not f.kw_only)
+        return type(cls)(cls.__name__, cls.__bases__, content)
 
     def _compiled(cls):
         """The `__init__` that sets every slot of `cls`."""

@@ -125,6 +125,8 @@ def carry_out(
     text = codec.to_json(project or Project(places.project, "/", ()))
     if keep:
         generations.keep(places, text)
+    if not plan.steps:
+        return  # nobody has to be asked for nothing
     message: control.Message = {
         "op": "run",
         "plan": codec.to_json(plan),

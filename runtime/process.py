@@ -17,11 +17,14 @@ import tty
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from . import wire
 from .errors import KeeperGone, NoSuchContainer, StartFailed
 from .places import ProjectPlaces
-from .spec import Process, to_json
+
+if TYPE_CHECKING:
+    from .spec import Process
 
 MFD_EXEC, F_SEAL_EXEC = 0x10, 0x20  # linux/memfd.h, linux/fcntl.h: executable, and its mode never changed
 
@@ -191,6 +194,8 @@ def exec_interactive(
 
 
 def _request(container_id: str, process: Process, privileged: bool) -> dict[str, object]:
+    from .spec import to_json  # to launch a keeper it is not needed
+
     return {"do": "exec", "id": container_id, "process": json.loads(to_json(process)), "privileged": privileged}
 
 
