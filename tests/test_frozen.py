@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, asdict, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pycompose.frozen import dataclass
@@ -17,6 +17,7 @@ from pycompose.frozen import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ours:
+    shared: ClassVar[int] = 3
     first: int
     second: str = "b"
     many: tuple[int, ...] = ()
@@ -29,6 +30,7 @@ class Ours:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Theirs:
+    shared: ClassVar[int] = 3
     first: int
     second: str = "b"
     many: tuple[int, ...] = ()
@@ -89,6 +91,7 @@ ACTS: list[Callable[[Any], Any]] = [
     lambda made: asdict(made(1, made=[2])),
     lambda made: [(f.name, f.default) for f in fields(made)],
     lambda made: made.__match_args__,
+    lambda made: (made.shared, made(1).shared),
     lambda made: made.__slots__,
     lambda made: made(1).made is made(1).made,
     lambda made: copy.copy(made(1, made=[2])),
