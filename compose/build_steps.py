@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import shutil
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -271,8 +270,6 @@ async def _sweep(places: Places, left: ProjectPlaces) -> None:
             if record.project == left.project:
                 await networks.remove(record.name)
     await trio.to_thread.run_sync(session.close_if_empty, left)
-    for folder in (left.state, left.run):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _gone(left: ProjectPlaces, container_id: str) -> None:

@@ -382,10 +382,18 @@ class LinuxHost:
         gateway = None
         if service.networks:
             route, netfilter, udp, tcp = sandbox.sockets
-            ports = (_port_of(udp), _port_of(tcp))
-            specs = wiring.endpoints(project, service, held.id, held.name)
-            await self.networks.detach(held.id)
-            endpoints = await self.networks.attach(sandbox.netns_fd, route, netfilter, ports, specs)
+            with ExitStack() as answering:  # the resolver takes over its two
+                for fd in (udp, tcp):
+                    answering.callback(os.close, fd)
+                try:
+                    ports = (_port_of(udp), _port_of(tcp))
+                    specs = wiring.endpoints(project, service, held.id, held.name)
+                    await self.networks.detach(held.id)
+                    endpoints = await self.networks.attach(sandbox.netns_fd, route, netfilter, ports, specs)
+                finally:
+                    os.close(route)
+                    os.close(netfilter)
+                answering.pop_all()
             held.address = self._first_address(held, [(e.network, e.addresses) for e in endpoints])
             own = [a.partition("/")[0] for e in endpoints for a in e.addresses]
             gateway = next((e.gateway for e in endpoints if e.gateway), None)

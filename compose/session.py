@@ -13,6 +13,7 @@ import select
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -138,29 +139,50 @@ def carry_out(
     yield from control.request(places.control_socket, message, [lock])
 
 
-def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) -> None:
+def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) -> bool:
     """End the processes of a project that has no container left, and remove what is left of it on disk.
 
-    `waiting` is as for `locked`.
+    False where something of it still runs: then all stays as it is. `waiting` is as for `locked`.
     """
     from .observing import observe
 
     if not os.path.isdir(places.run) and not os.path.isdir(places.state):
-        return
+        return True
     with locked(places, waiting):
         if observe(places).containers:
-            return
+            return False
         pid = listening_pid(places.keeper_socket)
-        process = os.pidfd_open(pid) if pid else -1
-        with suppress(RuntimeFailure, OSError), connect_keeper(places) as keeper:
-            keeper.send(b'{"do": "stop"}')
-            keeper.settimeout(PATIENCE)
-            keeper.recv(4096)
-        if process >= 0:  # the next command must not meet one that is about to go; it ends the supervisor first
-            select.select([process], [], [], PATIENCE)
-            os.close(process)
+        if pid is not None and not _keeper_ended(places, pid):
+            return False
         for folder in (places.state, places.run):
             shutil.rmtree(folder, ignore_errors=True)
+        return True
+
+
+def _keeper_ended(places: ProjectPlaces, pid: int) -> bool:
+    """Have the keeper `pid` end, and wait for it: the next command must not meet one that is about to go.
+
+    It ends the supervisor first. It refuses while it has a container, such as one whose starter has just died: that
+    goes in a moment, with nothing to tell of it.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        end = time.monotonic() + PATIENCE
+        while True:
+            with suppress(RuntimeFailure, OSError), connect_keeper(places) as keeper:
+                keeper.settimeout(PATIENCE)
+                keeper.send(b'{"do": "stop"}')
+                if b'"error"' not in keeper.recv(4096):
+                    return bool(select.select([process], [], [], PATIENCE)[0])
+            if select.select([process], [], [], 0.02)[0]:
+                return True
+            if time.monotonic() > end:
+                return False
+    finally:
+        os.close(process)
 
 
 def listening_pid(path: str) -> int | None:

@@ -150,3 +150,17 @@ def test_a_killed_process_with_restart_always_comes_back(project: Machine) -> No
     end = time.monotonic() + 20
     while len(answers(project)) < 2:
         assert time.monotonic() < end
+
+
+def test_starts_leave_no_descriptor_in_the_supervisor(project: Machine) -> None:
+    supervisor = peer(project, "control.sock")
+
+    def opened() -> int:
+        return len(os.listdir(f"/proc/{supervisor}/fd"))
+
+    project.pycompose("-p", "p", "restart", "-t", "0", "web")
+    before = opened()
+    for _ in range(2):
+        project.pycompose("-p", "p", "restart", "-t", "0", "web")
+    assert peer(project, "control.sock") == supervisor
+    assert opened() == before
