@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -86,14 +87,23 @@ class Pycompose(Peer):
         }
 
     def compose(self) -> list[str]:
-        script = Path(sys.executable).with_name("pycompose")
-        return [str(script)] if script.exists() else [sys.executable, "-m", "pycompose"]
+        return [f"{self.folder}/venv/bin/pycompose"]
 
     def prepare(self) -> None:
-        """Byte code for all of it, as whoever installs a wheel gets it."""
-        root = Path(__file__).parents[2]
+        """What whoever installs a wheel has: byte code, and none of the hooks of an editable install."""
+        root, venv, packages = Path(__file__).parents[2], f"{self.folder}/venv", Path(self.folder, "packages")
         folders = [str(root / name) for name in ("compose", "runtime", "network")]
-        machine.run([sys.executable, "-m", "compileall", "-q", *folders], self.environment)
+        machine.run(
+            [sys.executable, "-m", "compileall", "-q", *folders, *map(str, root.glob("*.py"))], self.environment
+        )
+        machine.run([sys.executable, "-m", "venv", "--without-pip", venv], self.environment)
+        packages.mkdir()
+        (packages / "pycompose").symlink_to(root)
+        (site,) = Path(venv).glob("lib/python*/site-packages")
+        (site / "installed.pth").write_text(f"{packages}\n{sysconfig.get_path('purelib')}\n")
+        script = Path(venv, "bin", "pycompose")
+        script.write_text(f"#!{venv}/bin/python\nfrom pycompose.__main__ import main\nmain()\n")
+        script.chmod(0o755)
 
     def helpers(self) -> set[int]:
         return machine.helpers(f"PYCOMPOSE_STATE={self.folder}/state")
