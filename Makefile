@@ -4,7 +4,7 @@
 # test-vm  some of them in a Debian 12 guest: cgroup v2, systemd, AppArmor (root); others: make test-vm VM_TESTS='tests/...'
 # check    format, lint, types
 # bench    the rows of the budgets table beside docker compose and podman-compose, as a table and bench.json (root);
-#          BENCH="--rows up1,up50 --runs 5" chooses
+#          BENCH="--rows up1,up50 --runs 5" chooses; else builds beside buildah and a pull beside skopeo and umoci too
 # clean    everything that the others made
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
@@ -42,6 +42,7 @@ check: setup
 
 bench: setup
 	.venv/bin/python tests/bench $(BENCH)
+	@if [ -z "$(BENCH)" ]; then .venv/bin/python tests/bench/build.py; .venv/bin/python tests/bench/pull.py; fi
 
 clean:
 	rm -rf .venv .types .cache build dist *.egg-info bench.json

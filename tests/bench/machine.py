@@ -74,14 +74,14 @@ def run(
     return seconds, said or ""
 
 
-def enter(arguments: list[str]) -> None:
+def enter(arguments: list[str], program: str = str(Path(__file__).parent)) -> None:
     """Become the same program in fresh namespaces (os.unshare came with Python 3.12)."""
     tool = shutil.which("unshare")
     if tool is None:
         raise SystemExit("bench: the program `unshare` (util-linux) is needed")
     own = ["--mount", "--net", "--propagation", "private"]
     os.environ["PYCOMPOSE_BENCH_OUTSIDE"] = str(os.getppid())  # a process whose network is the machine's
-    os.execv(tool, [tool, *own, sys.executable, str(Path(__file__).parent), "--inside", *arguments])
+    os.execv(tool, [tool, *own, sys.executable, program, "--inside", *arguments])
 
 
 def loopback_up() -> None:
