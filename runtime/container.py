@@ -58,6 +58,7 @@ class _Connection:
 
     def __init__(self, places: ProjectPlaces) -> None:
         self._socket = trio.socket.from_stdlib_socket(connect_keeper(places))
+        self.early: list[dict[str, Any]] = []  # events that came while an answer was waited for
 
     def __enter__(self) -> _Connection:
         return self
@@ -74,6 +75,10 @@ class _Connection:
             raise KeeperGone("the keeper died") from error
 
     async def receive(self) -> tuple[dict[str, Any], list[int]]:
+        """What comes next; events that came before an answer are first."""
+        return (self.early.pop(0), []) if self.early else await self._next()
+
+    async def _next(self) -> tuple[dict[str, Any], list[int]]:
         try:
             data, ancillary, flags, _ = await self._socket.recvmsg(
                 wire.LIMIT, socket.CMSG_SPACE(wire.MOST * 4), socket.MSG_CMSG_CLOEXEC
@@ -88,7 +93,10 @@ class _Connection:
         self, container_id: str, do: str, descriptors: Sequence[int] = (), **more: Any
     ) -> tuple[dict[str, Any], list[int]]:
         await self.send({"do": do, "id": container_id, **more}, descriptors)
-        answer, fds = await self.receive()
+        answer, fds = await self._next()
+        while "event" in answer:
+            self.early.append(answer)
+            answer, fds = await self._next()
         check(container_id, answer)
         return answer, fds
 
@@ -147,7 +155,9 @@ class Runtime:
             code = end.get("code")
             if end and code is None and (code := pidfd.exit_code(pid, descriptor)) is not None:
                 await connection.ask(container_id, "tell", code=code)
-            self._heard({"event": "exit", "id": container_id, "code": code, "oom_killed": end.get("oom_killed", False)})
+            told = {"event": "exit", "id": container_id, "code": code, "oom_killed": end.get("oom_killed", False)}
+            self._heard(told)
+            connection.early = [e for e in connection.early if (e["event"], e["id"]) != ("exit", container_id)]
         for container_id in running - set(self._running):
             process = record.read(f"{self.places.container(container_id)}/process.json")
             with suppress(OSError):
