@@ -7,14 +7,20 @@ import socket
 import threading
 from pathlib import Path
 
+import pytest
 import trio
 from pycompose.runtime.container import Ended, Runtime
-from pycompose.runtime.places import Places
+from pycompose.runtime.places import Places, ProjectPlaces
 
 
-async def test_an_event_that_comes_before_the_answer_is_heard_after_it(tmp_path: Path) -> None:
-    places = Places(str(tmp_path / "state"), str(tmp_path / "run")).project("p")
-    Path(places.run).mkdir(parents=True)
+@pytest.fixture
+def places(tmp_path: Path) -> ProjectPlaces:
+    found = Places(str(tmp_path / "state"), str(tmp_path / "run")).project("p")
+    Path(found.run).mkdir(parents=True)
+    return found
+
+
+async def test_an_event_that_comes_before_the_answer_is_heard_after_it(places: ProjectPlaces) -> None:
     gone = {"event": "exit", "id": "a", "code": 7, "oom_killed": False}
 
     def keeper(listener: socket.socket) -> None:
