@@ -9,6 +9,7 @@ from pathlib import Path
 from pycompose.compose.file.loader import Options, load
 
 from ..kernel.conftest import Machine, host  # noqa: TID252
+from .package_index import packages
 
 __all__ = ["host"]  # the fixture
 
@@ -57,3 +58,21 @@ def test_four_workers_with_addresses_of_their_own_compute_and_are_gone(host: Mac
         assert {limit for _, limit in workers} == {1500 * 1024 * 1024}
     finally:
         host.run(*with_python, "down")
+
+
+def test_it_comes_up_from_the_dockerfile(host: Machine, tmp_path: Path) -> None:
+    override = tmp_path / "override.yaml"
+    built = "{build: {network: host}, stop_grace_period: 0s}"
+    override.write_text(f"services: {{dask-scheduler: {built}, dask-worker: {built}}}\n")
+    with packages(host, tmp_path / "wheels", "dask", "distributed") as index:
+        environment = ("env", "BASE=host", "PACKAGES=dask distributed", f"PIP_INDEX_URL={index}")
+        files = ("-f", str(EXAMPLE / "compose.yaml"), "-f", str(EXAMPLE / "compose.build.yaml"), "-f", str(override))
+        pycompose = (*environment, sys.executable, "-m", "pycompose", *files)
+        up = host.run(*pycompose, "up", "-d", "--scale", "dask-worker=4", check=False, timeout=180)
+    try:
+        assert up.returncode == 0, up.stdout + up.stderr
+        assert len(json.loads(host.python(CLIENT).stdout)) == 4
+        where = host.run(*pycompose, "exec", "-T", "dask-worker", "python", "-c", "import dask; print(dask.__file__)")
+        assert where.stdout.startswith("/opt/dask/")
+    finally:
+        host.run(*pycompose, "down")

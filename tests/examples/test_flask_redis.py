@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +12,11 @@ import pytest
 from pycompose.compose.file.loader import Options, load
 
 from ..kernel.conftest import Machine, host  # noqa: TID252
+from .package_index import packages
 
 __all__ = ["host"]  # the fixture
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "flask-redis"
-PORT = 8642
 OVERRIDE = "services: {web: {build: {network: host}, stop_grace_period: 0s}, redis: {stop_grace_period: 0s}}\n"
 VISIT = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000').read().decode())"
 
@@ -34,31 +32,8 @@ def index(host: Machine, tmp_path: Path) -> Iterator[str]:
     """The URL of an index of packages inside the machine, with what the page needs."""
     if not shutil.which("redis-server"):
         pytest.skip("redis-server is not installed: apt-get install redis-server")
-    wheels = tmp_path / "wheels"
-    found = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", "-d", wheels, "-r", EXAMPLE / "requirements.txt"],
-        capture_output=True,
-        text=True,
-    )
-    if found.returncode:
-        pytest.skip(f"no index of packages can be reached: {found.stderr.strip()[-200:]}")
-    for wheel in wheels.iterdir():
-        name = re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower()
-        (wheels / "simple" / name).mkdir(parents=True, exist_ok=True)
-        wheel.rename(wheels / "simple" / name / wheel.name)
-    server = subprocess.Popen(
-        ["nsenter", f"--target={host.pid}", "--net", sys.executable, "-u", "-m", "http.server", str(PORT)],
-        cwd=wheels,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "LC_ALL": "C"},
-    )
-    assert server.stdout is not None
-    server.stdout.readline()  # it serves
-    yield f"http://127.0.0.1:{PORT}/simple"
-    server.kill()
-    server.wait()
-    server.stdout.close()
+    with packages(host, tmp_path / "wheels", "-r", str(EXAMPLE / "requirements.txt")) as url:
+        yield url
 
 
 def test_it_counts_and_only_what_changed_is_built_again(host: Machine, index: str, tmp_path: Path) -> None:

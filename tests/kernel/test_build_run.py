@@ -188,6 +188,24 @@ def _begun(build: Builds, context: Path) -> subprocess.Popen[str]:
     return made
 
 
+def test_a_build_killed_at_any_moment_is_finished_by_the_next_one(build: Builds) -> None:
+    top = build.write({"Dockerfile": "FROM base\nRUN echo one > /one\nCOPY a /a\nRUN echo two > /two\n", "a": "a"})
+    command = ["nsenter", f"--target={build.machine.pid}", "--mount", "--net", "--wd=/", sys.executable]
+    for moment in (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9):
+        killed = subprocess.Popen(
+            [*command, "-m", "pycompose", "image", "build", "--no-cache", "-q", str(top)],
+            env=dict(build.machine.environment),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(moment)
+        killed.kill()
+        killed.wait()
+    build.run("image", "build", "-t", "built", str(top))
+    assert build.content("two") == "two\n"
+    assert "well" in build.run("image", "fsck").stdout
+
+
 def test_a_build_that_is_killed_leaves_nothing_after_the_next_one(build: Builds) -> None:
     top = build.write({"Dockerfile": "FROM base\nRUN echo be''gun; sleep 300\n"})
     killed = _begun(build, top)
