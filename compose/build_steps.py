@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
@@ -30,7 +29,7 @@ from pycompose.runtime.process import launch_keeper
 from pycompose.runtime.record import read_containers
 from pycompose.runtime.spec import Mount as SpecMount
 
-from . import oci, session, wiring
+from . import joining, oci, session, wiring
 from .declared import Ulimit
 from .model import Attachment, Network, Project, Service
 
@@ -157,7 +156,7 @@ class StepRunner:
             route, netfilter, udp, tcp = sandbox.sockets
             try:
                 specs = wiring.endpoints(project, service, container_id, container_id[:12])
-                ports = (_port_of(udp), _port_of(tcp))
+                ports = (joining.port_of(udp), joining.port_of(tcp))
                 endpoints = await self._networks.attach(sandbox.netns_fd, route, netfilter, ports, specs)
                 own = [a.partition("/")[0] for e in endpoints for a in e.addresses]
                 gateway = next((e.gateway for e in endpoints if e.gateway), None)
@@ -170,11 +169,11 @@ class StepRunner:
                 os.close(netfilter)
             self._networks.resolve(container_id, udp, tcp)
         folder = f"{self._own.container(container_id)}/etc"
-        of_host = _text("/etc/hosts") if service.network_mode == "host" else None
+        of_host = joining.host_text("/etc/hosts") if service.network_mode == "host" else None
         texts = {
             "hosts": wiring.hosts_file(own, HOSTNAME, None, service.extra_hosts, gateway, of_host),
             "hostname": HOSTNAME + "\n",
-            "resolv.conf": wiring.resolver_file(service, _text("/etc/resolv.conf")),
+            "resolv.conf": wiring.resolver_file(service, joining.host_text("/etc/resolv.conf")),
         }
         for name, text in texts.items():
             with open(f"{folder}/{name}", "w") as file:  # noqa: ASYNC230 a few bytes; the inode is mounted
@@ -317,16 +316,3 @@ async def _followed(path: str, output: Callable[[str], None]) -> AsyncIterator[N
 
 def _runs(folder: str) -> bool:
     return os.path.exists(f"{folder}/process.json") and not os.path.exists(f"{folder}/exit.json")
-
-
-def _port_of(fd: int) -> int:
-    with socket.socket(fileno=os.dup(fd)) as made:
-        return int(made.getsockname()[1])
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

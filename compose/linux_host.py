@@ -33,7 +33,7 @@ from pycompose.runtime.spec import RootFilesystem as Root
 from pycompose.runtime.spec import from_json as bundle_from_json
 from pycompose.runtime.volumes import VolumeError, Volumes
 
-from . import mounts, oci, wiring
+from . import joining, mounts, oci, wiring
 from .codec import from_json, to_json
 from .errors import PycomposeError
 from .host import ContainerExited, ContainerOutOfMemory, ContainerStarted, ExecResult, HostError, HostEvent
@@ -386,7 +386,7 @@ class LinuxHost:
                 for fd in (udp, tcp):
                     answering.callback(os.close, fd)
                 try:
-                    ports = (_port_of(udp), _port_of(tcp))
+                    ports = (joining.port_of(udp), joining.port_of(tcp))
                     specs = wiring.endpoints(project, service, held.id, held.name)
                     await self.networks.detach(held.id)
                     endpoints = await self.networks.attach(sandbox.netns_fd, route, netfilter, ports, specs)
@@ -403,11 +403,11 @@ class LinuxHost:
             return  # the files are those of the one whose network it shares
         folder = f"{self.places.container(held.id)}/etc"
         hostname = service.hostname or self._hostname(service, held.id, {})
-        of_host = _text("/etc/hosts") if service.network_mode == "host" else None
+        of_host = joining.host_text("/etc/hosts") if service.network_mode == "host" else None
         texts = {
             "hosts": wiring.hosts_file(own, hostname, service.domainname, service.extra_hosts, gateway, of_host),
             "hostname": hostname + "\n",
-            "resolv.conf": wiring.resolver_file(service, _text("/etc/resolv.conf")),
+            "resolv.conf": wiring.resolver_file(service, joining.host_text("/etc/resolv.conf")),
         }
         for file_name, text in texts.items():
             with open(f"{folder}/{file_name}", "w") as file:  # noqa: ASYNC230 a few bytes; the inode is mounted
@@ -615,16 +615,3 @@ def _block_devices(service: Service) -> dict[str, tuple[int, int]]:
             raise HostError(f'blkio_config: device "{path}": {error.strerror}') from error
         numbers[path] = (os.major(found), os.minor(found))
     return numbers
-
-
-def _port_of(fd: int) -> int:
-    with socket.socket(fileno=os.dup(fd)) as made:
-        return int(made.getsockname()[1])
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
