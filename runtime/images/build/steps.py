@@ -286,7 +286,7 @@ def _cache(of: Evaluation, mount: Wanted, origin: Origin) -> Iterator[str]:
             else:
                 fcntl.flock(lock, fcntl.LOCK_EX if mount.sharing == "locked" else fcntl.LOCK_SH)
             if not os.path.isdir(path):
-                _fill(path, mount, origin)
+                _fill_once(path, mount, origin)
             yield path
             return
         finally:
@@ -307,6 +307,17 @@ def discard_caches(root: str) -> int:
     return count
 
 
+def _fill_once(path: str, mount: Wanted, origin: Origin) -> None:
+    """Two steps side by side may share a cache that is not there yet: both must get the same folder."""
+    above = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(above, fcntl.LOCK_EX)
+        if not os.path.isdir(path):
+            _fill(path, mount, origin)
+    finally:
+        os.close(above)
+
+
 def _fill(path: str, mount: Wanted, origin: Origin) -> None:
     made = f"{path}.{os.getpid()}.new"
     if origin.tree is not None:
@@ -319,8 +330,9 @@ def _fill(path: str, mount: Wanted, origin: Origin) -> None:
         os.makedirs(inner := made, 0o700, exist_ok=True)
     os.chown(inner, mount.uid, mount.gid)
     os.chmod(inner, 0o755 if mount.mode is None else mount.mode)
-    with contextlib.suppress(FileExistsError, OSError):  # another build was first
-        os.rename(inner, path)
+    os.rename(inner, path)
+    if inner != made:
+        os.rmdir(made)
 
 
 def _inside(folder: str, source: str) -> str:
