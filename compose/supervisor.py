@@ -15,12 +15,13 @@ import sys
 import trio
 from pycompose.runtime.places import Places
 
-from . import control, scheduler
-from .attendant import Attendant
-from .codec import from_json
-from .linux_host import LinuxHost
-from .model import Project
-from .plan import Plan
+from .control import protocol
+from .engine import scheduler
+from .engine.monitor import Attendant
+from .linux.linux_host import LinuxHost
+from .model.codec import from_json
+from .model.project import Project
+from .plan.steps import Plan
 
 
 async def supervise(name: str, listening: int) -> None:
@@ -31,21 +32,21 @@ async def supervise(name: str, listening: int) -> None:
         await nursery.start(host.run)
         await nursery.start(attendant.run)
 
-        async def handle(message: control.Message, reply: control.Reply) -> None:
+        async def handle(message: protocol.Message, reply: protocol.Reply) -> None:
             match message.get("op"):
                 case "run":
                     await _run(message, reply, host, attendant)
                 case "ping":
                     await reply({"pid": os.getpid()})
                 case other:
-                    raise control.ControlError(f"the supervisor does not know {other!r}")
+                    raise protocol.ControlError(f"the supervisor does not know {other!r}")
 
         with socket.socket(fileno=listening) as listener:
             listener.setblocking(False)
-            await control.serve(listener, handle)
+            await protocol.serve(listener, handle)
 
 
-async def _run(message: control.Message, reply: control.Reply, host: LinuxHost, attendant: Attendant) -> None:
+async def _run(message: protocol.Message, reply: protocol.Reply, host: LinuxHost, attendant: Attendant) -> None:
     plan, project = from_json(Plan, message["plan"]), from_json(Project, message["project"])
     sender, receiver = trio.open_memory_channel[scheduler.StepEvent](100_000)
 

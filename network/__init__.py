@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dns.server import Server
+    from .dns.resolver import Server
     from .errors import AddressError, NetworkError, PortTaken
     from .networks import Networks
 

@@ -27,8 +27,8 @@ from typing import Any
 
 from pycompose.frozen import dataclass
 
-from . import nftables
-from .rules import IPV4, Kind, Message
+from .nft import encode
+from .nft.rules import IPV4, Kind, Message
 
 
 def _enter_pyroute2() -> None:
@@ -402,11 +402,11 @@ def default_route(index: int, gateway: str) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _rule_message(message: Message, family: int, flags: int) -> bytes:
-    return nftables.message(NFT | message.kind, flags | REQUEST, family, message.attributes)
+    return encode.message(NFT | message.kind, flags | REQUEST, family, message.attributes)
 
 
 def _boundary(kind: int) -> bytes:
-    return nftables.message(kind, REQUEST, 0, resource=NFT >> 8)
+    return encode.message(kind, REQUEST, 0, resource=NFT >> 8)
 
 
 def encode_rules(messages: Sequence[Message], family: int) -> list[bytes]:

@@ -18,14 +18,14 @@ from ipaddress import ip_network
 import trio
 
 from . import addresses, bridge, netlink
-from .dns.server import Server
+from .allocate import lay_out
+from .dns.resolver import Server
 from .dns.zone import Zone
 from .errors import AddressError, NetworkError, NoSuchNetwork, translated
-from .firewall import Firewall
-from .layout import lay_out
+from .nft.rules import IPV4, BridgeRules, PortRules, Table
+from .nft.table import Firewall
 from .ports import Ports, port_rules
 from .records import Records, boot_id
-from .rules import IPV4, BridgeRules, PortRules, Table
 from .spec import (
     Backend,
     Endpoint,

@@ -11,12 +11,12 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 
-from . import netlink, publish
+from . import netlink, relay
 from .errors import NetworkError, PortTaken, translated
-from .expressions import PROTOCOLS
-from .firewall import Firewall
+from .nft.expressions import PROTOCOLS
+from .nft.rules import PortRules
+from .nft.table import Firewall
 from .records import Records, boot_id
-from .rules import PortRules
 from .spec import Backend, PortRecord, Publication, PublishedPort
 from .tasks import Tasks
 
@@ -46,7 +46,7 @@ class Ports:
                 return published
         with self._records.changing(), translated(f"port {p.first}/{p.protocol} cannot be published"):
             for port in range(p.first, p.last + 1):
-                sockets = publish.hold(p.host_ip, port, p.protocol)
+                sockets = relay.hold(p.host_ip, port, p.protocol)
                 if sockets:
                     break
             else:
@@ -71,12 +71,12 @@ class Ports:
                 project, _, group = port.published.publication.group.rpartition("/")
                 if port.project and port.boot_id == boot_id():
                     return f'service "{group}" of project "{project or port.project}"'
-        return publish.holder_of(p.host_ip, p.first, p.protocol)
+        return relay.holder_of(p.host_ip, p.first, p.protocol)
 
     def relay(self, published: PublishedPort) -> None:
         if self._tasks.nursery is not None and self._held.get(published):
             self._tasks.start(
-                published, publish.relay, published, self._held[published], lambda: self._backends.get(published, ())
+                published, relay.relay, published, self._held[published], lambda: self._backends.get(published, ())
             )
 
     async def unpublish(self, published: PublishedPort) -> None:
@@ -152,7 +152,7 @@ class Ports:
             if port.project == self.project and port.published not in self._held:
                 publication = port.published.publication
                 with contextlib.suppress(NetworkError):
-                    self._held[port.published] = publish.hold(
+                    self._held[port.published] = relay.hold(
                         publication.host_ip, port.published.port, publication.protocol
                     )
                 self._backends[port.published] = tuple(b.address for b in port.backends)

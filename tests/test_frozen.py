@@ -135,6 +135,6 @@ def test_patterns_take_it_apart() -> None:
 
 
 def test_importing_the_model_compiles_no_method() -> None:
-    program = "import pycompose.compose.model as m; print(m.Service.__init__.__code__.co_varnames[:2])"
+    program = "import pycompose.compose.model.project as m; print(m.Service.__init__.__code__.co_varnames[:2])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "('self', 'values')"

@@ -14,17 +14,17 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("compose", "runtime", "network")
 OWNERS = {
     "yaml": {"compose/file/source.py"},
-    "networkx": {"compose/graph.py"},
+    "networkx": {"compose/plan/graph.py"},
     "pyroute2": {"network/netlink.py"},
-    "ctypes": {"runtime/inside/syscalls.py"},
+    "ctypes": {"runtime/linux/syscalls.py"},
 }
 PURE = (
-    "compose/model.py",
-    "compose/graph.py",
-    "compose/observed.py",
-    "compose/plan.py",
-    "compose/reconcile.py",
-    "compose/lifecycle.py",
+    "compose/model/project.py",
+    "compose/plan/graph.py",
+    "compose/model/observed.py",
+    "compose/plan/steps.py",
+    "compose/plan/reconcile.py",
+    "compose/plan/lifecycle.py",
     "compose/diagram/__init__.py",
     "compose/diagram/canvas.py",
     "compose/diagram/formats.py",
@@ -37,22 +37,22 @@ PURE = (
     "compose/file/dotenv.py",
     "compose/file/mounting.py",
     "compose/file/networking.py",
-    "compose/file/records.py",
+    "compose/file/declarations.py",
     "compose/file/resources.py",
     "compose/file/service.py",
-    "compose/declared.py",
+    "compose/model/deployment.py",
     "compose/file/canonical.py",
     "compose/file/emitter.py",
     "compose/file/order.py",
     "compose/file/outline.py",
     "compose/file/show.py",
     "compose/file/variables.py",
-    "compose/file/build.py",
+    "compose/file/build_section.py",
     "runtime/spec.py",
     "network/spec.py",
     "network/addresses.py",
-    "network/expressions.py",
-    "network/rules.py",
+    "network/nft/expressions.py",
+    "network/nft/rules.py",
     "network/dns/zone.py",
 )
 TOUCHING = {"trio", "socket", "subprocess", "ctypes", "time", "random", "secrets", "uuid"}
@@ -127,7 +127,7 @@ def test_data_classes_are_those_that_cost_nothing_to_import() -> None:
 def test_the_keeper_and_what_it_imports_need_the_standard_library_alone() -> None:
     known = {module_of(path): path for path in sources()}
     waiting = [
-        name for name in known if within(name, "pycompose.runtime.keeper") or within(name, "pycompose.runtime.inside")
+        name for name in known if within(name, "pycompose.runtime.keeper") or within(name, "pycompose.runtime.init")
     ]
     seen: set[str] = set()
     wrong = []

@@ -20,7 +20,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
     import click
-    from pycompose.compose.errors import PycomposeError
+    from pycompose.compose.model.errors import PycomposeError
 
     from .root import cli
 
@@ -46,14 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("PYCOMPOSE_DEBUG"):
             raise
-        from . import terminal
+        from .output import terminal
 
         terminal.error(f"something unexpected happened: {type(error).__name__}: {error}", _where_it_is_written(error))
         return 1
 
 
 def _tell(error: Exception) -> None:
-    from . import terminal
+    from .output import terminal
 
     problems = getattr(error, "problems", ())
     for warning in getattr(error, "warnings", ()) if terminal.progress == "json" else ():
@@ -67,7 +67,7 @@ def _tell(error: Exception) -> None:
 def _tell_usage(error: click.ClickException) -> None:
     import re
 
-    from . import terminal
+    from .output import terminal
 
     text, guess = error.format_message().rstrip("."), ""
     if found := re.search(r"[. ]+\(?Did you mean (?:one of: )?(.*?)\?\)?$", text):

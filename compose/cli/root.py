@@ -13,49 +13,49 @@ from typing import Any
 import click
 from pycompose.frozen import dataclass
 
-from . import terminal
+from .output import terminal
 
 SECTIONS = ("Run a project", "Look at it", "Work inside", "Images and volumes", "About files")
 
 # name -> module of this folder, name there ("": the command's own), section, one line for the help
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "up": ("up", "", "Run a project", "Make and start containers, and whatever they need"),
-    "down": ("acting_commands", "", "Run a project", "Stop and remove containers and networks"),
-    "scale": ("acting_commands", "", "Run a project", "Set how many containers services have"),
+    "down": ("lifecycle", "", "Run a project", "Stop and remove containers and networks"),
+    "scale": ("lifecycle", "", "Run a project", "Set how many containers services have"),
     "create": ("up", "", "Run a project", "Make containers without starting them"),
-    "start": ("acting_commands", "", "Run a project", "Start containers that exist"),
-    "stop": ("acting_commands", "", "Run a project", "Stop containers, and keep them"),
-    "restart": ("acting_commands", "", "Run a project", "Stop containers and start them again"),
-    "kill": ("acting_commands", "", "Run a project", "Send containers a signal"),
-    "pause": ("acting_commands", "", "Run a project", "Freeze containers"),
-    "unpause": ("acting_commands", "", "Run a project", "Let frozen containers go on"),
-    "rm": ("acting_commands", "", "Run a project", "Remove stopped containers"),
-    "ps": ("looking", "", "Look at it", "List the project's containers"),
-    "logs": ("watching", "", "Look at it", "Print what containers wrote"),
-    "top": ("measuring", "", "Look at it", "List the processes inside containers"),
-    "stats": ("measuring", "", "Look at it", "Show what containers use, live"),
-    "port": ("looking", "", "Look at it", "Say where a service's port is published"),
-    "ls": ("looking", "list_projects", "Look at it", "List the projects of this machine"),
-    "events": ("watching", "", "Look at it", "Print what happens to containers, as it happens"),
-    "exec": ("inside", "execute", "Work inside", "Run a command in a running container"),
-    "run": ("oneoff", "", "Work inside", "Run a command in a new container of a service"),
-    "export": ("image_moving", "", "Work inside", "Write a container's file system as a tar"),
-    "commit": ("image_moving", "", "Work inside", "Make an image of a container"),
-    "attach": ("watching", "", "Work inside", "Follow one container's output"),
-    "wait": ("watching", "", "Work inside", "Wait until containers have stopped"),
-    "images": ("images", "project_images", "Images and volumes", "List the images of the project's containers"),
-    "image": ("images", "", "Images and volumes", "Pull, push, build, list, tag, save and remove images"),
-    "volumes": ("images", "project_volumes", "Images and volumes", "List the project's volumes"),
-    "volume": ("images", "", "Images and volumes", "Make, list and remove volumes"),
-    "pull": ("fetching", "", "Images and volumes", "Fetch the images of services"),
-    "push": ("fetching", "", "Images and volumes", "Push the images of services"),
-    "build": ("building", "", "Images and volumes", "Build the images of services"),
-    "builder": ("building", "", "Images and volumes", "Forget what builds remember"),
-    "config": ("describing", "", "About files", "Check the compose file and print its canonical form"),
-    "convert": ("describing", "config", "", ""),
-    "graph": ("graphing", "", "About files", "Draw which service waits for which"),
-    "completion": ("completing", "", "About files", "Print what a shell loads to complete commands and services"),
-    "version": ("describing", "", "About files", "Say which version this is"),
+    "start": ("lifecycle", "", "Run a project", "Start containers that exist"),
+    "stop": ("lifecycle", "", "Run a project", "Stop containers, and keep them"),
+    "restart": ("lifecycle", "", "Run a project", "Stop containers and start them again"),
+    "kill": ("lifecycle", "", "Run a project", "Send containers a signal"),
+    "pause": ("lifecycle", "", "Run a project", "Freeze containers"),
+    "unpause": ("lifecycle", "", "Run a project", "Let frozen containers go on"),
+    "rm": ("lifecycle", "", "Run a project", "Remove stopped containers"),
+    "ps": ("ps", "", "Look at it", "List the project's containers"),
+    "logs": ("logs", "", "Look at it", "Print what containers wrote"),
+    "top": ("stats", "", "Look at it", "List the processes inside containers"),
+    "stats": ("stats", "", "Look at it", "Show what containers use, live"),
+    "port": ("ps", "", "Look at it", "Say where a service's port is published"),
+    "ls": ("ps", "list_projects", "Look at it", "List the projects of this machine"),
+    "events": ("logs", "", "Look at it", "Print what happens to containers, as it happens"),
+    "exec": ("exec", "execute", "Work inside", "Run a command in a running container"),
+    "run": ("run", "", "Work inside", "Run a command in a new container of a service"),
+    "export": ("image_transfer", "", "Work inside", "Write a container's file system as a tar"),
+    "commit": ("image_transfer", "", "Work inside", "Make an image of a container"),
+    "attach": ("logs", "", "Work inside", "Follow one container's output"),
+    "wait": ("logs", "", "Work inside", "Wait until containers have stopped"),
+    "images": ("image", "project_images", "Images and volumes", "List the images of the project's containers"),
+    "image": ("image", "", "Images and volumes", "Pull, push, build, list, tag, save and remove images"),
+    "volumes": ("image", "project_volumes", "Images and volumes", "List the project's volumes"),
+    "volume": ("image", "", "Images and volumes", "Make, list and remove volumes"),
+    "pull": ("pull", "", "Images and volumes", "Fetch the images of services"),
+    "push": ("pull", "", "Images and volumes", "Push the images of services"),
+    "build": ("build", "", "Images and volumes", "Build the images of services"),
+    "builder": ("build", "", "Images and volumes", "Forget what builds remember"),
+    "config": ("config", "", "About files", "Check the compose file and print its canonical form"),
+    "convert": ("config", "config", "", ""),
+    "graph": ("graph", "", "About files", "Draw which service waits for which"),
+    "completion": ("completion", "", "About files", "Print what a shell loads to complete commands and services"),
+    "version": ("config", "", "About files", "Say which version this is"),
 }
 
 NOT_THERE = ("bridge", "cp", "publish", "watch", "alpha")  # of docker compose
@@ -116,7 +116,7 @@ class ServiceName(click.ParamType):  # type: ignore[type-arg]  # a plain class b
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[click.shell_completion.CompletionItem]:
-        from .project import service_names
+        from pycompose.compose.app.locate import service_names
 
         said = ctx.find_root().params
         names = service_names(
@@ -206,7 +206,7 @@ class Root(click.Group):
         module, attribute, _, _ = COMMANDS[cmd_name]
         if not _there(cmd_name):
             return None
-        found = getattr(import_module(f".{module}", __package__), attribute or cmd_name, None)
+        found = getattr(import_module(f".commands.{module}", __package__), attribute or cmd_name, None)
         return found if isinstance(found, click.Command) else None
 
     def resolve_command(
@@ -261,12 +261,12 @@ def _there(name: str) -> bool:
     """Whether a command's module exists (the table may be ahead of the code)."""
     import os
 
-    return os.path.exists(f"{os.path.dirname(__file__)}/{COMMANDS[name][0]}.py")
+    return os.path.exists(f"{os.path.dirname(__file__)}/commands/{COMMANDS[name][0]}.py")
 
 
 def _say_version(context: click.Context, _: click.Parameter, given: bool) -> None:
     if given:
-        from .describing import version_text
+        from .commands.config import version_text
 
         click.echo(version_text())
         context.exit()

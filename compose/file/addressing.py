@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pycompose.compose.errors import Position
-from pycompose.compose.model import Attachment, IpamPool
+from pycompose.compose.model.errors import Position
+from pycompose.compose.model.project import Attachment, IpamPool
 
 from .reading import Section, short
 from .source import Map, Seq, position

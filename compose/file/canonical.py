@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pycompose.compose.model import (
+from pycompose.compose.model.project import (
     BindMount,
     FileReference,
     FileSource,
@@ -29,7 +29,7 @@ from pycompose.compose.model import (
     VolumeMount,
 )
 
-from . import records
+from . import declarations
 from .order import SERVICE, TOP, arranged, ordered, words
 from .reading import canonical_json
 from .reading import duration_text as duration
@@ -195,11 +195,11 @@ def _declared(service: Service) -> dict[str, Any]:
     made: dict[str, Any] = {key: json.loads(value) for key, value in service.kept.items()}
     for key in RECORDS:
         if (record := getattr(service, key)) is not None:
-            made[key] = records.written(record)
+            made[key] = declarations.written(record)
     if service.models:
-        made["models"] = {name: records.written(use) or None for name, use in sorted(service.models.items())}
+        made["models"] = {name: declarations.written(use) or None for name, use in sorted(service.models.items())}
     if service.gpus:
-        made["gpus"] = [records.written(request) for request in service.gpus]
+        made["gpus"] = [declarations.written(request) for request in service.gpus]
     if service.cpu_percent is not None:
         made["cpu_percent"] = number(service.cpu_percent)
     return {key: arranged(value, key) for key, value in made.items()}
@@ -370,7 +370,7 @@ def project_tree(project: Project) -> dict[str, Any]:
         if entries := getattr(project, key):
             made[key] = {k: one(v) for k, v in sorted(entries.items())}
     if project.models:
-        made["models"] = {key: records.written(model) for key, model in sorted(project.models.items())}
+        made["models"] = {key: declarations.written(model) for key, model in sorted(project.models.items())}
     return ordered(made, TOP)
 
 

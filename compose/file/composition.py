@@ -11,7 +11,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Mapping
 
-from pycompose.compose.errors import FileError, Position
+from pycompose.compose.model.errors import FileError, Position
 from pycompose.frozen import dataclass
 
 from . import dotenv

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from pycompose.compose.declared import LanguageModel
-from pycompose.compose.errors import Position
-from pycompose.compose.model import FileSource, Network, Service, Volume
+from pycompose.compose.model.deployment import LanguageModel
+from pycompose.compose.model.errors import Position
+from pycompose.compose.model.project import FileSource, Network, Service, Volume
 from pycompose.frozen import dataclass
 
 from .mounting import named_volumes

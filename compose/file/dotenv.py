@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pycompose.compose.errors import FileError, Position, Problem
+from pycompose.compose.model.errors import FileError, Position, Problem
 
 from .interpolate import InterpolationError, substitute
 from .source import place_in

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable
 
-from pycompose.compose.errors import FileError, Position
+from pycompose.compose.model.errors import FileError, Position
 
 from .files import Files
 from .merge import merge

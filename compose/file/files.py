@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 
-from pycompose.compose.errors import FileError, Position, Problem
+from pycompose.compose.model.errors import FileError, Position, Problem
 
 from .source import BYTES, Tree, decode, parse
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
-from pycompose.compose.errors import FileError, Position, Problem
-from pycompose.compose.model import Project, no_text
+from pycompose.compose.model.errors import FileError, Position, Problem
+from pycompose.compose.model.project import Project, no_text
 from pycompose.frozen import dataclass
 
 from . import dotenv
-from .build import build
+from .build_section import build
 from .canonical import project_tree
 from .composition import Composition, Scope
 from .files import Files

@@ -9,7 +9,7 @@ import posixpath
 import re
 from types import MappingProxyType
 
-from pycompose.compose.model import (
+from pycompose.compose.model.project import (
     BindMount,
     FileReference,
     ImageMount,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from pycompose.compose.model import Attachment, Port
+from pycompose.compose.model.project import Attachment, Port
 
 from .merge import named
 from .reading import Section, extended, short

@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 
-from pycompose.compose.errors import FileError, Position, Problem
+from pycompose.compose.model.errors import FileError, Position, Problem
 
 from .merge import pairs
 from .source import FLOAT, Map, Seq, Text, Tree, plain_value, spelled, whole

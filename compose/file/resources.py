@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from pycompose.compose.declared import Deploy, Ulimit
-from pycompose.compose.errors import Position
-from pycompose.compose.model import (
-    BlkioConfig,
-    Device,
-    DeviceRate,
-    DeviceWeight,
-    Resources,
-    RestartPolicy,
-)
+from pycompose.compose.model.deployment import Deploy, Ulimit
+from pycompose.compose.model.errors import Position
+from pycompose.compose.model.project import BlkioConfig, Device, DeviceRate, DeviceWeight, Resources, RestartPolicy
 
 from .reading import Section, duration_of, extended
 from .source import Map, Text, Tree

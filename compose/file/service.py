@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from pycompose.compose.declared import (
+from pycompose.compose.model.deployment import (
     Build,
     CredentialSpec,
     Deploy,
@@ -20,10 +20,10 @@ from pycompose.compose.declared import (
     ModelUse,
     Provider,
 )
-from pycompose.compose.model import Attachment, Dependency, Healthcheck, Hook, Logging, Service
+from pycompose.compose.model.project import Attachment, Dependency, Healthcheck, Hook, Logging, Service
 from pycompose.frozen import dataclass
 
-from . import records
+from . import declarations
 from .merge import named
 from .mounting import mounts, uses
 from .networking import extra_hosts, networks, ports
@@ -159,10 +159,10 @@ def read(
         cgroup_parent=section.text("cgroup_parent"),
         deploy=deploy,
         develop=_develop(section, context),
-        provider=records.optional(Provider, section, "provider"),
+        provider=declarations.optional(Provider, section, "provider"),
         models=MappingProxyType(_models(section)),
         gpus=_gpus(section),
-        credential_spec=records.optional(CredentialSpec, section, "credential_spec"),
+        credential_spec=declarations.optional(CredentialSpec, section, "credential_spec"),
         label_file=tuple(absolute(path, context.working_dir) for path in section.texts("label_file")),
         external_links=section.texts("external_links"),
         storage_opt=MappingProxyType(section.pairs("storage_opt")),
@@ -183,7 +183,7 @@ def _deploy(section: Section) -> Deploy | None:
             if key in given and given[key] != "replicated":
                 message = f'"deploy.{key}" of {section.name} is not acted on'
                 section.reading.warn_once(f"deploy.{key}", message, given.keys_at.get(key))
-    return records.optional(Deploy, section, "deploy")
+    return declarations.optional(Deploy, section, "deploy")
 
 
 def _image(section: Section, context: Context) -> str | None:
@@ -194,7 +194,7 @@ def _image(section: Section, context: Context) -> str | None:
 def _build(section: Section, context: Context) -> Build | None:
     if section.map.get("build") is None:
         return None
-    found = records.optional(Build, section, "build") or Build()
+    found = declarations.optional(Build, section, "build") or Build()
 
     def where(path: str) -> str:
         return path if is_remote(path) else absolute(path, context.working_dir)
@@ -208,11 +208,11 @@ def _build(section: Section, context: Context) -> Build | None:
         additional_contexts=MappingProxyType({k: where(v) for k, v in found.additional_contexts.items()}),
         ssh=MappingProxyType({k: v and absolute(v, context.working_dir) for k, v in found.ssh.items()}),
     )
-    return replace(given, canonical=canonical_json(records.written(given)))
+    return replace(given, canonical=canonical_json(declarations.written(given)))
 
 
 def _develop(section: Section, context: Context) -> Develop | None:
-    found = records.optional(Develop, section, "develop")
+    found = declarations.optional(Develop, section, "develop")
     if found is None:
         return None
     return replace(
@@ -227,7 +227,7 @@ def _models(section: Section) -> dict[str, ModelUse]:
             section.wrong("models", "a list or a mapping of models")
         return {}
     return {
-        name: records.read(
+        name: declarations.read(
             ModelUse, Section(section.reading, value, f'model "{name}" of {section.name}', tree.keys_at.get(name))
         )
         for name, value in tree.items()
@@ -237,7 +237,7 @@ def _models(section: Section) -> dict[str, ModelUse]:
 def _gpus(section: Section) -> tuple[DeviceRequest, ...]:
     if section.map.get("gpus") == "all":
         return (DeviceRequest(count=-1),)
-    return records.several(DeviceRequest, section, "gpus")
+    return declarations.several(DeviceRequest, section, "gpus")
 
 
 def _healthcheck(section: Section) -> Healthcheck | None:

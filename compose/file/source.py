@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 import yaml
-from pycompose.compose.errors import FileError, Position, Problem
+from pycompose.compose.model.errors import FileError, Position, Problem
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pycompose.frozen import dataclass
-
-from ..spec import Endpoint  # noqa: TID252 one folder
+from pycompose.network.spec import Endpoint
 
 A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
 SERVFAIL, NXDOMAIN = 2, 3

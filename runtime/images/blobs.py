@@ -15,7 +15,8 @@ import os
 from collections.abc import Iterator
 from io import BufferedReader
 
-from . import durable
+from pycompose.runtime.files import atomic
+
 from .errors import ImageError
 from .manifest import MAX_JSON
 from .reference import digest_hex
@@ -51,7 +52,7 @@ class Blobs:
         """Keep a small blob; its digest."""
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         if not self.has(digest):
-            durable.write(self.path(digest), data)
+            atomic.write(self.path(digest), data)
         return digest
 
     def take(self, path: str, digest: str) -> None:
@@ -113,5 +114,5 @@ class Blobs:
                 if os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
                     os.unlink(path)
         for entry in os.listdir(f"{self._root}/blobs"):
-            if entry.startswith(durable.TEMPORARY):
+            if entry.startswith(atomic.TEMPORARY):
                 os.unlink(f"{self._root}/blobs/{entry}")

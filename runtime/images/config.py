@@ -14,7 +14,7 @@ from typing import Any
 
 from pycompose.frozen import dataclass
 
-from . import host
+from . import host_image as host
 from .errors import ImageError
 from .reference import digest_hex
 

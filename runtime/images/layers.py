@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 
 import zstandard
 from pycompose.frozen import dataclass
-from pycompose.runtime.removal import discard
+from pycompose.runtime.files.remove import discard
 
 from .errors import ImageError
 from .reference import digest_hex

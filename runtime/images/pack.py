@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any, cast
 
 from pycompose.frozen import dataclass
-from pycompose.runtime.inside import syscalls
-from pycompose.runtime.merge import is_opaque
+from pycompose.runtime.files.union import is_opaque
+from pycompose.runtime.linux import syscalls
 
 from .errors import ImageError
 

@@ -32,12 +32,13 @@ from dataclasses import field
 from typing import IO, Any
 
 from pycompose.frozen import dataclass
-from pycompose.runtime import uses
+from pycompose.runtime.files import atomic
+from pycompose.runtime.files.remove import empty
 from pycompose.runtime.places import Places
-from pycompose.runtime.removal import empty
+from pycompose.runtime.state import usage
 
 from . import config as configuration
-from . import durable, host
+from . import host_image
 from .blobs import Blobs
 from .errors import ImageError, ImageInUse, ImageNotFound
 from .manifest import OCI_LAYER
@@ -45,7 +46,7 @@ from .reference import Reference, digest_hex, familiar, in_archive, is_tag, pars
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .collection import Pruned
+    from .gc import Pruned
     from .layers import Blob, Folder
     from .streams import Progress
 
@@ -154,7 +155,7 @@ class Store:
                     os.unlink(f"{folder}.lock")
         for place in (self.root, *(f"{self.root}/{name}" for name in ("configs", "layers", "cache"))):
             for entry in os.listdir(place):
-                if entry.startswith(durable.TEMPORARY):
+                if entry.startswith(atomic.TEMPORARY):
                     os.unlink(f"{place}/{entry}")
         self.blobs.sweep()
 
@@ -208,8 +209,8 @@ class Store:
 
     def resolve(self, name: str) -> Image:
         """The image of that name, `sha256:` digest or short id; raises ImageNotFound, ImageError."""
-        if name == host.NAME:
-            return Image(host.NAME, "", env=(host.path(),), cmd=("/bin/sh",), is_host=True)
+        if name == host_image.NAME:
+            return Image(host_image.NAME, "", env=(host_image.path(),), cmd=("/bin/sh",), is_host=True)
         return self._image(self.digest(name), familiar(name))
 
     def _image(self, digest: str, name: str) -> Image:
@@ -282,7 +283,7 @@ class Store:
         found = {}
         for name in names:
             with contextlib.suppress(ImageNotFound):
-                found[name] = "" if name == host.NAME else self.digest(name)
+                found[name] = "" if name == host_image.NAME else self.digest(name)
         return found
 
     def repository_digest(self, name: str) -> str:
@@ -365,7 +366,7 @@ class Store:
         """Nobody removes these layers and blobs while `work` exists, whether they are here yet or not."""
         with self.locked():
             needs = self.needs(work) | set(digests)
-            durable.write(f"{work}/needs", json.dumps(sorted(needs)).encode())
+            atomic.write(f"{work}/needs", json.dumps(sorted(needs)).encode())
 
     def needs(self, work: str) -> set[str]:
         try:
@@ -396,7 +397,7 @@ class Store:
         here. Raises ImageError.
         """
         self.need(work, (fresh.layer.diff_id, *filter(None, (fresh.layer.blob,))))
-        durable.sync(work)
+        atomic.sync(work)
         with _full_disk(), self.locked():
             self._place(fresh, replace_blob)
 
@@ -409,7 +410,7 @@ class Store:
         if known is None or replace_blob or (layer.blob and not (known.blob and self.blobs.has(known.blob))):
             told = {"size": known.size if known else layer.size, "blob": layer.blob}
             told |= {"blob_size": layer.blob_size, "media_type": layer.media_type}
-            durable.write(f"{self.folder(layer.diff_id)}.json", json.dumps(told).encode())
+            atomic.write(f"{self.folder(layer.diff_id)}.json", json.dumps(told).encode())
         if known is None and fresh.folder:  # else another was first with the same
             os.rename(fresh.folder, self.folder(layer.diff_id))
 
@@ -427,7 +428,7 @@ class Store:
         the registry of its names, as an index that leads to it. Raises ImageError."""
         digest = "sha256:" + hashlib.sha256(config).hexdigest()
         if fresh:
-            durable.sync(work)
+            atomic.sync(work)
         with _full_disk(), self.locked():
             for one in fresh:
                 self._place(one)
@@ -435,8 +436,8 @@ class Store:
             known = list(digests)
             if manifest:
                 known.append(self.blobs.put(manifest))
-                durable.write(f"{own}.manifest", known[-1].encode())
-            durable.write(f"{own}.json", config)
+                atomic.write(f"{own}.manifest", known[-1].encode())
+            atomic.write(f"{own}.json", config)
             names = self.names()
             for reference in references:
                 if reference.tag:
@@ -450,7 +451,7 @@ class Store:
 
     def keep_names(self, names: Mapping[str, str]) -> None:
         """The lock is held. What no name leads to any more is for `collect`."""
-        durable.write(f"{self.root}/names.json", json.dumps(names, indent=1).encode())
+        atomic.write(f"{self.root}/names.json", json.dumps(names, indent=1).encode())
 
     def _write_names(self, names: dict[str, str], unnamed: Mapping[str, str] | None = None) -> None:
         """Images keep their digest as a name when they have no other any more. The lock is held."""
@@ -466,7 +467,7 @@ class Store:
         reference = parse(target)
         if reference.digest:
             raise ImageError(f"a name with a digest cannot be given: {target!r}")
-        if name == host.NAME:
+        if name == host_image.NAME:
             raise ImageError("the image host cannot have another name")
         with _full_disk(), self.locked():
             self._write_names({**self.names(), reference.tagged: self.digest(name)})
@@ -477,7 +478,7 @@ class Store:
             own = f"{self.root}/configs/{digest_hex(digest)}"
             if not os.path.exists(own + ".json"):
                 return  # removed meanwhile
-            durable.write(f"{own}.manifest", manifest.encode())
+            atomic.write(f"{own}.manifest", manifest.encode())
             self._write_names({**self.names(), f"{reference.repository}@{manifest}": digest})
 
     def place_config(self, config: bytes) -> None:
@@ -521,7 +522,7 @@ class Store:
 
     def load(self, archive: str | IO[bytes], progress: Progress | None = None) -> list[Image]:
         """The images of a `docker save` archive or an OCI layout (folder, tar, or a stream of a tar)."""
-        from .archive import load
+        from .load import load
 
         return load(self, archive, progress)
 
@@ -530,7 +531,7 @@ class Store:
 
         Raises ImageInUse while a container of any project is made from it, ImageNotFound.
         """
-        if name == host.NAME:
+        if name == host_image.NAME:
             raise ImageError("the image host is always there")
         with self.working() as work, self.locked():
             digest, names = self.digest(name), self.names()
@@ -541,7 +542,7 @@ class Store:
             left = [n for n, d in names.items() if d == digest and n not in gone and is_tag(n)]
             users = [
                 f"{user.container} (project {user.project})"
-                for user in uses.everyone(self.places)
+                for user in usage.everyone(self.places)
                 if user.uses.digest == digest and (not left or _same(user.uses.image, tagged))
             ]
             if users and not force:
@@ -561,19 +562,19 @@ class Store:
             self._collect(work)
 
     def _collect(self, work: str, age: float = 0) -> None:
-        from .collection import collect
+        from .gc import collect
 
         collect(self, work, age)
 
     def prune(self, everything: bool = False) -> Pruned:
         """Remove images without a name (`everything`: all that no container uses), and what interrupted pulls left."""
-        from .collection import prune
+        from .gc import prune
 
         return prune(self, everything)
 
     def check(self) -> list[str]:
         """What is damaged, in words: every digest is computed anew."""
-        from .collection import check
+        from .gc import check
 
         return check(self)
 

@@ -22,17 +22,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pycompose.runtime import pidfd, record, wire
-from pycompose.runtime.cgroup import Cgroup
 from pycompose.runtime.errors import LimitRefused
-from pycompose.runtime.inside import first, syscalls
-from pycompose.runtime.inside.clone import clone_container
+from pycompose.runtime.init import start
+from pycompose.runtime.linux import pidfd, syscalls
+from pycompose.runtime.linux.clone import clone_container
+from pycompose.runtime.policy.cgroup import Cgroup
 from pycompose.runtime.spec import Bundle
+from pycompose.runtime.state import container_record
 
-from .client import Client, Refused, Reply
-from .execution import Execution, refusal
+from . import messages
+from .connection import Client, Refused, Reply
+from .executions import Execution, refusal
+from .log_writer import Log, Output
 from .loop import Timer, complain, note
-from .pump import Log, Output
 
 if TYPE_CHECKING:
     from .main import Keeper
@@ -80,7 +82,7 @@ class Container:
             os.unlink(f"{self.folder}/exit.json")
         with suppress(FileNotFoundError):
             os.unlink(f"{self.folder}/process.json")
-        record.reserve(f"{self.folder}/exit.json")
+        container_record.reserve(f"{self.folder}/exit.json")
         for name in ("out", "err", "in"):
             with suppress(FileExistsError):
                 os.mkfifo(f"{self.folder}/{name}", 0o600)
@@ -116,10 +118,10 @@ class Container:
             self._discard_cgroup()
             raise
         finally:
-            wire.close_all(opened)
+            messages.close_all(opened)
         ours.setblocking(False)
         self.channel, self.reply, self.starter = ours, reply, reply.client
-        self.start_time = record.start_time(self.pid)
+        self.start_time = container_record.start_time(self.pid)
         self.keeper.await_child(self.pid, self.exited)
         self.keeper.loop.watch(ours.fileno(), lambda _: self._told())
 
@@ -149,7 +151,7 @@ class Container:
             ours.close()
             if self.cgroup:
                 self.cgroup.join()
-            first.run(self.bundle, theirs.fileno(), stdio, joined, program)
+            start.run(self.bundle, theirs.fileno(), stdio, joined, program)
         except BaseException as error:
             theirs.send(json.dumps({"step": "start", "message": str(error), "exit_code": 125}).encode())
         finally:
@@ -159,16 +161,16 @@ class Container:
         """Its first process said something, or closed the channel by execve or its death."""
         assert self.channel is not None
         try:
-            answer, descriptors = wire.receive(self.channel)
+            answer, descriptors = messages.receive(self.channel)
         except BlockingIOError:
             return
-        except (OSError, wire.Malformed):
+        except (OSError, messages.Malformed):
             answer, descriptors = None, []
         if self.stage == "making" and answer is not None and "ready" in answer:
             self.notes = (*self.notes, *answer.get("notes", ()))
             self._ready(descriptors)
             return
-        wire.close_all(descriptors)
+        messages.close_all(descriptors)
         if answer is not None:
             self.failure = refusal(answer, "start")
         elif self.stage == "going" and self.failure is None:
@@ -197,8 +199,13 @@ class Container:
         if self.stage != "ready" or self.channel is None:
             raise Refused("it runs already" if self.ran else "it is not ready", "start")
         self.reply, self.starter, self.stage = reply, reply.client, "going"
-        state = {"pid": self.pid, "start_time": self.start_time, "boot_id": record.boot_id(), "started": time.time()}
-        record.write(f"{self.folder}/process.json", state, durable=False)
+        state = {
+            "pid": self.pid,
+            "start_time": self.start_time,
+            "boot_id": container_record.boot_id(),
+            "started": time.time(),
+        }
+        container_record.write(f"{self.folder}/process.json", state, durable=False)
         self._watch_memory()
         with suppress(OSError):
             self.channel.send(b"start")
@@ -301,9 +308,9 @@ class Container:
         self.child, self.stage = False, "running"
         self.pid, self.start_time = process["pid"], process["start_time"]
         self.pidfd = kept.get("pidfd", -1)
-        if self.pidfd < 0 and record.alive(process):
+        if self.pidfd < 0 and container_record.alive(process):
             self.pidfd = os.pidfd_open(self.pid)
-            if not record.alive(process):
+            if not container_record.alive(process):
                 os.close(self.pidfd)
                 self.pidfd = -1
         alive = self.pidfd >= 0 and not select.select([self.pidfd], [], [], 0)[0]
@@ -332,7 +339,7 @@ class Container:
         try:
             syscalls.setns(self.netns, syscalls.CLONE_NEW["network"])
             try:
-                return [first.make_socket(wanted) for wanted in self.bundle.sockets]
+                return [start.make_socket(wanted) for wanted in self.bundle.sockets]
             finally:
                 syscalls.setns(own, syscalls.CLONE_NEW["network"])
         finally:
@@ -383,7 +390,7 @@ class Container:
             if failed_go and self.failure:
                 end["code"] = self.failure.answer["exit_code"]
             try:
-                record.write_reserved(f"{self.folder}/exit.json", end)
+                container_record.write_reserved(f"{self.folder}/exit.json", end)
             except OSError:
                 complain()  # who listens is told all the same
         elif failed_go:

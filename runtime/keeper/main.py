@@ -39,17 +39,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pycompose.runtime import pidfd, record
-from pycompose.runtime.cgroup import Cgroup, leave_unit
-from pycompose.runtime.inside import syscalls
+from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.places import ProjectPlaces
+from pycompose.runtime.policy.cgroup import Cgroup, leave_unit
 from pycompose.runtime.spec import Bundle, Process, from_json
+from pycompose.runtime.state import container_record
 
-from .client import Client, Refused, Reply
+from .connection import Client, Refused, Reply
 from .container import Container, Leftover
-from .execution import Execution
+from .executions import Execution
+from .fd_store import Store
 from .loop import Loop, complain, note
-from .store import Store
 
 LARGEST_LOG = 1 << 20
 CONTROL = 101  # the descriptor by which a supervisor gets its listening socket
@@ -203,10 +203,10 @@ class Keeper:
 
     def _watch_supervisor(self, pid: int) -> None:
         """Attend to the one that runs (`pid`, or the one on record), or start one."""
-        state = record.read(self.places.supervisor_record)
+        state = container_record.read(self.places.supervisor_record)
         if pid:
-            state = {"pid": pid, "start_time": record.start_time(pid), "boot_id": record.boot_id()}
-        if not record.alive(state):
+            state = {"pid": pid, "start_time": container_record.start_time(pid), "boot_id": container_record.boot_id()}
+        if not container_record.alive(state):
             self._start_supervisor()
             return
         try:
@@ -215,7 +215,7 @@ class Keeper:
             self._start_supervisor()
             return
         self.supervisor_pid, self.supervisor_at = state["pid"], time.monotonic()
-        record.write(self.places.supervisor_record, state, durable=False)
+        container_record.write(self.places.supervisor_record, state, durable=False)
 
         def ended(_: int) -> None:
             self.loop.unwatch(descriptor)
@@ -268,8 +268,8 @@ class Keeper:
             os.close(log)
         self.await_child(self.supervisor_pid, lambda _: self._supervisor_ended())
         pid = self.supervisor_pid
-        state = {"pid": pid, "start_time": record.start_time(pid), "boot_id": record.boot_id()}
-        record.write(self.places.supervisor_record, state, durable=False)
+        state = {"pid": pid, "start_time": container_record.start_time(pid), "boot_id": container_record.boot_id()}
+        container_record.write(self.places.supervisor_record, state, durable=False)
 
     def _supervisor_ended(self) -> None:
         lived = time.monotonic() - self.supervisor_at
@@ -383,9 +383,9 @@ class Keeper:
 
     def tell(self, request: dict[str, Any], reply: Reply, descriptors: list[int]) -> None:
         code, path = request.get("code"), f"{self.places.container(str(request.get('id')))}/exit.json"
-        end = record.read(path)
+        end = container_record.read(path)
         if isinstance(code, int) and end and end.get("code") is None:
-            record.write(path, end | {"code": code}, durable=False)
+            container_record.write(path, end | {"code": code}, durable=False)
         reply({"ok": True})
 
     def subscribe(self, request: dict[str, Any], reply: Reply, descriptors: list[int]) -> None:
@@ -433,12 +433,12 @@ class Keeper:
 
     def _adopt_one(self, name: str, kept: dict[str, int]) -> None:
         folder = self.places.container(name)
-        process = record.read(f"{folder}/process.json")
+        process = container_record.read(f"{folder}/process.json")
         done = os.path.exists(f"{folder}/exit.json")
-        if process and not done and process.get("boot_id") != record.boot_id():
+        if process and not done and process.get("boot_id") != container_record.boot_id():
             # another boot: nothing of it is left but its files
             end = {"code": None, "oom_killed": False, "finished": time.time()}
-            record.write(f"{folder}/exit.json", end, durable=False)
+            container_record.write(f"{folder}/exit.json", end, durable=False)
             return
         try:
             with open(f"{folder}/bundle.json") as file:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pycompose.compose.cli import main, terminal
+from pycompose.compose.cli import main
+from pycompose.compose.cli.output import terminal
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import trio
-from pycompose.compose.host import ContainerExited, ContainerStarted, ExecResult, HostError, HostEvent
-from pycompose.compose.model import EMPTY, Network, Project, Volume
-from pycompose.compose.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume, Supervision
+from pycompose.compose.engine.host import ContainerExited, ContainerStarted, ExecResult, HostError, HostEvent
+from pycompose.compose.model.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume, Supervision
+from pycompose.compose.model.project import EMPTY, Network, Project, Volume
 
 
 class FakeHost:

@@ -12,8 +12,9 @@ import os
 import socket
 import sys
 
-from pycompose.runtime import apparmor, profile
-from pycompose.runtime.inside import clone, first
+from pycompose.runtime.init import start
+from pycompose.runtime.linux import clone
+from pycompose.runtime.policy import apparmor, profile
 from pycompose.runtime.spec import Bundle, DeviceNode, HostRoot, Linux, Mount, Process, Rlimit, Spec, User
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     pid, _ = clone.clone_container([item.type for item in parts.namespaces])
     if pid == 0:
         ours.close()
-        first.run(bundle, theirs.fileno(), (0, 1, 2), {})
+        start.run(bundle, theirs.fileno(), (0, 1, 2), {})
     theirs.close()
     outcome = json.loads(ours.recv(4096))
     notes = outcome.get("notes")

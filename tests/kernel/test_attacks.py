@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pycompose.runtime import logs, profile, record
-from pycompose.runtime.cgroup import Cgroup
+from pycompose.runtime.client.process import connect_keeper, exec_interactive, launch_keeper
 from pycompose.runtime.errors import NoSuchContainer, StartFailed
 from pycompose.runtime.places import Places, ProjectPlaces
-from pycompose.runtime.process import connect_keeper, exec_interactive, launch_keeper
+from pycompose.runtime.policy import profile
+from pycompose.runtime.policy.cgroup import Cgroup
 from pycompose.runtime.spec import (
     Bundle,
     DeviceNode,
@@ -36,6 +36,7 @@ from pycompose.runtime.spec import (
     User,
     to_json,
 )
+from pycompose.runtime.state import container_record, logs
 
 from .conftest import cgroups
 
@@ -92,7 +93,7 @@ class Box:
         folder = Path(self.places.container(container_id))
         folder.mkdir(parents=True)
         (folder / "bundle.json").write_text(to_json(self.bundle(folder, *args, **wanted)))
-        record.write(f"{folder}/state.json", {"name": container_id, "created": 1})
+        container_record.write(f"{folder}/state.json", {"name": container_id, "created": 1})
         answer = self.ask(do="start", id=container_id)
         if "error" not in answer:
             answer = self.ask(do="go", id=container_id)
@@ -561,7 +562,7 @@ def test_a_container_in_anothers_network_is_entered_there(box: Box) -> None:
     folder.mkdir(parents=True)
     made = box.bundle(folder, "sleep", "100", profile={"shared": ("network", "ipc")})
     (folder / "bundle.json").write_text(to_json(replace(made, shared={"network": first, "ipc": first})))
-    record.write(f"{folder}/state.json", {"name": second, "created": 1})
+    container_record.write(f"{folder}/state.json", {"name": second, "created": 1})
     assert "error" not in box.ask(do="start", id=second)
     assert "error" not in box.ask(do="go", id=second)
     for kind in ("net", "ipc"):

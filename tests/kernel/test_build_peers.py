@@ -35,7 +35,7 @@ print(json.dumps(found))
 MERGE = """
 import sys
 from pycompose.runtime.images.store import Store
-from pycompose.runtime.merge import merge
+from pycompose.runtime.files.union import merge
 from pycompose.runtime.places import Places
 merge(Store(Places.default()).resolve("built").layers, sys.argv[1])
 """

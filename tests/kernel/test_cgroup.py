@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from pycompose.runtime.cgroup import Cgroup, Hierarchies, hierarchies
 from pycompose.runtime.errors import LimitRefused
-from pycompose.runtime.inside import syscalls
+from pycompose.runtime.linux import syscalls
+from pycompose.runtime.policy.cgroup import Cgroup, Hierarchies, hierarchies
 from pycompose.runtime.spec import CpuResources, DeviceRule, MemoryResources, Resources
 
 pytestmark = pytest.mark.usefixtures("root")

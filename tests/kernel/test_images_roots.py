@@ -76,7 +76,7 @@ def test_an_image_may_have_128_layers(host: Machine, tmp_path: Path) -> None:
 
 OLD = """
 import os, sys
-from pycompose.runtime.inside import rootfs, syscalls
+from pycompose.runtime.init import rootfs, syscalls
 base = sys.argv[1]
 lower = []
 for n in range(128):

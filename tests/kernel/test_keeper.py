@@ -18,10 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pycompose.runtime import logs, profile, record, wire
+from pycompose.runtime.client.process import connect_keeper, launch_keeper
+from pycompose.runtime.keeper import messages
 from pycompose.runtime.places import Places, ProjectPlaces
-from pycompose.runtime.process import connect_keeper, launch_keeper
+from pycompose.runtime.policy import profile
 from pycompose.runtime.spec import Bundle, HostRoot, InsideSocket, Linux, Namespace, Process, Spec, to_json
+from pycompose.runtime.state import container_record, logs
 
 from .conftest import cgroups
 
@@ -61,10 +63,10 @@ class Project:
 
     def ask(self, connection: socket.socket | None = None, fds: tuple[int, ...] = (), **request: object) -> dict:  # type: ignore[type-arg]
         connection = connection or self.keeper
-        wire.send(connection, request, fds)
-        answer, self.passed = wire.receive(connection)
+        messages.send(connection, request, fds)
+        answer, self.passed = messages.receive(connection)
         if request.get("do") != "sandbox":
-            wire.close_all(self.passed)
+            messages.close_all(self.passed)
         assert answer is not None
         return answer
 
@@ -79,7 +81,7 @@ class Project:
         )
         bundle = replace(Bundle(spec, HostRoot(str(folder / "root"))), **more)  # type: ignore[arg-type]
         (folder / "bundle.json").write_text(to_json(bundle))
-        record.write(f"{folder}/state.json", {"name": name, "created": 1})
+        container_record.write(f"{folder}/state.json", {"name": name, "created": 1})
         return folder
 
     def run(self, name: str, script: str, terminal: bool = False, **more: object) -> Path:
@@ -90,7 +92,7 @@ class Project:
 
     def ended(self, name: str) -> int | None:
         while True:
-            event, _ = wire.receive(self.events)
+            event, _ = messages.receive(self.events)
             assert event is not None
             if event.get("id") == name and event.get("event") == "exit":
                 code = event["code"]
@@ -100,7 +102,7 @@ class Project:
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         self.ask(do="sandbox", id=name)
         signal.pidfd_send_signal(self.passed[0], number)
-        wire.close_all(self.passed)
+        messages.close_all(self.passed)
 
     def text(self, name: str) -> str:
         return "".join(
@@ -170,7 +172,7 @@ def test_a_container_that_ends_while_there_is_no_keeper_has_its_exit_code_and_la
     (folder / "in").write_text("go\n")
     assert select.select([process[0]], [], [], SECONDS)[0]
     project.launch()
-    wire.close_all(process)
+    messages.close_all(process)
     assert project.ask(do="list")["running"] == []
     told = json.loads((folder / "exit.json").read_text())["code"]
     assert told == (9 if LINUX >= (6, 15) else None), "whoever is not the parent can ask a pidfd since Linux 6.15"
@@ -197,7 +199,7 @@ def test_sockets_inside_are_handed_out_by_the_next_keeper_with_and_without_the_s
         for fd in project.passed[3:]:
             with socket.socket(fileno=fd) as made:
                 found.append(made.getsockname()[1])
-        wire.close_all(project.passed[:3])
+        messages.close_all(project.passed[:3])
         return found
 
     before = ports()
@@ -206,11 +208,11 @@ def test_sockets_inside_are_handed_out_by_the_next_keeper_with_and_without_the_s
     assert ports() == before
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as store:
         store.connect(project.places.store_socket)
-        wire.send(store, {"give": True})
+        messages.send(store, {"give": True})
         pid = 0
         while not pid:
-            told, fds = wire.receive(store)
-            wire.close_all(fds)
+            told, fds = messages.receive(store)
+            messages.close_all(fds)
             pid = (told or {}).get("pid", 0)
     project.kill_keeper()
     os.kill(pid, signal.SIGKILL)
@@ -280,11 +282,11 @@ def test_an_exec_is_killed_with_its_client_only_if_it_is_bound_to_it(project: Pr
 
 def test_a_container_of_another_boot_has_ended_and_nobody_knows_how(project: Project) -> None:
     folder = project.create("one", "exit 0")
-    record.write(f"{folder}/process.json", {"pid": 1, "start_time": 1, "boot_id": "before", "started": 1})
+    container_record.write(f"{folder}/process.json", {"pid": 1, "start_time": 1, "boot_id": "before", "started": 1})
     project.kill_keeper()
     project.launch()
     assert json.loads((folder / "exit.json").read_text())["code"] is None
-    seen = record.read_container(project.places, "one")
+    seen = container_record.read_container(project.places, "one")
     assert seen
     assert seen.status == "exited"
 

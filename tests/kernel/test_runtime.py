@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import trio
-from pycompose.runtime import logs
-from pycompose.runtime.container import Runtime
+from pycompose.runtime.client.process import connect_keeper, launch_keeper
+from pycompose.runtime.client.sandboxes import Runtime
 from pycompose.runtime.places import Places
-from pycompose.runtime.process import connect_keeper, launch_keeper
-from pycompose.runtime.record import read_container
 from pycompose.runtime.spec import Bundle, HostRoot, Linux, MemoryResources, Namespace, Process, Resources, Spec
+from pycompose.runtime.state import logs
+from pycompose.runtime.state.container_record import read_container
 
 from .conftest import cgroups
 

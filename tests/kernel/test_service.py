@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pycompose.runtime.images import host as host_image
+from pycompose.runtime.images import host_image
 
 from .conftest import Machine
 from .service_tools import Described, until

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import trio
-from pycompose.runtime.images import ImageError, Store, layers, registry
-from pycompose.runtime.images.pulling import pull
-from pycompose.runtime.images.pushing import push
+from pycompose.runtime.images import ImageError, Store, layers
+from pycompose.runtime.images.registry import distribution
+from pycompose.runtime.images.registry.progress import Transfer
+from pycompose.runtime.images.registry.pull import pull
+from pycompose.runtime.images.registry.push import push
 from pycompose.runtime.images.store import FOLDERS
-from pycompose.runtime.images.transfer import Transfer
 
 from . import base_image
 from .base_image import Layout, digest, tar
@@ -52,7 +53,7 @@ def certificate(tmp_path: Path) -> tuple[str, str]:
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "PAUSE", 0.001)
+    monkeypatch.setattr(distribution, "PAUSE", 0.001)
 
 
 def left(store: Store) -> list[str]:
@@ -465,9 +466,9 @@ async def test_no_redirect_leads_from_tls_to_plain_http(
 async def test_a_certificate_that_nobody_vouches_for_is_refused(
     store: Store, certificate: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pycompose.runtime.images import registries
+    from pycompose.runtime.images.registry import config
 
-    monkeypatch.setattr(registries, "is_loopback", lambda _: False)  # as a registry elsewhere
+    monkeypatch.setattr(config, "is_loopback", lambda _: False)  # as a registry elsewhere
     with hostile(certificate) as evil:
         good(evil)
         error = await refused(store, evil, "CERTIFICATE_VERIFY_FAILED")

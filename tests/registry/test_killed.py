@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import trio
 from pycompose.runtime.images import Store
-from pycompose.runtime.images.pulling import pull
-from pycompose.runtime.images.pushing import push
+from pycompose.runtime.images.registry.pull import pull
+from pycompose.runtime.images.registry.push import push
 from pycompose.runtime.places import Places
 
 from . import base_image

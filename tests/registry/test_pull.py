@@ -13,8 +13,8 @@ import pytest
 import zstandard
 from pycompose.runtime.images import ImageError, Store
 from pycompose.runtime.images.manifest import platform
-from pycompose.runtime.images.pulling import pull
-from pycompose.runtime.images.transfer import Transfer
+from pycompose.runtime.images.registry.progress import Transfer
+from pycompose.runtime.images.registry.pull import pull
 
 from . import base_image
 from .conftest import Real

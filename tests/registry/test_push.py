@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from pycompose.runtime.images import ImageError, Store, pushing
+from pycompose.runtime.images import ImageError, Store
 from pycompose.runtime.images.layers import Folder
 from pycompose.runtime.images.pack import pack
-from pycompose.runtime.images.pulling import pull
-from pycompose.runtime.images.pushing import push
-from pycompose.runtime.images.saving import save, save_layout
-from pycompose.runtime.images.transfer import Transfer
+from pycompose.runtime.images.registry.progress import Transfer
+from pycompose.runtime.images.registry.pull import pull
+from pycompose.runtime.images.registry.push import push
+from pycompose.runtime.images.save import save, save_layout
 from pycompose.runtime.places import Places
 
 from . import base_image

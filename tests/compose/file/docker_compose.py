@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pycompose.compose.errors import FileError
 from pycompose.compose.file import show
 from pycompose.compose.file.loader import Options, load
+from pycompose.compose.model.errors import FileError
 
 ABSENT = object()
 SERVICE = r"services\.[^.]+\."

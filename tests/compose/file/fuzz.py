@@ -26,14 +26,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT / ".types"))
 
-from pycompose.compose import graph  # noqa: E402
-from pycompose.compose.codec import from_json, to_json  # noqa: E402
-from pycompose.compose.errors import FileError, PycomposeError  # noqa: E402
 from pycompose.compose.file import show  # noqa: E402
 from pycompose.compose.file.loader import Options, load  # noqa: E402
 from pycompose.compose.file.reading import words  # noqa: E402
 from pycompose.compose.file.service import ACTED, KEPT  # noqa: E402
-from pycompose.compose.model import Project  # noqa: E402
+from pycompose.compose.model.codec import from_json, to_json  # noqa: E402
+from pycompose.compose.model.errors import FileError, PycomposeError  # noqa: E402
+from pycompose.compose.model.project import Project  # noqa: E402
+from pycompose.compose.plan import graph  # noqa: E402
 
 SLOW = 2.0  # seconds
 WORDS = (

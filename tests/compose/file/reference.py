@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from pycompose.compose import declared, model
-from pycompose.compose.file import build, service
+from pycompose.compose.file import build_section, service
+from pycompose.compose.model import deployment, project
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "compose-file.md"
 
@@ -199,15 +199,15 @@ def _top() -> str:
         (EMPTY, "`version`", "obsolete; a warning"),
     ]
     known = {name for _, names, _ in rows for name in names.replace("`", "").split()}
-    assert known == {*build.TOP, "models"}, "the page must tell every key of the top level"
+    assert known == {*build_section.TOP, "models"}, "the page must tell every key of the top level"
     return "## Top level\n\n" + _table(("", "key", "what it is"), rows)
 
 
 def _long_forms() -> list[tuple[str, str]]:
     return [
         ("`depends_on`", "`condition` `restart` `required`"),
-        ("`healthcheck`", _names(model.Healthcheck)),
-        ("`networks`", _names(model.Attachment, "network")),
+        ("`healthcheck`", _names(project.Healthcheck)),
+        ("`networks`", _names(project.Attachment, "network")),
         ("`ports`", "`name` `target` `published` `host_ip` `protocol` `app_protocol` `mode`"),
         (
             "`volumes`, bind",
@@ -216,47 +216,47 @@ def _long_forms() -> list[tuple[str, str]]:
         ("`volumes`, volume", "`type` `source` `target` `read_only` `volume: {nocopy, subpath, labels}`"),
         ("`volumes`, tmpfs", "`type` `target` `tmpfs: {size, mode}`"),
         ("`volumes`, image", "`type` `source` `target` `image: {subpath}`"),
-        ("`configs`, `secrets`", _names(model.FileReference)),
-        ("`devices`", _names(model.Device)),
-        ("`post_start`, `pre_stop`, `pre_start`", _names(model.Hook)),
-        ("`logging`", _names(model.Logging)),
+        ("`configs`, `secrets`", _names(project.FileReference)),
+        ("`devices`", _names(project.Device)),
+        ("`post_start`, `pre_stop`, `pre_start`", _names(project.Hook)),
+        ("`logging`", _names(project.Logging)),
     ]
 
 
 def _deploy() -> list[tuple[str, str, str]]:
     inside = {
-        "update_config": declared.UpdateConfig,
-        "rollback_config": declared.UpdateConfig,
-        "restart_policy": declared.DeployRestart,
-        "placement": declared.Placement,
+        "update_config": deployment.UpdateConfig,
+        "rollback_config": deployment.UpdateConfig,
+        "restart_policy": deployment.DeployRestart,
+        "placement": deployment.Placement,
     }
     rows = []
-    for one in dataclasses.fields(declared.Deploy):
+    for one in dataclasses.fields(deployment.Deploy):
         if one.name == "extensions":
             continue
         its = _names(inside[one.name]) if one.name in inside else ""
         if one.name == "resources":
-            its = f"`limits`: {_names(declared.Limits)}; `reservations`: {_names(declared.Reservations)}"
+            its = f"`limits`: {_names(deployment.Limits)}; `reservations`: {_names(deployment.Reservations)}"
         rows.append((EMPTY if one.name in service.KEPT_DEPLOY else ACTED, f"`{one.name}`", its))
     return rows
 
 
 def _kept() -> list[tuple[str, str]]:
     return [
-        ("`build`", _names(declared.Build)),
-        ("`develop.watch`", _names(declared.Watch)),
-        ("`gpus`, `reservations.devices`", _names(declared.DeviceRequest)),
-        ("`provider`", _names(declared.Provider)),
-        ("`credential_spec`", _names(declared.CredentialSpec)),
-        ("`models` of a service", _names(declared.ModelUse)),
-        ("`models` of the file", _names(declared.LanguageModel)),
+        ("`build`", _names(deployment.Build)),
+        ("`develop.watch`", _names(deployment.Watch)),
+        ("`gpus`, `reservations.devices`", _names(deployment.DeviceRequest)),
+        ("`provider`", _names(deployment.Provider)),
+        ("`credential_spec`", _names(deployment.CredentialSpec)),
+        ("`models` of a service", _names(deployment.ModelUse)),
+        ("`models` of the file", _names(deployment.LanguageModel)),
     ]
 
 
 def _others() -> str:
     rows = [
-        ("`networks`", " ".join(f"`{name}`" for name in build.NETWORK)),
-        ("`ipam` of a network", "`driver` `config` (" + _names(model.IpamPool) + "); `options` is kept"),
+        ("`networks`", " ".join(f"`{name}`" for name in build_section.NETWORK)),
+        ("`ipam` of a network", "`driver` `config` (" + _names(project.IpamPool) + "); `options` is kept"),
         ("`volumes`", "`name` `external` `driver` `driver_opts` `labels`"),
         ("`configs`", "`name` `external` `file` `environment` `content` `labels`; `template_driver` is kept"),
         (

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from pycompose.compose.codec import from_json, to_json
 from pycompose.compose.file import show
 from pycompose.compose.file.loader import Loaded, Options, load
 from pycompose.compose.file.service import ACTED, KEPT
-from pycompose.compose.model import Project
+from pycompose.compose.model.codec import from_json, to_json
+from pycompose.compose.model.project import Project
 
 FILES = Path(__file__).parent / "files"
 ENVIRON = {"INHERITED": "from outside", "FROM": "from outside"}

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from pycompose.compose.errors import FileError
 from pycompose.compose.file.loader import Loaded, Options, load
-from pycompose.compose.model import BindMount, Port, VolumeMount
+from pycompose.compose.model.errors import FileError
+from pycompose.compose.model.project import BindMount, Port, VolumeMount
 
 
 def loaded(folder: Path, *names: str, **environ: str) -> Loaded:

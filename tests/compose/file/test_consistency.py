@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pycompose.compose.errors import FileError
 from pycompose.compose.file.consistency import cycles
 from pycompose.compose.file.loader import Loaded, Options, load
+from pycompose.compose.model.errors import FileError
 
 
 def loaded(folder: Path, content: str, *services: str) -> Loaded:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pycompose.compose.errors import FileError
+from pycompose.compose.model.errors import FileError
 
 from .docker_compose import ABSENT, Refused, compared, differences, installed
 from .random_files import files

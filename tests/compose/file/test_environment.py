@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pycompose.compose.errors import FileError
 from pycompose.compose.file.loader import Options, load
-from pycompose.compose.model import BindMount, Project
+from pycompose.compose.model.errors import FileError
+from pycompose.compose.model.project import BindMount, Project
 
 WEB = "services: {web: {image: 'i:${TAG-none}', volumes: ['./d:/d']}}\n"
 

@@ -7,9 +7,9 @@ import tracemalloc
 from pathlib import Path
 
 from pycompose.compose.file.loader import Options, load
-from pycompose.compose.model import Project
-from pycompose.compose.observed import Observed, ObservedContainer
-from pycompose.compose.reconcile import up
+from pycompose.compose.model.observed import Observed, ObservedContainer
+from pycompose.compose.model.project import Project
+from pycompose.compose.plan.reconcile import up
 
 FILE = """
 services:

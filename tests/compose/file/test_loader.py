@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from pycompose.compose.declared import DeviceRequest
-from pycompose.compose.errors import FileError
 from pycompose.compose.file import dotenv, show
 from pycompose.compose.file.interpolate import InterpolationError, substitute
 from pycompose.compose.file.loader import Loaded, Options, load
 from pycompose.compose.file.networking import parse_port
-from pycompose.compose.model import BindMount, Port, VolumeMount
+from pycompose.compose.model.deployment import DeviceRequest
+from pycompose.compose.model.errors import FileError
+from pycompose.compose.model.project import BindMount, Port, VolumeMount
 
 
 def loaded(folder: Path, *texts: str, services: tuple[str, ...] = (), **environ: str) -> Loaded:

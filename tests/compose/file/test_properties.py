@@ -11,14 +11,14 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pycompose.compose.errors import FileError
 from pycompose.compose.file import dotenv, emitter, show, source
 from pycompose.compose.file.interpolate import InterpolationError, substitute
 from pycompose.compose.file.merge import merge, stripped
 from pycompose.compose.file.networking import parse_port
 from pycompose.compose.file.reading import duration_of, duration_text, size_of
 from pycompose.compose.file.source import Map, Seq, Tree, parse, plain_value, text
-from pycompose.compose.model import Port
+from pycompose.compose.model.errors import FileError
+from pycompose.compose.model.project import Port
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)

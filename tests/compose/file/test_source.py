@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pycompose.compose.errors import FileError, Problem
 from pycompose.compose.file import source
 from pycompose.compose.file.source import Map, Text, decode, parse, plain_value, whole
+from pycompose.compose.model.errors import FileError, Problem
 
 HERE = Path(__file__).parent
 

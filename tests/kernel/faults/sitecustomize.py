@@ -14,13 +14,13 @@ import sys
 
 FOLDER = os.environ.get("FAULT_FOLDER", "")
 POINTS = {
-    "pycompose.compose.linux_host": (
+    "pycompose.compose.linux.linux_host": (
         "LinuxHost",
         "create_network create_volume create_container start_container signal_container kill_container "
         "remove_container remove_network rename_container",
     ),
     "pycompose.network.networks": ("Networks", "attach publish set_backends detach unpublish"),
-    "pycompose.runtime.container": ("Runtime", "create remove _go"),
+    "pycompose.runtime.client.sandboxes": ("Runtime", "create remove _go"),
 }
 count = 0
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 import zstandard
-from pycompose.runtime import uses
-from pycompose.runtime.images import ImageError, ImageInUse, ImageNotFound, Store, durable
+from pycompose.runtime.files import atomic
+from pycompose.runtime.images import ImageError, ImageInUse, ImageNotFound, Store
 from pycompose.runtime.places import Places
+from pycompose.runtime.state import usage
 
 Files = dict[str, bytes]
 
@@ -253,14 +254,14 @@ def test_what_a_container_uses_is_refused_and_kept(images: Store, tmp_path: Path
     container = tmp_path / "s/projects/p/containers/c"
     container.mkdir(parents=True)
     layers = tuple(f"sha256:{os.path.basename(folder)}" for folder in made.layers)
-    uses.write(str(container), uses.Uses("one:1", made.digest, layers))
+    usage.write(str(container), usage.Uses("one:1", made.digest, layers))
     with pytest.raises(ImageInUse, match="project p"):
         images.rm("one:1")
     images.rm("also:1")
     images.load(io.BytesIO(packed(docker(["one:1"], [layer(a="2")]))))
     assert os.path.isdir(made.layers[0]), "the name moved; the container did not"
     assert images.resolve(made.digest).digest == made.digest
-    (container / uses.FILE).unlink()
+    (container / usage.FILE).unlink()
     images.rm("one:1")
     images.prune()
     assert on_disk(tmp_path) == NOTHING
@@ -316,14 +317,14 @@ def test_a_failure_at_the_last_step_leaves_the_store_as_it_was(
     images: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images.load(io.BytesIO(packed(docker(["one:1"], [layer(a="1")]))))
-    before, real = on_disk(tmp_path), durable.write
+    before, real = on_disk(tmp_path), atomic.write
 
     def fails(path: str, data: bytes) -> None:
         if path.endswith("names.json"):
             raise OSError(28, os.strerror(28))
         real(path, data)
 
-    monkeypatch.setattr(durable, "write", fails)
+    monkeypatch.setattr(atomic, "write", fails)
     with pytest.raises(ImageError, match="disk is full"):
         images.load(io.BytesIO(packed(docker(["one:1"], [layer(a="2")]))))
     monkeypatch.undo()

@@ -269,7 +269,7 @@ def test_room_is_left_on_the_disk(unpack: Unpack, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_tree_deeper_than_pythons_stack_is_unpacked_and_removed(unpack: Unpack, tmp_path: Path) -> None:
-    from pycompose.runtime.removal import discard
+    from pycompose.runtime.files.remove import discard
 
     deep = "d/" * 1500
     unpack(tar(folder(deep), symlink("in", deep), folder("in/" + deep), entry("in/" + deep + "f", b"x")))

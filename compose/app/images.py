@@ -1,0 +1,377 @@
+"""Images of services, made ready before anything is decided: fetched where the file or the user says so, or if missing.
+
+Their digests are part of what `reconcile` compares, so a new image under an old name makes containers anew.
+`to_fetch` decides, `fetch` fetches (many at once), `ready` says what is here. Rules: only `fetch` and `push` change the
+store, and only they import what speaks to registries.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pycompose.compose.model.errors import PycomposeError
+from pycompose.compose.model.project import ImageMount, Project, Service
+from pycompose.frozen import dataclass
+from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.places import Places
+
+if TYPE_CHECKING:
+    from pycompose.runtime.images.registry.progress import Report
+    from pycompose.runtime.images.store import Store
+
+HINT = "pycompose pull fetches it, pycompose image load ARCHIVE takes it in; image: host needs none"
+DAY = 86_400.0
+PERIODS = {"daily": DAY, "weekly": 7 * DAY}
+UNITS = {"w": 7 * DAY, "d": DAY, "h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+class ImagesMissing(PycomposeError):
+    """`missing`: services and images."""
+
+    def __init__(self, missing: tuple[tuple[str, str], ...]) -> None:
+        lines = [f'service "{service}": image "{image}" is not on this machine' for service, image in missing]
+        super().__init__("\n".join(lines), hint=HINT)
+        self.missing = missing
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """An image to be fetched; `optional`: it can be built, if it cannot be fetched."""
+
+    image: str
+    services: tuple[str, ...]
+    platform: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    fetch: Fetch
+    message: str
+    hint: str = ""
+
+
+def ready(
+    project: Project, services: Iterable[str] = (), *, no_deps: bool = False, passed_over: Iterable[str] = ()
+) -> dict[str, str]:
+    """Service -> digest of its image, of the services asked for (all, if none) and of what they need.
+
+    Images that are only mounted must be here too; those `passed_over` need not be. Raises ImagesMissing with every one
+    that is not here, PycomposeError for what is no image's name.
+    """
+    wanted: list[tuple[str, str, bool]] = []
+    for name in needed(project, tuple(services), no_deps):
+        service = project.services[name]
+        wanted.append((name, service.image or "", True))
+        wanted += [(name, mount.source, False) for mount in service.mounts if isinstance(mount, ImageMount)]
+    found, missing, apart = {"host": ""}, [], set(passed_over)
+    for name, image, _ in wanted:
+        if image not in found and not (digest := _digest(name, image)):
+            if image not in apart:
+                missing.append((name, image or "(none)"))
+        elif image not in found:
+            found[image] = digest
+    if missing:
+        raise ImagesMissing(tuple(dict.fromkeys(missing)))
+    return {name: found[image] for name, image, own in wanted if own and found.get(image)}
+
+
+def to_fetch(
+    project: Project,
+    services: Iterable[str] = (),
+    *,
+    no_deps: bool = False,
+    policy: str | None = None,
+    now: float | None = None,
+    to_build: Iterable[str] = (),
+) -> list[Fetch]:
+    """What has to be fetched before these services can be made; `policy` overrules the file's (`up --pull`).
+
+    `to_build` are services whose images will be built anyway. Raises PycomposeError for what is no image's name.
+    """
+    asked: dict[str, Fetch] = {}
+    apart = set(to_build)
+    for name in needed(project, tuple(services), no_deps):
+        service = project.services[name]
+        platform, said = service.platform or "", policy or service.pull_policy or "missing"
+        built = service.build is not None
+        named = service.image and not _is_own(project, name, service.image) and name not in apart
+        if service.image and named and _is_due(name, service.image, platform, said, built and not policy, now):
+            _ask(asked, name, service.image, platform, built)
+        for mount in service.mounts:
+            if isinstance(mount, ImageMount) and _is_due(name, mount.source, "", said, False, now):
+                _ask(asked, name, mount.source, "", False)
+    return list(asked.values())
+
+
+def to_pull(project: Project, services: Iterable[str], policy: str | None = None) -> tuple[list[Fetch], dict[str, str]]:
+    """What `pull` fetches of exactly these services; and image -> why it does not, for the others."""
+    asked: dict[str, Fetch] = {}
+    skipped: dict[str, str] = {}
+    for name in services:
+        service = project.services[name]
+        image, platform = service.image or "", service.platform or ""
+        said = policy or service.pull_policy or "always"
+        if image in ("", "host"):
+            continue
+        if (said in ("never", "build") or _is_own(project, name, image)) and not policy:
+            skipped[image] = "Can be built" if service.build is not None else "Not to be pulled"
+        elif said == "missing" and not image.endswith(":latest") and _digest(name, image, platform):
+            skipped[image] = "Already here"
+        else:
+            _ask(asked, name, image, platform, service.build is not None)
+        for mount in service.mounts:
+            if isinstance(mount, ImageMount):
+                _ask(asked, name, mount.source, "", False)
+    return list(asked.values()), skipped
+
+
+def _is_own(project: Project, service: str, image: str) -> bool:
+    """A name that no file gave: nothing of that name is in a registry."""
+    return project.services[service].build is not None and image == f"{project.name}-{service}"
+
+
+def _ask(asked: dict[str, Fetch], service: str, image: str, platform: str, optional: bool) -> None:
+    known = asked.get(image)
+    if known is None:
+        asked[image] = Fetch(image, (service,), platform, optional)
+        return
+    if known.platform and platform and known.platform != platform:
+        said = (
+            f'services "{known.services[0]}" and "{service}" want image "{image}" for {known.platform} and {platform}'
+        )
+        raise PycomposeError(said, hint="a name leads to one image on this machine: name one of them by its digest")
+    services = (*known.services, service)
+    asked[image] = Fetch(image, services, known.platform or platform, known.optional and optional)
+
+
+def _is_due(service: str, image: str, platform: str, policy: str, built: bool, now: float | None) -> bool:
+    if image == "host":
+        return False
+    if archived := _in_archive(image):
+        import os
+
+        return policy != "never" and (os.path.exists(archived) or not _digest(service, image))
+    if policy == "always":
+        return True
+    if policy in ("never", "build"):
+        return False
+    if not _digest(service, image, platform):
+        return True
+    if built or policy == "missing":
+        return False
+    period = PERIODS.get(policy) or sum(float(n) * UNITS[u] for n, u in re.findall(r"(\d+)([wdhms])", policy))
+    return bool(period) and (time.time() if now is None else now) - _store().fetched(image) > period
+
+
+def _in_archive(image: str) -> str:
+    """The path of the archive that an image is in, if it is named so."""
+    if not image.startswith(("oci:", "docker-archive:")):
+        return ""
+    from pycompose.runtime.images.reference import in_archive
+
+    found = in_archive(image)
+    return found.path if found else ""
+
+
+def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
+    """Fetch images, several at once; what failed. Raises KeyboardInterrupt."""
+    from pycompose.runtime.images.errors import ImageError
+    from pycompose.runtime.images.manifest import platform
+    from pycompose.runtime.images.registry import progress
+
+    wanted, store, failures = list(fetches), _store(), list[Failure]()
+    registries = []
+    for one in wanted:
+        if not _in_archive(one.image):
+            registries.append(one)
+            continue
+        report(progress.Transfer(one.image, "", "started"))
+        try:
+            digest = _load(store, one.image)
+            report(progress.Transfer(one.image, "", "done", text=digest))
+        except (ImageError, OSError) as error:
+            report(progress.Transfer(one.image, "", "failed", text=str(error)))
+            failures.append(_failure(one, error))
+    if not registries:
+        return failures
+
+    import trio
+    from pycompose.runtime.images.registry.pull import AT_ONCE, pull
+
+    async def one_image(one: Fetch, limit: trio.CapacityLimiter) -> None:
+        try:
+            chosen = platform(one.platform) if one.platform else None
+            await pull(store, one.image, platform=chosen, report=report, limit=limit)
+        except (ImageError, OSError) as error:
+            report(progress.Transfer(one.image, "", "failed", text=str(error)))
+            failures.append(_failure(one, error))
+
+    async def all_images() -> None:
+        limit = trio.CapacityLimiter(AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            for one in registries:
+                nursery.start_soon(one_image, one, limit)
+
+    _run(all_images)
+    return failures
+
+
+def push(images: Iterable[str], report: Report) -> list[Failure]:
+    """Push images, several at once; what failed. Raises KeyboardInterrupt."""
+    import trio
+    from pycompose.runtime.images.errors import ImageError
+    from pycompose.runtime.images.registry import progress
+    from pycompose.runtime.images.registry.push import AT_ONCE
+    from pycompose.runtime.images.registry.push import push as push_one
+
+    store, failures = _store(), list[Failure]()
+
+    async def one_image(image: str, limit: trio.CapacityLimiter) -> None:
+        try:
+            await push_one(store, image, report=report, limit=limit)
+        except (ImageError, OSError) as error:
+            report(progress.Transfer(image, "", "failed", text=str(error)))
+            failures.append(_failure(Fetch(image, ()), error))
+
+    async def all_images() -> None:
+        limit = trio.CapacityLimiter(AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            for image in dict.fromkeys(images):
+                nursery.start_soon(one_image, image, limit)
+
+    _run(all_images)
+    return failures
+
+
+def _run(main: Callable[[], Any]) -> None:
+    """As `trio.run`; an interrupt is one, not a group of one."""
+    import trio
+
+    try:
+        trio.run(main)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _load(store: Store, image: str) -> str:
+    from pycompose.runtime.images.load import load_one
+    from pycompose.runtime.images.reference import in_archive
+
+    named = in_archive(image)
+    assert named is not None
+    return load_one(store, named).digest
+
+
+def to_remove(project: Project | None, used: Iterable[str], which: str) -> list[str]:
+    """The images that `down --rmi` removes: of the project's services, and those that its containers `used`.
+
+    "local": those that got their names from the project, because they were built and the file names none.
+    """
+    services = project.services.values() if project is not None else ()
+    names = [s.image for s in services if s.image and (which == "all" or _is_own_name(project, s.name, s.image))]
+    if which == "all":
+        names += used
+    return [name for name in dict.fromkeys(names) if name != "host"]
+
+
+def _is_own_name(project: Project | None, service: str, image: str) -> bool:
+    return project is not None and _is_own(project, service, image)
+
+
+def remove(name: str) -> str:
+    """Remove an image; why it stays, or nothing. Those that are not here are passed over."""
+    from pycompose.runtime.images.errors import ImageError, ImageInUse, ImageNotFound
+
+    try:
+        _store().rm(name)
+    except ImageNotFound:
+        return ""
+    except ImageInUse as error:
+        return str(error)
+    except ImageError as error:
+        return f"image {name} cannot be removed: {error}"
+    return ""
+
+
+def _failure(what: Fetch, error: Exception) -> Failure:
+    if isinstance(error, OSError) and error.filename:
+        hint = "run it as root, or set PYCOMPOSE_STATE" if isinstance(error, PermissionError) else ""
+        return Failure(what, f"{error.filename}: {error.strerror}", hint)
+    return Failure(what, str(error), getattr(error, "hint", ""))
+
+
+def explained(failure: Failure) -> str:
+    """Which services lack which image, and why."""
+    who = ", ".join(f'service "{name}": ' for name in failure.fetch.services[:1])
+    return f'{who}image "{failure.fetch.image}" cannot be fetched: {failure.message}'
+
+
+def here(service: Service) -> bool:
+    """Whether the image of a service is on this machine."""
+    return service.image == "host" or bool(_digest(service.name, service.image or ""))
+
+
+def pinned(images: Mapping[str, str]) -> dict[str, str]:
+    """Image -> its full name with the digest that it has in its registry; `images` tells a service that each is of.
+
+    Raises ImagesMissing, and PycomposeError for those that are here and came without a digest.
+    """
+    from pycompose.runtime.images.reference import Reference, parse
+    from pycompose.runtime.images.store import Store
+
+    store, found, missing, without = Store(Places.default()), {}, [], []
+    for image, service in images.items():
+        if image == "host":
+            continue
+        if not _digest(service, image):
+            missing.append((service, image))
+        elif (name := parse(image)).digest:
+            found[image] = str(name)
+        elif digest := store.repository_digest(image):
+            found[image] = str(Reference(name.repository, name.tag, digest))
+        else:
+            without.append(f'service "{service}": image "{image}" has no digest: it came from no registry')
+    if missing:
+        raise ImagesMissing(tuple(missing))
+    if without:
+        raise PycomposeError("\n".join(without), hint="an archive of OCI layout brings digests along; pull does too")
+    return found
+
+
+def _store() -> Store:
+    from pycompose.runtime.images.store import Store
+
+    return Store(Places.default())
+
+
+def _digest(service: str, image: str, platform: str = "") -> str:
+    """The digest of the image of that name, if it is here and for that platform."""
+    try:
+        digest = _store().digests([image])[image] if image else ""
+        if digest and platform:
+            from pycompose.runtime.images import manifest
+
+            return digest if manifest.suits(_store().config_of(digest), manifest.platform(platform)) else ""
+        return digest
+    except KeyError:
+        return ""
+    except (RuntimeFailure, OSError) as error:
+        raise PycomposeError(f'service "{service}": {error}', hint=getattr(error, "hint", "")) from error
+
+
+def needed(project: Project, services: tuple[str, ...], no_deps: bool) -> list[str]:
+    pending = [name for name in services or tuple(project.services) if name in project.services]
+    found: dict[str, None] = {}
+    while pending:
+        name = pending.pop(0)
+        if name not in found:
+            found[name] = None
+            if not (no_deps and services):
+                pending += [d.service for d in project.services[name].depends_on if d.service in project.services]
+    return list(found)

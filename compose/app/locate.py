@@ -1,0 +1,175 @@
+"""Which project a command is about: by -p, by the compose file, or as its last `up` had it.
+
+Rules: the name alone is found without parsing YAML where that is safe, so that looking stays fast; whenever the quick
+way is in doubt, the loader decides. What a quick look takes for a name is what the loader would take.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from pycompose.compose.cli.output import terminal
+from pycompose.compose.cli.root import Choices
+from pycompose.compose.model.errors import PycomposeError
+from pycompose.runtime.places import Places, ProjectPlaces
+
+if TYPE_CHECKING:
+    from pycompose.compose.file.loader import Loaded, Options
+    from pycompose.compose.model.project import Project
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
+FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # as the loader's
+OVERRIDES = tuple(f"{stem}.override.{end}" for stem in ("compose", "docker-compose") for end in ("yml", "yaml"))
+NAME_LINE = re.compile(r"^[\"']?name[\"']?[ \t]*:(.*)$", re.MULTILINE)
+PLAIN_NAME = re.compile(r"\s*(?:\"([a-z0-9_-]+)\"|'([a-z0-9_-]+)'|([a-z0-9_-]+))\s*(?:#.*)?\Z")
+
+
+def options_of(choices: Choices) -> Options:
+    from pycompose.compose.file.loader import Options
+
+    return Options(
+        files=choices.files,
+        project_name=choices.project_name,
+        project_directory=choices.project_directory,
+        env_files=choices.env_files,
+        profiles=choices.profiles,
+        environ=dict(os.environ),
+    )
+
+
+def load(choices: Choices, services: tuple[str, ...] = (), options: Options | None = None) -> Loaded:
+    """The project of the compose files; warnings go to stderr."""
+    from pycompose.compose.file.loader import load
+
+    loaded = load(options or options_of(choices), services)
+    for warning in loaded.warnings:
+        terminal.problem(warning, "warning")
+    return loaded
+
+
+def service_names(choices: Choices) -> list[str]:
+    """The services of the file, also of profiles that are not active; none where the file cannot be read."""
+    from pycompose.compose.file.loader import merged
+    from pycompose.compose.model.errors import FileError
+
+    try:
+        tree = merged(options_of(choices)).tree
+    except (FileError, OSError):
+        return []
+    services = tree.get("services") if isinstance(tree, dict) else None
+    return list(services) if isinstance(services, dict) else []
+
+
+def target(
+    choices: Choices, services: tuple[str, ...] = (), *, remembered: bool = True
+) -> tuple[ProjectPlaces, Project | None]:
+    """The project and its places; without a compose file, as the last `up` had it (None if there was none).
+
+    With `remembered`, a project that -p names and no -f describes is the one of its last `up`, whatever file lies here.
+    """
+    from pycompose.compose.file.loader import normal_name
+    from pycompose.compose.model.errors import FileError
+    from pycompose.compose.state.generations import newest
+
+    if remembered and choices.project_name and not choices.files and not os.environ.get("COMPOSE_FILE"):
+        places = _named(choices.project_name)
+        if (known := newest(places)) is not None:
+            return places, known
+    try:
+        project = load(choices, services).project
+        return Places.default().project(project.name), project
+    except FileError as error:
+        none_there = error.problems[0].message.startswith("no compose file in ")
+        folder = os.path.basename(os.path.abspath(choices.project_directory or "."))
+        name = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or normal_name(folder)
+        if choices.files or not none_there or not name or normal_name(name) != name:
+            raise
+        places = Places.default().project(name)
+        said = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
+        if not said and not os.path.isdir(places.state):
+            raise
+        return places, newest(places)
+
+
+def needed(project: Project | None) -> Project:
+    if project is None:
+        raise PycomposeError("no compose file, and no earlier `up` to go by", hint="name one with -f")
+    return project
+
+
+def likely_places(choices: Choices) -> ProjectPlaces | None:
+    """The project's places where a look is enough to tell them; the files are not read, and may be wrong."""
+    name = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or _quick_name(choices)
+    return Places.default().project(name) if name and NAME.match(name) else None
+
+
+def places_of(choices: Choices) -> ProjectPlaces:
+    """The project's places; a file is parsed only where its name cannot be told otherwise."""
+    name = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or _quick_name(choices)
+    return _named(name) if name else target(choices)[0]
+
+
+def _named(name: str) -> ProjectPlaces:
+    if not NAME.match(name):
+        raise PycomposeError(f"{name!r} cannot be a project name", hint="small letters, digits, '-' and '_'")
+    return Places.default().project(name)
+
+
+def _quick_name(choices: Choices) -> str | None:
+    """The project's name as the loader would find it, or None where only the loader can tell."""
+    if choices.env_files or os.environ.get("COMPOSE_ENV_FILES") or "-" in choices.files:
+        return None
+    paths = [os.path.abspath(path) for path in choices.files] or _found(choices)
+    if not paths:
+        return None
+    folder = os.path.abspath(choices.project_directory) if choices.project_directory else os.path.dirname(paths[0])
+    for place in {os.getcwd(), folder}:
+        if os.path.exists(f"{place}/.env"):
+            with open(f"{place}/.env", encoding="utf-8", errors="replace") as file:
+                if "COMPOSE_" in file.read():
+                    return None
+    name = os.path.basename(folder)
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except (OSError, ValueError):
+            return None
+        given = NAME_LINE.findall(text)
+        if re.search(r"^(?:---|[{%?!&*])", text, re.MULTILINE) or len(given) > 1:
+            return None
+        if given:
+            plain = PLAIN_NAME.match(given[0])
+            if plain is None:
+                return None
+            name = next(group for group in plain.groups() if group)
+    return name if NAME.match(name) else None
+
+
+def _found(choices: Choices) -> list[str]:
+    if os.environ.get("COMPOSE_FILE"):
+        return []
+    folder = os.path.abspath(choices.project_directory or os.getcwd())
+    while True:
+        for name in FILES:
+            if os.path.isfile(f"{folder}/{name}"):
+                overrides = [f"{folder}/{other}" for other in OVERRIDES if os.path.isfile(f"{folder}/{other}")]
+                return [f"{folder}/{name}", *overrides[:1]]
+        if folder == os.path.dirname(folder):
+            return []
+        folder = os.path.dirname(folder)
+
+
+def counts_of(scales: tuple[str, ...]) -> dict[str, int]:
+    """`web=3` as {"web": 3}."""
+    import click
+
+    counts = {}
+    for text in scales:
+        name, _, number = text.partition("=")
+        if not name or not number.isdecimal():
+            raise click.BadParameter(f"{text!r} is not SERVICE=NUM")
+        counts[name] = int(number)
+    return counts

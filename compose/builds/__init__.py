@@ -1,0 +1,1 @@
+"""Builds of the images of services: options, runner of steps, results."""

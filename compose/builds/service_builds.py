@@ -1,0 +1,357 @@
+"""Images built for services, and by hand: requests for the runtime's builder, in order, side by side, each told of.
+
+An image that another one is built from (`additional_contexts: service:X`) is built first. What is remembered is known
+without an event loop, a keeper or a network; those come with the first step that must run.
+Rules: nothing is printed; what happens goes to `tell` with the name of the build. Errors of the runtime are translated
+here, once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+from typing import IO, TYPE_CHECKING
+
+from pycompose.compose.model.errors import PycomposeError
+from pycompose.compose.model.project import Project
+from pycompose.frozen import dataclass
+from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.images import host_image
+from pycompose.runtime.images.cache import Cache
+from pycompose.runtime.images.dockerfile import builder, context
+from pycompose.runtime.images.dockerfile.request import Happened, Request, Secret
+from pycompose.runtime.images.dockerfile.running import Limits
+from pycompose.runtime.images.dockerfile.trees import Tree
+from pycompose.runtime.images.errors import ImageError, ImageNotFound
+from pycompose.runtime.images.manifest import own_platform
+from pycompose.runtime.images.pack import source_date_epoch
+from pycompose.runtime.images.store import Image, Store
+from pycompose.runtime.places import Places
+
+from .options import SERVICE, BuildOptions, options
+
+if TYPE_CHECKING:
+    from pycompose.runtime.images.registry.progress import Transfer
+
+    from .step_runner import StepRunner
+
+Tell = Callable[[str, Happened], None]  # the name of the build, what happened
+UNUSED = 30 * 86_400.0  # seconds after which what no build took is forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One image to build; `name` is the service's, or "" for the only one. `needs` are names of others."""
+
+    name: str
+    tags: tuple[str, ...]
+    options: BuildOptions
+    secrets: Mapping[str, Secret]
+    needs: tuple[str, ...] = ()
+    local: str = ""  # a Dockerfile of this machine, wherever the context is
+    dockerfile_from: IO[bytes] | None = None  # …or to be read
+    stdin: IO[bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says of every build."""
+
+    args: Mapping[str, str | None]  # without a value: the environment's
+    no_cache: bool = False
+    pull: bool = False
+    ssh: Mapping[str, str] | None = None
+
+
+class BuildFailed(PycomposeError):
+    """`service` is the one whose image could not be built; "" for an image built by hand."""
+
+    def __init__(self, service: str, error: Exception) -> None:
+        text = f'service "{service}": {error}' if service else str(error)
+        super().__init__(text, hint=getattr(error, "hint", ""))
+        self.service = service
+
+
+def targets(project: Project, services: Iterable[str]) -> list[Target]:
+    """The images of these services that are built, and those that they are built from, in an order that works.
+
+    Raises PycomposeError.
+    """
+    found: dict[str, Target] = {}
+    pending = [name for name in services if project.services[name].build is not None]
+    while pending:
+        name = pending.pop(0)
+        if name in found:
+            continue
+        service = project.services.get(name) or project.disabled_services.get(name)
+        if service is None or service.build is None:
+            who = next((f'service "{t.name}"' for t in found.values() if name in t.needs), "build")
+            told = "is not built" if service else "is not defined"
+            raise PycomposeError(f'{who}: additional_contexts: service "{name}" {told}')
+        wanted = options(name, service.build)
+        image = service.image or f"{project.name}-{name}"
+        found[name] = Target(name, (image, *wanted.tags), wanted, _secrets(project, wanted), wanted.services)
+        pending += wanted.services
+    if not any(target.needs for target in found.values()):
+        return list(found.values())
+    from pycompose.compose.plan.graph import build_order
+
+    return [found[name] for name in build_order({name: target.needs for name, target in found.items()})]
+
+
+def _secrets(project: Project, wanted: BuildOptions) -> dict[str, Secret]:
+    made = {}
+    for one in wanted.secrets:
+        source = project.secrets.get(one.source)
+        if source is None:
+            raise PycomposeError(f'build: secret "{one.source}" is not defined')
+        if source.content is not None:
+            made[one.target] = Secret(content=source.content.encode("utf-8", "surrogateescape"))
+        elif source.file:
+            made[one.target] = Secret(file=source.file)
+        else:
+            raise PycomposeError(f'build: secret "{one.source}" is external: there is no store of secrets here')
+    return made
+
+
+def build(
+    wanted: Sequence[Target], overrides: Overrides, tell: Tell, *, parallel: int = 0, check: bool = False
+) -> dict[str, Image]:
+    """Build the images, in the order that they are in and side by side; name -> image. Raises PycomposeError.
+
+    With `check` only the Dockerfiles are read.
+    """
+    places = Places.default()
+    store = Store(places)
+    made: dict[str, Image] = {}
+    requests: dict[str, Request] = {}
+    try:
+        with ExitStack() as held:
+            work = held.enter_context(store.working())
+            left: list[Target] = []
+            for target in wanted:
+                for note in target.options.notes:
+                    tell(target.name, Happened(None, "warning", note))
+                if any(other.name in target.needs for other in left):
+                    left.append(target)
+                    continue
+                request = requests[target.name] = _request(store, target, overrides, made, work, held)
+                if check:
+                    with _named(target.name):
+                        plan = builder.plan_of(request)
+                    for text in plan.warnings:
+                        tell(target.name, Happened(None, "warning", text))
+                    continue
+                with _named(target.name):
+                    found = builder.remembered(store, request, partial(tell, target.name))
+                if found is None:
+                    left.append(target)
+                    continue
+                made[target.name] = found.image
+                _warn(tell, target.name, found.warnings)
+            if left and not check:
+                import trio
+
+                def request_of(target: Target) -> Request:
+                    known = requests.get(target.name)
+                    return known or _request(store, target, overrides, made, work, held)
+
+                trio.run(_build_left, places, store, left, request_of, tell, made, parallel)
+                Cache(store).forget(older=UNUSED)
+    except PermissionError as error:
+        hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN"
+        raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
+    return made
+
+
+class _named:
+    """Errors of the runtime become errors of ours, with the name of the build."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, RuntimeFailure | OSError) and not isinstance(error, PermissionError):
+            raise BuildFailed(self._name, error) from error
+
+
+def _warn(tell: Tell, name: str, warnings: Iterable[str]) -> None:
+    for text in warnings:
+        tell(name, Happened(None, "warning", text))
+
+
+async def _build_left(
+    places: Places,
+    store: Store,
+    left: Sequence[Target],
+    request_of: Callable[[Target], Request],
+    tell: Tell,
+    made: dict[str, Image],
+    parallel: int,
+) -> None:
+    import trio
+
+    from .step_runner import Limited, running
+
+    ready = {target.name: trio.Event() for target in left}
+    limit = trio.CapacityLimiter(parallel or len(left))
+    pulls: dict[str, trio.Lock] = {}
+    turns: dict[str, trio.Lock] = {}
+    pulled: dict[str, Image] = {}
+
+    async def pull(name: str, again: bool, say: Callable[[str], None]) -> Image:
+        async with pulls.setdefault(name, trio.Lock()):
+            if name not in pulled:
+                pulled[name] = await image(store, name, again, say)
+        return pulled[name]
+
+    async def one(target: Target, runner: StepRunner) -> None:
+        for name in target.needs:
+            if name in ready:
+                await ready[name].wait()
+        async with limit:
+            with _named(target.name):
+                request = await trio.to_thread.run_sync(request_of, target)
+                limited = Limited(runner, request.limits)
+                found = await builder.build(store, request, partial(tell, target.name), limited, pull, turns)
+        made[target.name] = found.image
+        _warn(tell, target.name, found.warnings)
+        ready[target.name].set()
+
+    try:
+        async with running(places) as runner, trio.open_nursery() as nursery:
+            for target in left:
+                nursery.start_soon(one, target, runner)
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    leaves: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        error = pending.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            pending += error.exceptions
+        else:
+            leaves.append(error)
+    for kind in (KeyboardInterrupt, PycomposeError, Exception):
+        for error in leaves:
+            if isinstance(error, kind):
+                return error
+    return leaves[0]
+
+
+async def image(store: Store, name: str, again: bool, say: Callable[[str], None]) -> Image:
+    """An image that something is built from; fetched if it is missing, or `again`. Raises ImageError."""
+    if not again or name == host_image.NAME:
+        with suppress(ImageNotFound):
+            return store.resolve(name)
+    from pycompose.runtime.images.registry.pull import pull
+
+    def report(told: Transfer) -> None:
+        if told.state in ("here", "done", "failed", "retrying") or (told.state == "started" and not told.part):
+            say(" ".join(filter(None, (told.part[:19] or told.image, told.state, told.text))))
+
+    return await pull(store, name, report=report)
+
+
+def _request(
+    store: Store, target: Target, overrides: Overrides, made: Mapping[str, Image], work: str, held: ExitStack
+) -> Request:
+    """Raises BuildFailed."""
+    wanted = target.options
+    with _named(target.name):
+        tree = context.opened(wanted.context, work, held, target.stdin)
+        local, inline = target.local, wanted.inline
+        if target.dockerfile_from is not None:
+            inline = target.dockerfile_from.read(context.MAX_TEXT).decode("utf-8", "surrogateescape")
+        elif tree.path and wanted.dockerfile and not local:
+            # Where the context is a folder, its Dockerfile may lie outside of it.
+            path = os.path.normpath(os.path.join(tree.path, wanted.dockerfile))
+            local = "" if path.startswith(f"{tree.path}/") else path
+        found = context.read(tree, wanted.dockerfile, inline=inline, local=local)
+        args = {**wanted.args, **overrides.args}
+        args = {name: os.environ.get(name) if value is None else value for name, value in args.items()}
+        given = {name: value for name, value in args.items() if value is not None}
+        epoch = source_date_epoch(given if "SOURCE_DATE_EPOCH" in given else os.environ)
+        _platforms(target)
+        return Request(
+            context=found.tree,
+            dockerfile=found.dockerfile,
+            name=found.name,
+            target=wanted.target,
+            tags=target.tags,
+            args=given,
+            labels=wanted.labels,
+            contexts=_contexts(store, target, made, work, held),
+            secrets=target.secrets,
+            ssh=_ssh({**wanted.ssh, **(overrides.ssh or {})}),
+            no_cache=wanted.no_cache or overrides.no_cache,
+            no_cache_filter=wanted.no_cache_filter,
+            cache_from=tuple(name for name in wanted.cache_from if name),
+            pull=wanted.pull or overrides.pull,
+            limits=Limits(wanted.shm_size, wanted.ulimits, wanted.extra_hosts, wanted.privileged, wanted.network),
+            epoch=epoch,
+        )
+
+
+def _platforms(target: Target) -> None:
+    own = str(own_platform())
+    plain = {own, own.rpartition("/v")[0] or own, own.partition("/")[0], own.split("/", 1)[1]}
+    for platform in target.options.platforms:
+        if platform not in plain:
+            raise ImageError(
+                f"platform {platform!r}: only images of this machine ({own}) can be built",
+                "there is no emulation of other processors",
+            )
+
+
+def _contexts(
+    store: Store, target: Target, made: Mapping[str, Image], work: str, held: ExitStack
+) -> dict[str, Tree | str]:
+    found: dict[str, Tree | str] = {}
+    for name, text in target.options.contexts.items():
+        if text.startswith(SERVICE):
+            found[name.lower()] = made[text.removeprefix(SERVICE)].digest
+        elif text.startswith("docker-image://"):
+            found[name.lower()] = text.removeprefix("docker-image://")
+        elif text.startswith("oci-layout://"):
+            loaded = store.load(text.removeprefix("oci-layout://").partition("@")[0])
+            found[name.lower()] = loaded[0].digest
+        else:
+            tree = context.opened(text, work, held)
+            found[name.lower()] = replace(context.read(tree, inline="").tree, what=f"context {name}")
+    return found
+
+
+def _ssh(given: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for name, path in given.items():
+        socket = path or os.environ.get("SSH_AUTH_SOCK", "")
+        if not socket:
+            raise ImageError(f"ssh {name}: no agent runs", "SSH_AUTH_SOCK names its socket; ssh-agent starts one")
+        found[name] = socket
+    return found
+
+
+def forget() -> tuple[int, int]:
+    """Forget all that builds remember: (steps, caches that no build is using). Raises PycomposeError."""
+    from pycompose.runtime.images.dockerfile.instructions import discard_caches
+    from pycompose.runtime.images.gc import collect
+
+    store = Store(Places.default())
+    try:
+        steps, caches = Cache(store).forget(), discard_caches(store.root)
+        with store.working() as work, store.locked():
+            collect(store, work)
+    except PermissionError as error:
+        hint = "run it as root, or set PYCOMPOSE_STATE"
+        raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
+    return steps, caches

@@ -1,0 +1,319 @@
+"""RUN steps of builds, run as services are: the same keeper, profile and network. `runtime`'s builder asks for them.
+
+Each build that runs something has a keeper of its own, as a project that no command sees: its state is
+`builds/projects/build-<random>` below the root of states. What it needs is made at its first step, and is gone with
+its last one. Whoever holds the
+lock in its folder lives; what a killed build left (a running step, a keeper, a bridge) is swept by the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import MappingProxyType
+
+import trio
+from pycompose.compose.control import session
+from pycompose.compose.linux import network_spec, oci, sandbox_network
+from pycompose.compose.model.deployment import Ulimit
+from pycompose.compose.model.project import Attachment, Network, Project, Service
+from pycompose.frozen import dataclass
+from pycompose.network.errors import NetworkError
+from pycompose.network.networks import Networks
+from pycompose.runtime.client.process import launch_keeper
+from pycompose.runtime.client.sandboxes import Runtime, Sandbox
+from pycompose.runtime.errors import RuntimeFailure, StartFailed
+from pycompose.runtime.images.dockerfile import BuildError, Job, Limits
+from pycompose.runtime.linux import seccomp
+from pycompose.runtime.places import Places, ProjectPlaces
+from pycompose.runtime.policy import profile
+from pycompose.runtime.spec import Mount as SpecMount
+from pycompose.runtime.state import logs
+from pycompose.runtime.state.container_record import read_containers
+
+FOLDER = "builds"
+HOSTNAME = "build"
+NETWORK = "default"
+PATIENCE = 10.0  # seconds for a step that is killed to be gone
+
+
+def roots_of(places: Places) -> Places:
+    """Where the keepers of builds live. Sockets stay where they are: their paths must be short (man 7 unix)."""
+    return Places(f"{places.state}/{FOLDER}", places.run)
+
+
+class StepRunner:
+    """Runs the steps of all builds of one process; to be had from `running`."""
+
+    def __init__(self, places: Places, own: ProjectPlaces, nursery: trio.Nursery) -> None:
+        self._roots, self._own, self._nursery = places, own, nursery
+        self._runtime = Runtime(own)
+        self._networks = Networks(places.networks, own.project)
+        self._network = Network(NETWORK, f"{own.project}_{NETWORK}")
+        self._starting = trio.Lock()
+        self._awake = self._connected = False
+
+    async def _wake(self, connected: bool) -> None:
+        async with self._starting:
+            if not self._awake:
+                await trio.to_thread.run_sync(launch_keeper, self._own)
+                await self._nursery.start(self._runtime.serve)
+                self._awake = True
+            if connected and not self._connected:
+                await self._nursery.start(self._networks.run)
+                await self._networks.create(network_spec.network_spec(self._own.project, self._network))
+                self._connected = True
+
+    async def run(self, job: Job, output: Callable[[str], None], limits: Limits) -> int:
+        """Raises BuildError if it cannot be run."""
+        try:
+            await self._wake(job.network == "default")
+            return await self._run(job, output, limits)
+        except StartFailed as error:
+            raise BuildError(f"{error.step}: {error.message}") from error
+        except (RuntimeFailure, NetworkError, OSError) as error:
+            raise BuildError(str(error), getattr(error, "hint", "")) from error
+
+    async def _run(self, job: Job, output: Callable[[str], None], limits: Limits) -> int:
+        container_id = secrets.token_hex(32)
+        folder = self._own.container(container_id)
+        service = self._service(job, limits)
+        project = Project(
+            self._own.project, "/", (), networks=MappingProxyType({NETWORK: self._network}), services={"build": service}
+        )
+        await trio.to_thread.run_sync(lambda: os.makedirs(f"{folder}/etc", mode=0o755))
+        try:
+            defaults = profile.linux_defaults(
+                shm_size=limits.shm_size,
+                privileged=limits.privileged,
+                host=oci.host_namespaces(service),
+            )
+            bundle = oci.bundle(
+                project,
+                service,
+                container_id,
+                job.root,
+                oci.ImageConfig(),
+                defaults,
+                oci.Found((*job.mounts, *self._etc(folder, job)), hostname=HOSTNAME),
+            )
+            program = seccomp.compile(bundle.spec.linux.seccomp) if bundle.spec.linux.seccomp else None
+            await self._runtime.create(container_id, container_id[:12], bundle, "", program)
+
+            async def prepare(sandbox: Sandbox) -> None:
+                await self._join(project, service, container_id, sandbox)
+
+            await self._runtime.start(container_id, prepare)
+            async with _followed(f"{folder}/log", output):
+                code = await self._runtime.await_exit(container_id)
+            return 1 if code is None else code
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._end(container_id, folder)
+
+    async def _end(self, container_id: str, folder: str) -> None:
+        if _runs(folder):
+            with trio.move_on_after(PATIENCE), suppress(RuntimeFailure, OSError):
+                await self._runtime.kill(container_id)
+                await self._runtime.await_exit(container_id)
+        with suppress(NetworkError):
+            await self._networks.detach(container_id)
+        with suppress(RuntimeFailure, OSError):
+            await self._runtime.remove(container_id)
+
+    def _service(self, job: Job, limits: Limits) -> Service:
+        return Service(
+            "build",
+            command=job.args,
+            entrypoint=(),
+            working_dir=job.cwd,
+            user=job.user or None,
+            environment=dict(item.partition("=")[::2] for item in job.env),
+            networks=(Attachment(NETWORK),) if job.network == "default" else (),
+            network_mode=None if job.network == "default" else job.network,
+            hostname=HOSTNAME if job.network != "host" else None,
+            extra_hosts=limits.extra_hosts,
+            ulimits={name: Ulimit(*both) for name, both in limits.ulimits.items()},
+            privileged=limits.privileged,
+        )
+
+    def _etc(self, folder: str, job: Job) -> tuple[SpecMount, ...]:
+        made = []
+        taken = {mount.destination for mount in job.mounts}
+        for name in ("hosts", "hostname", "resolv.conf"):
+            with open(f"{folder}/etc/{name}", "w"):
+                os.chmod(f"{folder}/etc/{name}", 0o644)
+            if f"/etc/{name}" not in taken:
+                made.append(SpecMount(f"/etc/{name}", "bind", f"{folder}/etc/{name}", ("rbind", "rw", "rprivate")))
+        return tuple(made)
+
+    async def _join(self, project: Project, service: Service, container_id: str, sandbox: Sandbox) -> None:
+        own: list[str] = []
+        gateway = None
+        if service.networks:
+            route, netfilter, udp, tcp = sandbox.sockets
+            try:
+                specs = network_spec.endpoints(project, service, container_id, container_id[:12])
+                ports = (sandbox_network.port_of(udp), sandbox_network.port_of(tcp))
+                endpoints = await self._networks.attach(sandbox.netns_fd, route, netfilter, ports, specs)
+                own = [a.partition("/")[0] for e in endpoints for a in e.addresses]
+                gateway = next((e.gateway for e in endpoints if e.gateway), None)
+            except BaseException:
+                os.close(udp)
+                os.close(tcp)
+                raise
+            finally:
+                os.close(route)
+                os.close(netfilter)
+            self._networks.resolve(container_id, udp, tcp)
+        folder = f"{self._own.container(container_id)}/etc"
+        of_host = sandbox_network.host_text("/etc/hosts") if service.network_mode == "host" else None
+        texts = {
+            "hosts": network_spec.hosts_file(own, HOSTNAME, None, service.extra_hosts, gateway, of_host),
+            "hostname": HOSTNAME + "\n",
+            "resolv.conf": network_spec.resolver_file(service, sandbox_network.host_text("/etc/resolv.conf")),
+        }
+        for name, text in texts.items():
+            with open(f"{folder}/{name}", "w") as file:  # noqa: ASYNC230 a few bytes; the inode is mounted
+                file.write(text)
+
+    async def close(self) -> None:
+        """Nothing of it is left when this returns."""
+        if self._connected:
+            with suppress(NetworkError):
+                await self._networks.remove(self._network.name)
+        if self._awake:
+            await trio.to_thread.run_sync(session.close_if_empty, self._own)
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """The runner as one build has it (`runtime.images.build.Runner`)."""
+
+    runner: StepRunner
+    limits: Limits
+
+    async def run(self, job: Job, output: Callable[[str], None]) -> int:
+        return await self.runner.run(job, output, self.limits)
+
+
+@asynccontextmanager
+async def running(places: Places) -> AsyncIterator[StepRunner]:
+    """A runner; nothing is launched before its first step. What killed builds left is swept."""
+    roots = roots_of(places)
+    with _claimed(roots) as (name, left):
+        for other in left:
+            with suppress(RuntimeFailure, NetworkError, OSError):  # the next build tries again
+                await _sweep(places, roots.project(other))
+        runner = None
+        try:
+            async with trio.open_nursery() as nursery:
+                runner = StepRunner(places, roots.project(name), nursery)
+                yield runner
+                nursery.cancel_scope.cancel()
+        finally:
+            if runner is not None:
+                with trio.CancelScope(shield=True):
+                    await runner.close()
+
+
+@contextmanager
+def _claimed(roots: Places) -> Iterator[tuple[str, list[str]]]:
+    """(a name of one's own, the names of builds that died), all locked while it lasts."""
+    os.makedirs(roots.projects, mode=0o700, exist_ok=True)
+    locks = f"{roots.state}/locks"
+    os.makedirs(locks, mode=0o700, exist_ok=True)
+    held: dict[str, int] = {}
+    name = f"build-{secrets.token_hex(6)}"
+    try:
+        with open(f"{roots.state}/lock", "a") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            there = {*os.listdir(roots.projects), *os.listdir(locks)}
+            for entry in (*there, name):
+                lock = os.open(f"{locks}/{entry}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    held[entry] = lock
+                except BlockingIOError:
+                    os.close(lock)
+        yield name, [entry for entry in held if entry != name]
+    finally:
+        for entry, lock in held.items():
+            if not os.path.isdir(roots.project(entry).state):
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{locks}/{entry}")
+            os.close(lock)
+
+
+async def _sweep(places: Places, left: ProjectPlaces) -> None:
+    """End what a killed build left running, and take its bridge and folders away."""
+    containers = await trio.to_thread.run_sync(read_containers, left)
+    if containers:
+        runtime = Runtime(left)
+        await trio.to_thread.run_sync(launch_keeper, left)
+        for container in containers:
+            with suppress(RuntimeFailure, OSError):
+                if container.status in ("running", "paused"):
+                    await runtime.kill(container.id)
+                    with trio.move_on_after(PATIENCE):
+                        await _gone(left, container.id)
+            await runtime.remove(container.id)
+    networks = Networks(places.networks, left.project)
+    with suppress(NetworkError):
+        for endpoint in networks.endpoints():
+            if endpoint.network.startswith(f"{left.project}_"):
+                await networks.detach(endpoint.owner)
+        for record in networks.records():
+            if record.project == left.project:
+                await networks.remove(record.name)
+    await trio.to_thread.run_sync(session.close_if_empty, left)
+
+
+async def _gone(left: ProjectPlaces, container_id: str) -> None:
+    """Return when the keeper has written how it ended."""
+    runtime = Runtime(left)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runtime.serve)
+        await runtime.await_exit(container_id)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _followed(path: str, output: Callable[[str], None]) -> AsyncIterator[None]:
+    """`output` gets the log's lines as they come, and the rest at the end."""
+    follower = logs.Follower()
+    parts: dict[bytes, str] = {}
+
+    def take() -> None:
+        for _, block in follower.new():
+            for raw in block.split(b"\n")[:-1]:
+                stream, text = raw[31:37], raw[logs.HEAD :].decode("utf-8", "replace")
+                if raw[logs.HEAD - 2 : logs.HEAD - 1] == b"P":
+                    parts[stream] = parts.get(stream, "") + text
+                else:
+                    output(parts.pop(stream, "") + text)
+
+    async def watch() -> None:
+        while True:
+            await trio.lowlevel.wait_readable(follower.fileno())
+            take()
+
+    try:
+        follower.add("", path, True)
+        take()  # what came before anybody was there to be woken by it
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            yield
+            nursery.cancel_scope.cancel()
+        take()
+        for text in parts.values():
+            output(text)
+    finally:
+        follower.close()
+
+
+def _runs(folder: str) -> bool:
+    return os.path.exists(f"{folder}/process.json") and not os.path.exists(f"{folder}/exit.json")

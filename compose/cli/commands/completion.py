@@ -1,0 +1,35 @@
+"""completion: what a shell loads so that the TAB key knows commands, options and the services of the file here.
+
+The shell asks `pycompose` itself at each TAB, by an environment variable (click's shell_completion). So answers must be
+quick, and what cannot be read is as if it had no names.
+"""
+
+from __future__ import annotations
+
+import click
+from pycompose.compose.cli.root import command
+
+SHELLS = ("bash", "zsh", "fish")
+VARIABLE = "_PYCOMPOSE_COMPLETE"
+
+
+@command("completion")
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what a shell loads to complete commands, options and services.
+
+    \b
+    bash:  pycompose completion bash > /etc/bash_completion.d/pycompose
+    zsh:   pycompose completion zsh > "${fpath[1]}/_pycompose"
+    fish:  pycompose completion fish > ~/.config/fish/completions/pycompose.fish
+
+    For this one shell: source <(pycompose completion bash)
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = context.find_root()
+    made = kind(root.command, {}, "pycompose", VARIABLE)
+    click.echo(made.source_template % made.source_vars())

@@ -1,0 +1,229 @@
+"""config and version: what the compose file means, and what this program is.
+
+With `--format json`, `config` is made for programs: what is wrong or odd in a file comes as JSON too, on stderr, one
+object a line, with its path, line, column and code.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+from pycompose.compose.app import locate
+from pycompose.compose.cli.output import terminal
+from pycompose.compose.cli.root import Choices, command
+from pycompose.compose.model.errors import FileError, PycomposeError
+
+if TYPE_CHECKING:
+    from pycompose.compose.file.loader import Loaded, Options
+
+LISTS = {
+    "services": "Print the names of services.",
+    "volumes": "Print the names of volumes.",
+    "networks": "Print the names of networks.",
+    "images": "Print the images.",
+    "profiles": "Print the profiles.",
+    "models": "Print the models.",
+    "environment": "Print the variables that are filled in, and their values.",
+    "variables": "Print the variables that the file asks for, and their defaults.",
+}
+EARLIER = {
+    "no_interpolate": ("interpolate", "Leave ${VARIABLES} as they are written."),
+    "no_normalize": ("normalize", "Do not add what the file implies."),
+    "no_path_resolution": ("resolve_paths", "Leave paths as they are written."),
+    "no_env_resolution": ("resolve_env", "Do not read env files."),
+    "no_consistency": ("check_consistency", "Do not check that what is named exists."),
+}
+
+
+def _flags(function: Any) -> Any:
+    for name, (_, told) in reversed(EARLIER.items()):
+        function = click.option(f"--{name.replace('_', '-')}", name, is_flag=True, help=told)(function)
+    for name, told in reversed(LISTS.items()):
+        function = click.option(f"--{name}", "what", flag_value=name, help=told)(function)
+    return function
+
+
+@command(
+    "config",
+    groups={
+        "Instead of the file": (*(f"--{name}" for name in LISTS), "--hash", "--lock-image-digests"),
+        "Less than all that is done to a file": tuple(f"--{name.replace('_', '-')}" for name in EARLIER),
+    },
+)
+@click.option("-q", "--quiet", is_flag=True, help="Only check the file.")
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), help="yaml (the default) or json.")
+@click.option("-o", "--output", metavar="FILE", help="Write to a file.")
+@_flags
+@click.option("--hash", "hashes", metavar="SERVICE", help="Print services' configuration hashes ('*': all).")
+@click.option("--resolve-image-digests", is_flag=True, help="Pin each image to its digest.")
+@click.option("--lock-image-digests", is_flag=True, help="Print an override file that pins each image to its digest.")
+@click.argument("services", nargs=-1)
+@click.pass_obj
+def config(
+    choices: Choices,
+    /,
+    quiet: bool,
+    form: str | None,
+    output: str | None,
+    what: str | None,
+    hashes: str | None,
+    resolve_image_digests: bool,
+    lock_image_digests: bool,
+    services: tuple[str, ...],
+    **less: bool,
+) -> None:
+    """Check the compose file and print its canonical form, as docker compose does.
+
+    With SERVICE: those services and what they depend on.
+    """
+    if form == "json":
+        terminal.progress = "json"
+    switches: dict[str, Any] = {EARLIER[name][0]: False for name, given in less.items() if given}
+    options = replace(locate.options_of(choices), **switches)
+    if services and (what == "variables" or not options.interpolate):
+        terminal.warn(
+            f"{'--variables' if what == 'variables' else '--no-interpolate'} is of the whole file: {services[0]} "
+            "and what it needs are not chosen"
+        )
+    if what == "variables":
+        text = _variables(options, form)
+    elif not options.interpolate:
+        text = _as_written(options, form, what, lock=lock_image_digests, pin=resolve_image_digests)
+    else:
+        loaded = locate.load(choices, services, options)
+        if hashes is not None:
+            text = _hashes(loaded, hashes)
+        elif what:
+            text = "".join(f"{line}\n" for line in _names(loaded, what, services))
+        else:
+            text = _canonical(choices, loaded, form, services, lock=lock_image_digests, pin=resolve_image_digests)
+    if quiet:
+        return
+    data = text.encode("utf-8", "surrogateescape")  # a variable from outside may be any bytes
+    if output is None:
+        click.echo(data, nl=False)
+        return
+    try:
+        with open(output, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise PycomposeError(f"{output} cannot be written: {error.strerror}") from error
+
+
+def _canonical(
+    choices: Choices, loaded: Loaded, form: str | None, services: tuple[str, ...], *, lock: bool, pin: bool
+) -> str:
+    from pycompose.compose.file import show
+
+    tree = loaded.tree
+    if services:
+        tree = show.selected(tree, services)
+    if not choices.all_resources:
+        tree = show.used(tree)
+    if lock or pin:
+        tree = show.pinned(tree, _digests(tree))
+    if lock:
+        tree = show.images_only(tree)
+    return show.to_json(tree) if form == "json" else show.to_yaml(tree)
+
+
+def _as_written(options: Options, form: str | None, what: str | None, *, lock: bool, pin: bool) -> str:
+    """The merged files before anything is filled in."""
+    from pycompose.compose.file import show
+    from pycompose.compose.file.loader import merged
+    from pycompose.compose.file.outline import outline
+
+    found = merged(options)
+    if found.reading.problems:
+        raise FileError(tuple(found.reading.problems))
+    tree = outline(
+        found.tree, found.name, found.working_dir, normalize=options.normalize, resolve_paths=options.resolve_paths
+    )
+    if what == "services":
+        return "".join(f"{name}\n" for name in tree.get("services", {}))
+    if what or lock or pin:
+        flag = f"--{what}" if what else "--lock-image-digests" if lock else "--resolve-image-digests"
+        raise click.UsageError(f"{flag} needs the variables filled in; leave --no-interpolate out")
+    return show.to_json(tree, escape=False) if form == "json" else show.to_yaml(tree, escape=False)
+
+
+def _variables(options: Options, form: str | None) -> str:
+    from pycompose.compose.cli.output.tables import table
+    from pycompose.compose.file import emitter
+    from pycompose.compose.file.loader import merged
+    from pycompose.compose.file.variables import variables
+
+    found = variables(merged(replace(options, interpolate=False)).tree).values()
+    rows = [(one.name, "true" if one.required else "false", one.default, one.alternate) for one in found]
+    if form is None:
+        return table(("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"), rows)
+    keys = ("Name", "DefaultValue", "PresenceValue", "Required")
+    tree = {v.name: dict(zip(keys, (v.name, v.default, v.alternate, v.required), strict=True)) for v in found}
+    if form == "json":
+        return json.dumps(tree, ensure_ascii=False) + "\n"
+    return emitter.to_yaml({name: {key.lower(): value for key, value in one.items()} for name, one in tree.items()})
+
+
+def _digests(tree: dict[str, Any]) -> dict[str, str]:
+    """Image -> the image with its digest, of all images of a canonical tree."""
+    from pycompose.compose.app.images import pinned
+
+    wanted = {}
+    for name, service in tree.get("services", {}).items():
+        mounted = [v["source"] for v in service.get("volumes", ()) if v["type"] == "image"]
+        wanted.update({image: name for image in (service.get("image"), *mounted) if image})
+    return pinned(wanted)
+
+
+def _names(loaded: Loaded, what: str, services: tuple[str, ...]) -> list[str]:
+    from pycompose.compose.file import show
+
+    described = loaded.project
+    tree = show.selected(loaded.tree, services) if services else loaded.tree
+    match what:
+        case "services":
+            return [name for name in described.services if name in tree["services"]]
+        case "volumes" | "networks":
+            return sorted(show.used(tree).get(what, {}))
+        case "images":
+            found = (service.image for name, service in described.services.items() if name in tree["services"])
+            return [image for image in found if image]
+        case "profiles":
+            every = [*described.services.values(), *described.disabled_services.values()]
+            return sorted({profile for service in every for profile in service.profiles})
+        case "models":
+            models = show.used(tree).get("models", {}).values()
+            return [str(model["model"]) for model in models if model.get("model")]
+        case _:
+            return [f"{key}={value}" for key, value in sorted(loaded.variables.items())]
+
+
+def _hashes(loaded: Loaded, wanted: str) -> str:
+    from pycompose.compose.state.lookup import no_such_service
+
+    known = loaded.project.services
+    names = list(known) if wanted == "*" else wanted.split(",")
+    for name in names:
+        if name not in known:
+            raise no_such_service(name, known)
+    return "".join(f"{name} {known[name].config_hash}\n" for name in sorted(names))
+
+
+def version_text(*, short: bool = False) -> str:
+    from pycompose import __version__
+
+    return __version__ if short else f"pycompose {__version__}"
+
+
+@command("version")
+@click.option("-f", "--format", "form", type=click.Choice(["pretty", "json"]), default="pretty", help="pretty or json.")
+@click.option("--short", is_flag=True, help="The number alone.")
+def version(form: str, short: bool) -> None:
+    """Say which version this is."""
+    if form == "json":
+        click.echo(json.dumps({"version": version_text(short=True)}))
+    else:
+        click.echo(version_text(short=short))

@@ -1,0 +1,179 @@
+"""top and stats: the processes inside containers and what they use, from cgroups and /proc."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+from pycompose.compose.app import locate
+from pycompose.compose.cli.output.tables import decimal_size, size, table
+from pycompose.compose.cli.root import Choices, command
+from pycompose.compose.state import lookup
+from pycompose.frozen import dataclass
+
+if TYPE_CHECKING:
+    from pycompose.compose.state.lookup import Seen
+    from pycompose.runtime.policy.cgroup import Stats
+
+INTERVAL = 1.0  # seconds between two measurements
+UNKNOWN = "--"
+
+
+@command("top")
+@click.argument("services", nargs=-1)
+@click.pass_obj
+def top(choices: Choices, services: tuple[str, ...]) -> None:
+    """List the processes inside containers."""
+    from pycompose.runtime.policy.cgroup import Cgroup
+
+    places = locate.places_of(choices)
+    found = lookup.of_services(lookup.containers(places), services)
+    rows = [
+        (seen.service, str(seen.number), *row)
+        for seen in found
+        if seen.runs
+        for pid in Cgroup(f"{places.project}/{seen.id}").processes()
+        if (row := process_row(pid)) is not None
+    ]
+    click.echo(table(("SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"), rows), nl=False)
+
+
+def process_row(pid: int) -> tuple[str, ...] | None:
+    """As `ps -ef` shows a process; None if it is gone. Sources: man 5 proc_pid_stat, proc_pid_cmdline."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            name, _, rest = file.read().partition(b"(")[2].rpartition(b")")
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            line = file.read().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+        uid = os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+    fields = rest.split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    with open("/proc/uptime", encoding="ascii") as file:
+        uptime = float(file.read().split()[0])
+    used, age = (int(fields[11]) + int(fields[12])) / ticks, max(uptime - int(fields[19]) / ticks, 0.0)
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = str(uid)
+    device = int(fields[4])
+    minor = (device & 0xFF) | ((device >> 12) & 0xFFF00)
+    began = time.localtime(time.time() - age)
+    return (
+        user,
+        str(pid),
+        fields[1].decode(),
+        str(min(int(100 * used / age), 99) if age else 0),
+        time.strftime("%H:%M" if age < 86400 else "%b%d", began),
+        f"pts/{minor}" if device >> 8 & 0xFFF in range(136, 144) else "?",
+        time.strftime("%H:%M:%S", time.gmtime(used)),
+        line or f"[{name.decode(errors='replace')}]",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One look at one container; times in seconds of the monotonic clock."""
+
+    at: float
+    stats: Stats
+    received: int | None
+    sent: int | None
+
+
+@command("stats", accepted=("--no-trunc",))
+@click.option("-a", "--all", "every", is_flag=True, help="Stopped containers too.")
+@click.option("--no-stream", is_flag=True, help="Look once.")
+@click.option("--format", "form", default="table", metavar="FORM", help="table (the default) or json.")
+@click.argument("services", nargs=-1)
+@click.pass_obj
+def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: tuple[str, ...]) -> None:
+    """Show what containers use: processor, memory, network, disk. Live, until Ctrl-C."""
+    if form not in ("table", "json") and not form.startswith("table "):
+        raise click.BadParameter(f"{form!r} is neither table nor json", param_hint="--format")
+    places = locate.places_of(choices)
+    lookup.of_services(lookup.containers(places), services)
+    live = sys.stdout.isatty() and form != "json" and not no_stream
+    before = _measure_all(places.project, lookup.containers(places))
+    drawn = 0
+    while True:
+        time.sleep(INTERVAL)  # a rate is two measurements and the time between them
+        found = [seen for seen in lookup.containers(places) if not services or seen.service in services]
+        found = [seen for seen in found if every or seen.runs]
+        after = _measure_all(places.project, found)
+        rows = [figures(seen, before.get(seen.id), after.get(seen.id)) for seen in found]
+        if form == "json":
+            for row in rows:
+                click.echo(json.dumps(row))
+            sys.stdout.flush()
+        else:
+            heads = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
+            titles = ("CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS")
+            text = table(titles, [tuple(row[head] for head in heads) for row in rows])
+            if live:
+                columns, lines = os.get_terminal_size(sys.stdout.fileno())
+                shown = [line[: columns - 1] for line in text.splitlines()[: lines - 1]]
+                up = f"\033[{min(drawn, lines - 1)}A" if drawn else ""
+                text = up + "\r" + "".join(f"{line}\033[K\n" for line in shown) + "\033[J"
+                drawn = len(shown)
+            click.echo(text, nl=False)
+            sys.stdout.flush()
+        if no_stream:
+            return
+        before = after
+
+
+def _measure_all(name: str, found: list[Seen]) -> dict[str, Measured]:
+    from pycompose.runtime.policy.cgroup import Cgroup
+
+    measured = {}
+    for seen in found:
+        if seen.runs:
+            received, sent = _network(seen.record.pid)
+            measured[seen.id] = Measured(time.monotonic(), Cgroup(f"{name}/{seen.id}").stats(), received, sent)
+    return measured
+
+
+def _network(pid: int) -> tuple[int | None, int | None]:
+    """Bytes received and sent by all links but the loopback (man 5 proc_pid_net)."""
+    received = sent = 0
+    try:
+        with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
+            for line in file.readlines()[2:]:
+                link, _, numbers = line.partition(":")
+                if link.strip() != "lo":
+                    columns = numbers.split()
+                    received, sent = received + int(columns[0]), sent + int(columns[8])
+    except (OSError, ValueError, IndexError):
+        return None, None
+    return received, sent
+
+
+def figures(seen: Seen, before: Measured | None, after: Measured | None) -> dict[str, str]:
+    """One row, with the keys of `docker stats --format json`."""
+    told = {"ID": seen.id[:12], "Name": seen.name, "Container": seen.id[:12], "Service": seen.service}
+    if after is None:
+        return told | dict.fromkeys(("CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"), UNKNOWN)
+    now = after.stats
+    cpu = UNKNOWN
+    if before is not None and now.cpu_ns is not None and before.stats.cpu_ns is not None and after.at > before.at:
+        cpu = f"{max(now.cpu_ns - before.stats.cpu_ns, 0) / (after.at - before.at) / 1e7:.2f}%"
+    limit = now.memory_limit or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return told | {
+        "CPUPerc": cpu,
+        "MemUsage": UNKNOWN if now.memory is None else f"{size(now.memory)} / {size(limit)}",
+        "MemPerc": UNKNOWN if now.memory is None else f"{100 * now.memory / limit:.2f}%",
+        "NetIO": _pair(after.received, after.sent),
+        "BlockIO": _pair(now.read_bytes, now.write_bytes),
+        "PIDs": UNKNOWN if now.pids is None else str(now.pids),
+    }
+
+
+def _pair(one: int | None, other: int | None) -> str:
+    return UNKNOWN if one is None or other is None else f"{decimal_size(one)} / {decimal_size(other)}"

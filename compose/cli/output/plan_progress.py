@@ -1,0 +1,274 @@
+"""How a plan's progress looks: one line a container, network or volume, redrawn in place; or plain lines; or JSON.
+
+`Board` is pure: events and the time go in, lines of text come out. `Screen` writes them to a terminal and needs to be
+called again to move. Rules: everything about a step comes from its plan; what is unknown is passed over, so an older
+command line can watch a newer supervisor.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import field
+from typing import Protocol, TextIO
+
+from pycompose.compose.plan.steps import (
+    Action,
+    AwaitCondition,
+    CreateContainer,
+    CreateNetwork,
+    CreateVolume,
+    KillContainer,
+    PauseContainer,
+    Plan,
+    RemoveContainer,
+    RemoveNetwork,
+    RemoveVolume,
+    RenameContainer,
+    StartContainer,
+    StopContainer,
+    UnpauseContainer,
+)
+from pycompose.frozen import dataclass
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+FRAME = 0.1  # seconds between two pictures
+LONGEST_END = 60  # lines of the last picture; more are told as a number
+# A recreated container is made under the id of the one that it replaces.
+TEMPORARY = re.compile(r"[0-9a-f]{12}_")
+# What anyone expects is no cause worth a word.
+EXPECTED = re.compile(
+    r"no such (container|network|volume)|depends_on|down( --volumes)?|stop|start|restart|kill|pause|paused|unpause|rm|"
+    r"--wait|takes the name .*|not running: created|"
+)
+COLOURS = {"done": "32", "failed": "31", "skipped": "33", "started": "36", "dim": "2", "bold": "1"}
+
+
+def words(action: Action) -> tuple[str, str]:
+    """What a line says while the action is under way, and after it."""
+    match action:
+        case CreateNetwork() | CreateVolume():
+            return "Creating", "Created"
+        case CreateContainer(replaces=replaces):
+            return ("Recreating", "Recreated") if replaces else ("Creating", "Created")
+        case RemoveNetwork() | RemoveVolume() | RemoveContainer():
+            return "Removing", "Removed"
+        case StartContainer():
+            return "Starting", "Started"
+        case StopContainer():
+            return "Stopping", "Stopped"
+        case KillContainer():
+            return "Killing", "Killed"
+        case RenameContainer():
+            return "Recreating", "Recreated"
+        case PauseContainer():
+            return "Pausing", "Paused"
+        case UnpauseContainer():
+            return "Unpausing", "Unpaused"
+        case AwaitCondition(condition="service_completed_successfully"):
+            return "Waiting", "Exited"
+        case AwaitCondition(condition="service_started"):
+            return "Waiting", "Started"
+        case AwaitCondition():
+            return "Waiting", "Healthy"
+    return "Working", "Done"  # of a later version
+
+
+def subjects(action: Action) -> tuple[str, ...]:
+    """The lines that an action is about: "Container web-1"."""
+    match action:
+        case CreateNetwork(network):
+            return (f"Network {network.name}",)
+        case CreateVolume(volume):
+            return (f"Volume {volume.name}",)
+        case RemoveNetwork(name):
+            return (f"Network {name}",)
+        case RemoveVolume(name):
+            return (f"Volume {name}",)
+        case RenameContainer(_, new_name):
+            return (f"Container {new_name}",)
+        case AwaitCondition(containers=names):
+            return tuple(f"Container {name}" for name in names)
+    name = str(getattr(action, "name", ""))
+    replaces = getattr(action, "replaces", None)
+    return (f"Container {TEMPORARY.sub('', name, count=1) if replaces else name}",)
+
+
+@dataclass(slots=True)
+class _Subject:
+    name: str
+    left: int = 0  # steps that are not over
+    state: str = "waiting"  # waiting, started, done, failed, skipped
+    word: str = ""
+    cause: str = ""
+    began: float | None = None
+    ended: float | None = None
+    now: list[str] = field(default_factory=list)  # steps under way
+    first: bool = True  # nothing of it is over
+
+
+class Board:
+    """Where every subject of a plan stands."""
+
+    def __init__(self, plan: Plan, title: str, now: float) -> None:
+        self.title, self.began = title, now
+        self.ended: float | None = None
+        self._actions = {step.id: step.action for step in plan.steps}
+        self.subjects: dict[str, _Subject] = {}
+        for step in plan.steps:
+            for name in subjects(step.action):
+                subject = self.subjects.setdefault(name, _Subject(name))
+                subject.left += 1
+                if not subject.cause and not EXPECTED.fullmatch(step.cause):
+                    subject.cause = step.cause
+
+    def take(self, step: str, state: str, cause: str, now: float) -> list[_Subject]:
+        """One event of a step; the subjects that it changed."""
+        action = self._actions.get(step)
+        changed = []
+        for name in subjects(action) if action is not None else ():
+            subject = self.subjects[name]
+            during, after = words(action) if action is not None else ("", "")
+            if subject.began is None:
+                subject.began = now
+            if state == "started":
+                subject.now.append(step)
+                subject.state, subject.word = "started", during
+            else:
+                subject.left -= 1
+                subject.first = False
+                if step in subject.now:
+                    subject.now.remove(step)
+                if subject.state == "failed":
+                    continue
+                if state == "done":
+                    subject.word = after
+                    subject.state = "done" if not subject.left else "started" if subject.now else "waiting"
+                elif state == "failed":
+                    subject.state, subject.word, subject.cause = "failed", "Error", cause
+                else:
+                    subject.state, subject.word, subject.cause = "skipped", "Skipped", cause
+                subject.ended = now
+            changed.append(subject)
+        return changed
+
+    def finish(self, now: float) -> None:
+        self.ended = now
+
+    @property
+    def done(self) -> int:
+        return sum(subject.state == "done" for subject in self.subjects.values())
+
+    def lines(self, now: float, width: int, height: int, *, colour: bool) -> list[str]:
+        """The picture: at most `height` lines (0: as many as there are), none wider than `width`."""
+        # What is over and what waits makes room for what happens; the order stays.
+        order = {"failed": 0, "skipped": 1, "started": 2, "waiting": 3, "done": 4}
+        every = list(self.subjects.values())
+        shown = every
+        if height and len(every) + 1 > height:
+            places = sorted(range(len(every)), key=lambda at: (order[every[at].state], at))[: max(height - 2, 0)]
+            shown = [every[at] for at in sorted(places)]
+        longest = max((len(subject.name) for subject in every), default=0)
+        end = now if self.ended is None else self.ended
+        total = seconds(end - self.began)
+        head = f"[+] {self.title} {self.done}/{len(every)}"
+        picture = [cut([(head, "bold"), (f"  {total}", "dim")], width, colour)]
+        picture += [self._line(subject, now, longest, width, colour) for subject in shown]
+        if len(shown) < len(every):
+            hidden = len(every) - len(shown)
+            picture.append(cut([(f"   … and {hidden} more", "dim")], width, colour))
+        return picture
+
+    def _line(self, subject: _Subject, now: float, longest: int, width: int, colour: bool) -> str:
+        spin = SPINNER[int(now / FRAME) % len(SPINNER)]
+        mark = {"done": "✔", "failed": "✘", "skipped": "-", "started": spin, "waiting": "·"}[subject.state]
+        over = subject.state in ("done", "failed", "skipped")
+        tint = {"waiting": "dim"}.get(subject.state, subject.state)
+        took = "" if subject.began is None else seconds(((subject.ended if over else None) or now) - subject.began)
+        kind, _, name = subject.name.partition(" ")
+        parts = [
+            (f" {mark} ", tint),
+            (f"{kind} {name}".ljust(longest + 2), ""),
+            (subject.word.ljust(10), tint),
+            (took.rjust(7), "dim"),
+        ]
+        if subject.cause:
+            parts.append((f"  {subject.cause.partition(chr(10))[0]}", "failed" if subject.state == "failed" else "dim"))
+        return cut(parts, width, colour)
+
+
+def seconds(count: float) -> str:
+    """A time that something took, as people read it."""
+    if count < 60:
+        return f"{max(count, 0):.1f}s"
+    minutes, seconds = divmod(int(count), 60)
+    return f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def cut(parts: Sequence[tuple[str, str]], width: int, colour: bool) -> str:
+    """The parts one after another, in their colours, cut before the last column (a full line would wrap)."""
+    made, room = "", max(width - 1, 1)
+    for text, tint in parts:
+        text = text[:room]
+        room -= len(text)
+        made += f"\033[{COLOURS[tint]}m{text}\033[0m" if colour and tint and text.strip() else text
+    return made.rstrip()
+
+
+ESCAPE = re.compile(r"\033\[[0-9;]*m")
+
+
+class Picture(Protocol):
+    """What a screen draws; `subjects` are what lines are about."""
+
+    @property
+    def subjects(self) -> Sized: ...
+
+    def lines(self, now: float, width: int, height: int, *, colour: bool) -> list[str]: ...
+
+
+class Screen:
+    """Pictures on a terminal, each over the one before. `size` gives (columns, lines) and is asked each time."""
+
+    def __init__(self, out: TextIO, size: Callable[[], tuple[int, int]], *, colour: bool) -> None:
+        self._out, self._size, self._colour = out, size, colour
+        self._drawn: list[int] = []  # lengths of the lines on the screen
+
+    def draw(self, board: Picture, now: float, *, last: bool = False) -> None:
+        width, height = self._size()
+        limit = max(height - 1, 2)
+        if last and len(board.subjects) < LONGEST_END:
+            limit = 0
+        picture = board.lines(now, width, limit, colour=self._colour)
+        # A terminal that became narrower has wrapped what was there.
+        above = sum(max(1, -(-length // max(width, 1))) for length in self._drawn)
+        up = f"\033[{min(above, height)}A" if above else ""
+        self._out.write("\033[?25l" + up + "\r" + "".join(f"{line}\033[K\n" for line in picture) + "\033[J")
+        if last:
+            self._out.write("\033[?25h")
+        self._out.flush()
+        self._drawn = [len(ESCAPE.sub("", line)) for line in picture]
+
+    def leave(self) -> None:
+        """Give the cursor back."""
+        self._out.write("\033[?25h")
+        self._out.flush()
+
+
+def plain(subject: _Subject) -> str:
+    """One line, as docker compose writes it where nobody watches."""
+    text = f" {subject.name}  {subject.word}"
+    told = subject.cause and (
+        subject.state in ("failed", "skipped") or (subject.first and subject.word.endswith("ing"))
+    )
+    return f"{text} ({subject.cause})" if told else text
+
+
+def as_json(subject: _Subject) -> str:
+    """One object a line, with docker compose's keys."""
+    status = {"done": "Done", "failed": "Error", "skipped": "Warning"}.get(subject.state, "Working")
+    told: dict[str, str] = {"id": subject.name, "status": status, "text": subject.word}
+    if subject.cause:
+        told["details"] = subject.cause
+    return json.dumps(told)

@@ -1,0 +1,95 @@
+"""How text reaches a person: colours only where somebody sees them, warnings and errors on stderr.
+
+`ansi` and `progress` are what the user asked for, set once before a command runs. Nothing here decides what is said.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Literal, TextIO
+
+if TYPE_CHECKING:
+    from pycompose.compose.model.errors import Problem
+
+CODES = {
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+    "dim": "2",
+    "bold": "1",
+}
+
+ansi = "auto"  # never, always, auto
+progress = "auto"  # auto, tty, plain, json, quiet
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether escape sequences for colours may be written to `stream` (no-color.org, and --ansi)."""
+    if ansi != "auto":
+        return ansi == "always"
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def paint(text: str, colour: str, on: bool) -> str:
+    return f"\033[{CODES[colour]}m{text}\033[0m" if on and text else text
+
+
+def warn(text: str) -> None:
+    if progress == "json":
+        _json({"warning": True, "message": text})
+    else:
+        print(f"{paint('warning:', 'yellow', coloured(sys.stderr))} {text}", file=sys.stderr)
+
+
+def error(text: str, hint: str = "") -> None:
+    if progress == "json":
+        _json({"error": True, "message": text} | ({"hint": hint} if hint else {}))
+        return
+    on = coloured(sys.stderr)
+    print(f"{paint('error:', 'red', on)} {text}", file=sys.stderr)
+    for line in hint.splitlines():
+        print(f"{paint('hint:', 'cyan', on)} {line}", file=sys.stderr)
+
+
+def problem(found: Problem, severity: Literal["error", "warning"]) -> None:
+    """What is wrong or odd in a file. As JSON it is for editors: one object a line, always with the same keys."""
+    if progress == "json":
+        at = found.position
+        place = (
+            {"path": at.path, "line": at.line, "column": at.column} if at else dict.fromkeys(("path", "line", "column"))
+        )
+        told = {"severity": severity, **place, "message": found.message, "hint": found.hint, "code": found.code}
+        _json({severity: True, **told})
+    elif severity == "error":
+        error(f"{found.position}: {found.message}" if found.position else found.message, found.hint)
+    else:
+        warn(str(found))
+
+
+def note(text: str) -> None:
+    """A line beside the output proper; silent where the user asked for quiet."""
+    if progress == "json":
+        _json({"message": text})
+    elif progress != "quiet":
+        print(text, file=sys.stderr)
+
+
+def end_line() -> None:
+    """Below the ^C that a terminal shows."""
+    if sys.stderr.isatty() and progress not in ("json", "quiet"):
+        print(file=sys.stderr)
+
+
+def _json(message: dict[str, object]) -> None:
+    import json
+
+    print(json.dumps(message), file=sys.stderr)
+
+
+def interactive() -> bool:
+    """Whether somebody sits at the other end who can answer."""
+    return sys.stdin.isatty()

@@ -1,0 +1,1 @@
+"""The conversation between commands and a project's supervisor."""

@@ -1,0 +1,198 @@
+"""A client's side of a project: its lock, its supervisor, plans carried out by it, and their end. Blocking, no trio.
+
+The command line and the Python API stand on this. Rules: whoever acts holds the project's lock from observing to the
+last step, and hands the descriptor to the supervisor, so that the lock is held while a killed client's work is undone.
+It prints nothing. A project without containers leaves nothing: `close_if_empty` ends its processes and its folders.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from pycompose.compose.model import codec
+from pycompose.compose.model.errors import PycomposeError
+from pycompose.compose.model.project import Project
+from pycompose.compose.plan.steps import Plan
+from pycompose.compose.state import generations
+from pycompose.runtime.client.process import connect_keeper, launch_keeper, launching
+from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.places import ProjectPlaces
+
+from . import protocol
+
+PATIENCE = 10.0  # seconds for a supervisor to come up, and for a keeper to go
+
+
+@contextmanager
+def locked(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Hold the project's lock; its descriptor. `waiting` is called when somebody else has it, and may raise."""
+    lock = -1
+    try:
+        while True:
+            try:
+                for folder in (places.state, places.run):
+                    os.makedirs(os.path.dirname(folder), mode=0o711, exist_ok=True)
+                    os.makedirs(folder, mode=0o700, exist_ok=True)
+                lock = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # somebody closes the project just now
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_at(lock, places.lock):
+                break
+            os.close(lock)  # the one who held it closed the project, and removed the file
+            lock = -1
+        yield lock
+    except PermissionError as error:
+        hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN"
+        raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _supervisor(places: ProjectPlaces) -> tuple[str, ...]:
+    return (sys.executable, "-m", "pycompose.compose.supervisor", places.project)
+
+
+@contextmanager
+def waking(places: ProjectPlaces) -> Iterator[Callable[[], bool]]:
+    """The keeper and the supervisor come up while the body begins, so that their start costs no time of its own.
+
+    The body calls what it gets before it acts: then they are there, and the project's lock is free; it tells whether
+    they are new. Nothing happens where somebody acts on the project, or it runs already; what cannot be done is told by
+    `wake`. When the body fails, a project without containers is ended again.
+    """
+    launched = False
+    with ExitStack() as begun:
+        if not os.path.exists(places.keeper_socket):
+            with suppress(PycomposeError, RuntimeFailure, OSError):
+                begun.enter_context(locked(places, waiting=_refuse))
+                launched = begun.enter_context(launching(places, _supervisor(places)))
+
+        def ready() -> bool:
+            with suppress(RuntimeFailure, OSError):
+                begun.close()
+            return launched
+
+        try:
+            yield ready
+        except BaseException:
+            ready()
+            with suppress(PycomposeError, OSError):
+                close_if_empty(places, waiting=_refuse)
+            raise
+        ready()
+
+
+def _refuse() -> None:
+    raise PycomposeError("another command acts on the project")
+
+
+def wake(places: ProjectPlaces) -> bool:
+    """Return when requests can be sent: the supervisor may still be starting. Whether it is a new one.
+
+    Raises PycomposeError.
+    """
+    try:
+        return launch_keeper(places, _supervisor(places))
+    except (RuntimeFailure, OSError) as error:
+        raise PycomposeError(f"the keeper of project {places.project!r} cannot be launched: {error}") from error
+
+
+def carry_out(
+    places: ProjectPlaces, project: Project | None, plan: Plan, lock: int, *, keep: bool = False, parallel: int = 0
+) -> Generator[protocol.Message, None, None]:
+    """Have the supervisor carry out `plan`; its answers. With `keep` the project becomes the newest generation.
+
+    Closing the iterator makes the supervisor undo what it has begun. Raises PycomposeError if a step fails.
+    """
+    text = codec.to_json(project or Project(places.project, "/", ()))
+    if keep:
+        generations.keep(places, text)
+    if not plan.steps:
+        return  # nobody has to be asked for nothing
+    message: protocol.Message = {
+        "op": "run",
+        "plan": codec.to_json(plan),
+        "project": text,
+        "generation": generations.digest(text),
+    }
+    if parallel > 0:
+        message["parallel"] = parallel
+    yield from protocol.request(places.control_socket, message, [lock])
+
+
+def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) -> bool:
+    """End the processes of a project that has no container left, and remove what is left of it on disk.
+
+    False where something of it still runs: then all stays as it is. `waiting` is as for `locked`.
+    """
+    from pycompose.compose.state.observe import observe
+
+    if not os.path.isdir(places.run) and not os.path.isdir(places.state):
+        return True
+    with locked(places, waiting):
+        if observe(places).containers:
+            return False
+        pid = listening_pid(places.keeper_socket)
+        if pid is not None and not _keeper_ended(places, pid):
+            return False
+        for folder in (places.state, places.run):
+            shutil.rmtree(folder, ignore_errors=True)
+        return True
+
+
+def _keeper_ended(places: ProjectPlaces, pid: int) -> bool:
+    """Have the keeper `pid` end, and wait for it: the next command must not meet one that is about to go.
+
+    It ends the supervisor first. It refuses while it has a container, such as one whose starter has just died: that
+    goes in a moment, with nothing to tell of it.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        end = time.monotonic() + PATIENCE
+        while True:
+            with suppress(RuntimeFailure, OSError), connect_keeper(places) as keeper:
+                keeper.settimeout(PATIENCE)
+                keeper.send(b'{"do": "stop"}')
+                if b'"error"' not in keeper.recv(4096):
+                    return bool(select.select([process], [], [], PATIENCE)[0])
+            if select.select([process], [], [], 0.02)[0]:
+                return True
+            if time.monotonic() > end:
+                return False
+    finally:
+        os.close(process)
+
+
+def listening_pid(path: str) -> int | None:
+    """The process that listens at a keeper's socket; None if nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        try:
+            connection.connect(path)
+        except OSError:
+            return None
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, protocol.CREDENTIALS.size)
+        return int(protocol.CREDENTIALS.unpack(credentials)[0])

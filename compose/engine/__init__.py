@@ -1,0 +1,1 @@
+"""Carries plans out, and keeps health and restarts, on a Host, whoever that is."""

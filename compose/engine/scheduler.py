@@ -1,0 +1,275 @@
+"""Carries out a plan: one trio task a step, each waiting for the steps that it must come after.
+
+A step's event is set only on success. A step that fails stops those that depend on it; others go on, and what failed
+is raised together at the end. This module decides nothing: what to do and in which order is the plan's.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Literal, Protocol, assert_never
+
+import trio
+from pycompose.compose.model.errors import ConditionFailed, PycomposeError
+from pycompose.compose.model.observed import ObservedContainer, Supervision
+from pycompose.compose.model.project import Project
+from pycompose.compose.plan.steps import (
+    Action,
+    AwaitCondition,
+    CreateContainer,
+    CreateNetwork,
+    CreateVolume,
+    KillContainer,
+    PauseContainer,
+    Plan,
+    RemoveContainer,
+    RemoveNetwork,
+    RemoveVolume,
+    RenameContainer,
+    StartContainer,
+    Step,
+    StopContainer,
+    UnpauseContainer,
+)
+from pycompose.frozen import dataclass
+
+from .host import Host
+
+GRACE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent:
+    """`cause` is why the step is there; of failed and skipped, why it failed or was not begun; of a warning, it."""
+
+    step: str
+    state: Literal["started", "done", "failed", "skipped", "warning"]
+    cause: str = ""
+
+
+class Conditions(Protocol):
+    """What a step asks of the one who attends to containers."""
+
+    async def await_condition(self, wanted: AwaitCondition) -> None: ...
+    def stopping(self, name: str) -> None:
+        """`name` is stopped on purpose: its restart policy rests."""
+
+    def starting(self, name: str) -> None:
+        """`name` is started on purpose."""
+
+
+class StepsFailed(PycomposeError):
+    """`failures`: step id and error, in the order in which they failed."""
+
+    def __init__(self, failures: tuple[tuple[str, Exception], ...]) -> None:
+        codes = [e.exit_code for _, e in failures if isinstance(e, PycomposeError)]
+        hints = dict.fromkeys(e.hint for _, e in failures if isinstance(e, PycomposeError) and e.hint)
+        super().__init__(
+            "\n".join(dict.fromkeys(str(error) or type(error).__name__ for _, error in failures)),
+            hint="\n".join(hints),
+            exit_code=max(codes, default=1),
+        )
+        self.failures = failures
+
+
+async def run(
+    plan: Plan,
+    project: Project,
+    generation: str,
+    host: Host,
+    conditions: Conditions,
+    report: Callable[[StepEvent], None],
+    *,
+    parallel: int | None = None,
+) -> None:
+    """Raises StepsFailed when any step failed. At most `parallel` steps act at once; waiting steps do not count."""
+    await _Run(plan, project, generation, host, conditions, report, parallel).run()
+
+
+class _Run:
+    def __init__(
+        self,
+        plan: Plan,
+        project: Project,
+        generation: str,
+        host: Host,
+        conditions: Conditions,
+        report: Callable[[StepEvent], None],
+        parallel: int | None,
+    ) -> None:
+        self.plan, self.project, self.generation = plan, project, generation
+        self.host, self.conditions, self.report = host, conditions, report
+        self.limit = trio.CapacityLimiter(parallel) if parallel else None
+        self.done = {step.id: trio.Event() for step in plan.steps}
+        self.scopes = {step.id: trio.CancelScope() for step in plan.steps}
+        self.dependents: dict[str, list[str]] = {step.id: [] for step in plan.steps}
+        for step in plan.steps:
+            for before in step.after:
+                self.dependents[before].append(step.id)
+        self.stopped: set[str] = set()
+        self.told: set[str] = set()
+        self.failures: list[tuple[str, Exception]] = []
+        self.observed: dict[str, ObservedContainer] = {}
+
+    async def run(self) -> None:
+        if any(isinstance(s.action, StopContainer | KillContainer | StartContainer) for s in self.plan.steps):
+            self.observed = {c.name: c for c in self.host.observe().containers}
+        async with trio.open_nursery() as nursery:
+            for step in self.plan.steps:
+                nursery.start_soon(self._step, step)
+        if self.failures:
+            raise StepsFailed(tuple(self.failures))
+
+    async def _step(self, step: Step) -> None:
+        with self.scopes[step.id] as waiting:
+            for before in step.after:
+                await self.done[before].wait()
+        if waiting.cancelled_caught or step.id in self.stopped:
+            return
+        # A condition waits for others' work, so it must not hold one of their places.
+        limited = self.limit is not None and not isinstance(step.action, AwaitCondition)
+        async with self.limit if limited and self.limit is not None else nullcontext():
+            self.report(StepEvent(step.id, "started", step.cause))
+            try:
+                await self._perform(step.id, step.action)
+            except Exception as error:
+                self.report(StepEvent(step.id, "failed", str(error)))
+                self.failures.append((step.id, error))
+                self._skip_dependents(step.id)
+            else:
+                self._pass_on_notes(step)
+                self.report(StepEvent(step.id, "done", step.cause))
+                self.done[step.id].set()
+
+    def _pass_on_notes(self, step: Step) -> None:
+        if isinstance(step.action, CreateContainer | StartContainer):
+            for note in self.host.notes(step.action.name):
+                of_all = note.startswith("this machine ")  # not the service's doing: told once
+                text = note if of_all else f'service "{step.action.service}": {note}'
+                if text not in self.told:  # replicas all say the same
+                    self.told.add(text)
+                    self.report(StepEvent(step.id, "warning", text))
+
+    def _skip_dependents(self, failed: str) -> None:
+        pending = list(self.dependents[failed])
+        while pending:
+            step = pending.pop(0)
+            if step not in self.stopped:
+                self.stopped.add(step)
+                self.scopes[step].cancel()
+                self.report(StepEvent(step, "skipped", f"{failed} failed"))
+                pending += self.dependents[step]
+
+    def _perform(self, step: str, action: Action) -> Awaitable[None]:
+        host = self.host
+        match action:
+            case CreateNetwork(network):
+                return host.create_network(network)
+            case RemoveNetwork(name):
+                return host.remove_network(name)
+            case CreateVolume(volume):
+                return host.create_volume(volume)
+            case RemoveVolume(name):
+                return host.remove_volume(name)
+            case CreateContainer(name, service, number, inherit, replaces):
+                return host.create_container(
+                    self.project, self.generation, service, name, number, inherit=inherit, replaces=replaces
+                )
+            case StartContainer(name, service):
+                return self._start(name, service)
+            case StopContainer(name, service, timeout):
+                return self._stop(name, service, timeout)
+            case KillContainer(name, _, word):
+                return self._kill(name, word)
+            case RemoveContainer(name, _, volumes):
+                return host.remove_container(name, volumes=volumes)
+            case RenameContainer(name, new_name):
+                return host.rename_container(name, new_name)
+            case PauseContainer(name, _):
+                return host.pause_container(name)
+            case UnpauseContainer(name, _):
+                return host.unpause_container(name)
+            case AwaitCondition():
+                return self._await(step, action)
+            case _:
+                assert_never(action)
+
+    async def _await(self, step: str, wanted: AwaitCondition) -> None:
+        """A condition of a dependency that is not required is only told of when it fails."""
+        try:
+            await self.conditions.await_condition(wanted)
+        except ConditionFailed as error:
+            if wanted.required:
+                raise
+            self.report(StepEvent(step, "warning", f"{error} (the dependency is not required)"))
+
+    async def _start(self, name: str, service: str) -> None:
+        self.host.remember(name, Supervision())
+        self.conditions.starting(name)
+        await self.host.start_container(name)
+        found = self.project.services.get(service)
+        for hook in found.post_start if found else ():
+            result = await self.host.exec_container(
+                name,
+                hook.command,
+                environment=hook.environment,
+                user=hook.user,
+                working_dir=hook.working_dir,
+                privileged=hook.privileged,
+            )
+            if result.exit_code:
+                raise PycomposeError(f"post_start of {name} exited with {result.exit_code}")
+
+    def _rest(self, name: str) -> None:
+        """A stop is on record before its signal is sent, so that nobody starts the container again."""
+        known = self.observed[name].supervision if name in self.observed else Supervision()
+        self.host.remember(name, replace(known, stop_requested=True, restarting=False))
+        self.conditions.stopping(name)
+
+    async def _stop(self, name: str, service: str, timeout: float | None) -> None:  # noqa: ASYNC109
+        self._rest(name)
+        seen, wanted = self.observed.get(name), self.project.services.get(service)
+        if seen is not None and seen.status == "restarting":
+            return  # it waits for its back-off; there is no process
+        await self.host.serve(name, healthy=False)
+        for hook in wanted.pre_stop if wanted else ():
+            result = await self.host.exec_container(name, hook.command, environment=hook.environment, user=hook.user)
+            if result.exit_code:
+                raise PycomposeError(f"pre_stop of {name} exited with {result.exit_code}")
+        grace = timeout
+        if grace is None and seen is not None:
+            grace = seen.stop_grace_period
+        if grace is None:
+            grace = GRACE
+        if seen is not None and seen.status == "paused":
+            await self.host.unpause_container(name)
+        with trio.move_on_after(max(grace, 0)) as patience:
+            if grace == 0:
+                patience.cancel()
+            await self.host.signal_container(name, signal_number((seen and seen.stop_signal) or "SIGTERM"))
+            await self.host.await_exit(name)
+            return
+        await self.host.kill_container(name)
+
+    async def _kill(self, name: str, word: str) -> None:
+        number = signal_number(word)
+        if number == signal.SIGKILL:
+            self._rest(name)
+            await self.host.kill_container(name)
+        else:
+            await self.host.signal_container(name, number)
+
+
+def signal_number(word: str) -> int:
+    """ "SIGTERM", "TERM" and "15" alike, and RTMIN+n; raises PycomposeError."""
+    name = word.upper().removeprefix("SIG")
+    if name.isdigit():
+        return int(name)
+    root, _, more = name.partition("+")
+    try:
+        return int(signal.Signals[f"SIG{root}"]) + (int(more) if more else 0)
+    except (KeyError, ValueError) as error:
+        raise PycomposeError(f"no such signal: {word}") from error

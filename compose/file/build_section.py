@@ -1,0 +1,273 @@
+"""A merged tree as a `Project`: types, short forms, defaults, references. Paths are joined, never looked at.
+
+Every problem of a run is gathered in `Reading`; what could not be read is left at its default, so that one mistake
+does not hide the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from pycompose.compose.model.deployment import LanguageModel
+from pycompose.compose.model.project import FileReference, FileSource, IpamPool, Network, Project, Service, Volume
+
+from . import addressing, consistency, declarations
+from . import service as services
+from .canonical import network_hash, service_hashes, text_digest, volume_hash
+from .paths import absolute
+from .reading import Reading, Section
+from .source import Map, Tree
+
+NETWORK = (
+    "name",
+    "external",
+    "driver",
+    "driver_opts",
+    "internal",
+    "attachable",
+    "enable_ipv4",
+    "enable_ipv6",
+    "ipam",
+    "labels",
+)
+TOP = ("version", "name", "services", "networks", "volumes", "configs", "secrets", "include")
+ReadEnvFile = Callable[[services.EnvFile, Callable[[str], str | None]], dict[str, str]]
+
+
+def build(
+    tree: Tree,
+    reading: Reading,
+    *,
+    name: str,
+    working_dir: str,
+    config_files: tuple[str, ...],
+    environment_files: tuple[str, ...],
+    variables: Mapping[str, str],
+    profiles: tuple[str, ...],
+    targets: tuple[str, ...],
+    read_env_file: ReadEnvFile | None,
+    digest: Callable[[str], str | None],
+    normalize: bool = True,
+    resolve_paths: bool = True,
+    check_consistency: bool = True,
+) -> Project:
+    """`read_env_file` None leaves env files unread; `digest` is of a file's bytes; the flags are `loader.Options`'."""
+    top = Section(reading, tree, "a compose file")
+    kept = {k: v for k, v in top.check_keys(TOP, ("models",)).items() if k.startswith("x-")}
+    top.text("name")  # what it says is known already, if it is text
+    if "version" in top:
+        reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
+    context = services.Context(working_dir if resolve_paths else "", name, variables, normalize)
+    ranges = dict(top.sections("networks"))
+    networks = {key: _network(key, s, context) for key, s in ranges.items()}
+    volumes = {key: _volume(key, s, context) for key, s in top.sections("volumes")}
+    configs = {key: _file_source(key, s, context) for key, s in top.sections("configs")}
+    secrets = {key: _file_source(key, s, context) for key, s in top.sections("secrets")}
+    models = {key: declarations.read(LanguageModel, s) for key, s in top.sections("models")}
+    sections = dict(top.sections("services"))
+    asked = {key: section.texts("profiles") for key, section in sections.items()}
+    if not sections and "services" not in top and not reading.incomplete:
+        reading.problem("no services are defined", top.origin, 'add a "services" mapping', "no-services")
+    for target in targets:
+        if target in asked:
+            profiles = (*profiles, *asked[target])
+        else:
+            hint = reading.suggestion(target, asked)
+            reading.problem(f'no such service: "{target}"', None, hint, "no-such-service")
+    chosen = frozenset(profiles)
+    active = frozenset(key for key, its in asked.items() if not its or "*" in chosen or not chosen.isdisjoint(its))
+    made: dict[str, Service] = {}
+    for key, section in sections.items():
+        environment, labels = _outside(section, context, read_env_file if key in active else None)
+        made[key] = services.read(key, section, context, environment, labels)
+    used_default = any(attachment.network == "default" for key in active for attachment in made[key].networks)
+    if used_default and "default" not in networks:
+        networks["default"] = _network("default", Section(reading, None, 'network "default"'), context)
+    if check_consistency:
+        whole = consistency.Whole(made, sections, active, networks, volumes, configs, secrets, models)
+        consistency.check(whole, reading)
+        addressing.check(whole, ranges)
+    for key, service in made.items():
+        contents, env_files = {}, {}
+        if key in active:
+            contents = _contents("config", service.configs, configs, digest)
+            contents |= _contents("secret", service.secrets, secrets, digest)
+            env_files = _env_files(sections[key], context, digest)
+        config_hash, parts = service_hashes(service, contents, env_files)
+        made[key] = replace(service, config_hash=config_hash, hash_parts=MappingProxyType(parts))
+    return Project(
+        name=name,
+        working_dir=working_dir,
+        config_files=config_files,
+        environment_files=environment_files,
+        services=MappingProxyType({k: s for k, s in made.items() if k in active}),
+        disabled_services=MappingProxyType({k: s for k, s in made.items() if k not in active}),
+        networks=MappingProxyType(networks),
+        volumes=MappingProxyType(volumes),
+        configs=MappingProxyType(configs),
+        secrets=MappingProxyType(secrets),
+        models=MappingProxyType(models),
+        profiles=tuple(dict.fromkeys(profiles)),
+        kept=MappingProxyType(kept),
+    )
+
+
+def _contents(
+    kind: str, uses: tuple[FileReference, ...], sources: Mapping[str, FileSource], digest: Callable[[str], str | None]
+) -> dict[str, str]:
+    """`config app.conf` -> digest of what is in it. A folder is mounted as it is: its files change without us."""
+    made = {}
+    for use in uses:
+        if (source := sources.get(use.source)) is None:
+            continue
+        if source.content is not None:
+            made[f"{kind} {use.source}"] = text_digest(source.content)
+        elif source.file and (found := digest(source.file)):
+            made[f"{kind} {use.source}"] = found
+    return made
+
+
+def _env_files(section: Section, context: services.Context, digest: Callable[[str], str | None]) -> dict[str, str]:
+    made = {}
+    for entry in services.env_files(section, context):
+        if found := digest(entry.path):
+            made[f"env file {entry.path.removeprefix(context.working_dir + '/')}"] = found
+    return made
+
+
+def _outside(
+    section: Section, context: services.Context, read_env_file: ReadEnvFile | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """A service's environment and labels, with what its env and label files say."""
+    environment: dict[str, str] = {}
+    variables = context.variables if section.map.scope is None else section.map.scope
+
+    def known(name: str) -> str | None:
+        outside = variables.get(name)
+        return environment.get(name) if outside is None else outside
+
+    if read_env_file is not None:
+        for entry in services.env_files(section, context):
+            environment.update(read_env_file(entry, known))
+    for key, value in section.optional_pairs("environment").items():
+        value = variables.get(key) if value is None else value
+        if value is None:
+            environment.pop(key, None)
+        else:
+            environment[key] = value
+    labels: dict[str, str] = {}
+    if read_env_file is not None:
+        for path in section.texts("label_file"):
+            where = absolute(path, context.working_dir)
+            labels.update(read_env_file(services.EnvFile(where, True, False, section, "label_file"), known))
+    return environment, labels | section.pairs("labels")
+
+
+def _external(section: Section) -> tuple[bool, str | None]:
+    value = section.map.get("external")
+    if isinstance(value, Map):
+        return True, section.section("external").text("name")
+    return section.flag("external"), None
+
+
+def _real_name(key: str, section: Section, context: services.Context) -> tuple[bool, str]:
+    external, old_name = _external(section)
+    if external:
+        for other in section.map:
+            nothing = section.map[other] in (None, {}, [], "")
+            if other not in ("name", "external") and not other.startswith("x-") and not nothing:
+                message = f'{section.name} is external and cannot have "{other}"'
+                at = section.map.keys_at.get(other)
+                section.reading.problem(message, at, f"external is at {section.at('external')}", "external")
+    implied = key if external else f"{context.project}_{key}"
+    return external, section.text("name") or old_name or (implied if context.normalize else "")
+
+
+def _network(key: str, section: Section, context: services.Context) -> Network:
+    kept = section.check_keys(NETWORK)
+    external, name = _real_name(key, section, context)
+    ipam = section.section("ipam")
+    ipam.check_keys(("driver", "config"), ("options",))
+    for one, usual in ((section, ("bridge", "default")), (ipam, ("default",))):
+        if (driver := one.text("driver")) and driver not in usual and not external:
+            message = (
+                f'driver "{driver}" of {one.name} is not there: the network is a bridge, with addresses of our own'
+            )
+            section.reading.warn_once(f"{one.name} {driver}", message, one.at("driver"))
+    pools = []
+    for item in ipam.items("config"):
+        pool = Section(section.reading, item, f"a pool of {section.name}")
+        pool.check_keys(("subnet", "ip_range", "gateway", "aux_addresses"))
+        addresses = MappingProxyType(pool.pairs("aux_addresses"))
+        pools.append(IpamPool(pool.text("subnet"), pool.text("ip_range"), pool.text("gateway"), addresses))
+    network = Network(
+        key=key,
+        name=name,
+        external=external,
+        driver=section.text("driver"),
+        driver_opts=MappingProxyType(section.pairs("driver_opts")),
+        internal=section.flag("internal"),
+        attachable=section.flag("attachable"),
+        enable_ipv4=section.flag("enable_ipv4", True),
+        enable_ipv6=section.flag("enable_ipv6"),
+        ipam_driver=ipam.text("driver"),
+        ipam_pools=tuple(pools),
+        ipam_options=MappingProxyType(ipam.pairs("options")),
+        labels=MappingProxyType(section.pairs("labels")),
+        kept=MappingProxyType(kept),
+    )
+    return replace(network, config_hash=network_hash(network))
+
+
+def _volume(key: str, section: Section, context: services.Context) -> Volume:
+    kept = section.check_keys(("name", "external", "driver", "driver_opts", "labels"))
+    external, name = _real_name(key, section, context)
+    options = section.pairs("driver_opts")
+    if "bind" in options.get("o", "") and options.get("device"):
+        options["device"] = absolute(options["device"], context.working_dir)
+    volume = Volume(
+        key=key,
+        name=name,
+        external=external,
+        driver=section.text("driver"),
+        driver_opts=MappingProxyType(options),
+        labels=MappingProxyType(section.pairs("labels")),
+        kept=MappingProxyType(kept),
+    )
+    return replace(volume, config_hash=volume_hash(volume))
+
+
+def _file_source(key: str, section: Section, context: services.Context) -> FileSource:
+    secret = section.name.startswith("secret")
+    acted = ("name", "external", "file", "environment", "labels") + (() if secret else ("content",))
+    drivers = ("template_driver", "driver", "driver_opts") if secret else ("template_driver",)
+    kept = section.check_keys(acted, drivers)
+    external, name = _real_name(key, section, context)
+    sources = ("file", "environment") + (() if secret else ("content",))
+    for key in ("file", "environment"):
+        if section.map.get(key) == "":
+            section.wrong(key, "the name of one")
+    given = [k for k in sources if section.map.get(k) is not None] + (["external"] if external else [])
+    if len(given) != 1 and not (secret and not given and "driver" in section):
+        message = f"{section.name} needs exactly one of {', '.join(sources)}, external"
+        hint = f"it has {' and '.join(given)}" if given else ""
+        section.reading.problem(message, section.origin, hint, "source")
+    file, variable = section.text("file"), section.text("environment")
+    content = section.text("content")
+    if variable is not None:
+        content = (context.variables if section.map.scope is None else section.map.scope).get(variable)
+    return FileSource(
+        key=key,
+        name=name,
+        file=absolute(file, context.working_dir) if file else None,
+        environment=variable,
+        content=content,
+        external=external,
+        labels=MappingProxyType(section.pairs("labels")),
+        driver=section.text("driver"),
+        driver_opts=MappingProxyType(section.pairs("driver_opts")),
+        template_driver=section.text("template_driver"),
+        kept=MappingProxyType({k: v for k, v in kept.items() if k.startswith("x-")}),
+    )

@@ -1,0 +1,1 @@
+"""This machine as a Host, over the runtime and network folders."""

@@ -1,0 +1,205 @@
+"""From a service and its image to the bundle that the runtime starts: a pure function.
+
+The security profile (capabilities, seccomp, masked paths, `/dev`, …) is `runtime.profile`'s, arrives as its `Defaults`,
+so this module decides only what a compose file may change. What depends on the machine (paths of volumes, device
+numbers, namespaces of other containers) is looked up by the caller and given as data. Rules: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+
+from pycompose.compose.model.errors import PycomposeError
+from pycompose.compose.model.project import EMPTY, DeviceRate, Logging, Project, Resources, Service, no_text
+from pycompose.frozen import dataclass
+from pycompose.runtime import spec as oci
+from pycompose.runtime.policy.profile import Defaults
+
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NAMESPACES = (("network_mode", "network"), ("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup"))
+SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What an image says of the containers made from it."""
+
+    env: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    user: str = ""
+    working_dir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the caller looked up on this machine for one service."""
+
+    mounts: tuple[oci.Mount, ...] = ()  # the service's own, resolved to paths of the host
+    numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # block device -> major, minor
+    shared: Mapping[str, str] = field(default_factory=no_text)  # namespace type -> id of the container that has it
+    hostname: str = ""  # where the service does not say
+
+
+def host_namespaces(service: Service) -> tuple[str, ...]:
+    """Types of the namespaces that are the host's."""
+    return tuple(kind for attribute, kind in NAMESPACES if getattr(service, attribute) == "host")
+
+
+def bundle(
+    project: Project,
+    service: Service,
+    container_id: str,
+    root: oci.RootFilesystem,
+    image: ImageConfig,
+    profile: Defaults,
+    found: Found | None = None,
+    *,
+    annotations: Mapping[str, str] = EMPTY,
+) -> oci.Bundle:
+    """The bundle of one container; `profile` is the one of this service."""
+    found = found or Found()
+    hostname = service.hostname or found.hostname or container_id[:12]
+    taken = {mount.destination for mount in found.mounts}
+    spec = oci.Spec(
+        process=process(service, image, profile, hostname),
+        root_readonly=service.read_only,
+        hostname=hostname if service.uts != "host" else "",
+        domainname=service.domainname or "",
+        mounts=tuple(mount for mount in profile.mounts if mount.destination not in taken) + found.mounts,
+        linux=oci.Linux(
+            namespaces=profile.namespaces,
+            devices=profile.devices,
+            cgroups_path=f"{project.name}/{container_id}",
+            resources=resources(service.resources, profile.device_rules, found.numbers),
+            seccomp=profile.seccomp,
+            sysctl=profile.sysctl,
+            masked_paths=profile.masked_paths,
+            readonly_paths=profile.readonly_paths,
+        ),
+        annotations={**service.annotations, **annotations},
+    )
+    size, files = log_limits(service.logging)
+    return oci.Bundle(
+        spec=spec,
+        root=root,
+        sockets=sockets(service),
+        init=bool(service.init),
+        stdin_open=service.stdin_open,
+        log_max_size=size,
+        log_max_files=files,
+        shared=found.shared,
+    )
+
+
+def sockets(service: Service) -> tuple[oci.InsideSocket, ...]:
+    """Those that the container's network is set up and served through: none where it has no network of ours."""
+    if not service.networks:
+        return ()
+    return (
+        oci.InsideSocket("route"),
+        oci.InsideSocket("netfilter"),
+        oci.InsideSocket("udp", "127.0.0.11", 0),
+        oci.InsideSocket("tcp", "127.0.0.11", 0),
+    )
+
+
+def log_limits(logging: Logging | None) -> tuple[int, int]:
+    """(bytes of a log file, 0 without limit; how many files), from `max-size` and `max-file`."""
+    options = logging.options if logging else {}
+    text = options.get("max-size", "").strip().lower().removesuffix("b")
+    number, unit = (text[:-1], text[-1]) if text[-1:] in ("k", "m", "g") else (text, "")
+    files = options.get("max-file", "")
+    if (text and not number.isdecimal()) or (files and not files.isdecimal()):
+        raise PycomposeError(f"logging options max-size={text!r}, max-file={files!r} are not understood", hint="10m, 3")
+    return int(number or 0) * SIZES[unit], max(1, int(files or 1))
+
+
+def process(service: Service, image: ImageConfig, profile: Defaults, hostname: str) -> oci.Process:
+    """The first process. An entrypoint of the file also clears the image's command, as in Docker."""
+    if service.entrypoint is None:
+        start, image_command = image.entrypoint, image.cmd
+    else:
+        start, image_command = service.entrypoint, ()
+    args = start + (image_command if service.command is None else service.command)
+    if not args:
+        raise PycomposeError(
+            f"service {service.name!r}: no command to run", hint="the image names none: give the service a command"
+        )
+    user = service.user or image.user
+    return oci.Process(
+        args=args,
+        env=environment(service, image, hostname),
+        cwd=service.working_dir or image.working_dir or "/",
+        user=oci.User(username=user or "0", group_add=service.group_add),  # root too has groups
+        terminal=service.tty,
+        capabilities=profile.capabilities,
+        rlimits=tuple(_rlimit(name, limit.soft, limit.hard) for name, limit in service.ulimits.items()),
+        no_new_privileges=profile.no_new_privileges,
+        oom_score_adj=service.resources.oom_score_adj,
+        apparmor_profile=profile.apparmor_profile,
+    )
+
+
+def environment(service: Service, image: ImageConfig, hostname: str) -> tuple[str, ...]:
+    """Docker's own variables, then the image's, then the service's; the later one wins, the first one's place stays."""
+    first = [PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if service.tty else [])]
+    found = dict(item.partition("=")[::2] for item in [*first, *image.env])
+    found.update(service.environment)
+    return tuple(f"{name}={value}" for name, value in found.items())
+
+
+def resources(
+    wanted: Resources, rules: tuple[oci.DeviceRule, ...] = (), numbers: Mapping[str, tuple[int, int]] | None = None
+) -> oci.Resources:
+    """Limits as cgroups take them. Memory without a swap limit gets as much swap again, as in Docker."""
+    period, quota = wanted.cpu_period, wanted.cpu_quota
+    if wanted.cpus is not None:
+        period, quota = 100_000, round(wanted.cpus * 100_000)
+    swap = wanted.memswap_limit or None
+    if swap is None and wanted.mem_limit is not None:
+        swap = 2 * wanted.mem_limit
+    return oci.Resources(
+        devices=rules,
+        memory=oci.MemoryResources(
+            limit=wanted.mem_limit,
+            swap=swap,
+            reservation=wanted.mem_reservation,
+            swappiness=wanted.mem_swappiness,
+            disable_oom_killer=wanted.oom_kill_disable,
+        ),
+        cpu=oci.CpuResources(
+            shares=wanted.cpu_shares,
+            quota=quota,
+            period=period,
+            realtime_runtime=wanted.cpu_rt_runtime,
+            realtime_period=wanted.cpu_rt_period,
+            cpus=wanted.cpuset or "",
+        ),
+        pids_limit=wanted.pids_limit,
+        block_io=_block_io(wanted, numbers or {}),
+    )
+
+
+def _block_io(wanted: Resources, numbers: Mapping[str, tuple[int, int]]) -> oci.BlockIoResources:
+    blkio = wanted.blkio
+    if blkio is None:
+        return oci.BlockIoResources()
+
+    def throttles(rates: tuple[DeviceRate, ...]) -> tuple[oci.ThrottleDevice, ...]:
+        return tuple(oci.ThrottleDevice(*numbers[r.path], r.rate) for r in rates)
+
+    return oci.BlockIoResources(
+        weight=blkio.weight,
+        weight_device=tuple(oci.WeightDevice(*numbers[w.path], w.weight) for w in blkio.weight_device),
+        throttle_read_bps_device=throttles(blkio.device_read_bps),
+        throttle_write_bps_device=throttles(blkio.device_write_bps),
+        throttle_read_iops_device=throttles(blkio.device_read_iops),
+        throttle_write_iops_device=throttles(blkio.device_write_iops),
+    )
+
+
+def _rlimit(name: str, soft: int, hard: int) -> oci.Rlimit:
+    unlimited = 2**64 - 1
+    return oci.Rlimit(f"RLIMIT_{name.upper()}", unlimited if soft == -1 else soft, unlimited if hard == -1 else hard)

@@ -1,0 +1,245 @@
+"""From what a service mounts to what the runtime mounts: volumes, binds, tmpfs, configs, secrets, other containers'.
+
+Volumes are found or made, and filled at their first use; configs and secrets become files in the container's folder,
+which nobody else may enter. Rules: no trio; what a failure leaves are volumes that nobody uses, and those are removed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+
+from pycompose.compose.model.errors import PycomposeError
+from pycompose.compose.model.observed import Label
+from pycompose.compose.model.project import (
+    BindMount,
+    FileReference,
+    FileSource,
+    ImageMount,
+    Project,
+    Service,
+    TmpfsMount,
+    VolumeMount,
+)
+from pycompose.frozen import dataclass
+from pycompose.runtime.images.store import Image, Store
+from pycompose.runtime.spec import Bundle, from_json
+from pycompose.runtime.spec import Mount as Made
+from pycompose.runtime.state import usage
+from pycompose.runtime.state.volumes import Volumes
+
+FILES = "files"  # folder of configs and secrets, in the container's
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    mounts: tuple[Made, ...]  # parents first
+    volumes: Mapping[str, str]  # target -> name, anonymous ones too
+    anonymous: tuple[str, ...]  # those that are the container's own
+    used: tuple[str, ...]  # every volume's name, of volumes_from too
+
+
+class MountError(PycomposeError):
+    """Something that a service mounts is not there, or cannot be mounted."""
+
+
+def mounted(
+    project: Project,
+    service: Service,
+    image: Image,
+    folder: str,
+    volumes: Volumes,
+    store: Store,
+    *,
+    before: Mapping[str, str],
+    container: Callable[[str, str], str],
+) -> Mounted:
+    """What a container of `service` in `folder` mounts.
+
+    `before`: target -> volume of the container that it takes the place of. `container(way, name)` is the folder of the
+    first container of a service, or of the container of that name. Raises MountError and the runtime's errors.
+    """
+    made: dict[str, Made] = {}
+    names: dict[str, str] = {}
+    anonymous: list[str] = []
+    fresh: list[str] = []
+    inherited: list[str] = []
+    wanted = list(service.mounts)
+    taken = {mount.target for mount in wanted}
+    wanted += [VolumeMount(None, path) for path in sorted(image.volumes) if _clean(path) not in taken]
+    try:
+        for one in service.volumes_from:
+            found, theirs = _from_other(one, container)
+            made.update({mount.destination: mount for mount in found})
+            inherited += theirs
+        for mount in wanted:
+            if isinstance(mount, VolumeMount) and mount.source is None:
+                target = _clean(mount.target)
+                if target in made and mount not in service.mounts:
+                    continue  # volumes_from has something at the place of an image's volume
+                name = before.get(target) or secrets.token_hex(32)
+                if not volumes.exists(name):
+                    volumes.create(name, {**mount.labels, Label.PROJECT: project.name})
+                    fresh.append(name)
+                anonymous.append(name)
+                names[target] = name
+            elif isinstance(mount, VolumeMount):
+                names[_clean(mount.target)] = project.volumes[mount.source or ""].name
+            made[_clean(mount.target)] = _mount(service, mount, names, image, volumes, store)
+        for made_file in _files(project, service, folder):
+            made[made_file.destination] = made_file
+    except BaseException:
+        for name in fresh:
+            volumes.remove(name)
+        raise
+    ordered = tuple(made[target] for target in sorted(made, key=lambda t: (t.count("/"), t)))
+    used = tuple(dict.fromkeys((*names.values(), *inherited)))
+    return Mounted(ordered, names, tuple(anonymous), used)
+
+
+def _clean(target: str) -> str:
+    return os.path.normpath("/" + target).replace("//", "/")
+
+
+def _mount(
+    service: Service,
+    mount: BindMount | VolumeMount | TmpfsMount | ImageMount,
+    names: Mapping[str, str],
+    image: Image,
+    volumes: Volumes,
+    store: Store,
+) -> Made:
+    target = _clean(mount.target)
+    match mount:
+        case BindMount():
+            return _bind(service, mount, target)
+        case VolumeMount():
+            return volumes.mount(
+                names[target],
+                target,
+                layers=image.layers,
+                read_only=mount.read_only,
+                subpath=mount.subpath or "",
+                copy=not mount.nocopy,
+            )
+        case TmpfsMount():
+            return _tmpfs(mount, target)
+        case ImageMount():
+            return _image(service, mount, target, store)
+
+
+def _bind(service: Service, mount: BindMount, target: str) -> Made:
+    if not os.path.lexists(mount.source):
+        if not mount.create_host_path:
+            raise MountError(
+                f'service "{service.name}": bind source {mount.source} does not exist',
+                hint="make it, or set bind.create_host_path",
+            )
+        try:
+            os.makedirs(mount.source, exist_ok=True)
+        except OSError as error:
+            raise MountError(
+                f'service "{service.name}": bind source {mount.source} cannot be made: {error.strerror}'
+            ) from error
+    elif not os.path.exists(mount.source):
+        raise MountError(f'service "{service.name}": bind source {mount.source} is a link to nothing')
+    kind = "bind" if mount.recursive == "disabled" else "rbind"
+    access = "rw"
+    if mount.read_only:
+        access = "ro" if mount.recursive in ("writable", "disabled") else "rro"
+    return Made(target, "bind", mount.source, (kind, access, mount.propagation or "rprivate"))
+
+
+def _tmpfs(mount: TmpfsMount, target: str) -> Made:
+    options = [o for o in ("noexec", "nosuid", "nodev") if o.removeprefix("no") not in mount.options]
+    options += [o for o in mount.options if o not in ("exec", "suid", "dev")]
+    options += [f"size={mount.size}"] if mount.size else []
+    options += [f"mode={mount.mode:o}"] if mount.mode is not None else []
+    return Made(target, "tmpfs", "tmpfs", tuple(options))
+
+
+def _image(service: Service, mount: ImageMount, target: str, store: Store) -> Made:
+    found = store.resolve(mount.source)
+    if found.is_host:
+        raise MountError(f'service "{service.name}": the image host cannot be mounted', hint="use a bind")
+    if len(found.layers) == 1:
+        more = (f"x-subpath={mount.subpath}",) if mount.subpath else ()
+        return Made(target, "bind", found.layers[0], ("rbind", "rro", "rprivate", *more))
+    if mount.subpath:
+        raise MountError(f'service "{service.name}": a subpath of image {mount.source} is not supported: it has layers')
+    return Made(target, "overlay", "overlay", ("ro", *(f"lowerdir+={layer}" for layer in found.layers)))
+
+
+def _from_other(text: str, container: Callable[[str, str], str]) -> tuple[list[Made], tuple[str, ...]]:
+    """What another container mounts from outside; `text` is service[:ro] or container:name[:ro]."""
+    parts = text.split(":")
+    way, parts = ("container", parts[1:]) if parts[0] == "container" else ("service", parts)
+    folder, read_only = container(way, parts[0]), parts[1:] == ["ro"]
+    with open(f"{folder}/bundle.json", encoding="utf-8") as file:
+        mounts = from_json(Bundle, file.read()).spec.mounts
+    found = []
+    for mount in mounts:
+        if mount.type == "bind" and not mount.source.startswith(os.path.dirname(folder) + "/"):  # not its /etc files
+            options = tuple("rro" if o == "rw" and read_only else o for o in mount.options)
+            found.append(Made(mount.destination, "bind", mount.source, options))
+    return found, usage.read(folder).volumes
+
+
+# configs and secrets
+
+
+def _files(project: Project, service: Service, folder: str) -> list[Made]:
+    made = []
+    for number, (kind, use, source) in enumerate(_references(project, service)):
+        if source.file and os.path.isdir(source.file):
+            made.append(Made(_clean(use.target), "bind", source.file, ("rbind", "rro", "rprivate")))
+            continue
+        path = f"{folder}/{FILES}/{number}"
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        _write(path, _content(service, kind, source), use)
+        made.append(Made(_clean(use.target), "bind", path, ("rbind", "ro", "rprivate")))
+    return made
+
+
+def refresh(project: Project, service: Service, folder: str) -> None:
+    """Write configs and secrets anew before a start: their files may have changed. Raises MountError."""
+    for number, (kind, use, source) in enumerate(_references(project, service)):
+        path = f"{folder}/{FILES}/{number}"
+        if os.path.exists(path):
+            _write(path, _content(service, kind, source), use)
+
+
+def _references(project: Project, service: Service) -> list[tuple[str, FileReference, FileSource]]:
+    return [("config", use, project.configs[use.source]) for use in service.configs] + [
+        ("secret", use, project.secrets[use.source]) for use in service.secrets
+    ]
+
+
+def _content(service: Service, kind: str, source: FileSource) -> bytes:
+    what = f'service "{service.name}": {kind} "{source.key}"'
+    if source.content is not None:
+        return source.content.encode("utf-8", "surrogateescape")
+    if not source.file:
+        raise MountError(f"{what} is external: there is no store of {kind}s here", hint="give it a file or content")
+    try:
+        with open(source.file, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise MountError(f"{what}: {source.file}: {error.strerror}") from error
+
+
+def _write(path: str, data: bytes, use: FileReference) -> None:
+    with open(path, "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(data)
+        os.fchown(file.fileno(), _number(use.uid), _number(use.gid))
+        os.fchmod(file.fileno(), 0o444 if use.mode is None else use.mode)
+
+
+def _number(text: str | None) -> int:
+    if text is None:
+        return 0
+    if not text.isdecimal() or int(text) >= 1 << 31:
+        raise MountError(f'"{text}" is no number of a user or group', hint="configs and secrets take numbers")
+    return int(text)

@@ -1,0 +1,125 @@
+"""What exists on a machine for one project: a frozen snapshot, taken once, from which everything is decided.
+
+Plain data: no I/O and no decisions. `Host.observe` makes it; `reconcile` and the displays read it.
+Labels are docker compose's (`com.docker.compose.*`), so a project can be understood without its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Literal
+
+from pycompose.frozen import dataclass
+
+from .project import Healthcheck, RestartPolicy, no_text
+
+NO_RESTART = RestartPolicy()
+
+ContainerStatus = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
+HealthStatus = Literal["none", "starting", "healthy", "unhealthy"]
+
+
+class Label:
+    """docker compose's label names."""
+
+    PROJECT = "com.docker.compose.project"
+    SERVICE = "com.docker.compose.service"
+    NUMBER = "com.docker.compose.container-number"
+    ONEOFF = "com.docker.compose.oneoff"
+    CONFIG_HASH = "com.docker.compose.config-hash"
+    IMAGE = "com.docker.compose.image"
+    DEPENDS_ON = "com.docker.compose.depends_on"  # "svc:condition:restart,…"
+    WORKING_DIR = "com.docker.compose.project.working_dir"
+    CONFIG_FILES = "com.docker.compose.project.config_files"
+    ENVIRONMENT_FILE = "com.docker.compose.project.environment_file"
+    VERSION = "com.docker.compose.version"
+    REPLACE = "com.docker.compose.replace"
+    SLUG = "com.docker.compose.slug"
+    NETWORK = "com.docker.compose.network"
+    VOLUME = "com.docker.compose.volume"
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """What the supervisor knows of a container beyond the runtime; persisted, so that the next one goes on from it."""
+
+    stop_requested: bool = False  # somebody stopped or killed it: its restart policy rests
+    health: HealthStatus = "none"
+    failing_streak: int = 0
+    restarts: int = 0  # by policy, since it was last started by a person
+    restarting: bool = False  # waiting for its back-off to pass
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPort:
+    host_ip: str
+    published: int
+    target: int
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedContainer:
+    id: str  # 64 hex digits
+    name: str
+    service: str
+    number: int
+    status: ContainerStatus
+    oneoff: bool = False
+    image: str = ""  # as the file wrote it
+    image_digest: str = ""  # what it was made from
+    command: tuple[str, ...] = ()
+    config_hash: str = ""
+    hash_parts: Mapping[str, str] = field(default_factory=no_text)
+    generation: str = ""  # of the project it was made from
+    created: float = 0.0  # unix seconds
+    started: float | None = None
+    finished: float | None = None
+    pid: int | None = None
+    exit_code: int | None = None  # None while running, and where nobody can tell any more
+    oom_killed: bool = False
+    supervision: Supervision = Supervision()
+    restart: RestartPolicy = NO_RESTART
+    healthcheck: Healthcheck | None = None  # its service's, with the image's merged in
+    networks: tuple[str, ...] = ()  # real names
+    addresses: Mapping[str, str] = field(default_factory=no_text)  # network -> address, while running
+    volumes: Mapping[str, str] = field(default_factory=no_text)  # target -> volume name, anonymous ones too
+    anonymous_volumes: tuple[str, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+    depends_on: tuple[tuple[str, str, bool], ...] = ()  # (service, condition, restart), from the label
+    network_parent: str | None = None  # id of the container whose network namespace it shares
+    stop_grace_period: float | None = None  # seconds
+    stop_signal: str | None = None
+    labels: Mapping[str, str] = field(default_factory=no_text)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedNetwork:
+    name: str
+    key: str
+    config_hash: str = ""
+    subnets: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=no_text)
+    in_use: tuple[str, ...] = ()  # names of attached containers of other projects
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedVolume:
+    name: str
+    key: str
+    config_hash: str = ""
+    labels: Mapping[str, str] = field(default_factory=no_text)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    project: str
+    containers: tuple[ObservedContainer, ...] = ()
+    networks: tuple[ObservedNetwork, ...] = ()  # of this machine; those of others have no key
+    volumes: tuple[ObservedVolume, ...] = ()  # likewise
+
+    def of_service(self, service: str) -> tuple[ObservedContainer, ...]:
+        """Replicas of `service` by number, one-off containers left out."""
+        found = (c for c in self.containers if c.service == service and not c.oneoff)
+        return tuple(sorted(found, key=lambda c: c.number))

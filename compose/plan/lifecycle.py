@@ -1,0 +1,90 @@
+"""What happens next to a container: restart back-off and the health state machine.
+
+Rules: pure; time arrives as an argument. Numbers are Docker's: a back-off of 100 ms that doubles up to one minute and
+begins anew after a run of 10 s; a failing probe within the start period is not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pycompose.compose.model.observed import Supervision
+from pycompose.compose.model.project import Healthcheck, RestartPolicy
+from pycompose.frozen import dataclass
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 60.0
+STEADY_RUN = 10.0
+
+
+def next_delay(previous: float | None, ran: float) -> float:
+    """Seconds to wait before the next start, after a run of `ran` seconds."""
+    if previous is None or ran >= STEADY_RUN:
+        return FIRST_DELAY
+    return min(previous * 2, LONGEST_DELAY)
+
+
+def restarts(policy: RestartPolicy, supervision: Supervision, exit_code: int | None) -> bool:
+    """Whether a container that exited is to be started again. An exit code that nobody knows counts as a failure."""
+    if supervision.stop_requested:
+        return False
+    match policy.condition:
+        case "no":
+            return False
+        case "always" | "unless-stopped":
+            return True
+        case "on-failure":
+            tries_left = policy.max_attempts is None or supervision.restarts < policy.max_attempts
+            return exit_code != 0 and tries_left
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A health check with every default filled in; times in seconds."""
+
+    command: tuple[str, ...]
+    interval: float = 30.0
+    timeout: float = 30.0
+    retries: int = 3
+    start_period: float = 0.0
+    start_interval: float = 5.0
+
+
+def probe_of(check: Healthcheck | None, inherited: Healthcheck | None = None) -> Probe | None:
+    """The probe of a service whose image has the check `inherited`; None where there is none."""
+    check = check or inherited
+    if check is None or check.disable:
+        return None
+    base = inherited or Healthcheck()
+    test = check.test if check.test is not None else base.test
+    if not test or test[0] == "NONE":
+        return None
+    command = ("/bin/sh", "-c", *test[1:]) if test[0] == "CMD-SHELL" else test[1:] if test[0] == "CMD" else test
+
+    def first(own: float | None, other: float | None, default: float) -> float:
+        return own if own else other if other else default  # zero means the default, as in Docker
+
+    return Probe(
+        command,
+        first(check.interval, base.interval, 30.0),
+        first(check.timeout, base.timeout, 30.0),
+        int(first(check.retries, base.retries, 3)),
+        first(check.start_period, base.start_period, 0.0),
+        first(check.start_interval, base.start_interval, 5.0),
+    )
+
+
+def probe_wait(probe: Probe, supervision: Supervision, running_for: float) -> float:
+    """Seconds until the next probe."""
+    starting = supervision.health == "starting" and running_for < probe.start_period
+    return probe.start_interval if starting else probe.interval
+
+
+def probed(probe: Probe, before: Supervision, passed: bool, running_for: float) -> Supervision:
+    """The health after one probe that ended `running_for` seconds after the container's start."""
+    if passed:
+        return replace(before, health="healthy", failing_streak=0)
+    if before.health == "starting" and running_for < probe.start_period:
+        return before
+    streak = before.failing_streak + 1
+    return replace(before, failing_streak=streak, health="unhealthy" if streak >= probe.retries else before.health)

@@ -1,0 +1,145 @@
+"""A plan: steps with what each must come after and why it is there. Data only; `scheduler` carries it out.
+
+Rules: a step names everything it touches (the planner picks every name), so no step needs another's result. `after`
+holds ids of steps that must have succeeded. `cause` is for people: "no such container", "configuration changed:
+environment", "scale down". Plans print (`render`) in a stable order: that is `--dry-run`, and the golden tests.
+"""
+
+from __future__ import annotations
+
+from pycompose.compose.model.project import Condition, Network, Volume
+from pycompose.frozen import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CreateNetwork:
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNetwork:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVolume:
+    volume: Volume
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveVolume:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateContainer:
+    """Make a container of `service`. `inherit` names the container whose anonymous volumes go on."""
+
+    name: str
+    service: str
+    number: int
+    inherit: str | None = None
+    replaces: str | None = None  # id of the container that it will take the name of
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    name: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopContainer:
+    """Ask with the container's stop signal, kill after `timeout` seconds (None: its own grace period, else 10)."""
+
+    name: str
+    service: str
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KillContainer:
+    name: str
+    service: str
+    signal: str = "SIGKILL"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContainer:
+    name: str
+    service: str
+    volumes: bool = False  # its anonymous volumes too
+
+
+@dataclass(frozen=True, slots=True)
+class RenameContainer:
+    name: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseContainer:
+    name: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnpauseContainer:
+    name: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitCondition:
+    """Wait until all containers of a service meet a condition (for completion the first exit is enough).
+
+    `running_or_healthy` is what `up --wait` asks. A dependency with required=False that fails is a warning, no error.
+    """
+
+    service: str
+    containers: tuple[str, ...]
+    condition: Condition | str
+    required: bool = True
+    timeout: float | None = None
+
+
+Action = (
+    CreateNetwork
+    | RemoveNetwork
+    | CreateVolume
+    | RemoveVolume
+    | CreateContainer
+    | StartContainer
+    | StopContainer
+    | KillContainer
+    | RemoveContainer
+    | RenameContainer
+    | PauseContainer
+    | UnpauseContainer
+    | AwaitCondition
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    id: str  # short, stable and readable: "create web-1"
+    action: Action
+    cause: str
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    project: str
+    steps: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def render(plan: Plan) -> str:
+    """The plan as lines of text, each step after all that it must come after; "" where there is nothing to do."""
+    lines = [f"warning: {warning}" for warning in plan.warnings]
+    for step in plan.steps:
+        lines.append(f"{step.id}  ({step.cause})")
+        if step.after:
+            lines.append(f"    after {', '.join(step.after)}")
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,1 @@
+"""What exists on this machine for a project, read from records alone."""

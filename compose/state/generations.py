@@ -1,0 +1,44 @@
+"""Resolved projects as earlier commands kept them: one file each, under its digest; the newest is the project."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+
+from pycompose.compose.model.codec import from_json
+from pycompose.compose.model.errors import PycomposeError
+from pycompose.compose.model.project import Project
+from pycompose.runtime.places import ProjectPlaces
+
+
+def newest(places: ProjectPlaces) -> Project | None:
+    """The project as the last `up` had it; None if there was none."""
+    try:
+        paths = [entry.path for entry in os.scandir(places.generations) if entry.name.endswith(".json")]
+        if not paths:
+            return None
+        with open(max(paths, key=os.path.getmtime), encoding="utf-8") as file:
+            return from_json(Project, file.read())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise PycomposeError(f"the record of project {places.project!r} cannot be read: {error}") from error
+
+
+def keep(places: ProjectPlaces, text: str) -> None:
+    """Keep a resolved project under its hash, whole or not at all; it becomes the newest."""
+    os.makedirs(places.generations, mode=0o700, exist_ok=True)
+    path = f"{places.generations}/{digest(text)}.json"
+    with suppress(FileNotFoundError):
+        os.utime(path)
+        return
+    with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

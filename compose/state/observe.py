@@ -1,0 +1,179 @@
+"""What exists on this machine for a project, read from records alone: nobody need run, nothing is changed.
+
+Rules: imports neither trio nor pyroute2, so that `ps` is fast. What a container keeps of its service, beyond docker
+compose's labels, is one annotation of ours (`Own`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import field
+from typing import Any
+
+from pycompose.compose.model.codec import from_json
+from pycompose.compose.model.observed import (
+    Label,
+    Observed,
+    ObservedContainer,
+    ObservedNetwork,
+    ObservedVolume,
+    PublishedPort,
+    Supervision,
+)
+from pycompose.compose.model.project import Healthcheck, RestartPolicy
+from pycompose.frozen import dataclass
+from pycompose.runtime.places import Places, ProjectPlaces
+from pycompose.runtime.state.container_record import ContainerState, read_containers
+
+SUPERVISION = "supervision.json"
+OWN = "io.pycompose.service"  # the annotation
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a container must remember of the service it was made from. Read leniently: an older one lacks fields."""
+
+    generation: str = ""
+    image: str = ""
+    command: tuple[str, ...] = ()
+    hash_parts: dict[str, str] = field(default_factory=dict)
+    restart: tuple[str, int | None] = ("no", None)
+    networks: tuple[str, ...] = ()  # real names
+    volumes: dict[str, str] = field(default_factory=dict)  # target -> name
+    anonymous: tuple[str, ...] = ()
+    depends_on: tuple[tuple[str, str, bool], ...] = ()
+    grace: float | None = None
+    signal: str | None = None
+    healthcheck: dict[str, Any] | None = None  # the fields of model.Healthcheck, the image's merged in
+    shared: dict[str, str] = field(default_factory=dict)  # namespace -> id of the container that has it
+
+    def text(self) -> str:
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}, separators=(",", ":"))
+
+    @classmethod
+    def of(cls, annotations: Any) -> Own:
+        tree = json.loads(annotations.get(OWN, "{}"))
+        return cls(**{name: tree[name] for name in cls.__slots__ if name in tree})
+
+    def policy(self) -> RestartPolicy:
+        condition, attempts = self.restart
+        return RestartPolicy(condition, attempts)  # type: ignore[arg-type]
+
+    def check(self) -> Healthcheck | None:
+        if self.healthcheck is None:
+            return None
+        tree = dict(self.healthcheck)
+        test = tree.pop("test", None)
+        return Healthcheck(test=tuple(test) if test is not None else None, **tree)
+
+
+def observe(places: ProjectPlaces, roots: Places | None = None) -> Observed:
+    """The project's containers, networks and volumes."""
+    roots = roots or Places.default()
+    leases, ports = _addresses(roots), _published(roots, places.project)
+    containers = []
+    for state in read_containers(places):
+        if state.annotations:
+            containers.append(_container(places, state, leases.get(state.id, {}), ports))
+    return Observed(
+        places.project,
+        tuple(containers),
+        tuple(
+            ObservedNetwork(name, labels.get(Label.NETWORK, name), labels.get(Label.CONFIG_HASH, ""), labels=labels)
+            if labels.get(Label.PROJECT) == places.project
+            else ObservedNetwork(name, "", labels=labels)
+            for name, labels in _labelled(roots.networks, "network.json")
+        ),
+        tuple(
+            ObservedVolume(name, labels.get(Label.VOLUME, ""), labels.get(Label.CONFIG_HASH, ""), labels=labels)
+            if labels.get(Label.PROJECT) == places.project
+            else ObservedVolume(name, "", labels=labels)
+            for name, labels in _labelled(roots.volumes, "volume.json")
+        ),
+    )
+
+
+def _labelled(folder: str, record: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every one on this machine: those of other projects, or of none, may be external ones of this."""
+    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        with suppress(OSError, ValueError), open(f"{folder}/{entry}/{record}") as file:
+            yield entry, json.load(file).get("labels") or {}
+
+
+def _addresses(roots: Places) -> dict[str, dict[str, str]]:
+    """Owner -> network -> address, from the leases."""
+    found: dict[str, dict[str, str]] = {}
+    for network in os.listdir(roots.networks) if os.path.isdir(roots.networks) else ():
+        folder = f"{roots.networks}/{network}/leases"
+        for lease in os.listdir(folder) if os.path.isdir(folder) else ():
+            with suppress(OSError, ValueError, KeyError), open(f"{folder}/{lease}") as file:
+                found.setdefault(json.load(file)["owner"], {})[network] = lease
+    return found
+
+
+def _published(roots: Places, project: str) -> dict[str, tuple[PublishedPort, ...]]:
+    """Service -> its ports on the host."""
+    found: dict[str, tuple[PublishedPort, ...]] = {}
+    folder = f"{roots.networks}/.published"
+    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        with suppress(OSError, ValueError, KeyError, TypeError), open(f"{folder}/{entry}") as file:
+            tree = json.load(file)
+            tree = tree.get("published", tree)
+            publication = tree["publication"]
+            owner, _, service = publication["group"].partition("/")
+            if owner == project:
+                ip = publication["host_ip"] or "0.0.0.0"
+                port = PublishedPort(ip, tree["port"], publication["target"], publication["protocol"])
+                found[service] = (*found.get(service, ()), port)
+    return found
+
+
+def _container(
+    places: ProjectPlaces,
+    state: ContainerState,
+    addresses: dict[str, str],
+    ports: dict[str, tuple[PublishedPort, ...]],
+) -> ObservedContainer:
+    labels = state.annotations
+    supervision = Supervision()
+    with suppress(OSError, ValueError), open(f"{places.container(state.id)}/{SUPERVISION}") as file:
+        supervision = from_json(Supervision, file.read())
+    own = Own.of(labels)
+    service = labels.get(Label.SERVICE, "")
+    running = state.status in ("running", "paused")
+    return ObservedContainer(
+        id=state.id,
+        name=state.name,
+        service=service,
+        number=int(labels.get(Label.NUMBER, "0")),
+        status="restarting" if supervision.restarting and not running else state.status,  # type: ignore[arg-type]
+        oneoff=labels.get(Label.ONEOFF, "False") == "True",
+        image=own.image or state.image,
+        image_digest=labels.get(Label.IMAGE, ""),
+        command=tuple(own.command),
+        config_hash=labels.get(Label.CONFIG_HASH, ""),
+        hash_parts=own.hash_parts,
+        generation=own.generation,
+        created=state.created,
+        started=state.started or None,
+        finished=state.finished or None,
+        pid=state.pid or None,
+        exit_code=state.exit_code,
+        oom_killed=state.oom_killed,
+        supervision=supervision,
+        restart=own.policy(),
+        healthcheck=own.check(),
+        networks=tuple(own.networks),
+        addresses=addresses if running else {},
+        volumes=own.volumes,
+        anonymous_volumes=tuple(own.anonymous),
+        ports=ports.get(service, ()) if running and own.networks else (),
+        depends_on=tuple((s, c, r) for s, c, r in own.depends_on),
+        network_parent=own.shared.get("network"),
+        stop_grace_period=own.grace,
+        stop_signal=own.signal,
+        labels=labels,
+    )

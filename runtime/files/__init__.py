@@ -1,0 +1,1 @@
+"""Files and folders on disk: atomic writing, removal, union of trees."""

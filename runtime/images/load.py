@@ -1,0 +1,222 @@
+"""Images from archives: `docker save` and OCI layouts, as a tar (plain, gzip, zstd; a file or a stream) or a folder.
+
+Members are read in place, never unpacked. Every digest and size that the archive names is checked.
+Source: opencontainers/image-spec image-layout.md, image-index.md, manifest.md; moby image/spec/spec.md (manifest.json).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import stat
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any
+
+from .errors import ImageError
+from .layers import READ_ERRORS, Blob, Entry, spooled
+from .manifest import MAX_JSON, MAX_LAYERS, MAX_NESTING, Descriptor, Index, Manifest, choose, own_platform, read
+from .reference import InArchive, digest_hex, familiar, parse
+from .streams import Progress
+
+if TYPE_CHECKING:
+    from .store import Image, Store
+
+MAX_MEMBERS = 100_000
+CONTAINERD_NAME = "io.containerd.image.name"
+REF_NAME = "org.opencontainers.image.ref.name"
+_BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
+
+
+class _Source:
+    """Files by name, of a folder or a tar."""
+
+    def __init__(self, source: str | IO[bytes], work: str, held: contextlib.ExitStack) -> None:
+        self._folder, self._tar = -1, None
+        self._members: dict[str, tarfile.TarInfo] = {}
+        if isinstance(source, str) and os.path.isdir(source):
+            self._folder = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, self._folder)
+            return
+        file = source if not isinstance(source, str) else held.enter_context(open(source, "rb"))  # noqa: SIM115
+        if not isinstance(source, str) or not _is_plain(file):
+            file = held.enter_context(spooled(file, work))
+        self._tar = held.enter_context(tarfile.open(fileobj=file, mode="r:", tarinfo=Entry))  # noqa: SIM115
+        for count, member in enumerate(self._tar):
+            if count >= MAX_MEMBERS:
+                raise ImageError("it has too many members")
+            self._members[os.path.normpath(member.name)] = member
+
+    def open(self, name: str) -> IO[bytes]:
+        if not isinstance(name, str) or name.startswith("/") or ".." in name.split("/") or "\0" in name:
+            raise ImageError(f"a bad name in an archive: {str(name)[:100]!r}")
+        if self._tar is None:
+            return self._of_folder(name)
+        found = self._members.get(os.path.normpath(name))
+        file = self._tar.extractfile(found) if found else None
+        if file is None:
+            raise ImageError(f"there is no {name[:100]!r} in it")
+        return file
+
+    def _of_folder(self, name: str) -> IO[bytes]:
+        from pycompose.runtime.linux import syscalls
+
+        # A link in the folder must not lead to another file of this machine.
+        how = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+        try:
+            fd = syscalls.openat2(self._folder, name, os.O_RDONLY | os.O_NONBLOCK, how)
+        except FileNotFoundError:
+            raise ImageError(f"there is no {name[:100]!r} in it") from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise ImageError(f"{name[:100]!r} is not a file")
+        return open(fd, "rb")
+
+    def has(self, name: str) -> bool:
+        if self._tar is None:
+            return os.access(name, os.R_OK, dir_fd=self._folder)
+        return name in self._members
+
+    def small(self, name: str) -> Any:
+        return json.loads(self._small(name))
+
+    def _small(self, name: str) -> bytes:
+        with self.open(name) as file:
+            data = file.read(MAX_JSON + 1)
+        if len(data) > MAX_JSON:
+            raise ImageError(f"{name[:100]!r} is too large")
+        if (told := _BLOB.fullmatch(os.path.normpath(name))) and hashlib.sha256(data).hexdigest() != told[1]:
+            raise ImageError(f"{name[:100]!r} is not what its digest says")
+        return data
+
+    def layer(self, name: str) -> Blob:
+        """A layer that `manifest.json` names."""
+        self.open(name).close()  # it is there
+        told = _BLOB.fullmatch(os.path.normpath(name))
+        return Blob(lambda: self.open(name), f"sha256:{told[1]}" if told else "", self._size(name))
+
+    def _size(self, name: str) -> int:
+        if self._tar is None or not (found := self._members.get(os.path.normpath(name))) or not found.isreg():
+            return -1
+        return found.size
+
+    def blob(self, told: Descriptor) -> Blob:
+        name = f"blobs/sha256/{digest_hex(told.digest)}"
+        return Blob(lambda: self.open(name), told.digest, told.size)
+
+    def blob_json(self, told: Descriptor) -> bytes:
+        data = self._small(f"blobs/sha256/{digest_hex(told.digest)}")
+        if len(data) != told.size:
+            raise ImageError(f"a blob has {len(data)} bytes, not {told.size}: {told.digest}")
+        return data
+
+
+def _is_plain(file: IO[bytes]) -> bool:
+    """Whether it is a file that can be read at any place, and not compressed."""
+    if not file.seekable():
+        return False
+    magic = file.read(6)
+    file.seek(0)
+    return (
+        magic[:2] != b"\x1f\x8b" and magic[:4] != b"\x28\xb5\x2f\xfd" and magic[:3] != b"BZh" and magic[1:4] != b"7zX"
+    )
+
+
+def load(store: Store, source: str | IO[bytes], progress: Progress | None = None) -> list[Image]:
+    """Keep every image of the archive; raises ImageError."""
+    with _told(source if isinstance(source, str) else "standard input"), contextlib.ExitStack() as held:
+        work = held.enter_context(store.working())
+        archive = _Source(source, work, held)
+        if archive.has("manifest.json"):
+            return [_docker(store, archive, one, work, progress) for one in archive.small("manifest.json")]
+        if not archive.has("index.json"):
+            raise ImageError("it has neither manifest.json nor index.json", "for a root file system: image import")
+        index = read(archive._small("index.json"))
+        if not isinstance(index, Index) or not index.manifests:
+            raise ImageError("it has no image")
+        return [_oci(store, archive, told, work, progress) for told in index.manifests]
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Errors say which archive it is."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{what}: {error}", error.hint) from error
+    except (*READ_ERRORS, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ImageError("the disk is full", "nothing was kept; make room and try again") from error
+        if isinstance(error, OSError) and error.strerror:
+            raise ImageError(f"{what}: {error.strerror}") from error
+        raise ImageError(f"{what}: not an archive of images: {error}") from error
+
+
+def load_one(store: Store, named: InArchive, progress: Progress | None = None) -> Image:
+    """The one image that a name with a transport means, kept under that name alone; raises ImageError."""
+
+    def chosen(found: list[tuple[list[str], Any]]) -> Any:
+        if named.name:
+            found = [one for one in found if named.name in one[0]]
+        if len(found) == 1:
+            return found[0][1]
+        what = f"no image {named.name!r}" if named.name else "no image"
+        raise ImageError(what if not found else "more than one image", "" if not found else "name one after a colon")
+
+    with _told(named.path), contextlib.ExitStack() as held:
+        work = held.enter_context(store.working())
+        archive = _Source(named.path, work, held)
+        if named.transport == "docker-archive":
+            every = [(_tags(one), one) for one in archive.small("manifest.json")]
+            made = _docker(store, archive, {**chosen(every), "RepoTags": []}, work, progress)
+        else:
+            index = read(archive._small("index.json"))
+            if not isinstance(index, Index):
+                raise ImageError("it has no image")
+            notes = [
+                (list(filter(None, map(one.annotations.get, (REF_NAME, CONTAINERD_NAME)))), one)
+                for one in index.manifests
+            ]
+            made = _oci(store, archive, replace(chosen(notes), annotations={}), work, progress)
+        store.name_archived(str(named), made.digest)
+        return store.resolve(str(named))
+
+
+def _tags(one: dict[str, Any]) -> list[str]:
+    """What an image of a docker archive may be called: by its whole name, or as people shorten it."""
+    names = [str(name) for name in one.get("RepoTags") or ()]
+    full = [parse(name) for name in names]
+    short = [familiar(str(name)) for name in full]
+    return [*names, *map(str, full), *short, *(name.removesuffix(":latest") for name in short)]
+
+
+def _docker(store: Store, source: _Source, one: dict[str, Any], work: str, progress: Progress | None) -> Image:
+    layers = one["Layers"] or []
+    if len(layers) > MAX_LAYERS:
+        raise ImageError("an image has too many layers")
+    return store.add(
+        tuple(one.get("RepoTags") or ()),
+        source._small(one["Config"]),
+        tuple(source.layer(name) for name in layers),
+        work,
+        progress=progress,
+    )
+
+
+def _oci(store: Store, source: _Source, told: Descriptor, work: str, progress: Progress | None) -> Image:
+    name = told.annotations.get(CONTAINERD_NAME) or told.annotations.get(REF_NAME) or ""
+    if ":" not in name and "/" not in name:
+        name = ""  # a tag, as skopeo writes it: of no repository
+    for _ in range(MAX_NESTING):
+        found = read(source.blob_json(told), told.media_type)
+        if isinstance(found, Manifest):
+            blobs = tuple(source.blob(layer) for layer in found.layers)
+            config = source.blob_json(found.config)
+            return store.add((name,) if name else (), config, blobs, work, manifest=found.data, progress=progress)
+        told = choose(found, own_platform())
+    raise ImageError("its indexes are nested too deep")

@@ -1,0 +1,98 @@
+"""Of what a container's root file system is made: layers of an image, or the host itself.
+
+`init_layer` makes the shared topmost lower layer (mount points and empty `/etc` files) once; `root_for` says what the
+kernel shall stack for one container; where overlayfs cannot be, it is a copy of everything ("vfs": slow and large, but
+right). Rules: folders and values only; mounting is `runtime.inside`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.files.union import merge
+from pycompose.runtime.places import Places
+from pycompose.runtime.spec import FolderRoot, HostRoot, LayeredRoot
+from pycompose.runtime.state import usage
+
+from .store import Image
+
+_FOLDERS = ("dev", "dev/pts", "dev/shm", "proc", "sys", "etc")
+_FILES = ("etc/resolv.conf", "etc/hosts", "etc/hostname", "dev/console", ".dockerenv")
+
+
+def init_layer(places: Places) -> str:
+    """The path of the init layer; made at the first call, whole or not at all."""
+    path = places.init_layer
+    if os.path.isdir(path):
+        return path
+    os.makedirs(places.state, mode=0o711, exist_ok=True)
+    made = tempfile.mkdtemp(prefix=".init-layer-", dir=places.state)
+    try:
+        os.chmod(made, 0o755)
+        for name in _FOLDERS:
+            os.mkdir(f"{made}/{name}")
+            os.chmod(f"{made}/{name}", 0o755)
+        for name in _FILES:
+            os.close(os.open(f"{made}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            os.chmod(f"{made}/{name}", 0o644)
+        os.symlink("/proc/mounts", f"{made}/etc/mtab")
+        os.rename(made, path)
+    except OSError:
+        shutil.rmtree(made, ignore_errors=True)
+        if not os.path.isdir(path):  # else another process was first
+            raise
+    return path
+
+
+def root_for(
+    image: Image, container_folder: str, places: Places, volumes: tuple[str, ...] = ()
+) -> LayeredRoot | HostRoot | FolderRoot:
+    """The root of one container whose private folders lie in `container_folder`.
+
+    What it uses is on record when this returns. To be called while `Store.held`, so that no layer goes meanwhile.
+    """
+    lowest = init_layer(places)
+    layers = tuple(f"sha256:{os.path.basename(folder)}" for folder in image.layers)
+    usage.write(container_folder, usage.Uses(image.name, image.digest, layers, volumes))
+    if image.is_host:
+        store = f"{container_folder}/host"
+        os.makedirs(store, mode=0o700, exist_ok=True)
+        return HostRoot(store, (lowest,), (places.state, places.run), image.layers)
+    if not overlay_works(container_folder, lowest):
+        path = f"{container_folder}/rootfs"
+        os.mkdir(path, 0o755)
+        merge((lowest, *image.layers), path)
+        return FolderRoot(path)
+    upper, work = f"{container_folder}/upper", f"{container_folder}/work"
+    os.makedirs(upper, mode=0o755, exist_ok=True)
+    os.makedirs(work, mode=0o700, exist_ok=True)
+    os.chmod(upper, 0o755)
+    return LayeredRoot((lowest, *image.layers), upper, work)
+
+
+_tried: dict[int, bool] = {}  # device number -> whether it can hold an overlay's upper folder
+
+
+def overlay_works(folder: str, lower: str) -> bool:
+    """Whether overlayfs takes `folder`'s file system for its upper: tried once, for nothing else can tell.
+
+    `PYCOMPOSE_STORAGE=vfs` says no. An overlay, a network file system or one without trusted attributes cannot.
+    """
+    wanted = os.environ.get("PYCOMPOSE_STORAGE", "")
+    if wanted not in ("", "overlay", "vfs"):
+        raise RuntimeFailure(f'PYCOMPOSE_STORAGE is "{wanted}": it must be overlay or vfs')
+    if wanted:
+        return wanted == "overlay"
+    device = os.stat(folder).st_dev
+    if device not in _tried:
+        from pycompose.runtime.init.rootfs import can_overlay
+
+        place = tempfile.mkdtemp(prefix=".try-", dir=folder)
+        try:
+            _tried[device] = can_overlay(lower, f"{place}/upper", f"{place}/work")
+        finally:
+            shutil.rmtree(place)
+    return _tried[device]

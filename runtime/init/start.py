@@ -1,0 +1,532 @@
+"""What a container's first process does, in order, from its birth to execve. The order is runc's, and is its meaning.
+
+Runs in a child that the keeper cloned (`clone.clone_container`). Messages on `channel` (SEQPACKET, JSON):
+  child: {"ready": true, "notes": [text…]} with descriptors [terminal master] + sockets
+                                                                           parent: b"start" (end of file: give up)
+  child: {"step", "errno", "message", "exit_code"} on a failure, then it ends; a successful execve closes the channel.
+Rules: everything is imported before the root changes, and the import machinery is emptied then: a later one would run
+code of the image (CVE-2019-14271). No traceback, no codec look-up, no NSS after that.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import NoReturn
+
+from pycompose.runtime.linux import capabilities, seccomp, syscalls
+from pycompose.runtime.spec import Bundle, InsideSocket, Process
+
+from . import mounts, rootfs, users
+
+
+class Failed(Exception):
+    def __init__(self, step: str, number: int, message: str, exit_code: int = 125) -> None:
+        self.step, self.number, self.message, self.exit_code = step, number, message, exit_code
+
+
+def run(
+    bundle: Bundle,
+    channel: int,
+    stdio: tuple[int, int, int],
+    joined: Mapping[str, int],
+    program: bytes | None = None,
+) -> NoReturn:
+    """Become the container's process. `program` is the compiled seccomp filter; without it, it is compiled here."""
+    guarded(channel, lambda: _run(bundle, channel, stdio, joined, program))
+
+
+def guarded(channel: int, work: Callable[[], NoReturn]) -> NoReturn:
+    """Do the work; whatever goes wrong is told on the channel, in the words of `step` and errno."""
+    try:
+        work()
+    except Failed as failed:
+        tell(channel, failed)
+    except OSError as error:
+        tell(channel, Failed(step, error.errno or 0, f"{error.strerror}: {error.filename or ''}"))
+    except BaseException as error:
+        tell(channel, Failed(step, 0, type(error).__name__ + ": " + str(error)))
+    os._exit(125)
+
+
+step = "begin"  # the step that is being done, for the report of a failure
+notes: list[str] = []  # what this machine does not do, told with "ready"
+
+
+def tell(channel: int, failed: Failed) -> NoReturn:
+    report = {"step": failed.step, "errno": failed.number, "message": failed.message, "exit_code": failed.exit_code}
+    try:
+        os.write(channel, json.dumps(report).encode("ascii"))
+    finally:
+        os._exit(failed.exit_code)
+
+
+def begin(name: str) -> None:
+    global step
+    step = name
+
+
+def _run(
+    bundle: Bundle, channel: int, stdio: tuple[int, int, int], joined: Mapping[str, int], program: bytes | None
+) -> NoReturn:
+    spec, process = bundle.spec, bundle.spec.process
+    begin("session")
+    fresh_session()
+    keep_only((channel, *stdio, *joined.values()))
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+
+    begin("namespaces")
+    own = {item.type for item in spec.linux.namespaces if not item.path}
+    for kind in ("user", "ipc", "uts", "network", "cgroup"):
+        if kind in joined:
+            syscalls.setns(joined[kind], syscalls.CLONE_NEW[kind])
+    if "cgroup" in own and "cgroup" not in joined:
+        syscalls.unshare(syscalls.CLONE_NEW["cgroup"])
+    try:
+        syscalls.join_session_keyring("_ses." + (spec.hostname or "container"))
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
+            raise
+
+    begin("network")
+    if "network" in own:
+        loopback_up()
+    sockets = [make_socket(item) for item in bundle.sockets]
+
+    # /proc is still the host's and therefore true (CVE-2025-52881); the container's own is never opened by us.
+    begin("sysctl")
+    set_sysctls(spec.linux.sysctl, own)
+    if process.oom_score_adj is not None:
+        set_oom_score(process.oom_score_adj)
+    notes.extend(wanted_limits(process)[1])
+    begin("apparmor")
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    set_apparmor(process.apparmor_profile, proc)
+    os.close(proc)
+    begin("shared memory")
+    shm = mounts.shared_memory(joined["shm"]) if "shm" in joined else -1
+
+    begin("mounts")
+    if spec.linux.seccomp is not None and program is None:
+        bounding = process.capabilities.bounding if process.capabilities else ()
+        program = seccomp.compile(spec.linux.seccomp, bounding)
+    forget_imports()
+    mounts.check(spec.mounts)
+    os.umask(0)
+    share = syscalls.MS_SLAVE if spec.linux.rootfs_propagation.removeprefix("r") in ("slave", "shared") else 0
+    syscalls.mount("", "/", "", syscalls.MS_REC | (share or syscalls.MS_PRIVATE))
+    null = mounts.open_null()
+    root = rootfs.attach(bundle.root, spec.root_readonly)
+    for mount in spec.mounts:
+        begin(f"mount {mount.destination}")
+        if shm >= 0 and mount.destination == "/dev/shm" and mount.type == "tmpfs":
+            mounts.put(root, mount.destination, shm)
+            os.close(shm)
+            shm = -1
+        else:
+            mounts.perform(root, mount)
+    if shm >= 0:
+        os.close(shm)
+    begin("devices")
+    if any(mount.destination.rstrip("/") == "/dev" and mount.type == "tmpfs" for mount in spec.mounts):
+        mounts.devices(root, spec.linux.devices)
+    master = slave = -1
+    if process.terminal:
+        begin("terminal")
+        master, slave = mounts.terminal(root)
+        mounts.console(root, slave)
+    begin("read-only paths")
+    mounts.read_only(root, spec.linux.readonly_paths)
+    begin("masked paths")
+    mounts.mask(root, spec.linux.masked_paths, null)
+    os.close(null)
+
+    begin("root")
+    os.fchdir(root)
+    syscalls.pivot_root(".", ".")
+    syscalls.umount2(".", syscalls.MNT_DETACH)
+    os.chdir("/")
+    if spec.root_readonly:
+        here = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        syscalls.mount_setattr(here, False, syscalls.ATTR_RDONLY)
+        os.close(here)
+    os.close(root)
+    os.umask(0o022)
+
+    begin("names")
+    if spec.hostname and "uts" in own:
+        syscalls.sethostname(spec.hostname)
+    if spec.domainname and "uts" in own:
+        syscalls.setdomainname(spec.domainname)
+
+    begin("ready")
+    ready(channel, ([master] if master >= 0 else []) + sockets)
+    for descriptor in (*sockets, *joined.values()):
+        os.close(descriptor)
+    take_stdio(stdio, master, slave)
+    finish(process, channel, program, bundle.init)
+
+
+def finish(process: Process, channel: int, program: bytes | None, init: bool = False) -> NoReturn:
+    """From inside the root to execve: limits, identity, privileges. Used by `joined` too."""
+    begin("user")
+    who = identity(process)
+    begin("limits")
+    for name, kind, pair in wanted_limits(process)[0]:
+        try:
+            resource.setrlimit(kind, pair)
+        except (ValueError, OSError) as error:
+            raise Failed(step, errno.EPERM, f"ulimits {name}: {error}") from None
+    os.umask(0o022 if process.user.umask is None else process.user.umask)
+    if process.no_new_privileges:
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+
+    begin("working folder")
+    cwd = process.cwd or "/"
+    entered = enter(cwd)
+
+    begin("seccomp")
+    if program is not None and not process.no_new_privileges:
+        syscalls.seccomp_filter(program)
+    begin("privileges")
+    if process.capabilities is not None:
+        capabilities.drop_bounding(process.capabilities)
+    syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
+    for descriptor in (0, 1, 2):
+        give(descriptor, who.uid)
+    os.setgroups(who.groups)
+    os.setresgid(who.gid, who.gid, who.gid)
+    os.setresuid(who.uid, who.uid, who.uid)
+    if not entered:
+        begin("working folder")
+        os.chdir(cwd)
+    check_cwd()
+    begin("privileges")
+    syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 0)
+    if process.capabilities is not None:
+        capabilities.apply(process.capabilities)
+    environment = environ(process, who)
+    begin("command")
+    path = find(process.args[0], environment.get(b"PATH", b""))
+    begin("seccomp")
+    if program is not None and process.no_new_privileges:
+        syscalls.seccomp_filter(program)
+    begin("command")
+    syscalls.close_range(3, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
+    if init:
+        become_init(process.apparmor_profile)
+    try:
+        os.execve(path, process.args, environment)
+    except OSError as error:
+        code = 127 if error.errno == errno.ENOENT else 126
+        raise Failed("exec", error.errno or 0, f"{process.args[0]}: {error.strerror}", code) from None
+
+
+RESET = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
+
+
+def fresh_session() -> None:
+    """A session of its own, and signals as a program expects them (Python ignores SIGPIPE and SIGXFSZ)."""
+    signal.set_wakeup_fd(-1)
+    for number in RESET:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with suppress(PermissionError):  # it leads one already
+        os.setsid()
+
+
+def keep_only(kept: tuple[int, ...]) -> None:
+    """Close every descriptor above 2 that is not in `kept` (CVE-2024-21626)."""
+    first = 3
+    for descriptor in sorted({item for item in kept if item > 2}):
+        syscalls.close_range(first, descriptor - 1)
+        first = descriptor + 1
+    syscalls.close_range(first, 2**32 - 1)
+
+
+def forget_imports() -> None:
+    sys.path[:] = []
+    sys.meta_path[:] = []
+    sys.path_hooks[:] = []
+    sys.path_importer_cache.clear()
+
+
+def loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sh14x", b"lo", 1)
+        fcntl.ioctl(control, 0x8914, request)  # SIOCSIFFLAGS IFF_UP
+
+
+def make_socket(wanted: InsideSocket) -> int:
+    if wanted.kind == "route":
+        made = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 0)
+    elif wanted.kind == "netfilter":
+        made = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 12)
+    else:
+        family = socket.AF_INET6 if ":" in wanted.host else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_STREAM if wanted.kind == "tcp" else socket.SOCK_DGRAM)
+        made.bind((wanted.host, wanted.port))
+        if wanted.kind == "tcp":
+            made.listen(128)
+    return made.detach()
+
+
+def set_sysctls(sysctls: Mapping[str, str], own: set[str]) -> None:
+    for name, value in sysctls.items():
+        if not allowed_sysctl(name, own):
+            raise Failed(step, errno.EPERM, f'sysctl "{name}" does not belong to a namespace of this container')
+        file = os.open("/proc/sys/" + name.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
+        os.write(file, os.fsencode(value))
+        os.close(file)
+
+
+def allowed_sysctl(name: str, own: set[str]) -> bool:
+    """Only what a namespace of this container's own holds."""
+    if "/" in name or ".." in name:
+        return False
+    if name.startswith("net."):
+        return "network" in own
+    ipc = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
+    if name.startswith(ipc):
+        return "ipc" in own
+    return name in ("kernel.domainname", "kernel.hostname") and "uts" in own
+
+
+def set_oom_score(score: int) -> None:
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(score))
+    except PermissionError:
+        # lowering it takes CAP_SYS_RESOURCE, which a machine may lack
+        notes.append(f"oom_score_adj {score} cannot be set on this machine: CAP_SYS_RESOURCE is missing")
+
+
+def wanted_limits(process: Process) -> tuple[list[tuple[str, int, tuple[int, int]]], list[str]]:
+    """(name, resource, (soft, hard)) of each limit, none above what this process may set, and a note where it would be.
+
+    Raises Failed for a limit that the kernel does not have.
+    """
+    found, told = [], []
+    may_raise = syscalls.capget_permitted() >> 24 & 1  # CAP_SYS_RESOURCE
+    for limit in process.rlimits:
+        name, kind = limit.type.removeprefix("RLIMIT_").lower(), getattr(resource, limit.type, None)
+        if not isinstance(kind, int):
+            raise Failed(step, errno.EINVAL, f'ulimits: there is no limit "{name}"')
+        have = _above_all(resource.getrlimit(kind)[1])
+        hard, soft = _above_all(limit.hard), _above_all(limit.soft)
+        if hard > have and not may_raise:
+            told.append(f"ulimits: {name} stays at {have}: raising it takes CAP_SYS_RESOURCE, which is missing here")
+            hard = have
+        pair = [resource.RLIM_INFINITY if item == ENDLESS else item for item in (min(soft, hard), hard)]
+        found.append((name, kind, (pair[0], pair[1])))
+    return found, told
+
+
+ENDLESS = 2**64 - 1
+
+
+def _above_all(limit: int) -> int:
+    return ENDLESS if limit < 0 or limit >= 2**63 - 1 else limit
+
+
+def set_apparmor(profile: str, proc: int) -> None:
+    """The profile that the next execve puts on; `proc` is the host's /proc, which the container cannot fake."""
+    if not profile:
+        return
+    safe = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS | syscalls.RESOLVE_NO_XDEV
+    for name in ("apparmor/exec", "exec"):
+        try:
+            attribute = syscalls.openat2(proc, f"thread-self/attr/{name}", os.O_WRONLY, safe)
+        except FileNotFoundError:
+            continue
+        try:
+            os.write(attribute, os.fsencode(f"exec {profile}"))
+        except OSError as error:
+            told = f'AppArmor profile "{profile}" cannot be put on: {error.strerror}'
+            raise Failed(step, error.errno or 0, told) from None
+        finally:
+            os.close(attribute)
+        return
+    raise Failed(step, errno.ENOENT, f'AppArmor profile "{profile}" cannot be put on: this machine has no AppArmor')
+
+
+def ready(channel: int, descriptors: list[int]) -> None:
+    with socket.socket(fileno=os.dup(channel)) as talk:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        talk.sendmsg([json.dumps({"ready": True, "notes": notes}).encode("ascii")], rights)
+        if talk.recv(64) != b"start":
+            os._exit(125)
+
+
+def take_stdio(stdio: tuple[int, int, int], master: int, slave: int) -> None:
+    if slave >= 0:
+        fcntl.ioctl(slave, 0x540E, 0)  # TIOCSCTTY
+        stdio = (slave, slave, slave)
+        os.close(master)
+    moved = [fcntl.fcntl(item, fcntl.F_DUPFD_CLOEXEC, 3) for item in stdio]  # so that none is overwritten
+    for number, descriptor in enumerate(moved):
+        os.dup2(descriptor, number, inheritable=True)
+        os.close(descriptor)
+    for descriptor in {item for item in stdio if item > 2}:
+        os.close(descriptor)
+
+
+def read(path: str) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return b""
+    content = b""
+    try:
+        while len(content) < 1 << 24:
+            piece = os.read(descriptor, 1 << 16)
+            if not piece:
+                break
+            content += piece
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+    return content
+
+
+def identity(process: Process) -> users.Identity:
+    user = process.user
+    passwd, group = read("/etc/passwd"), read("/etc/group")
+    try:
+        if user.username or user.group_add:
+            who = users.resolve(passwd, group, user.username or f"{user.uid}:{user.gid}", user.group_add)
+            groups = tuple(dict.fromkeys((*who.groups, *user.additional_gids)))
+            return users.Identity(who.uid, who.gid, groups, who.home)
+        who = users.resolve(passwd, group, f"{user.uid}:{user.gid}")
+    except users.UserError as error:
+        raise Failed(step, errno.EINVAL, str(error), 126) from None
+    return users.Identity(user.uid, user.gid, tuple(dict.fromkeys((user.gid, *user.additional_gids))), who.home)
+
+
+def enter(cwd: str) -> bool:
+    """Go to the working folder, made if it is missing; False where only the user itself may go there."""
+    if not cwd.startswith("/"):
+        raise Failed(step, errno.EINVAL, f'the working folder "{cwd}" is not absolute', 126)
+    try:
+        os.close(mounts.make_folder(syscalls.AT_FDCWD, cwd) if not os.path.isdir(cwd) else os.open("/", os.O_PATH))
+        os.chdir(cwd)
+    except PermissionError:
+        return False
+    except OSError as error:
+        raise Failed(step, error.errno or 0, f"{cwd}: {error.strerror}", 126) from None
+    check_cwd()
+    return True
+
+
+def check_cwd() -> None:
+    """The working folder is inside the root (CVE-2024-21626: a descriptor of the host leads out)."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        here = ""
+    if not here.startswith("/"):
+        raise Failed(step, errno.ENOENT, "the working folder is outside the container's root", 126)
+
+
+def give(descriptor: int, uid: int) -> None:
+    try:
+        if os.fstat(descriptor).st_uid != uid and os.fstat(descriptor).st_rdev != os.makedev(1, 3):
+            os.fchown(descriptor, uid, -1)
+    except OSError:
+        pass  # a pipe or file of someone else's
+
+
+def environ(process: Process, who: users.Identity) -> dict[bytes, bytes]:
+    result = {}
+    for entry in process.env:
+        name, _, value = os.fsencode(entry).partition(b"=")
+        result[name] = value
+    result.setdefault(b"PATH", b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    result.setdefault(b"HOME", os.fsencode(who.home or "/"))
+    return result
+
+
+def find(name: str, search: bytes) -> bytes:
+    """The program's path. Raises Failed: 127 if there is none, 126 if it may not be run."""
+    wanted = os.fsencode(name)
+    if b"/" in wanted:
+        return wanted
+    denied = False
+    for folder in search.split(b":"):
+        path = (folder or b".") + b"/" + wanted
+        if os.path.isdir(path):
+            continue
+        if os.access(path, os.X_OK):
+            return path
+        denied = denied or os.path.exists(path)
+    if denied:
+        raise Failed("exec", errno.EACCES, f"{name}: permission denied", 126)
+    raise Failed("exec", errno.ENOENT, f"{name}: not found in PATH ({os.fsdecode(search)})", 127)
+
+
+def become_init(profile: str) -> None:
+    """Fork: the child goes on to its program; the parent stays as pid 1 (`tend`), with the same AppArmor profile."""
+    faults = {
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGABRT,
+        signal.SIGTRAP,
+        signal.SIGSYS,
+    }
+    caught = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, *faults}
+    signal.pthread_sigmask(signal.SIG_BLOCK, caught)  # before there is a child whose end could be missed
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # with pid: host it is not pid 1
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        wear(profile)
+        syscalls.close_range(3, 2**32 - 1)
+        tend(child, caught)
+    os.close(writing)
+    os.read(reading, 1)  # until the parent has closed the other end
+    os.setpgid(0, 0)  # else a terminal's Ctrl-C would come twice
+    with suppress(OSError):
+        os.tcsetpgrp(0, os.getpid())
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def wear(profile: str) -> None:
+    """Put an AppArmor profile on this process at once, so that others with it may send it signals.
+
+    Nothing depends on it: this process does nothing for the container, whose own /proc this is and may be a false one.
+    """
+    if profile:
+        with suppress(OSError):
+            attribute = os.open("/proc/self/attr/current", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.write(attribute, os.fsencode(f"changeprofile {profile}"))
+
+
+def tend(child: int, caught: set[signal.Signals]) -> NoReturn:
+    """Stay as pid 1: forward signals to the child, reap everyone, end as the child ends."""
+    while True:
+        number = signal.sigwait(caught)
+        if number != signal.SIGCHLD:
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                os._exit(0)
+            if pid == 0:
+                break
+            if pid == child:
+                os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))

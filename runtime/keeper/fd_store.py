@@ -1,0 +1,168 @@
+"""The store: a process beside the keeper that holds duplicates of its containers' descriptors, and does nothing else.
+
+What the kernel forgets with the last descriptor outlives a killed keeper here: output that still lies in a FIFO, the
+master of a terminal (whose end is SIGHUP for the container), the pidfd that tells an exit code, sockets inside.
+Messages, on store.sock:
+    {keep: id, names} + descriptors          {drop: id}
+    {give: true} -> {id, names} + descriptors for each container, then {end: true, pid}
+It ends when it holds nothing and nobody is connected. Without it a keeper makes anew what can be made.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from contextlib import suppress
+from typing import NoReturn
+
+from pycompose.runtime.linux import syscalls
+
+from . import messages
+from .loop import complain
+
+
+class Store:
+    """The keeper's side. A store that died is replaced, and told everything again."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._connection: socket.socket | None = None
+        self._pid = 0
+        self._kept: dict[str, dict[str, int]] = {}
+
+    def recover(self) -> dict[str, dict[str, int]]:
+        """What the keeper before this one left there: id -> name -> descriptor."""
+        found: dict[str, dict[str, int]] = {}
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.settimeout(2)
+        try:
+            connection.connect(self.path)
+            messages.send(connection, {"give": True})
+            while True:
+                message, descriptors = messages.receive(connection)
+                if message is None:
+                    raise ConnectionError
+                if message.get("end"):
+                    self._pid = message["pid"]
+                    break
+                found[message["id"]] = dict(zip(message["names"], descriptors, strict=True))
+        except (OSError, messages.Malformed, ValueError, KeyError):
+            connection.close()
+            return found
+        connection.setblocking(False)
+        self._connection = connection
+        return found
+
+    def keep(self, container_id: str, descriptors: dict[str, int]) -> None:
+        self._kept[container_id] = descriptors
+        self._tell({"keep": container_id, "names": list(descriptors)}, list(descriptors.values()))
+
+    def known(self, container_id: str, descriptors: dict[str, int]) -> None:
+        """It has them already."""
+        self._kept[container_id] = descriptors
+
+    def drop(self, container_id: str) -> None:
+        if self._kept.pop(container_id, None) is not None or self._connection:
+            self._tell({"drop": container_id}, [])
+
+    def close(self) -> None:
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def end(self) -> None:
+        """Return when it has ended, as it does once nobody is connected, for it holds nothing any more."""
+        if self._connection:
+            with suppress(OSError):
+                process = os.pidfd_open(self._pid)
+                self.close()
+                select.select([process], [], [], 1)
+                os.close(process)
+
+    def _tell(self, message: dict[str, object], descriptors: list[int]) -> None:
+        try:
+            if self._connection is None:
+                self._start()
+                return
+            messages.send(self._connection, message, descriptors)
+        except OSError:
+            self.close()
+            with suppress(OSError):
+                self._start()
+
+    def _start(self) -> None:
+        """Fork it, and let it have everything."""
+        if not self._kept:
+            return
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(self.path)
+        listener.listen(8)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = os.fork()
+        if self._pid == 0:
+            hold(self.path, listener, theirs)
+        listener.close()
+        theirs.close()
+        ours.settimeout(2)
+        self._connection = ours
+        for container_id, descriptors in self._kept.items():
+            messages.send(ours, {"keep": container_id, "names": list(descriptors)}, list(descriptors.values()))
+        ours.setblocking(False)
+
+
+def hold(path: str, listener: socket.socket, first: socket.socket) -> NoReturn:
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        os.setsid()
+        kept = sorted((listener.fileno(), first.fileno()))
+        syscalls.close_range(3, kept[0] - 1)
+        syscalls.close_range(kept[0] + 1, kept[1] - 1)
+        syscalls.close_range(kept[1] + 1, 2**32 - 1)
+        _serve(listener, first)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+    except BaseException:
+        complain()
+    finally:
+        os._exit(0)
+
+
+def _serve(listener: socket.socket, first: socket.socket) -> None:
+    held: dict[str, tuple[list[str], list[int]]] = {}
+    connections = {first.fileno(): first}
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    poll.register(first, select.POLLIN)
+    while held or connections:
+        for fd, _ in poll.poll():
+            if fd == listener.fileno():
+                accepted, _ = listener.accept()
+                connections[accepted.fileno()] = accepted
+                poll.register(accepted, select.POLLIN)
+                continue
+            connection = connections[fd]
+            try:
+                message, descriptors = messages.receive(connection)
+            except (OSError, messages.Malformed):
+                message, descriptors = None, []
+            if message is None:
+                poll.unregister(fd)
+                del connections[fd]
+                connection.close()
+            elif "keep" in message:
+                messages.close_all(held.pop(message["keep"], ([], []))[1])
+                held[message["keep"]] = message["names"], descriptors
+            elif "drop" in message:
+                messages.close_all(held.pop(message["drop"], ([], []))[1])
+            elif "give" in message:
+                with suppress(OSError):
+                    for container_id, (names, several) in held.items():
+                        messages.send(connection, {"id": container_id, "names": names}, several)
+                    messages.send(connection, {"end": True, "pid": os.getpid()})

@@ -1,0 +1,1 @@
+"""System calls and kernel interfaces, each a short function. The only importer of ctypes."""

@@ -1,0 +1,1 @@
+"""What a container may do and use: security profile, control groups, limits, AppArmor."""

@@ -1,0 +1,1 @@
+"""Records of containers, logs, volumes and the use of images on disk."""

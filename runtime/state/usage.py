@@ -1,0 +1,70 @@
+"""What each container on this machine holds on to: `uses.json` in its folder, so that nobody removes it from under it.
+
+Written before the container is; read by whoever wants to remove an image, a layer or a volume, of any project.
+Rules: synchronous, standard library only. It outlives nothing: it goes with the container's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from pycompose.frozen import dataclass
+from pycompose.runtime.places import Places
+
+from . import container_record
+
+FILE = "uses.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """`layers` are diff_ids, the topmost first; `digest` is the image's."""
+
+    image: str = ""
+    digest: str = ""
+    layers: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    project: str
+    container: str  # its name
+    uses: Uses
+
+
+def write(folder: str, uses: Uses) -> None:
+    """Record what the container in `folder` uses; as durable as its bundle, which has no fsync. Raises OSError."""
+    tree = {"image": uses.image, "digest": uses.digest, "layers": uses.layers, "volumes": uses.volumes}
+    with open(f"{folder}/{FILE}.new", "w", encoding="utf-8") as file:
+        json.dump(tree, file)
+    os.rename(f"{folder}/{FILE}.new", f"{folder}/{FILE}")
+
+
+def read(folder: str) -> Uses:
+    try:
+        with open(f"{folder}/{FILE}", encoding="utf-8") as file:
+            told = json.load(file)
+        return Uses(told["image"], told["digest"], tuple(told["layers"]), tuple(told["volumes"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Uses()
+
+
+def everyone(places: Places) -> list[User]:
+    """Every container of every project."""
+    found = []
+    for project in _names(places.projects):
+        own = places.project(project)
+        for container in _names(own.containers):
+            folder = own.container(container)
+            name = container_record.read(f"{folder}/state.json").get("name", container[:12])
+            found.append(User(project, str(name), read(folder)))
+    return found
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

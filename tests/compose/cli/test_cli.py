@@ -1,0 +1,320 @@
+"""The command line: exit codes, no tracebacks, conflicts, suggestions, help, and plans that are only printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pycompose.compose.cli import main, root
+from pycompose.compose.cli.output import terminal
+from pycompose.compose.cli.output.log_follower import Manner, Printer
+from pycompose.compose.state.lookup import Seen
+from pycompose.runtime.state.container_record import ContainerState
+
+Run = Callable[..., tuple[int, str, str]]
+
+FILE = """
+services:
+  web: {image: host, command: sleep 10, depends_on: [db], profiles: []}
+  db: {image: host, command: sleep 10, volumes: ["data:/data"]}
+  debug: {image: host, profiles: [tools]}
+volumes: {data: {}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PYCOMPOSE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("PYCOMPOSE_RUN", str(tmp_path / "run"))
+    for name in [name for name in os.environ if name.startswith("COMPOSE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(terminal, "progress", "auto")
+    monkeypatch.setattr(terminal, "ansi", "auto")
+    return tmp_path
+
+
+@pytest.fixture
+def file(places: Path) -> Path:
+    (places / "compose.yaml").write_text(FILE)
+    return places / "compose.yaml"
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = main(list(arguments))
+        out = capfd.readouterr()
+        return code, out.out, out.err
+
+    return call
+
+
+def test_a_wrong_option_is_2_and_a_missing_file_is_1(run: Run) -> None:
+    assert run("ps", "--nope")[0] == 2
+    code, _, err = run("up", "-d")
+    assert code == 1
+    assert err.startswith("error: no compose file in ")
+    assert "hint: " in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("dwn",), "did you mean down?"),
+        (("up", "--remove-orphan"), "did you mean --remove-orphans?"),
+        (("--progres", "tty", "ps"), "did you mean --progress or --profile?"),
+        (("kill", "-s", "SIGTREM"), "did you mean SIGTERM?"),
+        (("frobnicate",), "`pycompose --help` lists what there is"),
+    ],
+)
+def test_what_is_unknown_is_an_error_with_a_suggestion(
+    file: Path, run: Run, arguments: tuple[str, ...], hint: str
+) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == f"hint: {hint}"
+    assert err.startswith("error: ")
+
+
+def test_a_command_of_docker_compose_that_is_not_there_yet_says_so(run: Run) -> None:
+    code, _, err = run("cp", "web:/a", "b")
+    assert code == 2
+    assert err.startswith("error: `cp` of docker compose is not there yet\n")
+
+
+def test_an_unknown_service_is_an_error_with_a_suggestion(file: Path, run: Run) -> None:
+    for command in (("up", "-d", "wbe"), ("up", "--exit-code-from", "wbe"), ("up", "-d", "--scale", "wbe=2")):
+        code, _, err = run(*command)
+        assert code == 1, command
+        assert "web" in err.splitlines()[-1], err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--abort-on-container-exit", "--abort-on-container-failure"),
+        ("-d", "--abort-on-container-exit"),
+        ("-d", "--exit-code-from", "web"),
+        ("-d", "--attach", "web"),
+        ("--wait", "--abort-on-container-failure"),
+        ("--build", "--no-build"),
+        ("--no-recreate", "--force-recreate"),
+        ("--no-recreate", "--always-recreate-deps"),
+        ("--no-recreate", "-V"),
+        ("--attach", "web", "--attach-dependencies"),
+        ("--wait", "--wait-timeout", "-3"),
+    ],
+)
+def test_up_refuses_what_docker_compose_refuses(file: Path, run: Run, flags: tuple[str, ...]) -> None:
+    code, _, err = run("up", *flags)
+    assert code == 2
+    assert "cannot" in err
+    assert not (file.parent / "run").exists()
+
+
+def test_orphans_cannot_be_removed_and_ignored(file: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPOSE_IGNORE_ORPHANS", "true")
+    assert run("up", "-d", "--remove-orphans")[0] == 2
+
+
+@pytest.mark.parametrize("name", [name for name in root.COMMANDS if root._there(name)])
+def test_every_command_has_a_help_that_reads_well(name: str, run: Run) -> None:
+    code, out, err = run(name, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Usage: pycompose {'config' if name == 'convert' else name} ")
+    assert max(map(len, out.splitlines())) <= 110
+
+
+def test_no_arguments_greet_a_newcomer(run: Run) -> None:
+    code, out, _ = run()
+    assert code == 0
+    assert "pycompose up -d" in out
+    for section in root.SECTIONS:
+        assert f"\n{section}:\n" in out
+    assert out == run("--help")[1]
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version")[1] == run("version")[1]
+    assert run("version")[1] == f"pycompose {run('version', '--short')[1]}"
+    assert json.loads(run("version", "-f", "json")[1])["version"] == run("version", "--short")[1].strip()
+
+
+def test_config_lists_what_is_asked(file: Path, run: Run) -> None:
+    assert run("config", "-q")[:2] == (0, "")
+    assert run("config", "--services")[1].split() == ["web", "db"]
+    assert run("--profile", "tools", "config", "--services")[1].split() == ["web", "db", "debug"]
+    assert run("config", "--volumes")[1] == "data\n"
+    assert run("config", "--networks")[1] == "default\n"
+    assert run("config", "--images")[1] == "host\nhost\n"
+    assert run("config", "--profiles")[1] == "tools\n"
+    hashes = dict(line.split() for line in run("config", "--hash", "*")[1].splitlines())
+    assert set(hashes) == {"web", "db"}
+    assert run("config", "--hash", "db")[1] == f"db {hashes['db']}\n"
+    assert list(json.loads(run("config", "--format", "json", "db")[1])["services"]) == ["db"]
+    assert run("convert", "-q")[0] == 0
+
+
+def test_config_writes_to_a_file(file: Path, run: Run) -> None:
+    assert run("config", "-o", "made.yaml")[:2] == (0, "")
+    assert sorted(run("-f", "made.yaml", "config", "--services")[1].split()) == ["db", "web"]
+    code, _, err = run("config", "-o", "no/such/folder")
+    assert code == 1
+    assert "cannot be written" in err
+
+
+def test_a_file_that_is_wrong_is_told_with_its_place(places: Path, run: Run) -> None:
+    (places / "compose.yaml").write_text("services:\n  web: {imge: host}\n  db: {image: host, depends_on: [dbb]}\n")
+    code, out, err = run("up", "-d")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[0].startswith(f"error: {places}/compose.yaml:2:")
+    assert sum(line.startswith("error: ") for line in err.splitlines()) >= 2
+    assert "Traceback" not in err
+
+
+ACTING = [
+    ("up",),
+    ("up", "-d", "--wait"),
+    ("create",),
+    ("scale", "web=3"),
+    ("down", "-v"),
+    ("start",),
+    ("stop",),
+    ("restart",),
+    ("kill",),
+    ("pause",),
+    ("unpause",),
+]
+
+
+@pytest.mark.parametrize("command", ACTING, ids=" ".join)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_dry_run_prints_and_changes_nothing(file: Path, run: Run, command: tuple[str, ...], first: bool) -> None:
+    """--dry-run before the command and after it."""
+    arguments = ("--dry-run", *command) if first else (*command, "--dry-run")
+    code, out, err = run("-p", "x", *arguments)
+    assert code == 0, err
+    if command[0] in ("up", "create", "scale"):
+        assert "create x-web-1  (no such container)" in out
+        assert "start x-web-1" in out or command[0] == "create"
+    else:
+        assert out == "nothing to do\n"
+    assert sorted(path.name for path in file.parent.iterdir()) == ["compose.yaml"]
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_file(
+    file: Path, run: Run, monkeypatch: pytest.MonkeyPatch, places: Path
+) -> None:
+    from pycompose.compose.app import locate as project
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr(project, "load", broken)
+    code, _, err = run("config")
+    assert code == 1
+    assert err.startswith("error: something unexpected happened: ZeroDivisionError: by nought\nhint: ")
+    assert "Traceback" in (places / "run" / "crash.log").read_text()
+    monkeypatch.setenv("PYCOMPOSE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["config"])
+
+
+def test_ctrl_c_is_130(file: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pycompose.compose.app import locate as project
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(project, "load", interrupted)
+    assert run("config")[0] == 130
+
+
+def test_errors_are_json_where_progress_is(file: Path, run: Run) -> None:
+    code, _, err = run("--progress", "json", "up", "-d", "nope")
+    assert code == 1
+    assert json.loads(err)["error"] is True
+    assert "nope" in json.loads(err)["message"]
+
+
+def test_colours_are_for_terminals_or_on_request(file: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\033" not in run("up", "-d", "nope")[2]
+    assert "\033[31merror:" in run("--ansi", "always", "up", "-d", "nope")[2]
+    monkeypatch.setenv("COMPOSE_ANSI", "always")
+    assert "\033[31merror:" in run("up", "-d", "nope")[2]
+    assert "\033" not in run("--ansi", "never", "up", "-d", "nope")[2]
+
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    terminal.ansi = "auto"
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert terminal.coloured(Terminal())  # type: ignore[arg-type]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not terminal.coloured(Terminal())  # type: ignore[arg-type]
+
+
+def test_a_reader_that_goes_away_ends_it_silently(places: Path) -> None:
+    (places / "compose.yaml").write_text("services:\n" + "".join(f"  s{n}: {{image: host}}\n" for n in range(3000)))
+    line = f"{sys.executable} -m pycompose config | head -1"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, env=os.environ, cwd=places)
+    assert done.stderr == ""
+
+
+def test_parallel_must_be_a_number_of_steps(run: Run) -> None:
+    assert run("--parallel", "0", "ls")[0] == 2
+    assert run("--parallel", "-1", "ls")[0] == 0
+
+
+def line_of(service: str, number: int = 1, project: str = "x") -> Seen:
+    record = ContainerState(f"{service}{number}", f"{project}-{service}-{number}", "running")
+    return Seen(record, service, number, False, "running")
+
+
+def test_log_lines_are_prefixed_padded_coloured_by_service_and_split(capfd: pytest.CaptureFixture[str]) -> None:
+    printer = Printer("x", Manner(colour=True))
+    web, other, database = line_of("web"), line_of("web", 2), line_of("database")
+    printer.know([web, other, database])
+    printer.line(web, (b"t", False, b"hello"))
+    printer.line(other, (b"t", False, b"too"))
+    printer.line(database, (b"t", True, b"oops"))
+    printer.flush()
+    printer.ended(web, 3, again=True)
+    out, err = capfd.readouterr()
+    assert out.splitlines() == [
+        "\033[36mweb-1       | \033[0mhello",
+        "\033[36mweb-2       | \033[0mtoo",
+        "\033[36mweb-1 exited with code 3 (restarting)\033[0m",
+    ]
+    assert err == "\033[33mdatabase-1  | \033[0moops\n"
+
+
+def test_a_container_name_of_its_own_is_shown_whole(capfd: pytest.CaptureFixture[str]) -> None:
+    record = ContainerState("1", "special", "running")
+    Printer("x", Manner()).ended(Seen(record, "web", 1, False, "exited"), 0, again=False)
+    assert capfd.readouterr().out == "special exited with code 0\n"
+
+
+INTERRUPTED = """
+import sys
+class Interrupts:
+    def find_spec(name, *_):
+        if name == "pycompose.compose.cli.root":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts)
+from pycompose.__main__ import main
+main()
+"""
+
+
+def test_an_interrupt_while_modules_are_imported_is_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, "ls"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -1,0 +1,148 @@
+"""Plans, the scheduler and the attendant against the host in memory; time is trio's mock clock."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from pycompose.compose.engine import scheduler
+from pycompose.compose.engine.monitor import Attendant
+from pycompose.compose.model import codec
+from pycompose.compose.model.project import (
+    Attachment,
+    Dependency,
+    Healthcheck,
+    Network,
+    Project,
+    RestartPolicy,
+    Service,
+)
+from pycompose.compose.plan import reconcile
+from pycompose.compose.plan.steps import Plan, render
+
+_path = Path(__file__).parents[2] / "contract" / "fake_host.py"
+_spec = importlib.util.spec_from_file_location("fake_host", _path)
+assert _spec is not None
+assert _spec.loader is not None
+fake_host = importlib.util.module_from_spec(_spec)
+sys.modules["fake_host"] = fake_host
+_spec.loader.exec_module(fake_host)
+
+
+def project(**changes: object) -> Project:
+    network = (Attachment("default"),)
+    check = Healthcheck(("CMD", "true"), interval=1.0)
+    db = Service("db", networks=network, config_hash="a", healthcheck=check, restart=RestartPolicy("always"))
+    web = Service(
+        "web", networks=network, replicas=2, config_hash="b", depends_on=(Dependency("db", "service_healthy"),)
+    )
+    return Project("p", "/", (), services={"db": db, "web": web}, networks={"default": Network("default", "p_default")})
+
+
+UP = """\
+create network p_default  (no such network)
+create p-db-1  (no such container)
+    after create network p_default
+start p-db-1  (no such container)
+    after create p-db-1
+await db healthy  (depends_on)
+    after start p-db-1
+create p-web-1  (no such container)
+    after create network p_default
+start p-web-1  (no such container)
+    after create p-web-1, await db healthy
+create p-web-2  (no such container)
+    after create network p_default
+start p-web-2  (no such container)
+    after create p-web-2, await db healthy
+"""
+
+
+async def act(host, plan, attendant, events=None):
+    report = (events if events is not None else []).append
+    await scheduler.run(plan, project(), "g", host, attendant, report)
+
+
+def in_trio(main) -> None:
+    async def whole() -> None:
+        host = fake_host.FakeHost("p")
+        attendant = Attendant(host)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(attendant.run)
+            await main(host, attendant)
+            nursery.cancel_scope.cancel()
+
+    trio.run(whole, clock=trio.testing.MockClock(autojump_threshold=0), strict_exception_groups=True)
+
+
+def test_first_up_is_planned_in_order_of_dependencies():
+    plan = reconcile.up(project(), fake_host.FakeHost("p").observe())
+    assert render(plan) == UP
+    assert codec.from_json(Plan, codec.to_json(plan)) == plan
+    assert codec.from_json(Project, codec.to_json(project())) == project()
+
+
+def test_up_scale_down_and_nothing_to_do():
+    async def main(host, attendant):
+        await act(host, reconcile.up(project(), host.observe()), attendant)
+        calls = host.calls
+        assert calls.index("exec p-db-1 true") < calls.index("start p-web-1")
+        assert reconcile.up(project(), host.observe()).steps == ()
+        await act(host, reconcile.scale(project(), host.observe(), {"web": 1}), attendant)
+        assert sorted(host.containers) == ["p-db-1", "p-web-1"]
+        await act(host, reconcile.down(None, host.observe()), attendant)
+        assert not host.containers
+        assert not host.networks
+        assert calls.index("remove p-web-1") < calls.index("signal p-db-1 15")
+
+    in_trio(main)
+
+
+def test_failure_stops_dependents_and_others_go_on():
+    async def main(host, attendant):
+        host.fail.add("start p-db-1")
+        events = []
+        with pytest.raises(scheduler.StepsFailed, match="cannot start p-db-1"):
+            await act(host, reconcile.up(project(), host.observe()), attendant, events)
+        assert "create p-web-2" in host.calls
+        assert "start p-web-1" not in host.calls
+        states = {e.step: e.state for e in events}
+        assert states["start p-web-1"] == "skipped"
+
+    in_trio(main)
+
+
+def test_restart_policy_starts_again_until_stopped():
+    async def main(host, attendant):
+        await act(host, reconcile.up(project(), host.observe()), attendant)
+        host.exit("p-db-1", 1)
+        await trio.sleep(0.2)
+        assert host.containers["p-db-1"].status == "running"
+        assert host.containers["p-db-1"].supervision.restarts == 1
+        host.deaf.add("p-db-1")
+        await act(host, reconcile.stop(project(), host.observe()), attendant)
+        await trio.sleep(100)
+        assert host.containers["p-db-1"].status == "exited"
+        assert "kill p-db-1" in host.calls
+
+    in_trio(main)
+
+
+def test_what_a_machine_lacks_is_told_once_and_what_a_service_lacks_for_each():
+    events = []
+
+    async def main(host, attendant):
+        host.notes = lambda name: ("this machine has no such thing", "cpus has no effect")
+        await act(host, reconcile.up(project(), host.observe()), attendant, events)
+
+    in_trio(main)
+    told = sorted(event.cause for event in events if getattr(event, "state", "") == "warning")
+    assert told == [
+        'service "db": cpus has no effect',
+        'service "web": cpus has no effect',
+        "this machine has no such thing",
+    ]

@@ -1,0 +1,79 @@
+"""Stages, what they need of each other, and the scope of ARG."""
+
+from __future__ import annotations
+
+import pytest
+from pycompose.runtime.images.dockerfile import BuildError
+from pycompose.runtime.images.dockerfile.builder import platform_arguments
+from pycompose.runtime.images.dockerfile.stages import Plan, plan
+from pycompose.runtime.images.dockerfile.syntax import parse
+
+
+def planned(text: str, target: str = "", contexts: tuple[str, ...] = (), **given: str) -> Plan:
+    return plan(parse(text), target, given, platform_arguments(), contexts)
+
+
+def test_only_what_the_target_needs_is_built_in_an_order_that_works() -> None:
+    made = planned(
+        "FROM a AS one\nFROM b AS unused\nFROM c AS two\nRUN --mount=from=one,target=/x true\n"
+        "FROM d\nCOPY --from=two /a /a\nCOPY --from=0 /b /b"
+    )
+    assert made.order == (0, 2, 3)
+
+
+def test_a_target_is_a_name_or_a_number() -> None:
+    text = "FROM a AS One\nFROM one AS two\nFROM two"
+    assert planned(text, "TWO").order == (0, 1)
+    assert planned(text, "0").order == (0,)
+    with pytest.raises(BuildError, match="no stage 'three'") as error:
+        planned(text, "three")
+    assert error.value.hint == "stages are one, two"
+
+
+def test_a_later_stage_of_the_same_name_is_the_one_that_is_meant() -> None:
+    assert planned("FROM x AS a\nFROM y AS a\nFROM a").stages[2].base_stage == 1
+
+
+def test_an_image_of_another_name_is_an_image() -> None:
+    made = planned("FROM x AS a\nCOPY --from=busybox /a /a")
+    assert made.stages[0].needs == ()
+
+
+def test_a_context_goes_before_a_stage_of_its_name() -> None:
+    assert planned("FROM x AS a\nFROM a\nCOPY --from=a /x /x", contexts=("a",)).order == (1,)
+
+
+def test_stages_that_need_each_other_are_an_error() -> None:
+    with pytest.raises(BuildError, match=r"stages need each other: .*a -> b|b -> a"):
+        planned("FROM x AS a\nCOPY --from=b / /\nFROM y AS b\nCOPY --from=a / /")
+
+
+def test_arguments_before_the_first_stage_are_for_from() -> None:
+    text = "ARG TAG=1\nARG BASE=img:$TAG\nFROM ${BASE}-slim AS x"
+    assert planned(text).stages[0].base == "img:1-slim"
+    assert planned(text, TAG="2").stages[0].base == "img:2-slim"
+
+
+def test_the_platform_is_known_to_from() -> None:
+    made = planned("FROM --platform=$BUILDPLATFORM img-$TARGETARCH")
+    assert made.stages[0].base == f"img-{platform_arguments()['TARGETARCH']}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("RUN a\nFROM b", "Dockerfile:1: RUN before FROM"),
+        ("ARG a=b", "there is no FROM"),
+        ("FROM $x", "is empty"),
+        ("FROM a b", "FROM wants"),
+        ("FROM a AS 1x", "cannot be the name"),
+        ("FROM --platform=plan9/mips a", "only images of this machine"),
+        ("FROM --unknown=1 a", "does not know --unknown"),
+        ("FROM a\nCOPY --from=$b / /", "variables cannot be used here"),
+        ("FROM a AS b\nCOPY --from=b / /", "copies from itself"),
+    ],
+)
+def test_what_cannot_be_is_told_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(BuildError, match=message) as error:
+        planned(text)
+    assert error.value.position is not None
