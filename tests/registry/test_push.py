@@ -14,6 +14,7 @@ import trio
 from pycompose.runtime.images import ImageError, Store
 from pycompose.runtime.images.layers import Folder
 from pycompose.runtime.images.pack import pack
+from pycompose.runtime.images.registry import push as pushing
 from pycompose.runtime.images.registry.progress import Transfer
 from pycompose.runtime.images.registry.pull import pull
 from pycompose.runtime.images.registry.push import push
