@@ -38,7 +38,7 @@ test-vm: setup
 check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy -p pycompose.compose -p pycompose.runtime -p pycompose.network
+	.venv/bin/mypy -p pycompose.compose -p pycompose.runtime -p pycompose.network -p pycompose.errors
 
 bench: setup
 	.venv/bin/python tests/bench $(BENCH)

@@ -6,12 +6,11 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pycompose.errors import PycomposeError
 
-class NetworkError(Exception):
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+
+class NetworkError(PycomposeError):
+    """Base of this folder's errors."""
 
 
 class NoSuchNetwork(NetworkError):

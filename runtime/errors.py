@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
+from pycompose.errors import PycomposeError
 
-class RuntimeFailure(Exception):
+
+class RuntimeFailure(PycomposeError):
     """Base of this folder's errors."""
 
 
@@ -26,9 +28,9 @@ class StartFailed(RuntimeFailure):
     """
 
     def __init__(self, container_id: str, step: str, message: str, errno: int = 0, exit_code: int = 125) -> None:
-        super().__init__(f"cannot be started: {message}" if step == "exec" else f"cannot be started: {step}: {message}")
-        self.container_id, self.step, self.message = container_id, step, message
-        self.errno, self.exit_code = errno, exit_code
+        text = f"cannot be started: {message}" if step == "exec" else f"cannot be started: {step}: {message}"
+        super().__init__(text, exit_code=exit_code)
+        self.container_id, self.step, self.reason, self.errno = container_id, step, message, errno
 
 
 class LimitRefused(RuntimeFailure):
@@ -44,4 +46,4 @@ class ProfileError(RuntimeFailure):
 
     def __init__(self, option: str, message: str) -> None:
         super().__init__(f"{option}: {message}")
-        self.option, self.message = option, message
+        self.option, self.reason = option, message

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pycompose.compose.model.errors import PycomposeError
+from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
     from pycompose.runtime.images.store import Store

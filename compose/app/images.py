@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.project import ImageMount, Project, Service
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import Places

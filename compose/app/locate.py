@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.root import Choices
-from pycompose.compose.model.errors import PycomposeError
+from pycompose.errors import PycomposeError
 from pycompose.runtime.places import Places, ProjectPlaces
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from pycompose.compose.model.deployment import Build
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.project import no_text
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 SIZES = {"": 1, "b": 1, "k": 1 << 10, "kb": 1 << 10, "m": 1 << 20, "mb": 1 << 20, "g": 1 << 30, "gb": 1 << 30}

@@ -15,8 +15,8 @@ from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.project import Project
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.images import host_image

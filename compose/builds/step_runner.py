@@ -73,7 +73,7 @@ class StepRunner:
             await self._wake(job.network == "default")
             return await self._run(job, output, limits)
         except StartFailed as error:
-            raise BuildError(f"{error.step}: {error.message}") from error
+            raise BuildError(f"{error.step}: {error.reason}") from error
         except (RuntimeFailure, NetworkError, OSError) as error:
             raise BuildError(str(error), getattr(error, "hint", "")) from error
 

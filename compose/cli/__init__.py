@@ -20,7 +20,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
     import click
-    from pycompose.compose.model.errors import PycomposeError
+    from pycompose.errors import PycomposeError
 
     from .root import cli
 

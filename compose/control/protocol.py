@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pycompose.compose.model.errors import PycomposeError
+from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
     import trio
@@ -193,7 +193,7 @@ async def _outcome(handler: Handler, message: Message, reply: Reply) -> Message:
     try:
         await handler(message, reply)
     except PycomposeError as error:
-        return {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        return {"error": str(error), "hint": error.hint, "exit_code": error.exit_code}
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         return {"error": f"internal error: {type(error).__name__}: {error}", "internal": True, "exit_code": 1}

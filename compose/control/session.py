@@ -18,10 +18,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from pycompose.compose.model import codec
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.project import Project
 from pycompose.compose.plan.steps import Plan
 from pycompose.compose.state import generations
+from pycompose.errors import PycomposeError
 from pycompose.runtime.client.process import connect_keeper, launch_keeper, launching
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import ProjectPlaces

@@ -12,9 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import trio
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.observed import NO_RESTART, Observed, Supervision
 from pycompose.compose.model.project import EMPTY, Healthcheck, Network, Project, RestartPolicy, Volume
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 

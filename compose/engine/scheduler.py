@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Literal, Protocol, assert_never
 
 import trio
-from pycompose.compose.model.errors import ConditionFailed, PycomposeError
+from pycompose.compose.model.errors import ConditionFailed
 from pycompose.compose.model.observed import ObservedContainer, Supervision
 from pycompose.compose.model.project import Project
 from pycompose.compose.plan.steps import (
@@ -34,6 +34,7 @@ from pycompose.compose.plan.steps import (
     StopContainer,
     UnpauseContainer,
 )
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 from .host import Host

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pycompose.compose.model.errors import Position
 from pycompose.compose.model.project import Attachment, IpamPool
+from pycompose.errors import Place
 
 from .reading import Section, short
 from .source import Map, Seq, position
@@ -54,7 +54,7 @@ def _subnets(pools: tuple[IpamPool, ...], section: Section) -> Subnets:
     for number, pool in enumerate(pools):
         at = _pool(section, number)
 
-        def wrong(key: str, value: str, why: str, hint: str = "", at: Position | None = at) -> None:
+        def wrong(key: str, value: str, why: str, hint: str = "", at: Place | None = at) -> None:
             section.reading.problem(f'{key} "{short(value)}" of {section.name} {why}', at, hint, "address")
 
         if pool.subnet is None:
@@ -103,13 +103,13 @@ def _fits(attachment: Attachment, version: int, address: str, section: Section, 
     return True
 
 
-def _place(section: Section, attachment: Attachment, version: int) -> Position | None:
+def _place(section: Section, attachment: Attachment, version: int) -> Place | None:
     networks = section.map.get("networks")
     one = networks.get(attachment.network) if isinstance(networks, Map) else None
     return position(one.get(f"ipv{version}_address")) if isinstance(one, Map) else section.at("networks")
 
 
-def _pool(section: Section, number: int) -> Position | None:
+def _pool(section: Section, number: int) -> Place | None:
     ipam = section.map.get("ipam")
     listed = ipam.get("config") if isinstance(ipam, Map) else None
     return position(listed[number]) if isinstance(listed, Seq) and number < len(listed) else section.origin

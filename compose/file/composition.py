@@ -11,7 +11,8 @@ from __future__ import annotations
 import os.path
 from collections.abc import Mapping
 
-from pycompose.compose.model.errors import FileError, Position
+from pycompose.compose.model.errors import FileError
+from pycompose.errors import Place
 from pycompose.frozen import dataclass
 
 from . import dotenv
@@ -41,9 +42,7 @@ class Composition:
         self.interpolate = interpolate
         self.includes = 0
 
-    def whole(
-        self, paths: list[str], scope: Scope, named_at: Position | None = None, above: tuple[str, ...] = ()
-    ) -> Tree:
+    def whole(self, paths: list[str], scope: Scope, named_at: Place | None = None, above: tuple[str, ...] = ()) -> Tree:
         """Several files, the later ones over the earlier. `above` are the files that include them."""
         merged: Tree = None
         for path in paths:
@@ -96,7 +95,7 @@ class Composition:
             made = self._beneath(made, self.whole(paths, inner, where, above), inner, scope)
         return made
 
-    def _entry(self, item: Tree, scope: Scope, where: Position | None) -> tuple[list[str], Scope] | None:
+    def _entry(self, item: Tree, scope: Scope, where: Place | None) -> tuple[list[str], Scope] | None:
         """The files of one entry, and their scope. An entry's own env_file gives defaults: what is set here wins."""
         one = Section(self.reading, item, "an include", where) if isinstance(item, Map) else None
         if one is not None:

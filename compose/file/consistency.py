@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from pycompose.compose.model.deployment import LanguageModel
-from pycompose.compose.model.errors import Position
 from pycompose.compose.model.project import FileSource, Network, Service, Volume
+from pycompose.errors import Place
 from pycompose.frozen import dataclass
 
 from .mounting import named_volumes
@@ -226,13 +226,13 @@ def _tell_cycle(path: list[str], whole: Whole, reading: Reading) -> None:
     reading.problem(message, _edge(whole.sections[path[0]], path[1]), hint, "cycle")
 
 
-def _edge(section: Section, service: str) -> Position | None:
+def _edge(section: Section, service: str) -> Place | None:
     """Where a service says that it needs another."""
     attribute = origin_of(section, service)
     return _place_of(section, attribute, service)
 
 
-def _place_of(section: Section, attribute: str, name: str) -> Position | None:
+def _place_of(section: Section, attribute: str, name: str) -> Place | None:
     """Where an attribute names something: as a key, as (the first part of) a text in a list, or as a source."""
     value: Tree = section.map.get(attribute)
     if isinstance(value, Map):

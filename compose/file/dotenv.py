@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pycompose.compose.model.errors import FileError, Position, Problem
+from pycompose.compose.model.errors import FileError, Problem
+from pycompose.errors import Place
 
 from .interpolate import InterpolationError, substitute
 from .source import place_in
@@ -37,7 +38,7 @@ def parse(
     content: str,
     path: str,
     lookup: Callable[[str], str | None],
-    unset: Callable[[str, Position], None] = lambda name, at: None,
+    unset: Callable[[str, Place], None] = lambda name, at: None,
 ) -> dict[str, str]:
     """Variables of a file; a bare key that `lookup` does not know is left out. Raises FileError.
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable
 
-from pycompose.compose.model.errors import FileError, Position
+from pycompose.compose.model.errors import FileError
+from pycompose.errors import Place
 
 from .files import Files
 from .merge import merge
@@ -89,7 +90,7 @@ class Extending:
             base = rebased_service(base, base_directory)
         return merge(base, own, ("services", name))
 
-    def _load(self, path: str, named_at: Position | None) -> bool:
+    def _load(self, path: str, named_at: Place | None) -> bool:
         services = Map()
         try:
             for document in self.files.documents(path, named_at):

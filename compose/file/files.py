@@ -11,7 +11,8 @@ import os
 import stat
 import sys
 
-from pycompose.compose.model.errors import FileError, Position, Problem
+from pycompose.compose.model.errors import FileError, Problem
+from pycompose.errors import Place
 
 from .source import BYTES, Tree, decode, parse
 
@@ -27,14 +28,14 @@ class Files:
         self._digests: dict[str, str | None] = {}
         self._bytes = 0
 
-    def documents(self, path: str, named_at: Position | None = None) -> list[Tree]:
+    def documents(self, path: str, named_at: Place | None = None) -> list[Tree]:
         """The YAML documents of a file; "-" is standard input."""
         if path not in self._documents:
             content = self.text(path, named_at)
             self._documents[path] = parse(content, "stdin" if path == "-" else path, self.warnings)
         return self._documents[path]
 
-    def text(self, path: str, named_at: Position | None = None) -> str:
+    def text(self, path: str, named_at: Place | None = None) -> str:
         if path in self._texts:
             return self._texts[path]
         if len(self._texts) >= FILES:
@@ -80,5 +81,5 @@ def _read(fd: int) -> bytes:
     return b"".join(parts)
 
 
-def _fail(message: str, at: Position | None, code: str) -> FileError:
+def _fail(message: str, at: Place | None, code: str) -> FileError:
     return FileError((Problem(message, at, code=code),))

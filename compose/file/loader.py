@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
-from pycompose.compose.model.errors import FileError, Position, Problem
+from pycompose.compose.model.errors import FileError, Problem
 from pycompose.compose.model.project import Project, no_text
+from pycompose.errors import Place
 from pycompose.frozen import dataclass
 
 from . import dotenv
@@ -98,7 +99,7 @@ def merged(options: Options) -> Merged:
     tree = composition.whole(paths, Scope(working_dir, variables))
     reading.warnings[:0] = files.warnings
     if tree is None and not reading.problems:
-        reading.problem("the file is empty", Position(paths[0], 1, 1), 'it needs a "services" mapping', "empty")
+        reading.problem("the file is empty", Place(paths[0], 1, 1), 'it needs a "services" mapping', "empty")
     return Merged(tree, name, working_dir, tuple(paths), environment_files, variables, reading, files)
 
 
@@ -175,7 +176,7 @@ def _in_file_order(problems: list[Problem], paths: tuple[str, ...]) -> tuple[Pro
     return tuple(ordered)
 
 
-def _fail(message: str, hint: str = "", at: Position | None = None, code: str = "file") -> FileError:
+def _fail(message: str, hint: str = "", at: Place | None = None, code: str = "file") -> FileError:
     return FileError((Problem(message, at, hint, code),))
 
 

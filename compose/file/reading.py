@@ -8,7 +8,8 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 
-from pycompose.compose.model.errors import FileError, Position, Problem
+from pycompose.compose.model.errors import FileError, Problem
+from pycompose.errors import Place
 
 from .merge import pairs
 from .source import FLOAT, Map, Seq, Text, Tree, plain_value, spelled, whole
@@ -58,7 +59,7 @@ class Reading:
         self.filled = 0  # characters that interpolation has made
         self.ports = 0  # that ranges have made
 
-    def problem(self, message: str, at: Position | None, hint: str = "", code: str = "value") -> None:
+    def problem(self, message: str, at: Place | None, hint: str = "", code: str = "value") -> None:
         self.problems.append(Problem(message, at, hint, code))
 
     def suggestion(self, name: str, known: Iterable[str]) -> str:
@@ -70,12 +71,12 @@ class Reading:
         self.problems += error.problems
         self.incomplete = True
 
-    def unset(self, name: str, at: Position | None) -> None:
+    def unset(self, name: str, at: Place | None) -> None:
         """A variable has no value where one is filled in."""
         message = f'variable "{name}" is not set; it becomes empty text'
         self.warn_once(f"${name}", message, at, "unset-variable")
 
-    def warn_once(self, key: str, message: str, at: Position | None, code: str = "not-acted-on") -> None:
+    def warn_once(self, key: str, message: str, at: Place | None, code: str = "not-acted-on") -> None:
         if key not in self.warned:
             self.warned.add(key)
             self.warnings.append(Problem(message, at, code=code))
@@ -84,7 +85,7 @@ class Reading:
 class Section:
     """One mapping of a file, read attribute by attribute. `name` is how messages call it: service "web"."""
 
-    def __init__(self, reading: Reading, value: Tree, name: str, at: Position | None = None) -> None:
+    def __init__(self, reading: Reading, value: Tree, name: str, at: Place | None = None) -> None:
         self.reading = reading
         self.name = name
         if value is not None and not isinstance(value, Map):
@@ -95,7 +96,7 @@ class Section:
     def __contains__(self, key: str) -> bool:
         return key in self.map
 
-    def at(self, key: str) -> Position | None:
+    def at(self, key: str) -> Place | None:
         value = self.map.get(key)
         return (value.at if isinstance(value, Text) else None) or self.map.keys_at.get(key) or self.origin
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pycompose.compose.model.deployment import Deploy, Ulimit
-from pycompose.compose.model.errors import Position
 from pycompose.compose.model.project import BlkioConfig, Device, DeviceRate, DeviceWeight, Resources, RestartPolicy
+from pycompose.errors import Place
 
 from .reading import Section, duration_of, extended
 from .source import Map, Text, Tree
@@ -12,7 +12,7 @@ from .source import Map, Text, Tree
 RATES = ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")
 
 
-def place(section: Section, *path: str) -> Position | None:
+def place(section: Section, *path: str) -> Place | None:
     """Where the file says what is at a path of keys."""
     holder: Tree = section.map
     for key in path[:-1]:

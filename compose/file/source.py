@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 import yaml
-from pycompose.compose.model.errors import FileError, Position, Problem
+from pycompose.compose.model.errors import FileError, Problem
+from pycompose.errors import Place
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -34,7 +35,7 @@ class Text(str):
 
     __slots__ = ("at", "filled", "plain")
 
-    at: Position | None
+    at: Place | None
     plain: bool
     filled: bool
 
@@ -47,14 +48,14 @@ class Map(dict[str, "Tree"]):
 
     __slots__ = ("at", "keys_at", "scope", "tags")
 
-    def __init__(self, at: Position | None = None) -> None:
+    def __init__(self, at: Place | None = None) -> None:
         super().__init__()
         self.at = at
-        self.keys_at: dict[str, Position | None] = {}
+        self.keys_at: dict[str, Place | None] = {}
         self.tags: dict[str, str] = {}
         self.scope: Mapping[str, str] | None = None
 
-    def put(self, key: str, value: Tree, at: Position | None = None) -> None:
+    def put(self, key: str, value: Tree, at: Place | None = None) -> None:
         self[key] = value
         self.keys_at[key] = at
 
@@ -81,7 +82,7 @@ class Map(dict[str, "Tree"]):
 class Seq(list["Tree"]):
     __slots__ = ("at",)
 
-    def __init__(self, items: Iterable[Tree] = (), at: Position | None = None) -> None:
+    def __init__(self, items: Iterable[Tree] = (), at: Place | None = None) -> None:
         super().__init__(items)
         self.at = at
 
@@ -95,7 +96,7 @@ INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)
 FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 
 
-def text(value: str, at: Position | None = None, plain: bool = False, filled: bool = False) -> Text:
+def text(value: str, at: Place | None = None, plain: bool = False, filled: bool = False) -> Text:
     made = Text(value)
     made.at = at
     made.plain = plain
@@ -103,7 +104,7 @@ def text(value: str, at: Position | None = None, plain: bool = False, filled: bo
     return made
 
 
-def position(value: Tree) -> Position | None:
+def position(value: Tree) -> Place | None:
     return None if value is None else value.at
 
 
@@ -185,7 +186,7 @@ def plain_value(value: Tree) -> object:
     return str(value)
 
 
-def _fail(message: str, at: Position, hint: str = "", code: str = "yaml") -> FileError:
+def _fail(message: str, at: Place, hint: str = "", code: str = "yaml") -> FileError:
     return FileError((Problem(message, at, hint, code),))
 
 
@@ -202,26 +203,26 @@ def decode(data: bytes, path: str) -> str:
     """The text of a file: UTF-8, or UTF-16 with a byte order mark. Raises FileError."""
     if len(data) > BYTES:
         message = f"the file is larger than {BYTES >> 20} MiB"
-        raise _fail(message, Position(path, 1, 1), "is it the right file?", "too-large")
+        raise _fail(message, Place(path, 1, 1), "is it the right file?", "too-large")
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         content = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         if b"\0" in data[:8192]:
-            raise _fail("the file is binary, not text", Position(path, 1, 1), code="binary") from error
+            raise _fail("the file is binary, not text", Place(path, 1, 1), code="binary") from error
         start = data.rfind(b"\n", 0, error.start) + 1
         column = len(data[start : error.start].decode("utf-8", "replace")) + 1
-        place = Position(path, data.count(b"\n", 0, error.start) + 1, column)
+        place = Place(path, data.count(b"\n", 0, error.start) + 1, column)
         message = f"the file is not UTF-8 text: byte 0x{data[error.start]:02x}"
         raise _fail(message, place, "save it as UTF-8", "encoding") from error
     if "\0" in content:
-        raise _fail("the file is binary, not text", Position(path, 1, 1), code="binary")
+        raise _fail("the file is binary, not text", Place(path, 1, 1), code="binary")
     return content
 
 
-def place_in(content: str, index: int, path: str) -> Position:
+def place_in(content: str, index: int, path: str) -> Place:
     start = content.rfind("\n", 0, index) + 1
-    return Position(path, content.count("\n", 0, index) + 1, index - start + 1)
+    return Place(path, content.count("\n", 0, index) + 1, index - start + 1)
 
 
 def parse(content: str, path: str, warnings: list[Problem] | None = None) -> list[Tree]:
@@ -276,12 +277,12 @@ SAID = (
 
 def _explained(error: yaml.YAMLError, content: str, path: str) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError):
-        return Problem(f"not valid YAML: {error}", Position(path, 1, 1), code="yaml")
+        return Problem(f"not valid YAML: {error}", Place(path, 1, 1), code="yaml")
     said, context = error.problem or "", error.context or ""
     mark = error.problem_mark or error.context_mark
     if "end of stream" in said and "quoted" in context:
         mark = error.context_mark
-    place = Position(path, mark.line + 1, mark.column + 1) if mark else Position(path, 1, 1)
+    place = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path, 1, 1)
     if "nesting depth" in said:  # libyaml looks ahead in brackets, and has a bound of its own
         return _deep(place)
     if "cannot start any token" in said:
@@ -303,14 +304,14 @@ class _Open:
 
     __slots__ = ("anchor", "at", "key", "key_at", "merged", "repeated", "size", "tag", "value")
 
-    def __init__(self, value: Map | Seq, at: Position, anchor: str | None, tag: str | None) -> None:
+    def __init__(self, value: Map | Seq, at: Place, anchor: str | None, tag: str | None) -> None:
         self.value = value
         self.at = at
         self.anchor = anchor
         self.tag = tag
         self.size = 1
         self.key: Text | None = None  # of a mapping: the key whose value comes next
-        self.key_at: Position | None = None
+        self.key_at: Place | None = None
         self.repeated = False
         self.merged: list[Map] = []
 
@@ -370,12 +371,12 @@ class _Builder:
                     self.problems.append(Problem(f"{tag} stands before the value of a key", at, code="tag"))
                 inside.value.append(_or_null(made))
 
-    def place(self, event: yaml.Event) -> Position:
+    def place(self, event: yaml.Event) -> Place:
         mark = event.start_mark
         assert mark is not None
-        return Position(self.path, mark.line + 1, mark.column + 1)
+        return Place(self.path, mark.line + 1, mark.column + 1)
 
-    def alias(self, name: str, at: Position) -> tuple[Tree, int]:
+    def alias(self, name: str, at: Place) -> tuple[Tree, int]:
         if name in self.anchors:
             return self.anchors[name]
         if any(one.anchor == name for one in self.stack):
@@ -406,7 +407,7 @@ class _Builder:
                 self.warnings.append(Problem(f"the tag {tag} has no meaning here", value.at, code="tag"))
         return value
 
-    def entry(self, inside: _Open, made: Map, value: Tree, tag: str | None, at: Position) -> None:
+    def entry(self, inside: _Open, made: Map, value: Tree, tag: str | None, at: Place) -> None:
         """A key, or the value of the key before it."""
         key = inside.key
         if key is None:
@@ -452,10 +453,10 @@ def _or_null(value: Tree) -> Tree:
     return None if isinstance(value, Text) and value.plain and value in NULL else value
 
 
-def _deep(at: Position) -> Problem:
+def _deep(at: Place) -> Problem:
     return Problem(f"values are nested more than {DEPTH} deep", at, code="too-deep")
 
 
-def _many(at: Position) -> Problem:
+def _many(at: Place) -> Problem:
     hint = "aliases count as what they stand for"
     return Problem(f"the file has more than {VALUES:,} values", at, hint, "too-many")

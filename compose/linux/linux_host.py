@@ -25,10 +25,10 @@ from pycompose.compose.engine.host import (
     HostEvent,
 )
 from pycompose.compose.model.codec import from_json, to_json
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.observed import Label, Observed, Supervision
 from pycompose.compose.model.project import EMPTY, Network, Project, Service, Volume
 from pycompose.compose.state.observe import OWN, SUPERVISION, Own, observe
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks

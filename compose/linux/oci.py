@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.project import EMPTY, DeviceRate, Logging, Project, Resources, Service, no_text
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime import spec as oci
 from pycompose.runtime.policy.profile import Defaults

@@ -10,7 +10,6 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.observed import Label
 from pycompose.compose.model.project import (
     BindMount,
@@ -22,6 +21,7 @@ from pycompose.compose.model.project import (
     TmpfsMount,
     VolumeMount,
 )
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime.images.store import Image, Store
 from pycompose.runtime.spec import Bundle, from_json

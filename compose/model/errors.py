@@ -1,32 +1,9 @@
-"""The one base of errors of this folder, and how an error looks to a person.
-
-`PycomposeError` says what cannot be done and names the thing; `hint` says what to try. `FileError` adds the place in a
-compose file. Nothing else may reach the user: the command line turns these into text and an exit code, once.
-"""
+"""Errors of compose files and of waiting, on the base that all folders share; the problems of a file as values."""
 
 from __future__ import annotations
 
+from pycompose.errors import Place, PycomposeError
 from pycompose.frozen import dataclass
-
-
-class PycomposeError(Exception):
-    def __init__(self, message: str, *, hint: str = "", exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.exit_code = exit_code
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in a file; line and column count from 1."""
-
-    path: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +11,7 @@ class Problem:
     """One thing wrong (or, as a warning, odd) in a file."""
 
     message: str
-    position: Position | None = None
+    position: Place | None = None
     hint: str = ""
     code: str = ""  # short and stable, for machines: "unknown-key"
 

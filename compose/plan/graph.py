@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.project import Project
+from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
     from networkx import DiGraph

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 from types import MappingProxyType
 
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.observed import Observed, ObservedContainer
 from pycompose.compose.model.project import Dependency, Network, Project, Service, VolumeMount
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 from .graph import CycleError

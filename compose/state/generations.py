@@ -7,8 +7,8 @@ import os
 from contextlib import suppress
 
 from pycompose.compose.model.codec import from_json
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.project import Project
+from pycompose.errors import PycomposeError
 from pycompose.runtime.places import ProjectPlaces
 
 

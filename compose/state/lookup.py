@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
-from pycompose.compose.model.errors import PycomposeError
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.state.container_record import ContainerState, read_containers

@@ -1,14 +1,14 @@
 """What can go wrong with an image."""
 
+from pycompose.errors import Place
 from pycompose.runtime.errors import RuntimeFailure
 
 
 class ImageError(RuntimeFailure):
     """An image, archive or name that cannot be used; `hint` says what to try."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    def __init__(self, message: str, hint: str = "", *, place: Place | None = None) -> None:
+        super().__init__(message, hint=hint, place=place)
 
 
 class ImageNotFound(ImageError):

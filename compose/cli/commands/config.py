@@ -14,7 +14,8 @@ import click
 from pycompose.compose.app import locate
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.root import Choices, command
-from pycompose.compose.model.errors import FileError, PycomposeError
+from pycompose.compose.model.errors import FileError
+from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
     from pycompose.compose.file.loader import Loaded, Options

@@ -8,8 +8,8 @@ from typing import Any
 import click
 from pycompose.compose.app import locate
 from pycompose.compose.cli.root import Choices, command
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.state import lookup
+from pycompose.errors import PycomposeError
 from pycompose.runtime.places import ProjectPlaces
 
 
@@ -93,8 +93,8 @@ def run_inside(
         code = exec_interactive(places, container_id, process, stdio, privileged)
     except RuntimeFailure as error:
         if not detach:
-            text = error.message if isinstance(error, StartFailed) and error.step == "exec" else str(error)
-            raise PycomposeError(text, exit_code=getattr(error, "exit_code", 125)) from error
+            text = error.reason if isinstance(error, StartFailed) and error.step == "exec" else str(error)
+            raise PycomposeError(text, exit_code=error.exit_code if isinstance(error, StartFailed) else 125) from error
     finally:
         if detach:
             os._exit(code)

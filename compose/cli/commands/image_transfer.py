@@ -17,7 +17,7 @@ import click
 from pycompose.compose.app.image_store import ask_store, counting, told
 from pycompose.compose.cli.output.tables import decimal_size, table
 from pycompose.compose.cli.root import Choices, command
-from pycompose.compose.model.errors import PycomposeError
+from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
     from pycompose.compose.plan.steps import Plan

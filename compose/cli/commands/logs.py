@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app import locate
 from pycompose.compose.cli.root import Choices, command
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.state import lookup
+from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
     from pycompose.compose.state.lookup import Seen

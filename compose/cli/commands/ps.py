@@ -12,9 +12,9 @@ import click
 from pycompose.compose.app import locate
 from pycompose.compose.cli.output.tables import age, shortened, table
 from pycompose.compose.cli.root import Choices, command
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.state import lookup
 from pycompose.compose.state.lookup import Published, Seen
+from pycompose.errors import PycomposeError
 
 STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 COMMAND_WIDTH = 20

@@ -14,8 +14,8 @@ import click
 from pycompose.compose.app import locate as projects
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.root import Choices, command
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.state import lookup
+from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
     from pycompose.compose.app.images import Failure, Fetch

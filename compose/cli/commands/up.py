@@ -16,8 +16,8 @@ import click
 from pycompose.compose.app import locate as projects
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.root import SECONDS, Choices, command
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.state import lookup
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Images from Dockerfiles. Front door: `builder.build` and `builder.remembered`, `Request`, and the errors."""
 
-from .errors import BuildError, Position, RunFailed
+from .errors import BuildError, RunFailed
 from .request import Happened, Request, Secret, Step
 from .running import Job, Limits, Runner
 
@@ -9,7 +9,6 @@ __all__ = [
     "Happened",
     "Job",
     "Limits",
-    "Position",
     "Request",
     "RunFailed",
     "Runner",

@@ -27,6 +27,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
+from pycompose.errors import Place
 from pycompose.frozen import dataclass
 from pycompose.runtime.images import host_image
 from pycompose.runtime.images.cache import Cache
@@ -38,7 +39,7 @@ from . import config as configuration
 from . import copying, fetched, ignore, trees, words
 from .copying import Manner, Source
 from .digests import Digests
-from .errors import BuildError, Position, RunFailed
+from .errors import BuildError, RunFailed
 from .layering import Layering
 from .request import Happened, Request, Step, Tell
 from .running import Job, flags
@@ -139,7 +140,7 @@ class Evaluation:
         """Raises BuildError with the position of the instruction."""
         yield from self._from()
         for text in self.config.pop("OnBuild", None) or ():
-            for one in parse(text, f"{self.stage.position.file} (ONBUILD of {self.stage.base})").instructions:
+            for one in parse(text, f"{self.stage.position.path} (ONBUILD of {self.stage.base})").instructions:
                 yield from self._instruction(replace(one, position=self.stage.position))
         for one in self.stage.instructions:
             yield from self._instruction(one)
@@ -209,7 +210,7 @@ class Evaluation:
             raise positioned(error, one.position) from None
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            raise BuildError(f"{one.word}: {what}", position=one.position) from error
+            raise BuildError(f"{one.word}: {what}", place=one.position) from error
 
     def _evaluate(self, one: Instruction) -> Asking:
         match one.word:
@@ -519,10 +520,10 @@ class Evaluation:
         return None, (found.layers, found.host)
 
 
-def positioned(error: ImageError, position: Position) -> BuildError:
+def positioned(error: ImageError, position: Place) -> BuildError:
     """The error with the line that is to blame, unless it has one."""
     if isinstance(error, BuildError):
-        return error if error.position else BuildError(error.message, error.hint, position)
+        return error if error.place else BuildError(error.message, error.hint, position)
     return BuildError(str(error), error.hint, position)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 
+from pycompose.errors import Place
 from pycompose.frozen import dataclass
 from pycompose.runtime.spec import no_text
 
-from .errors import Position
 from .running import Limits
 from .trees import Tree
 
@@ -45,7 +45,7 @@ class Request:
 class Step:
     number: int  # in the whole build, from 1
     title: str  # "[build 2/5] RUN make"
-    position: Position
+    position: Place
 
 
 @dataclass(frozen=True, slots=True)

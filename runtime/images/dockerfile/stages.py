@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 
+from pycompose.errors import Place
 from pycompose.frozen import dataclass
 
 from . import words
-from .errors import BuildError, Position
+from .errors import BuildError
 from .syntax import Dockerfile, Instruction
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]*")
@@ -29,7 +30,7 @@ class Stage:
     name: str  # "" where it has none
     base: str  # an image's name, "scratch", or a stage's name in small letters
     instructions: tuple[Instruction, ...]
-    position: Position
+    position: Place
     needs: tuple[int, ...] = ()  # stages
     base_stage: int | None = None
 
@@ -79,7 +80,7 @@ def plan(
             elif default is not None:
                 values[name] = _expanded(one, default, values, escape)
     if not instructions:
-        raise BuildError("there is no FROM", position=dockerfile.instructions[0].position)
+        raise BuildError("there is no FROM", place=dockerfile.instructions[0].position)
     stages: list[Stage] = []
     bodies: list[list[Instruction]] = []
     for one in instructions:
@@ -209,5 +210,5 @@ def _order(every: list[Stage], target: int) -> tuple[int, ...]:
     except graphlib.CycleError as error:
         circle = [str(every[index]) for index in error.args[1]]
         raise BuildError(
-            f"stages need each other: {' -> '.join(circle)}", position=every[error.args[1][0]].position
+            f"stages need each other: {' -> '.join(circle)}", place=every[error.args[1][0]].position
         ) from None

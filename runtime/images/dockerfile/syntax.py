@@ -11,9 +11,10 @@ import json
 import re
 from dataclasses import field, replace
 
+from pycompose.errors import Place
 from pycompose.frozen import dataclass
 
-from .errors import BuildError, Position
+from .errors import BuildError
 from .words import expand, raw_words
 
 INSTRUCTIONS = (
@@ -43,7 +44,7 @@ class Heredoc:
 class Instruction:
     word: str  # in capitals
     rest: str  # without flags; lines joined
-    position: Position
+    position: Place
     flags: tuple[tuple[str, str | None], ...] = ()  # name -> value, None where there is no "="
     heredocs: tuple[Heredoc, ...] = ()
 
@@ -106,7 +107,7 @@ def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
             at += 1
         if not whole.strip():
             continue
-        one = _instruction(whole.rstrip(), Position(name, first + 1), escape)
+        one = _instruction(whole.rstrip(), Place(name, first + 1), escape)
         heredocs, at = _heredocs(one, lines, at, escape)
         found.append(replace(one, heredocs=heredocs))
     if not found:
@@ -122,14 +123,14 @@ def _directives(lines: list[str], name: str) -> dict[str, str]:
         if one is None or (key := one[1].lower()) not in ("syntax", "escape", "check"):
             break
         if key in found:
-            raise BuildError(f"the directive {key} is there twice", position=Position(name, number))
+            raise BuildError(f"the directive {key} is there twice", place=Place(name, number))
         if key == "escape" and one[2] not in ("\\", "`"):
-            raise BuildError(f"escape={one[2]}: only \\ and ` can be", position=Position(name, number))
+            raise BuildError(f"escape={one[2]}: only \\ and ` can be", place=Place(name, number))
         found[key] = one[2]
     return found
 
 
-def _instruction(line: str, position: Position, escape: str) -> Instruction:
+def _instruction(line: str, position: Place, escape: str) -> Instruction:
     word, rest = [*line.split(None, 1), ""][:2]
     upper = word.upper()
     if upper not in INSTRUCTIONS:
@@ -141,11 +142,11 @@ def _instruction(line: str, position: Position, escape: str) -> Instruction:
         )
     flags, rest = _flags(rest.strip(), escape, position)
     if not rest.strip():
-        raise BuildError(f"{upper} needs at least one argument", position=position)
+        raise BuildError(f"{upper} needs at least one argument", place=position)
     return Instruction(upper, rest.strip(), position, flags)
 
 
-def _flags(rest: str, escape: str, position: Position) -> tuple[tuple[tuple[str, str | None], ...], str]:
+def _flags(rest: str, escape: str, position: Place) -> tuple[tuple[tuple[str, str | None], ...], str]:
     found: list[tuple[str, str | None]] = []
     while rest.startswith("--"):
         word = _first_word(rest, escape)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from pycompose.compose.app import images
 from pycompose.compose.file.loader import Options, load
-from pycompose.compose.model.errors import PycomposeError
 from pycompose.compose.model.project import Project
+from pycompose.errors import PycomposeError
 from pycompose.runtime.images import Store
 from pycompose.runtime.places import Places
 

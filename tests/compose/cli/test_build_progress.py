@@ -7,10 +7,10 @@ import json
 import pytest
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.build_progress import Board, BuildProgress
-from pycompose.runtime.images.dockerfile.errors import Position
+from pycompose.errors import Place
 from pycompose.runtime.images.dockerfile.request import Happened, Step
 
-HERE = Position("Dockerfile", 3)
+HERE = Place("Dockerfile", 3)
 ONE = Step(1, "[1/2] FROM base", HERE)
 TWO = Step(2, "[2/2] RUN make \n all", HERE)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from pycompose.compose.control import protocol
-from pycompose.compose.model.errors import PycomposeError
+from pycompose.errors import PycomposeError
 
 
 def listening(path: str) -> socket.socket:

@@ -31,9 +31,10 @@ from pycompose.compose.file.loader import Options, load  # noqa: E402
 from pycompose.compose.file.reading import words  # noqa: E402
 from pycompose.compose.file.service import ACTED, KEPT  # noqa: E402
 from pycompose.compose.model.codec import from_json, to_json  # noqa: E402
-from pycompose.compose.model.errors import FileError, PycomposeError  # noqa: E402
+from pycompose.compose.model.errors import FileError  # noqa: E402
 from pycompose.compose.model.project import Project  # noqa: E402
 from pycompose.compose.plan import graph  # noqa: E402
+from pycompose.errors import PycomposeError  # noqa: E402
 
 SLOW = 2.0  # seconds
 WORDS = (

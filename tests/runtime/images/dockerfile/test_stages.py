@@ -76,4 +76,4 @@ def test_the_platform_is_known_to_from() -> None:
 def test_what_cannot_be_is_told_with_its_line(text: str, message: str) -> None:
     with pytest.raises(BuildError, match=message) as error:
         planned(text)
-    assert error.value.position is not None
+    assert error.value.place is not None
