@@ -10,14 +10,16 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.cli.root import Choices
+from pycompose.compose.state import lookup
 from pycompose.errors import PycomposeError
 from pycompose.runtime.places import Places, ProjectPlaces
 
 if TYPE_CHECKING:
     from pycompose.compose.file.loader import Loaded, Options
     from pycompose.compose.model.project import Project
+    from pycompose.compose.state.lookup import Seen
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # as the loader's
@@ -173,3 +175,15 @@ def counts_of(scales: tuple[str, ...]) -> dict[str, int]:
             raise click.BadParameter(f"{text!r} is not SERVICE=NUM")
         counts[name] = int(number)
     return counts
+
+
+def check_services(choices: Choices, found: list[Seen], services: tuple[str, ...]) -> None:
+    """A service is known by its containers, or by the file."""
+    known = {seen.service for seen in found}
+    if set(services) <= known:
+        return
+    _, described = target(choices)
+    known |= {*described.services, *described.disabled_services} if described is not None else set()
+    for name in services:
+        if name not in known:
+            raise lookup.no_such_service(name, known)

@@ -6,190 +6,61 @@ and the suggestions need. An option of docker compose that is known and not acte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import click
-from pycompose.frozen import dataclass
+from pycompose.compose.app.choices import Choices
 
+from .command import without_effect
+from .options import PROGRESS
 from .output import terminal
 
 SECTIONS = ("Run a project", "Look at it", "Work inside", "Images and volumes", "About files")
 
+
 # name -> module of this folder, name there ("": the command's own), section, one line for the help
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "up": ("up", "", "Run a project", "Make and start containers, and whatever they need"),
-    "down": ("lifecycle", "", "Run a project", "Stop and remove containers and networks"),
-    "scale": ("lifecycle", "", "Run a project", "Set how many containers services have"),
-    "create": ("up", "", "Run a project", "Make containers without starting them"),
-    "start": ("lifecycle", "", "Run a project", "Start containers that exist"),
-    "stop": ("lifecycle", "", "Run a project", "Stop containers, and keep them"),
-    "restart": ("lifecycle", "", "Run a project", "Stop containers and start them again"),
-    "kill": ("lifecycle", "", "Run a project", "Send containers a signal"),
-    "pause": ("lifecycle", "", "Run a project", "Freeze containers"),
-    "unpause": ("lifecycle", "", "Run a project", "Let frozen containers go on"),
-    "rm": ("lifecycle", "", "Run a project", "Remove stopped containers"),
+    "down": ("down", "", "Run a project", "Stop and remove containers and networks"),
+    "scale": ("scale", "", "Run a project", "Set how many containers services have"),
+    "create": ("create", "", "Run a project", "Make containers without starting them"),
+    "start": ("start", "", "Run a project", "Start containers that exist"),
+    "stop": ("stop", "", "Run a project", "Stop containers, and keep them"),
+    "restart": ("restart", "", "Run a project", "Stop containers and start them again"),
+    "kill": ("kill", "", "Run a project", "Send containers a signal"),
+    "pause": ("pause", "", "Run a project", "Freeze containers"),
+    "unpause": ("unpause", "", "Run a project", "Let frozen containers go on"),
+    "rm": ("rm", "", "Run a project", "Remove stopped containers"),
     "ps": ("ps", "", "Look at it", "List the project's containers"),
     "logs": ("logs", "", "Look at it", "Print what containers wrote"),
-    "top": ("stats", "", "Look at it", "List the processes inside containers"),
+    "top": ("top", "", "Look at it", "List the processes inside containers"),
     "stats": ("stats", "", "Look at it", "Show what containers use, live"),
-    "port": ("ps", "", "Look at it", "Say where a service's port is published"),
-    "ls": ("ps", "list_projects", "Look at it", "List the projects of this machine"),
-    "events": ("logs", "", "Look at it", "Print what happens to containers, as it happens"),
+    "port": ("port", "", "Look at it", "Say where a service's port is published"),
+    "ls": ("ls", "list_projects", "Look at it", "List the projects of this machine"),
+    "events": ("events", "", "Look at it", "Print what happens to containers, as it happens"),
     "exec": ("exec", "execute", "Work inside", "Run a command in a running container"),
     "run": ("run", "", "Work inside", "Run a command in a new container of a service"),
-    "export": ("image_transfer", "", "Work inside", "Write a container's file system as a tar"),
-    "commit": ("image_transfer", "", "Work inside", "Make an image of a container"),
-    "attach": ("logs", "", "Work inside", "Follow one container's output"),
-    "wait": ("logs", "", "Work inside", "Wait until containers have stopped"),
-    "images": ("image", "project_images", "Images and volumes", "List the images of the project's containers"),
+    "export": ("export", "", "Work inside", "Write a container's file system as a tar"),
+    "commit": ("commit", "", "Work inside", "Make an image of a container"),
+    "attach": ("attach", "", "Work inside", "Follow one container's output"),
+    "wait": ("wait", "", "Work inside", "Wait until containers have stopped"),
+    "images": ("images", "project_images", "Images and volumes", "List the images of the project's containers"),
     "image": ("image", "", "Images and volumes", "Pull, push, build, list, tag, save and remove images"),
-    "volumes": ("image", "project_volumes", "Images and volumes", "List the project's volumes"),
-    "volume": ("image", "", "Images and volumes", "Make, list and remove volumes"),
+    "volumes": ("volumes", "project_volumes", "Images and volumes", "List the project's volumes"),
+    "volume": ("volume", "", "Images and volumes", "Make, list and remove volumes"),
     "pull": ("pull", "", "Images and volumes", "Fetch the images of services"),
-    "push": ("pull", "", "Images and volumes", "Push the images of services"),
+    "push": ("push", "", "Images and volumes", "Push the images of services"),
     "build": ("build", "", "Images and volumes", "Build the images of services"),
-    "builder": ("build", "", "Images and volumes", "Forget what builds remember"),
+    "builder": ("builder", "", "Images and volumes", "Forget what builds remember"),
     "config": ("config", "", "About files", "Check the compose file and print its canonical form"),
     "convert": ("config", "config", "", ""),
     "graph": ("graph", "", "About files", "Draw which service waits for which"),
     "completion": ("completion", "", "About files", "Print what a shell loads to complete commands and services"),
-    "version": ("config", "", "About files", "Say which version this is"),
+    "version": ("version", "", "About files", "Say which version this is"),
 }
 
+
 NOT_THERE = ("bridge", "cp", "publish", "watch", "alpha")  # of docker compose
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What the user said before the command's name."""
-
-    files: tuple[str, ...] = ()
-    project_name: str | None = None
-    project_directory: str | None = None
-    env_files: tuple[str, ...] = ()
-    profiles: tuple[str, ...] = ()
-    all_resources: bool = False  # of `config`: also those that no service uses
-    dry_run: bool = False
-    parallel: int | None = None  # None: no limit
-
-
-TEXTS = ("files", "project_name", "project_directory", "env_files", "profiles")  # of Choices: which project it is
-
-
-def _dry_run(context: click.Context, _: click.Parameter, given: bool) -> None:
-    if given and isinstance(context.obj, Choices):
-        context.obj = replace(context.obj, dry_run=True)
-
-
-def _accepted(_: click.Context, option: click.Parameter, given: object) -> None:
-    if given:
-        terminal.warn(f"{option.opts[0]} has no effect yet")
-
-
-class Seconds(click.ParamType):  # type: ignore[type-arg]  # a plain class before click 8.4
-    """A number of seconds; -1 is without end."""
-
-    name = "seconds"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = float("nan")
-        if seconds == -1:
-            return float(10**9)
-        if not 0 <= seconds < 10**9:
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
-        return seconds
-
-
-SECONDS = Seconds()
-
-
-class ServiceName(click.ParamType):  # type: ignore[type-arg]  # a plain class before click 8.4
-    """A service of the file; a shell is told which there are."""
-
-    name = "service"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[click.shell_completion.CompletionItem]:
-        from pycompose.compose.app.locate import service_names
-
-        said = ctx.find_root().params
-        names = service_names(
-            Choices(**{key: said[key] for key in Choices.__slots__ if said.get(key) and key in TEXTS})
-        )
-        return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
-SERVICE = ServiceName()
-
-
-class Command(click.Command):
-    """A command that takes --dry-run, and warns of the options that it accepts without acting on them.
-
-    `accepted` names those, with a "=" after the ones that take a value. `groups` are headings of the help, with the
-    options under each; the others come last.
-    """
-
-    def __init__(
-        self,
-        *arguments: Any,
-        accepted: tuple[str, ...] = (),
-        groups: Mapping[str, tuple[str, ...]] | None = None,
-        **more: Any,
-    ) -> None:
-        super().__init__(*arguments, **more)
-        self.groups = groups or {}
-        for parameter in self.params:
-            if parameter.name in ("service", "services") and parameter.type is click.STRING:
-                parameter.type = SERVICE
-        taken = {name for parameter in self.params for name in parameter.opts}
-        if "--dry-run" not in taken:
-            self.params.append(
-                click.Option(
-                    ["--dry-run"],
-                    is_flag=True,
-                    expose_value=False,
-                    callback=_dry_run,
-                    help="Print the plan, do nothing.",
-                )
-            )
-        for name in accepted:
-            names = name.rstrip("=").split("/")
-            self.params.append(
-                click.Option(
-                    names,
-                    is_flag=not name.endswith("="),
-                    multiple=name.endswith("="),
-                    hidden=True,
-                    expose_value=False,
-                    callback=_accepted,
-                )
-            )
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
-        left = [(p, record) for p in options if (record := p.get_help_record(ctx)) is not None]
-        for heading, names in self.groups.items():
-            mine = [entry for entry in left if set(names) & {*entry[0].opts, *entry[0].secondary_opts}]
-            left = [entry for entry in left if entry not in mine]
-            with formatter.section(heading):
-                formatter.write_dl([record for _, record in mine])
-        with formatter.section("Other options" if self.groups else "Options"):
-            formatter.write_dl([record for _, record in left])
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [piece.replace("[SERVICES]...", "[SERVICE...]") for piece in super().collect_usage_pieces(ctx)]
-
-
-def command(name: str, **more: Any) -> Callable[[Callable[..., Any]], Command]:
-    """A command of this program: `@command("up")`."""
-    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110, **more.pop("context_settings", {})}
-    return click.command(name, cls=Command, context_settings=settings, **more)
 
 
 class Root(click.Group):
@@ -266,13 +137,10 @@ def _there(name: str) -> bool:
 
 def _say_version(context: click.Context, _: click.Parameter, given: bool) -> None:
     if given:
-        from .commands.config import version_text
+        from .output.terminal import version_text
 
         click.echo(version_text())
         context.exit()
-
-
-PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 
 
 @click.group(cls=Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -317,7 +185,7 @@ PROGRESS = ("auto", "tty", "plain", "json", "quiet")
     metavar="N",
     help="At most N steps at once (-1: no limit).",
 )
-@click.option("--compatibility", is_flag=True, hidden=True, callback=_accepted, expose_value=False)
+@click.option("--compatibility", is_flag=True, hidden=True, callback=without_effect, expose_value=False)
 @click.option("--all-resources", is_flag=True, hidden=True)
 @click.option("--verbose", is_flag=True, hidden=True, expose_value=False)
 @click.option("-v", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version, hidden=True)

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
+from pycompose.compose.app.choices import Choices
 
 from .output import terminal
-from .root import Choices
 
 if TYPE_CHECKING:
     from pycompose.compose.model.observed import Observed

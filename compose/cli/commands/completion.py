@@ -7,7 +7,7 @@ quick, and what cannot be read is as if it had no names.
 from __future__ import annotations
 
 import click
-from pycompose.compose.cli.root import command
+from pycompose.compose.cli.command import command
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_PYCOMPOSE_COMPLETE"

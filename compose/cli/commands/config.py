@@ -1,7 +1,7 @@
-"""config and version: what the compose file means, and what this program is.
+"""`config`: what the compose file means.
 
-With `--format json`, `config` is made for programs: what is wrong or odd in a file comes as JSON too, on stderr, one
-object a line, with its path, line, column and code.
+With `--format json` it is made for programs: what is wrong or odd in a file comes as JSON too, on stderr, one object a
+line, with its path, line, column and code.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.app import locate
+from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.cli.root import Choices, command
 from pycompose.compose.model.errors import FileError
 from pycompose.errors import PycomposeError
 
@@ -30,6 +31,8 @@ LISTS = {
     "environment": "Print the variables that are filled in, and their values.",
     "variables": "Print the variables that the file asks for, and their defaults.",
 }
+
+
 EARLIER = {
     "no_interpolate": ("interpolate", "Leave ${VARIABLES} as they are written."),
     "no_normalize": ("normalize", "Do not add what the file implies."),
@@ -211,20 +214,3 @@ def _hashes(loaded: Loaded, wanted: str) -> str:
         if name not in known:
             raise no_such_service(name, known)
     return "".join(f"{name} {known[name].config_hash}\n" for name in sorted(names))
-
-
-def version_text(*, short: bool = False) -> str:
-    from pycompose import __version__
-
-    return __version__ if short else f"pycompose {__version__}"
-
-
-@command("version")
-@click.option("-f", "--format", "form", type=click.Choice(["pretty", "json"]), default="pretty", help="pretty or json.")
-@click.option("--short", is_flag=True, help="The number alone.")
-def version(form: str, short: bool) -> None:
-    """Say which version this is."""
-    if form == "json":
-        click.echo(json.dumps({"version": version_text(short=True)}))
-    else:
-        click.echo(version_text(short=short))

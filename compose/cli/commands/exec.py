@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 from pycompose.compose.app import locate
-from pycompose.compose.cli.root import Choices, command
+from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.command import command
 from pycompose.compose.state import lookup
 from pycompose.errors import PycomposeError
 from pycompose.runtime.places import ProjectPlaces

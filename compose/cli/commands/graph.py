@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.app import locate
+from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.cli.root import Choices, command
 from pycompose.compose.state import lookup
 
 if TYPE_CHECKING:

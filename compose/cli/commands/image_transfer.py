@@ -1,29 +1,14 @@
-"""`pycompose image pull|push|save|tag|history|prune|fsck`, and `export` and `commit` of a service's container.
-
-Rules: no supervisor is asked; the image store has locks of its own.
-"""
+"""The other half of `image`: pull, push, save, tag, history, prune, fsck. No supervisor is asked."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sys
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import IO, TYPE_CHECKING
 
 import click
 from pycompose.compose.app.image_store import ask_store, counting, told
+from pycompose.compose.cli.image_options import NAMES, output_file
 from pycompose.compose.cli.output.tables import decimal_size, table
-from pycompose.compose.cli.root import Choices, command
 from pycompose.errors import PycomposeError
-
-if TYPE_CHECKING:
-    from pycompose.compose.plan.steps import Plan
-    from pycompose.compose.state.lookup import Seen
-
-NAMES = click.argument("names", nargs=-1, required=True)
 
 
 @click.command("pull")
@@ -33,8 +18,7 @@ NAMES = click.argument("names", nargs=-1, required=True)
 def pull(platform: str | None, quiet: bool, names: tuple[str, ...]) -> None:
     """Fetch images from their registries."""
     from pycompose.compose.app import images
-
-    from .pull import failed, fetched
+    from pycompose.compose.cli.image_progress import failed, fetched
 
     with told():
         failures = fetched([images.Fetch(name, (), platform or "") for name in dict.fromkeys(names)], quiet=quiet)
@@ -50,7 +34,7 @@ def pull(platform: str | None, quiet: bool, names: tuple[str, ...]) -> None:
 @NAMES
 def push(quiet: bool, names: tuple[str, ...]) -> None:
     """Push images to the registries that their names say."""
-    from .pull import pushed
+    from pycompose.compose.cli.image_progress import pushed
 
     with told():
         pushed({name: "" for name in names}, quiet=quiet)
@@ -85,31 +69,8 @@ def save(output: str | None, form: str, names: tuple[str, ...]) -> None:
         with told(), counting("saving") as progress:
             save.save_layout(ask_store(), names, output, progress)
         return
-    with told(), counting("saving") as progress, _output(output) as out:
+    with told(), counting("saving") as progress, output_file(output) as out:
         save.save(ask_store(), names, out, oci=form == "oci", progress=progress)
-
-
-@contextlib.contextmanager
-def _output(path: str | None) -> Iterator[IO[bytes]]:
-    """A file that is there whole or not at all, or standard output."""
-    if path is None or path == "-":
-        if sys.stdout.isatty():
-            raise click.UsageError("an archive is not for a terminal: name a file with -o")
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "wb") as out:  # a pipe, a device
-            yield out
-        return
-    try:
-        with open(f"{path}.part", "wb") as out:
-            yield out
-        os.rename(f"{path}.part", path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{path}.part")
-        raise
 
 
 @click.command("history")
@@ -170,89 +131,6 @@ def fsck() -> None:
         hint = "remove the images that are named (image rm -f) and fetch them again"
         raise PycomposeError(f"{len(found)} things are damaged", hint=hint)
     click.echo("all is well")
-
-
-def _container(choices: Choices, service: str, index: int) -> Seen:
-    from pycompose.compose.app import locate
-    from pycompose.compose.state import lookup
-
-    places, _ = locate.target(choices, (service,))
-    found = [one for one in lookup.containers(places) if one.service == service and not one.oneoff]
-    if index:
-        found = [one for one in found if one.number == index]
-    if not found:
-        raise PycomposeError(f'service "{service}" has no container' + (f" number {index}" if index else ""))
-    return found[0]
-
-
-INDEX = click.option("--index", type=int, default=0, metavar="N", help="Which container of the service.")
-
-
-@command("export")
-@click.option("-o", "--output", metavar="FILE", help="A file; standard output without it.")
-@INDEX
-@click.argument("service")
-@click.pass_obj
-def export(choices: Choices, output: str | None, index: int, service: str) -> None:
-    """Write the file system of a service's container as a tar; volumes are left out."""
-    from pycompose.compose.app import locate
-    from pycompose.runtime.images import commit
-
-    one = _container(choices, service, index)
-    places = locate.places_of(choices)
-    if choices.dry_run:
-        return
-    with told(), _output(output) as out:
-        commit.export(ask_store(), places.container(one.id), out)
-
-
-@command("commit")
-@click.option("-a", "--author", default="", metavar="TEXT")
-@click.option("-c", "--change", "changes", multiple=True, metavar="INSTRUCTION", help='As in a Dockerfile: CMD ["sh"].')
-@click.option("-m", "--message", default="", metavar="TEXT")
-@click.option("-p", "--pause/--no-pause", default=True, help="Freeze the container meanwhile.")
-@INDEX
-@click.argument("service")
-@click.argument("name", required=False, metavar="[REPOSITORY[:TAG]]")
-@click.pass_obj
-def commit(
-    choices: Choices,
-    author: str,
-    changes: tuple[str, ...],
-    message: str,
-    pause: bool,
-    index: int,
-    service: str,
-    name: str | None,
-) -> None:
-    """Make an image of what a service's container has changed."""
-    from pycompose.compose.app import locate
-    from pycompose.compose.cli import run_plan
-    from pycompose.compose.plan import reconcile
-    from pycompose.runtime.images import commit
-
-    one = _container(choices, service, index)
-    places, known = locate.target(choices, (service,))
-    if choices.dry_run:
-        return
-    freeze = pause and one.state == "running"
-
-    def only(plan: Plan) -> Plan:
-        """The plan, for this one of the service's containers."""
-        return replace(plan, steps=tuple(step for step in plan.steps if getattr(step.action, "name", "") == one.name))
-
-    if freeze:
-        run_plan.run(choices, places, known, lambda seen: only(reconcile.pause(known, seen, (service,))), "pause")
-    try:
-        with told():
-            note = commit.Note(author, message, changes)
-            made = commit.commit(ask_store(), places.container(one.id), name or "", note)
-    finally:
-        if freeze:
-            run_plan.run(
-                choices, places, known, lambda seen: only(reconcile.unpause(known, seen, (service,))), "unpause"
-            )
-    click.echo(made.digest)
 
 
 COMMANDS = (pull, push, tag, save, history, prune, fsck)

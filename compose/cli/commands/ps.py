@@ -1,20 +1,20 @@
-"""ps, ls and port: what is there, from records alone. Nobody need run, and nothing heavy is imported."""
+"""`ps`: the containers of a project, from records alone. Nobody need run, and nothing heavy is imported."""
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Iterable
 
 import click
 from pycompose.compose.app import locate
+from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.command import command
+from pycompose.compose.cli.options import output_form
 from pycompose.compose.cli.output.tables import age, shortened, table
-from pycompose.compose.cli.root import Choices, command
 from pycompose.compose.state import lookup
 from pycompose.compose.state.lookup import Published, Seen
-from pycompose.errors import PycomposeError
 
 STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 COMMAND_WIDTH = 20
@@ -44,7 +44,7 @@ def ps(
     services: tuple[str, ...],
 ) -> None:
     """List the project's containers."""
-    form = _form(form)
+    form = output_form(form)
     for text in filters:
         key, _, value = text.partition("=")
         if key != "status" or value not in STATES:
@@ -81,13 +81,6 @@ def ps(
     else:
         rows = [row(seen, lookup.arguments(places, seen), now, whole=no_trunc) for seen in found]
         click.echo(table(("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"), rows), nl=False)
-
-
-def _form(form: str) -> str:
-    word = form.split(" ")[0] if form.startswith("table") else form
-    if word not in ("table", "json", "pretty"):
-        raise click.BadParameter(f"{form!r} is neither table nor json (templates are not there)", param_hint="--format")
-    return "table" if word == "pretty" else word
 
 
 def row(seen: Seen, arguments: Iterable[str], now: float, *, whole: bool = False) -> tuple[str, ...]:
@@ -170,67 +163,3 @@ def as_json(seen: Seen, name: str, arguments: Iterable[str], now: float) -> dict
         "State": seen.state,
         "Status": status(seen, now),
     }
-
-
-@command("ls")
-@click.option("-a", "--all", "every", is_flag=True, help="Projects without a running container too.")
-@click.option("-q", "--quiet", is_flag=True, help="Print names only.")
-@click.option("--format", "form", default="table", metavar="FORM", help="table (the default) or json.")
-@click.option("--filter", "filters", multiple=True, metavar="name=TEXT", help="Only those whose name matches.")
-def list_projects(every: bool, quiet: bool, form: str, filters: tuple[str, ...]) -> None:
-    """List the projects of this machine."""
-    import re
-
-    from pycompose.runtime.places import Places
-
-    form = _form(form)
-    places = Places.default()
-    try:
-        names = sorted(os.listdir(places.projects))
-    except FileNotFoundError:
-        names = []
-    for text in filters:
-        key, _, value = text.partition("=")
-        if key != "name":
-            raise click.BadParameter(f"{text!r} is not name=TEXT", param_hint="--filter")
-        try:
-            names = [name for name in names if re.search(value, name)]
-        except re.error as error:
-            raise click.BadParameter(f"{value!r} is no pattern: {error}", param_hint="--filter") from error
-    rows = []
-    for name in names:
-        found = lookup.containers(places.project(name))
-        states = [seen.state for seen in found]
-        if "running" in states or (every and states):
-            told = ", ".join(f"{state}({states.count(state)})" for state in sorted(set(states)))
-            files = next((f for seen in found if (f := _config_files(seen))), "")
-            rows.append((name, told, files))
-    if quiet:
-        for row in rows:
-            click.echo(row[0])
-    elif form == "json":
-        click.echo(json.dumps([{"Name": n, "Status": s, "ConfigFiles": f} for n, s, f in rows]))
-    else:
-        click.echo(table(("NAME", "STATUS", "CONFIG FILES"), rows), nl=False)
-
-
-def _config_files(seen: Seen) -> str:
-    return str(seen.record.annotations.get(lookup.LABEL + "project.config_files", ""))
-
-
-@command("port")
-@click.option("--index", type=int, default=0, metavar="N", help="The number of the container.")
-@click.option("--protocol", type=click.Choice(["tcp", "udp"]), default="tcp", help="tcp (the default) or udp.")
-@click.argument("service")
-@click.argument("private_port", type=click.IntRange(1, 65535), metavar="PORT")
-@click.pass_obj
-def port(choices: Choices, index: int, protocol: str, service: str, private_port: int) -> None:
-    """Say where a port of a service is published."""
-    found = lookup.containers(locate.places_of(choices), ports=True)
-    seen = lookup.one_of(found, service, index, running=False)
-    for published in seen.ports:
-        if (published.target, published.protocol) == (private_port, protocol):
-            host = f"[{published.host_ip}]" if ":" in published.host_ip else published.host_ip
-            click.echo(f"{host}:{published.port}")
-            return
-    raise PycomposeError(f"no port {private_port}/{protocol} of container {seen.name} is published")

@@ -93,3 +93,9 @@ def _json(message: dict[str, object]) -> None:
 def interactive() -> bool:
     """Whether somebody sits at the other end who can answer."""
     return sys.stdin.isatty()
+
+
+def version_text(*, short: bool = False) -> str:
+    from pycompose import __version__
+
+    return __version__ if short else f"pycompose {__version__}"

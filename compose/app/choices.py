@@ -1,0 +1,22 @@
+"""The options before a command: which project it is about, and how it is acted on."""
+
+from __future__ import annotations
+
+from pycompose.frozen import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user said before the command's name."""
+
+    files: tuple[str, ...] = ()
+    project_name: str | None = None
+    project_directory: str | None = None
+    env_files: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    all_resources: bool = False  # of `config`: also those that no service uses
+    dry_run: bool = False
+    parallel: int | None = None  # None: no limit
+
+
+TEXTS = ("files", "project_name", "project_directory", "env_files", "profiles")  # of Choices: which project it is

@@ -1,0 +1,87 @@
+"""The class of every command: --dry-run, grouped help, and options that are accepted without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+from pycompose.compose.app.choices import Choices
+
+from .options import SERVICE
+from .output import terminal
+
+
+def _dry_run(context: click.Context, _: click.Parameter, given: bool) -> None:
+    if given and isinstance(context.obj, Choices):
+        context.obj = replace(context.obj, dry_run=True)
+
+
+def without_effect(_: click.Context, option: click.Parameter, given: object) -> None:
+    if given:
+        terminal.warn(f"{option.opts[0]} has no effect yet")
+
+
+class Command(click.Command):
+    """A command that takes --dry-run, and warns of the options that it accepts without acting on them.
+
+    `accepted` names those, with a "=" after the ones that take a value. `groups` are headings of the help, with the
+    options under each; the others come last.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        accepted: tuple[str, ...] = (),
+        groups: Mapping[str, tuple[str, ...]] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(*arguments, **more)
+        self.groups = groups or {}
+        for parameter in self.params:
+            if parameter.name in ("service", "services") and parameter.type is click.STRING:
+                parameter.type = SERVICE
+        taken = {name for parameter in self.params for name in parameter.opts}
+        if "--dry-run" not in taken:
+            self.params.append(
+                click.Option(
+                    ["--dry-run"],
+                    is_flag=True,
+                    expose_value=False,
+                    callback=_dry_run,
+                    help="Print the plan, do nothing.",
+                )
+            )
+        for name in accepted:
+            names = name.rstrip("=").split("/")
+            self.params.append(
+                click.Option(
+                    names,
+                    is_flag=not name.endswith("="),
+                    multiple=name.endswith("="),
+                    hidden=True,
+                    expose_value=False,
+                    callback=without_effect,
+                )
+            )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        left = [(p, record) for p in options if (record := p.get_help_record(ctx)) is not None]
+        for heading, names in self.groups.items():
+            mine = [entry for entry in left if set(names) & {*entry[0].opts, *entry[0].secondary_opts}]
+            left = [entry for entry in left if entry not in mine]
+            with formatter.section(heading):
+                formatter.write_dl([record for _, record in mine])
+        with formatter.section("Other options" if self.groups else "Options"):
+            formatter.write_dl([record for _, record in left])
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [piece.replace("[SERVICES]...", "[SERVICE...]") for piece in super().collect_usage_pieces(ctx)]
+
+
+def command(name: str, **more: Any) -> Callable[[Callable[..., Any]], Command]:
+    """A command of this program: `@command("up")`."""
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110, **more.pop("context_settings", {})}
+    return click.command(name, cls=Command, context_settings=settings, **more)

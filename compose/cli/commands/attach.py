@@ -1,0 +1,39 @@
+"""`attach`: the output of one container from now on."""
+
+from __future__ import annotations
+
+import click
+from pycompose.compose.app import locate
+from pycompose.compose.cli.command import command
+from pycompose.compose.state import lookup
+
+
+@command("attach", accepted=("--detach-keys=", "--sig-proxy="))
+@click.option("--index", type=int, default=0, metavar="N", help="The number of the container.")
+@click.option("--no-stdin", is_flag=True, help="Only listen.")
+@click.argument("service")
+@click.pass_context
+def attach(context: click.Context, /, index: int, no_stdin: bool, service: str) -> None:
+    """Follow one container's output from now on; ends, with its exit code, when it does."""
+    from datetime import UTC, datetime
+
+    from pycompose.compose.cli.output.log_follower import Following, Printer, manner
+
+    places = locate.places_of(context.obj)
+    seen = lookup.one_of(lookup.containers(places), service, index)
+    codes: list[int | None] = []
+    printer = Printer(places.project, manner(prefix=False, colour=False, timestamps=False))
+    following = Following(
+        places,
+        lambda other: other.id == seen.id,
+        printer,
+        since=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode(),
+        ended=lambda _, code, again: None if again else codes.append(code),
+    )
+    following.begin()
+    try:
+        while following.turn() and not codes:
+            pass
+    finally:
+        following.close()
+    context.exit((codes[0] if codes else 0) or 0)

@@ -1,0 +1,64 @@
+"""`commit`: an image of what a container has changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+from pycompose.compose.app.choices import Choices
+from pycompose.compose.app.image_store import ask_store, told
+from pycompose.compose.cli.command import command
+from pycompose.compose.cli.image_options import INDEX, container_of
+
+if TYPE_CHECKING:
+    from pycompose.compose.plan.steps import Plan
+
+
+@command("commit")
+@click.option("-a", "--author", default="", metavar="TEXT")
+@click.option("-c", "--change", "changes", multiple=True, metavar="INSTRUCTION", help='As in a Dockerfile: CMD ["sh"].')
+@click.option("-m", "--message", default="", metavar="TEXT")
+@click.option("-p", "--pause/--no-pause", default=True, help="Freeze the container meanwhile.")
+@INDEX
+@click.argument("service")
+@click.argument("name", required=False, metavar="[REPOSITORY[:TAG]]")
+@click.pass_obj
+def commit(
+    choices: Choices,
+    author: str,
+    changes: tuple[str, ...],
+    message: str,
+    pause: bool,
+    index: int,
+    service: str,
+    name: str | None,
+) -> None:
+    """Make an image of what a service's container has changed."""
+    from pycompose.compose.app import locate
+    from pycompose.compose.cli import run_plan
+    from pycompose.compose.plan import reconcile
+    from pycompose.runtime.images import commit
+
+    one = container_of(choices, service, index)
+    places, known = locate.target(choices, (service,))
+    if choices.dry_run:
+        return
+    freeze = pause and one.state == "running"
+
+    def only(plan: Plan) -> Plan:
+        """The plan, for this one of the service's containers."""
+        return replace(plan, steps=tuple(step for step in plan.steps if getattr(step.action, "name", "") == one.name))
+
+    if freeze:
+        run_plan.run(choices, places, known, lambda seen: only(reconcile.pause(known, seen, (service,))), "pause")
+    try:
+        with told():
+            note = commit.Note(author, message, changes)
+            made = commit.commit(ask_store(), places.container(one.id), name or "", note)
+    finally:
+        if freeze:
+            run_plan.run(
+                choices, places, known, lambda seen: only(reconcile.unpause(known, seen, (service,))), "unpause"
+            )
+    click.echo(made.digest)

@@ -1,0 +1,31 @@
+"""`kill`: signals to containers."""
+
+from __future__ import annotations
+
+import click
+from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.command import command
+from pycompose.compose.cli.options import SERVICES
+
+
+@command("kill", accepted=("--remove-orphans",))
+@click.option("-s", "--signal", "word", default="SIGKILL", metavar="SIGNAL", help="Instead of SIGKILL.")
+@SERVICES
+@click.pass_obj
+def kill(choices: Choices, word: str, services: tuple[str, ...]) -> None:
+    """Send containers a signal: SIGKILL, unless -s says another."""
+    from pycompose.compose.cli import run_plan
+
+    _check_signal(word)
+    run_plan.act(choices, services, "kill", services, word)
+
+
+def _check_signal(word: str) -> None:
+    import signal
+
+    name = word.upper().removeprefix("SIG").partition("+")[0]
+    if not name.isdigit() and f"SIG{name}" not in signal.Signals.__members__:
+        from difflib import get_close_matches
+
+        near = get_close_matches(f"SIG{name}", signal.Signals.__members__, 1)
+        raise click.BadParameter(f"there is no signal {word!r}." + (f" Did you mean {near[0]}?" if near else ""))

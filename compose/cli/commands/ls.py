@@ -1,0 +1,59 @@
+"""`ls`: the projects of this machine, from records alone."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import click
+from pycompose.compose.cli.command import command
+from pycompose.compose.cli.options import output_form
+from pycompose.compose.cli.output.tables import table
+from pycompose.compose.state import lookup
+from pycompose.compose.state.lookup import Seen
+
+
+@command("ls")
+@click.option("-a", "--all", "every", is_flag=True, help="Projects without a running container too.")
+@click.option("-q", "--quiet", is_flag=True, help="Print names only.")
+@click.option("--format", "form", default="table", metavar="FORM", help="table (the default) or json.")
+@click.option("--filter", "filters", multiple=True, metavar="name=TEXT", help="Only those whose name matches.")
+def list_projects(every: bool, quiet: bool, form: str, filters: tuple[str, ...]) -> None:
+    """List the projects of this machine."""
+    import re
+
+    from pycompose.runtime.places import Places
+
+    form = output_form(form)
+    places = Places.default()
+    try:
+        names = sorted(os.listdir(places.projects))
+    except FileNotFoundError:
+        names = []
+    for text in filters:
+        key, _, value = text.partition("=")
+        if key != "name":
+            raise click.BadParameter(f"{text!r} is not name=TEXT", param_hint="--filter")
+        try:
+            names = [name for name in names if re.search(value, name)]
+        except re.error as error:
+            raise click.BadParameter(f"{value!r} is no pattern: {error}", param_hint="--filter") from error
+    rows = []
+    for name in names:
+        found = lookup.containers(places.project(name))
+        states = [seen.state for seen in found]
+        if "running" in states or (every and states):
+            told = ", ".join(f"{state}({states.count(state)})" for state in sorted(set(states)))
+            files = next((f for seen in found if (f := _config_files(seen))), "")
+            rows.append((name, told, files))
+    if quiet:
+        for row in rows:
+            click.echo(row[0])
+    elif form == "json":
+        click.echo(json.dumps([{"Name": n, "Status": s, "ConfigFiles": f} for n, s, f in rows]))
+    else:
+        click.echo(table(("NAME", "STATUS", "CONFIG FILES"), rows), nl=False)
+
+
+def _config_files(seen: Seen) -> str:
+    return str(seen.record.annotations.get(lookup.LABEL + "project.config_files", ""))

@@ -1,0 +1,18 @@
+"""`pause`: freezing of containers."""
+
+from __future__ import annotations
+
+import click
+from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.command import command
+from pycompose.compose.cli.options import SERVICES
+
+
+@command("pause")
+@SERVICES
+@click.pass_obj
+def pause(choices: Choices, services: tuple[str, ...]) -> None:
+    """Freeze containers: they keep their memory and get no time."""
+    from pycompose.compose.cli import run_plan
+
+    run_plan.act(choices, services, "pause", services)

@@ -1,0 +1,20 @@
+"""`restart`: stopping of containers, and starting them again."""
+
+from __future__ import annotations
+
+import click
+from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.command import command
+from pycompose.compose.cli.options import SERVICES, TIMEOUT
+
+
+@command("restart")
+@click.option("--no-deps", is_flag=True, help="Leave alone what depends on the services.")
+@TIMEOUT
+@SERVICES
+@click.pass_obj
+def restart(choices: Choices, no_deps: bool, timeout: float | None, services: tuple[str, ...]) -> None:
+    """Stop containers and start them again. A changed file is not looked at: that is `up`."""
+    from pycompose.compose.cli import run_plan
+
+    run_plan.act(choices, services, "restart", services, timeout, no_deps)

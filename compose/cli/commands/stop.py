@@ -1,0 +1,19 @@
+"""`stop`: stopping of containers, which are kept."""
+
+from __future__ import annotations
+
+import click
+from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.command import command
+from pycompose.compose.cli.options import SERVICES, TIMEOUT
+
+
+@command("stop")
+@TIMEOUT
+@SERVICES
+@click.pass_obj
+def stop(choices: Choices, timeout: float | None, services: tuple[str, ...]) -> None:
+    """Stop containers, and keep them: `start` begins where they were."""
+    from pycompose.compose.cli import run_plan
+
+    run_plan.act(choices, services, "stop", services, timeout)

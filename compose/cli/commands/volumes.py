@@ -1,0 +1,32 @@
+"""`volumes`: the volumes of a project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from pycompose.compose.app.image_store import told
+from pycompose.compose.cli.image_options import FORMAT, QUIET
+
+from .volume import show_volumes, volume_store
+
+if TYPE_CHECKING:
+    from pycompose.compose.app.choices import Choices
+
+
+@click.command(name="volumes")
+@QUIET
+@FORMAT
+@click.argument("services", nargs=-1)
+@click.pass_obj
+def project_volumes(choices: Choices, quiet: bool, form: str, services: tuple[str, ...]) -> None:
+    """List the project's volumes."""
+    from pycompose.compose.app.locate import places_of
+    from pycompose.compose.model.observed import Label
+    from pycompose.compose.state.observe import observe
+
+    places = places_of(choices)
+    with told():
+        used = {v for c in observe(places).containers if c.service in services for v in c.volumes.values()}
+        found = [v for v in volume_store().list() if v.labels.get(Label.PROJECT) == places.project]
+    show_volumes([v for v in found if not services or v.name in used], quiet, form)

@@ -1,0 +1,68 @@
+"""`wait`: the ends of containers, and their exit codes."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import TYPE_CHECKING
+
+import click
+from pycompose.compose.app import locate
+from pycompose.compose.cli.command import command
+from pycompose.compose.state import lookup
+from pycompose.errors import PycomposeError
+
+if TYPE_CHECKING:
+    from pycompose.compose.state.lookup import Seen
+    from pycompose.runtime.places import ProjectPlaces
+
+
+@command("wait")
+@click.option("--down-project", is_flag=True, help="Take the project down when the first has stopped.")
+@click.argument("services", nargs=-1, required=True)
+@click.pass_context
+def wait(context: click.Context, /, down_project: bool, services: tuple[str, ...]) -> None:
+    """Wait until containers have stopped; print their exit codes and end with the last one."""
+    places = locate.places_of(context.obj)
+    found = lookup.of_services(lookup.containers(places), services)
+    poll, pidfds, codes = select.poll(), {}, []
+    for seen in found:
+        if seen.runs:
+            try:
+                pidfds[fd := os.pidfd_open(seen.record.pid)] = seen
+            except ProcessLookupError:
+                codes.append(_code_of(places, seen))
+            else:
+                poll.register(fd, select.POLLIN)
+        elif seen.record.exit_code is not None:
+            codes.append(seen.record.exit_code)
+            click.echo(seen.record.exit_code)
+    if not found or (not pidfds and not codes):
+        raise PycomposeError(f"no container of {', '.join(services)} runs", exit_code=1)
+    while pidfds and not (down_project and codes):
+        for fd, _ in poll.poll():
+            poll.unregister(fd)
+            os.close(fd)
+            codes.append(_code_of(places, pidfds.pop(fd)))
+            click.echo(codes[-1])
+    if down_project:
+        from pycompose.compose.cli import run_plan
+        from pycompose.compose.plan import reconcile
+
+        home, known = locate.target(context.obj)
+        run_plan.run(context.obj, home, known, lambda there: reconcile.down(known, there), "down")
+        run_plan.shut_down_if_empty(home)
+    context.exit(codes[-1] if codes else 0)
+
+
+def _code_of(places: ProjectPlaces, seen: Seen) -> int:
+    """The exit code of a process that has just gone; the keeper may be about to write it."""
+    from pycompose.runtime.state.container_record import read_container
+
+    end = time.monotonic() + 3
+    while True:
+        record = read_container(places, seen.id)
+        if record is None or record.exit_code is not None or time.monotonic() > end:
+            return 42 if record is None or record.exit_code is None else record.exit_code
+        time.sleep(0.01)

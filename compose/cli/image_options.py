@@ -1,0 +1,57 @@
+"""What the commands about images and volumes share: options, output files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING
+
+import click
+from pycompose.compose.app.choices import Choices
+from pycompose.errors import PycomposeError
+
+if TYPE_CHECKING:
+    from pycompose.compose.state.lookup import Seen
+
+FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print names only.")
+NAMES = click.argument("names", nargs=-1, required=True)
+INDEX = click.option("--index", type=int, default=0, metavar="N", help="Which container of the service.")
+
+
+@contextlib.contextmanager
+def output_file(path: str | None) -> Iterator[IO[bytes]]:
+    """A file that is there whole or not at all, or standard output."""
+    if path is None or path == "-":
+        if sys.stdout.isatty():
+            raise click.UsageError("an archive is not for a terminal: name a file with -o")
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as out:  # a pipe, a device
+            yield out
+        return
+    try:
+        with open(f"{path}.part", "wb") as out:
+            yield out
+        os.rename(f"{path}.part", path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}.part")
+        raise
+
+
+def container_of(choices: Choices, service: str, index: int) -> Seen:
+    from pycompose.compose.app import locate
+    from pycompose.compose.state import lookup
+
+    places, _ = locate.target(choices, (service,))
+    found = [one for one in lookup.containers(places) if one.service == service and not one.oneoff]
+    if index:
+        found = [one for one in found if one.number == index]
+    if not found:
+        raise PycomposeError(f'service "{service}" has no container' + (f" number {index}" if index else ""))
+    return found[0]

@@ -1,0 +1,79 @@
+"""Types, options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from pycompose.compose.app.choices import TEXTS, Choices
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # a plain class before click 8.4
+    """A number of seconds; -1 is without end."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = float("nan")
+        if seconds == -1:
+            return float(10**9)
+        if not 0 <= seconds < 10**9:
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
+SECONDS = Seconds()
+
+
+class ServiceName(click.ParamType):  # type: ignore[type-arg]  # a plain class before click 8.4
+    """A service of the file; a shell is told which there are."""
+
+    name = "service"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        from pycompose.compose.app.locate import service_names
+
+        said = ctx.find_root().params
+        names = service_names(
+            Choices(**{key: said[key] for key in Choices.__slots__ if said.get(key) and key in TEXTS})
+        )
+        return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+SERVICE = ServiceName()
+PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+TIMEOUT = click.option("-t", "--timeout", type=SECONDS, metavar="SECONDS", help="Before a container is killed.")
+SERVICES = click.argument("services", nargs=-1)
+
+
+def output_form(form: str) -> str:
+    word = form.split(" ")[0] if form.startswith("table") else form
+    if word not in ("table", "json", "pretty"):
+        raise click.BadParameter(f"{form!r} is neither table nor json (templates are not there)", param_hint="--format")
+    return "table" if word == "pretty" else word
+
+
+def moment(text: str, now: float) -> bytes:
+    """A time as the log writes it, of "2026-01-31T12:00:00Z", "42m" (that long ago) or seconds since the epoch."""
+    import re
+    from datetime import UTC, datetime
+
+    if not text:
+        return b""
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    if re.fullmatch(r"(\d+(\.\d+)?(ms|[smhd]))+", text):
+        seconds = now - sum(float(n) * units[u] for n, _, u in re.findall(r"(\d+(\.\d+)?)(ms|[smhd])", text))
+    elif re.fullmatch(r"\d+(\.\d+)?", text):
+        seconds = float(text)
+    else:
+        try:
+            parsed = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+        except ValueError as error:
+            raise click.BadParameter(f"{text!r} is neither a time (2026-01-31T12:00:00) nor an age (42m)") from error
+        seconds = parsed.timestamp()
+    return (datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z").encode()
