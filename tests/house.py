@@ -1,0 +1,382 @@
+"""The rules of the house, read from the source: each takes a tree of modules and returns its breaches, in words.
+
+A tree is a mapping of a path ("compose/plan/graph.py") to its text, so that a rule can be tried on a planted breach.
+Imports count wherever they stand: at the top, inside a function, under TYPE_CHECKING. It runs and imports nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+Tree = Mapping[str, str]
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("compose", "runtime", "network")
+
+# Who stands on whom inside compose/: a package imports those of lower levels, and itself.
+LEVELS = (
+    ("model",),
+    ("file", "plan", "state", "diagram"),
+    ("control", "engine"),
+    ("linux",),
+    ("builds",),
+    ("app",),
+    ("cli", "supervisor"),
+)
+OWNERS = {
+    "yaml": "compose/file/source.py",
+    "networkx": "compose/plan/graph.py",
+    "pyroute2": "network/netlink.py",
+    "ctypes": "runtime/linux/syscalls.py",
+}
+PURE = (
+    "errors.py",
+    "frozen.py",
+    "compose/model/",
+    "compose/plan/",
+    "compose/diagram/",
+    "compose/file/",
+    "runtime/spec.py",
+    "runtime/errors.py",
+    "network/spec.py",
+    "network/errors.py",
+    "network/addresses.py",
+    "network/nft/",
+    "network/dns/zone.py",
+    "network/dns/message.py",
+)
+NOT_PURE = {  # the loader's effects: it reads files
+    "compose/file/loader.py",
+    "compose/file/source.py",
+    "compose/file/files.py",
+    "network/nft/table.py",
+}
+TOUCHING = {"trio", "socket", "subprocess", "ctypes", "time", "random", "secrets", "uuid", "threading", "select"}
+TWICE = {"__init__.py", "errors.py", "spec.py", "config.py"}  # basenames that each folder may have
+LONGEST = 600  # lines of a file
+PROCESS_WIDE = {"setns", "unshare", "chroot", "chdir", "fchdir", "umask"}  # calls that change a whole process
+WORDS = {"message", "cause", "hint", "text", "note", "words"}  # what is for people alone
+
+
+def house() -> dict[str, str]:
+    """The project's own modules."""
+    paths = [ROOT / "frozen.py", *ROOT.glob("[a-z]*.py"), *(p for f in FOLDERS for p in (ROOT / f).rglob("*.py"))]
+    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted(set(paths))}
+
+
+@cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+def module_of(path: str) -> str:
+    """`pycompose.runtime.spec` of `runtime/spec.py`."""
+    parts = ["pycompose", *path.removesuffix(".py").split("/")]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: str, text: str) -> Iterator[tuple[str, bool]]:
+    """(absolute name, whether it was written relatively); `from a import b` gives `a` and `a.b`."""
+    module = module_of(path)
+    package = module if path.endswith("__init__.py") else module.rpartition(".")[0]
+    for node in ast.walk(parsed(text)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, False) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")
+                base = ".".join([*above[: len(above) - node.level + 1], *([base] if base else [])])
+            yield base, bool(node.level)
+            yield from ((f"{base}.{alias.name}", bool(node.level)) for alias in node.names)
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def arrows(tree: Tree) -> dict[str, set[str]]:
+    """Path -> paths of the modules that it imports."""
+    known = {module_of(path): path for path in tree}
+    graph: dict[str, set[str]] = {}
+    for path, text in tree.items():
+        targets: set[str] = set()
+        for node in ast.walk(parsed(text)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                targets |= _targets(path, node, known)
+        graph[path] = targets - {path}
+    return graph
+
+
+def _targets(path: str, node: ast.Import | ast.ImportFrom, known: Mapping[str, str]) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {known[alias.name] for alias in node.names if alias.name in known}
+    line = ast.unparse(node)
+    names = [name for name, _ in imports(path, line)]
+    base, members = names[0], names[1:]
+    inner = {known[name] for name in members if name in known}
+    plain = any(name not in known for name in members) and base in known
+    return inner | ({known[base]} if plain else set())
+
+
+def _level(package: str) -> int | None:
+    return next((index for index, names in enumerate(LEVELS) if package in names), None)
+
+
+def _package(path: str) -> str:
+    """`plan` of `compose/plan/graph.py`, `supervisor` of `compose/supervisor.py`."""
+    return path.split("/")[1].removesuffix(".py")
+
+
+def ladder(tree: Tree) -> list[str]:
+    """Rule 1: folders import downwards only; runtime and network import neither each other nor compose."""
+    breaches = []
+    for path, targets in arrows(tree).items():
+        for target in sorted(targets):
+            one, other = path.split("/")[0], target.split("/")[0]
+            if one in FOLDERS and other in FOLDERS and one != other and one != "compose":
+                breaches.append(f"{path} imports {target}")
+            if one == other == "compose" and _package(path) != _package(target) and target.count("/") > 1:
+                mine, its = _level(_package(path)), _level(_package(target))
+                if mine is None or its is None or its >= mine:
+                    breaches.append(f"{path} imports {target}")
+            if one not in FOLDERS and other in FOLDERS and path != "__main__.py":
+                breaches.append(f"{path} imports {target}")
+    return breaches
+
+
+def circles(tree: Tree) -> list[str]:
+    """Rule 2: no circle of imports, those inside functions and under TYPE_CHECKING included."""
+    graph = arrows(tree)
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    breaches: list[str] = []
+
+    def visit(path: str) -> None:  # Tarjan's strongly connected components
+        order[path] = low[path] = len(order)
+        stack.append(path)
+        for target in sorted(graph[path]):
+            if target not in order:
+                visit(target)
+                low[path] = min(low[path], low[target])
+            elif target in stack:
+                low[path] = min(low[path], order[target])
+        if low[path] == order[path]:
+            index = stack.index(path)
+            members = stack[index:]
+            del stack[index:]
+            if len(members) > 1:
+                breaches.append(" <-> ".join(sorted(members)))
+
+    for path in graph:
+        if path not in order:
+            visit(path)
+    return sorted(breaches)
+
+
+def reach(tree: Tree) -> set[str]:
+    """Rule 3: the modules of runtime and network that compose imports."""
+    return {
+        target
+        for path, targets in arrows(tree).items()
+        if path.startswith("compose/")
+        for target in targets
+        if target.split("/")[0] in ("runtime", "network")
+    }
+
+
+def command_line_imported(tree: Tree) -> list[str]:
+    """Rule 4: nothing but the program's entry imports the command line."""
+    return [
+        f"{path} imports {target}"
+        for path, targets in arrows(tree).items()
+        if not path.startswith("compose/cli/") and path != "__main__.py"
+        for target in sorted(targets)
+        if target.startswith("compose/cli/")
+    ]
+
+
+def doubled_modules(tree: Tree) -> list[str]:
+    """Rule 4: a module's name stands once; one under cli/commands bears its command's name."""
+    places = defaultdict(list)
+    for path in tree:
+        if not path.startswith("compose/cli/commands/"):
+            places[path.rpartition("/")[2]].append(path)
+    return [f"{name}: {', '.join(paths)}" for name, paths in places.items() if len(paths) > 1 and name not in TWICE]
+
+
+def doubled_classes(tree: Tree) -> list[str]:
+    """Rule 4: a class's name stands once."""
+    places = defaultdict(list)
+    for path, text in tree.items():
+        for node in ast.walk(parsed(text)):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(path)
+    return [f"{name}: {', '.join(paths)}" for name, paths in sorted(places.items()) if len(set(paths)) > 1]
+
+
+def impure(tree: Tree) -> list[str]:
+    """Rule 5: pure modules take time, chance and bytes as arguments."""
+    return [
+        f"{path} imports {name}"
+        for path, text in tree.items()
+        if path.startswith(PURE) and path not in NOT_PURE
+        for name, _ in imports(path, text)
+        if name.partition(".")[0] in TOUCHING
+    ]
+
+
+def strangers(tree: Tree) -> list[str]:
+    """Rule 6: a library that has an owner is imported by that module alone."""
+    return [
+        f"{path} imports {name}"
+        for path, text in tree.items()
+        for name, _ in imports(path, text)
+        for library, owner in OWNERS.items()
+        if within(name, library) and path != owner
+    ]
+
+
+def idle_coroutines(tree: Tree) -> list[str]:
+    """Rule 6: an `async def` can wait, or is a `def`. A protocol's declaration has no body to wait in."""
+    breaches = []
+    for path, text in tree.items():
+        for node in ast.walk(parsed(text)):
+            if isinstance(node, ast.AsyncFunctionDef) and not _declared_only(node):
+                waits = (ast.Await, ast.AsyncFor, ast.AsyncWith)
+                yields = (ast.Yield, ast.YieldFrom)  # an asynchronous generator or context manager
+                if not any(isinstance(inner, waits + yields) for inner in ast.walk(node)):
+                    breaches.append(f"{path}:{node.lineno}: async def {node.name} never waits")
+    return breaches
+
+
+def _declared_only(node: ast.AsyncFunctionDef) -> bool:
+    return all(isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) for one in node.body)
+
+
+def process_wide(tree: Tree) -> list[str]:
+    """Rule 6: what runs beside trio changes nothing of its whole process."""
+    breaches = []
+    for path, text in tree.items():
+        if path.startswith(("compose/", "network/")):
+            for node in ast.walk(parsed(text)):
+                if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                    continue
+                if node.func.attr in PROCESS_WIDE and ast.unparse(node.func.value) in ("os", "syscalls"):
+                    breaches.append(f"{path}:{node.lineno}: {ast.unparse(node.func)}")
+    return breaches
+
+
+def waits_for_locks(tree: Tree) -> set[str]:
+    """Rule 6: functions of compose and network that take a lock of a file and wait for it."""
+    waiting = set()
+    for path, text in tree.items():
+        if path.startswith(("compose/", "network/")):
+            for node in ast.walk(parsed(text)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    for call in ast.walk(node):
+                        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("flock"):
+                            words = " ".join(ast.unparse(argument) for argument in call.args)
+                            if "LOCK_NB" not in words and "LOCK_UN" not in words:
+                                waiting.add(f"{path}:{node.name}")
+    return waiting
+
+
+def unlisted_packages(tree: Tree, listed: set[str]) -> list[str]:
+    """Rule 7: every module is in the wheel."""
+    packages = {module_of(path) for path in tree if path.endswith("__init__.py")}
+    bare = {path for path in tree if "/" in path and path.rpartition("/")[0] + "/__init__.py" not in tree}
+    return sorted(listed ^ (packages | {"pycompose"})) + sorted(
+        f"{path}: its folder has no __init__.py" for path in bare
+    )
+
+
+def meaning_in_words(tree: Tree) -> list[str]:
+    """Rule 8: code decides on fields and codes, never on what is written for people."""
+    breaches = []
+    for path, text in tree.items():
+        for node in ast.walk(parsed(text)):
+            if isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+                literal = any(isinstance(s, ast.Constant) and isinstance(s.value, str) and s.value for s in sides)
+                if literal and any(_for_people(side) for side in sides):
+                    breaches.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                asks = node.func.attr in ("startswith", "endswith", "find", "index", "partition")
+                if asks and isinstance(node.args[0], ast.Constant) and _for_people(node.func.value):
+                    breaches.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
+    return breaches
+
+
+def _for_people(node: ast.expr) -> bool:
+    """Whether an expression is a sentence for people: an error's text, a step's cause, a problem's message."""
+    if isinstance(node, ast.Call):
+        of_error = ast.unparse(node.func) == "str" and bool(node.args)
+        return of_error and ast.unparse(node.args[0]) in ("error", "failure", "exception", "problem")
+    return isinstance(node, ast.Attribute) and node.attr in WORDS - {"text", "words", "note", "hint"}
+
+
+def long_files(tree: Tree) -> list[str]:
+    """A file is one idea."""
+    return [f"{path}: {text.count(chr(10))} lines" for path, text in tree.items() if text.count("\n") > LONGEST]
+
+
+def import_style(tree: Tree) -> list[str]:
+    """Relative inside a package, absolute across packages; no folder by its bare name."""
+    breaches = []
+    for path, text in tree.items():
+        module = module_of(path)
+        package = module if path.endswith("__init__.py") else module.rpartition(".")[0]
+        for name, relative in imports(path, text):
+            if name.partition(".")[0] in FOLDERS:
+                breaches.append(f"{path} imports {name} by a bare name")
+            if relative and not within(name, package):
+                breaches.append(f"{path} imports {name} relatively from another package")
+    return breaches
+
+
+def compiled_data_classes(tree: Tree) -> list[str]:
+    """Data classes are those that cost nothing to import."""
+    return [
+        f"{path} imports dataclasses.dataclass: from pycompose.frozen import dataclass"
+        for path, text in tree.items()
+        if path != "frozen.py" and "dataclasses.dataclass" in {name for name, _ in imports(path, text)}
+    ]
+
+
+def heavy_keeper(tree: Tree) -> list[str]:
+    """The keeper, a container's first process and all that they import need the standard library alone."""
+    known = {module_of(path): path for path in tree}
+    waiting = [path for path in tree if path.startswith(("runtime/keeper/", "runtime/init/"))]
+    done: set[str] = set()
+    breaches = []
+    while waiting:
+        path = waiting.pop()
+        if path in done:
+            continue
+        done.add(path)
+        for name, _ in imports(path, tree[path]):
+            if name in known:
+                waiting.append(known[name])
+            elif not within(name, "pycompose") and name.partition(".")[0] not in sys.stdlib_module_names:
+                breaches.append(f"{path} imports {name}")
+    return breaches
+
+
+def vague_heads(tree: Tree) -> list[str]:
+    """A module's first words name the thing."""
+    vague = ("what ", "whether ", "how ", "which ", "where ", "who ", "when ")
+    breaches = []
+    for path, text in tree.items():
+        head = ast.get_docstring(parsed(text)) or ""
+        if not head:
+            breaches.append(f"{path}: no head comment")
+        elif head.lower().startswith(vague):
+            breaches.append(f"{path}: {head.splitlines()[0]}")
+    return breaches
