@@ -2,26 +2,24 @@
 
 It joins the parts and decides nothing: plans come over the control socket and go to the scheduler; the attendant keeps
 health and restarts; the host acts. FD is the listening control socket, which the keeper holds: requests wait there
-while a supervisor starts or is replaced. Messages: {"op": "run", "plan", "project", "generation", "parallel"} answers a
-line per step event; {"op": "ping"} answers {"pid"}.
+while a supervisor starts or is replaced. What it is asked is in `control.protocol`.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
+from typing import assert_never
 
 import trio
 from pycompose.runtime.places import Places
 
-from .control import protocol
+from .control import server
+from .control.protocol import Attach, CarryOut, Notice, Ping, Request, StepProgress
 from .engine import scheduler
 from .engine.monitor import Attendant
 from .linux.linux_host import LinuxHost
-from .model.codec import from_json
-from .model.project import Project
-from .plan.steps import Plan
+from .state import generations
 
 
 async def supervise(name: str, listening: int) -> None:
@@ -32,44 +30,44 @@ async def supervise(name: str, listening: int) -> None:
         await nursery.start(host.run)
         await nursery.start(attendant.run)
 
-        async def handle(message: protocol.Message, reply: protocol.Reply) -> None:
-            match message.get("op"):
-                case "run":
-                    await _run(message, reply, host, attendant)
-                case "ping":
-                    await reply({"pid": os.getpid()})
-                case other:
-                    raise protocol.ControlError(f"the supervisor does not know {other!r}")
+        async def handle(request: Request, reply: server.Reply) -> None:
+            match request:
+                case CarryOut():
+                    await _carry_out(request, reply, host, attendant)
+                case Attach() | Ping():
+                    pass
+                case _:
+                    assert_never(request)
 
         with socket.socket(fileno=listening) as listener:
             listener.setblocking(False)
-            await protocol.serve(listener, handle)
+            await server.serve(listener, handle)
 
 
-async def _run(message: protocol.Message, reply: protocol.Reply, host: LinuxHost, attendant: Attendant) -> None:
-    plan, project = from_json(Plan, message["plan"]), from_json(Project, message["project"])
+async def _carry_out(request: CarryOut, reply: server.Reply, host: LinuxHost, attendant: Attendant) -> None:
+    project = generations.read(host.places, request.generation)
     sender, receiver = trio.open_memory_channel[scheduler.StepEvent](100_000)
 
     async def tell() -> None:
         async with receiver:
             async for event in receiver:
                 if event.state == "warning":
-                    await reply({"warning": event.cause})
+                    await reply(Notice(event.cause))
                 else:
-                    await reply({"step": event.step, "state": event.state, "cause": event.cause})
+                    await reply(StepProgress(event.step, event.state, event.cause))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tell)
         failure: Exception | None = None
         try:
             await scheduler.run(
-                plan,
+                request.plan,
                 project,
-                message["generation"],
+                request.generation,
                 host,
                 attendant,
                 sender.send_nowait,
-                parallel=message.get("parallel"),
+                parallel=request.parallel or None,
             )
         except scheduler.StepsFailed as error:
             failure = error  # told after the last event, and outside the nursery's group

@@ -18,6 +18,7 @@ from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 if TYPE_CHECKING:
+    from pycompose.compose.control.protocol import Report
     from pycompose.compose.model.project import Project
     from pycompose.compose.plan.reconcile import UpOptions
     from pycompose.compose.state.lookup import Seen
@@ -52,6 +53,7 @@ class Attached:
         from pycompose.compose.cli import run_plan
         from pycompose.compose.cli.output.live import Progress
         from pycompose.compose.cli.output.log_follower import manner
+        from pycompose.compose.control.protocol import Notice, StepProgress
         from pycompose.compose.plan.steps import AwaitCondition, CreateContainer, RenameContainer, StartContainer
 
         how = manner(prefix=prefix, colour=colour, timestamps=timestamps)
@@ -80,16 +82,16 @@ class Attached:
                 self._thread = threading.Thread(target=self._print, args=(how, since), daemon=True)
                 self._thread.start()
 
-        def watch(answer: dict[str, Any]) -> None:
+        def watch(report: Report) -> None:
             assert progress is not None
             if self._thread is None:
-                progress.take(answer)
-                if answer.get("state") in ("done", "failed", "skipped"):
-                    making.discard(str(answer.get("step")))
+                progress.take(report)
+                if isinstance(report, StepProgress) and report.state != "started":
+                    making.discard(report.step)
                     if not making:
                         begin()
-            elif "warning" in answer:
-                terminal.warn(str(answer["warning"]))
+            elif isinstance(report, Notice):
+                terminal.warn(report.text)
 
         try:
             run_plan.run(
@@ -219,7 +221,7 @@ class Attached:
             decide,
             "stop",
             patient=True,
-            watch=lambda answer: shown[0].take(answer),
+            watch=lambda report: shown[0].take(report),
             planned=lambda plan: shown.append(Progress(plan, "stop", plain=True)),
         )
 

@@ -1,7 +1,7 @@
 """What acting commands share: from a decision about what exists to a plan that the project's supervisor carries out.
 
 Rules: the project's lock is held from looking until the last step, so two commands never act on one project at once.
-`ask` is the only place that speaks to the supervisor; answers that it does not know are passed over.
+`ask` is the only place that speaks to the supervisor.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from pycompose.compose.app.choices import Choices
 from .output import terminal
 
 if TYPE_CHECKING:
+    from pycompose.compose.control.protocol import Report
     from pycompose.compose.model.observed import Observed
     from pycompose.compose.model.project import Project
     from pycompose.compose.plan.steps import Plan
     from pycompose.runtime.places import ProjectPlaces
 
 Decide = Callable[["Observed"], "Plan"]
-Watch = Callable[[dict[str, Any]], None]
+Watch = Callable[["Report"], None]
 
 
 def act(choices: Choices, services: tuple[str, ...], name: str, *arguments: Any, **options: Any) -> None:
@@ -108,11 +109,11 @@ def ask(
     from .output.live import Progress
 
     progress = Progress(plan, title) if watch is None else None
-    told = session.carry_out(places, project, plan, lock, keep=keep, parallel=parallel or 0)
+    reports = session.carry_out(places, project, plan, lock, keep=keep, parallel=parallel or 0)
     try:
-        with progress or nullcontext(), closing(told) as answers:
-            for answer in answers:
-                (watch or progress.take)(answer)  # type: ignore[union-attr]
+        with progress or nullcontext(), closing(reports):
+            for report in reports:
+                (watch or progress.take)(report)  # type: ignore[union-attr]
     except protocol.ControlError as error:
         error.exit_code = 1  # 127 and the like are of a command that one runs, not of a plan
         raise

@@ -12,12 +12,12 @@ import os
 import select
 import shutil
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from pycompose.compose.model import codec
 from pycompose.compose.model.project import Project
 from pycompose.compose.plan.steps import Plan
 from pycompose.compose.state import generations
@@ -26,8 +26,10 @@ from pycompose.runtime.client.process import connect_keeper, launch_keeper, laun
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import ProjectPlaces
 
-from . import protocol
+from . import client
+from .protocol import CarryOut, Report
 
+CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
 PATIENCE = 10.0  # seconds for a supervisor to come up, and for a keeper to go
 
 
@@ -119,26 +121,24 @@ def wake(places: ProjectPlaces) -> bool:
 
 
 def carry_out(
-    places: ProjectPlaces, project: Project | None, plan: Plan, lock: int, *, keep: bool = False, parallel: int = 0
-) -> Generator[protocol.Message, None, None]:
+    places: ProjectPlaces,
+    project: Project | None,
+    plan: Plan,
+    lock: int,
+    *,
+    keep: bool = False,
+    parallel: int = 0,
+    attached: tuple[str, ...] = (),
+) -> Generator[Report, None, None]:
     """Have the supervisor carry out `plan`; its answers. With `keep` the project becomes the newest generation.
+    `attached` are services whose containers somebody follows from their start.
 
     Closing the iterator makes the supervisor undo what it has begun. Raises PycomposeError if a step fails.
     """
-    text = codec.to_json(project or Project(places.project, "/", ()))
-    if keep:
-        generations.keep(places, text)
-    if not plan.steps:
-        return  # nobody has to be asked for nothing
-    message: protocol.Message = {
-        "op": "run",
-        "plan": codec.to_json(plan),
-        "project": text,
-        "generation": generations.digest(text),
-    }
-    if parallel > 0:
-        message["parallel"] = parallel
-    yield from protocol.request(places.control_socket, message, [lock])
+    digest = generations.keep(places, project, newest=keep) if project and (keep or plan.steps) else ""
+    if plan.steps:  # else nobody has to be asked for nothing
+        message = CarryOut(plan, digest, parallel, attached)
+        yield from client.request(places.control_socket, message, [lock])
 
 
 def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) -> bool:
@@ -194,5 +194,5 @@ def listening_pid(path: str) -> int | None:
             connection.connect(path)
         except OSError:
             return None
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, protocol.CREDENTIALS.size)
-        return int(protocol.CREDENTIALS.unpack(credentials)[0])
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        return int(CREDENTIALS.unpack(credentials)[0])

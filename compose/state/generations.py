@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
 
-from pycompose.compose.model.codec import from_json
+from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.project import Project
 from pycompose.errors import PycomposeError
 from pycompose.runtime.places import ProjectPlaces
@@ -26,19 +25,32 @@ def newest(places: ProjectPlaces) -> Project | None:
         raise PycomposeError(f"the record of project {places.project!r} cannot be read: {error}") from error
 
 
-def keep(places: ProjectPlaces, text: str) -> None:
-    """Keep a resolved project under its hash, whole or not at all; it becomes the newest."""
+def read(places: ProjectPlaces, digest: str) -> Project:
+    """The project of that digest; an empty one for "". Raises PycomposeError where it is not on record."""
+    if not digest:
+        return Project(places.project, "/", ())
+    try:
+        with open(f"{places.generations}/{digest}.json", encoding="utf-8") as file:
+            return from_json(Project, file.read())
+    except (OSError, ValueError) as error:
+        raise PycomposeError(f"the record of project {places.project!r} cannot be read: {error}") from error
+
+
+def keep(places: ProjectPlaces, project: Project, *, newest: bool = True) -> str:
+    """Keep a resolved project under its digest, whole or not at all; the digest. With `newest` it becomes that."""
+    text = to_json(project)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     os.makedirs(places.generations, mode=0o700, exist_ok=True)
-    path = f"{places.generations}/{digest(text)}.json"
-    with suppress(FileNotFoundError):
-        os.utime(path)
-        return
+    path = f"{places.generations}/{digest}.json"
+    if os.path.exists(path):
+        if newest:
+            os.utime(path)
+        return digest
     with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    if not newest:
+        os.utime(path + ".new", (0, 0))
     os.replace(path + ".new", path)
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest

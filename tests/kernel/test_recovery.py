@@ -12,6 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from pycompose.compose.control import protocol
+from pycompose.compose.control.protocol import Ping
 
 from .conftest import Machine
 
@@ -46,9 +48,9 @@ def peer(host: Machine, name: str) -> int:
     if name == "control.sock":
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.connect(path)
-            sock.sendall(b'{"op": "ping"}\n')
+            sock.sendall(protocol.encode(Ping()))
             with sock.makefile() as lines:
-                return int(json.loads(lines.readline())["hello"])
+                return int(json.loads(lines.readline())["pid"])
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.connect(path)
         return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])

@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
+from pycompose.compose.control.protocol import Notice, Report
 from pycompose.compose.plan.steps import Plan
 
 from . import plan_progress, terminal
@@ -63,16 +64,12 @@ class Progress:
                 if not self._over.is_set():
                     self._screen.draw(self.board, time.monotonic())
 
-    def take(self, answer: dict[str, Any]) -> None:
-        """One answer; those that are about no step are passed over."""
-        if "warning" in answer:
-            with self._lock:
-                terminal.warn(str(answer["warning"]))
-        if "step" not in answer:
-            return
+    def take(self, report: Report) -> None:
         with self._lock:
-            state, cause = str(answer.get("state", "")), str(answer.get("cause") or "")
-            changed = self.board.take(str(answer["step"]), state, cause, time.monotonic())
+            if isinstance(report, Notice):
+                terminal.warn(report.text)
+                return
+            changed = self.board.take(report.step, report.state, report.cause, time.monotonic())
             if not self._live and terminal.progress != "quiet":
                 write = plan_progress.as_json if terminal.progress == "json" else plan_progress.plain
                 for subject in changed:

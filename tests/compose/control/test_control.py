@@ -8,8 +8,23 @@ from pathlib import Path
 
 import pytest
 import trio
-from pycompose.compose.control import protocol
+from pycompose.compose.control import client, protocol, server
+from pycompose.compose.control.protocol import (
+    Attach,
+    CarryOut,
+    Hello,
+    Notice,
+    Ping,
+    Report,
+    Request,
+    RequestDone,
+    RequestFailed,
+    StepProgress,
+)
+from pycompose.compose.plan.steps import Plan, StartContainer, Step
 from pycompose.errors import PycomposeError
+
+PLAN = Plan("p", (Step("start p-web-1", StartContainer("p-web-1", "web"), "no such container"),), ("careful",))
 
 
 def listening(path: str) -> socket.socket:
@@ -20,25 +35,59 @@ def listening(path: str) -> socket.socket:
     return listener
 
 
-async def asked(handler: protocol.Handler, path: str, message: protocol.Message) -> list[protocol.Message]:
+async def asked(handler: server.Handler, path: str, message: Request) -> list[Report]:
     """All answers to one request."""
     with listening(path) as listener:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(protocol.serve, listener, handler)
+            nursery.start_soon(server.serve, listener, handler)
             try:
-                return await trio.to_thread.run_sync(lambda: list(protocol.request(path, message)))
+                return await trio.to_thread.run_sync(lambda: list(client.request(path, message)))
             finally:
                 nursery.cancel_scope.cancel()
     raise AssertionError("unreachable")
 
 
-async def test_answers_come_in_order_and_end_with_done(tmp_path: Path) -> None:
-    async def count(message: protocol.Message, reply: protocol.Reply) -> None:
-        for number in range(message["to"]):
-            await reply({"number": number})
+@pytest.mark.parametrize("request_", [CarryOut(PLAN, "ab", 3, ("web",)), Attach("p-web-1"), Ping()])
+def test_a_request_arrives_as_it_was_sent(request_: Request) -> None:
+    assert protocol.decode_request(protocol.encode(request_)) == request_
 
-    found = await asked(count, str(tmp_path / "s"), {"to": 3})
-    assert found == [{"number": 0}, {"number": 1}, {"number": 2}, {"done": True}]
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Hello(7),
+        StepProgress("start", "failed", "why"),
+        Notice("careful"),
+        RequestDone(),
+        RequestFailed("no", "try", 125),
+    ],
+)
+def test_an_answer_arrives_as_it_was_sent(answer: protocol.Answer) -> None:
+    assert protocol.decode_answer(protocol.encode(answer)) == answer
+
+
+def test_a_plan_is_an_object_in_its_message_and_no_text() -> None:
+    assert b'"plan":{' in protocol.encode(CarryOut(PLAN))
+
+
+def test_an_answer_of_a_later_version_is_passed_over() -> None:
+    assert protocol.decode_answer(b'{"kind":"Forecast","sunny":true}\n') is None
+
+
+@pytest.mark.parametrize("line", [b'{"kind":"Forecast"}\n', b"[1]\n", b"{}\n", b"no\n"])
+def test_what_is_no_request_is_refused(line: bytes) -> None:
+    with pytest.raises(protocol.ControlError):
+        protocol.decode_request(line)
+
+
+async def test_answers_come_in_order_and_end_with_done(tmp_path: Path) -> None:
+    async def count(request: Request, reply: server.Reply) -> None:
+        assert request == CarryOut(PLAN, parallel=3)
+        for number in range(3):
+            await reply(Notice(str(number)))
+
+    answers = await asked(count, str(tmp_path / "s"), CarryOut(PLAN, parallel=3))
+    assert answers == [Notice("0"), Notice("1"), Notice("2")]
 
 
 def test_a_supervisor_that_is_being_replaced_is_waited_for(tmp_path: Path) -> None:
@@ -53,40 +102,31 @@ def test_a_supervisor_that_is_being_replaced_is_waited_for(tmp_path: Path) -> No
             connection, _ = listener.accept()
             with connection:
                 connection.recv(4096)
-                connection.sendall(protocol.encode({"hello": 1}) + protocol.encode({"done": True}))
+                for answer in (Hello(1), Notice("here"), RequestDone()):
+                    connection.sendall(protocol.encode(answer))
 
     later = threading.Timer(0.1, replaced)
     later.start()
-    assert list(protocol.request(str(path), {})) == [{"done": True}]
+    assert list(client.request(str(path), Ping())) == [Notice("here")]
     later.join()
 
 
 async def test_an_error_keeps_its_text_and_exit_code(tmp_path: Path) -> None:
-    async def fail(message: protocol.Message, reply: protocol.Reply) -> None:
+    async def fail(request: Request, reply: server.Reply) -> None:
         raise PycomposeError("no such image", exit_code=125)
 
-    listener = listening(str(tmp_path / "s"))
-    found: list[protocol.ControlError] = []
-
-    def ask() -> None:
-        try:
-            list(protocol.request(str(tmp_path / "s"), {}))
-        except protocol.ControlError as error:
-            found.append(error)
-
-    with listener:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(protocol.serve, listener, fail)
-            await trio.to_thread.run_sync(ask)
-            nursery.cancel_scope.cancel()
-    assert [(error.message, error.exit_code) for error in found] == [("no such image", 125)]
+    with pytest.raises(ExceptionGroup) as caught:
+        await asked(fail, str(tmp_path / "s"), Ping())
+    (error,) = caught.value.exceptions
+    assert isinstance(error, protocol.ControlError)
+    assert (error.message, error.exit_code) == ("no such image", 125)
 
 
 async def test_a_client_that_goes_away_cancels(tmp_path: Path) -> None:
     cancelled = trio.Event()
 
-    async def forever(message: protocol.Message, reply: protocol.Reply) -> None:
-        await reply({"began": True})
+    async def forever(request: Request, reply: server.Reply) -> None:
+        await reply(Notice("began"))
         try:
             await trio.sleep_forever()
         finally:
@@ -95,12 +135,12 @@ async def test_a_client_that_goes_away_cancels(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with listening(path) as listener:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(protocol.serve, listener, forever)
+            nursery.start_soon(server.serve, listener, forever)
 
             def begin_and_leave() -> None:
-                answers = protocol.request(path, {})
-                assert next(answers) == {"began": True}
-                answers.close()  # type: ignore[attr-defined]
+                answers = client.request(path, Ping())
+                assert next(answers) == Notice("began")
+                answers.close()
 
             await trio.to_thread.run_sync(begin_and_leave)
             with trio.fail_after(5):
@@ -109,11 +149,6 @@ async def test_a_client_that_goes_away_cancels(tmp_path: Path) -> None:
 
 
 def test_nobody_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "TAKING_NOTE", 0.0)
+    monkeypatch.setattr(client, "TAKING_NOTE", 0.0)
     with pytest.raises(protocol.ControlError, match="cannot reach"):
-        list(protocol.request(str(tmp_path / "none"), {}))
-
-
-def test_what_is_no_object_is_refused() -> None:
-    with pytest.raises(protocol.ControlError):
-        protocol.decode(b"[1]\n")
+        list(client.request(str(tmp_path / "none"), Ping()))

@@ -1,0 +1,125 @@
+"""The supervisor's half of the control socket, over trio. Only the supervisor's own user and root may ask.
+
+One request a connection. A client that goes away cancels what it asked for; a request that goes wrong ends nothing but
+itself, because the same process looks after running containers.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+from pycompose.errors import PycomposeError
+
+from . import protocol
+from .protocol import Answer, ControlError, Hello, Report, Request, RequestDone, RequestFailed
+
+LONGEST_LINE = 64 << 20  # bytes; a plan of thousands of containers is far below
+SPACE = socket.CMSG_SPACE(16 * 4)
+CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
+
+Reply = Callable[[Report], Awaitable[None]]
+Handler = Callable[[Request, Reply], Awaitable[None]]
+
+
+async def serve(listener: socket.socket, handler: Handler) -> None:
+    """Answer everyone who connects to `listener` (bound, listening), until cancelled.
+
+    `handler` gets the request and a function that sends an answer; when it returns, RequestDone is sent. Its
+    PycomposeError becomes RequestFailed; any other exception too, with its traceback on stderr.
+    """
+    async with trio.open_nursery() as nursery:
+        accepting = trio.socket.from_stdlib_socket(listener)
+        while True:
+            connection, _ = await accepting.accept()
+            nursery.start_soon(_attend, trio.SocketStream(connection), handler)
+
+
+async def _attend(stream: trio.SocketStream, handler: Handler) -> None:
+    """One connection that goes wrong is no reason to end the others."""
+    descriptors: list[int] = []
+    try:
+        async with stream:
+            if peer_allowed(stream):
+                await _converse(stream, handler, descriptors)
+    except Exception:
+        traceback.print_exc(file=sys.stderr)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def peer_allowed(connection: trio.SocketStream) -> bool:
+    """Whether the other end runs as our user or as root."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    _, uid, _ = CREDENTIALS.unpack(credentials)
+    return uid in (0, os.geteuid())
+
+
+async def _converse(stream: trio.SocketStream, handler: Handler, descriptors: list[int]) -> None:
+    gone = False
+    sending = trio.Lock()  # answers of several tasks must not mix
+
+    async def reply(answer: Answer) -> None:
+        nonlocal gone
+        async with sending:
+            try:
+                await stream.send_all(protocol.encode(answer))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                gone = True
+
+    async def watch(scope: trio.CancelScope) -> None:
+        nonlocal gone
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await stream.receive_some(1)  # a client says nothing more: data or end, it is over
+        gone = True
+        scope.cancel()
+
+    try:
+        request = protocol.decode_request(await _line(stream, descriptors))
+    except ControlError as error:
+        await reply(RequestFailed(error.message))
+        return
+    except (OSError, trio.BrokenResourceError):
+        return
+    await reply(Hello(os.getpid()))
+    outcome: RequestDone | RequestFailed | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch, nursery.cancel_scope)
+        outcome = await _outcome(handler, request, reply)
+        nursery.cancel_scope.cancel()
+    if outcome is not None and not gone:
+        await reply(outcome)
+
+
+async def _outcome(handler: Handler, request: Request, reply: Reply) -> RequestDone | RequestFailed:
+    try:
+        await handler(request, reply)
+    except PycomposeError as error:
+        return RequestFailed(error.message, error.hint, error.exit_code)
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        return RequestFailed(f"internal error: {type(error).__name__}: {error}", internal=True)
+    return RequestDone()
+
+
+async def _line(stream: trio.SocketStream, descriptors: list[int]) -> bytes:
+    """Everything up to the first newline; descriptors that come along are added to `descriptors`."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        part, ancillary, _, _ = await stream.socket.recvmsg(1 << 18, SPACE, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors += [int.from_bytes(content[n : n + 4], sys.byteorder) for n in range(0, len(content), 4)]
+        if not part:
+            raise ControlError("a request broke off")
+        line += part
+        if len(line) > LONGEST_LINE:
+            raise ControlError("a request is too long")
+    return bytes(line)
