@@ -18,8 +18,8 @@ from pycompose.runtime.places import Places, ProjectPlaces
 
 if TYPE_CHECKING:
     from pycompose.compose.file.loader import Loaded, Options
+    from pycompose.compose.model.observed import ObservedContainer
     from pycompose.compose.model.project import Project
-    from pycompose.compose.state.lookup import Seen
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # as the loader's
@@ -177,13 +177,11 @@ def counts_of(scales: tuple[str, ...]) -> dict[str, int]:
     return counts
 
 
-def check_services(choices: Choices, found: list[Seen], services: tuple[str, ...]) -> None:
+def check_services(choices: Choices, found: list[ObservedContainer], services: tuple[str, ...]) -> None:
     """A service is known by its containers, or by the file."""
     known = {seen.service for seen in found}
     if set(services) <= known:
         return
     _, described = target(choices)
     known |= {*described.services, *described.disabled_services} if described is not None else set()
-    for name in services:
-        if name not in known:
-            raise lookup.no_such_service(name, known)
+    lookup.check(services, known)

@@ -19,9 +19,9 @@ from pycompose.frozen import dataclass
 
 if TYPE_CHECKING:
     from pycompose.compose.control.protocol import Report
+    from pycompose.compose.model.observed import ObservedContainer
     from pycompose.compose.model.project import Project
     from pycompose.compose.plan.reconcile import UpOptions
-    from pycompose.compose.state.lookup import Seen
     from pycompose.runtime.places import ProjectPlaces
 
 CANCELLED = 130
@@ -41,7 +41,9 @@ class Attached:
     abort_on_exit: bool = False
     abort_on_failure: bool = False
     fresh: bool = False  # the supervisor has just been started
-    _ends: queue.SimpleQueue[tuple[Seen, int | None, bool] | None] = field(default_factory=queue.SimpleQueue)
+    _ends: queue.SimpleQueue[tuple[ObservedContainer, int | None, bool] | None] = field(
+        default_factory=queue.SimpleQueue
+    )
     _settled: threading.Event = field(default_factory=threading.Event)  # the plan is carried out
     _enough: threading.Event = field(default_factory=threading.Event)  # the printing thread is to end
     _thread: threading.Thread | None = None
@@ -132,10 +134,10 @@ class Attached:
         """The printing thread."""
         from pycompose.compose.cli.output.log_follower import Following, Printer
 
-        def chosen(seen: Seen) -> bool:
+        def chosen(seen: ObservedContainer) -> bool:
             return not seen.oneoff and seen.service in self.selected
 
-        def ended(seen: Seen, code: int | None, again: bool) -> None:
+        def ended(seen: ObservedContainer, code: int | None, again: bool) -> None:
             if seen.service in self.follow:
                 printer.ended(seen, code, again=again)
             self._ends.put((seen, code, again))

@@ -13,7 +13,7 @@ from pycompose.compose.app.choices import Choices
 from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
-    from pycompose.compose.state.lookup import Seen
+    from pycompose.compose.model.observed import ObservedContainer
 
 FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print names only.")
@@ -44,12 +44,12 @@ def output_file(path: str | None) -> Iterator[IO[bytes]]:
         raise
 
 
-def container_of(choices: Choices, service: str, index: int) -> Seen:
+def container_of(choices: Choices, service: str, index: int) -> ObservedContainer:
     from pycompose.compose.app import locate
-    from pycompose.compose.state import lookup
+    from pycompose.compose.state import observe
 
     places, _ = locate.target(choices, (service,))
-    found = [one for one in lookup.containers(places) if one.service == service and not one.oneoff]
+    found = [one for one in observe.containers(places) if one.service == service and not one.oneoff]
     if index:
         found = [one for one in found if one.number == index]
     if not found:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from pycompose.compose.model.deployment import LanguageModel
+from pycompose.compose.model.errors import NoSuchService
 from pycompose.compose.model.project import FileReference, FileSource, IpamPool, Network, Project, Service, Volume
 
 from . import addressing, consistency, declarations
@@ -75,7 +76,7 @@ def build(
             profiles = (*profiles, *asked[target])
         else:
             hint = reading.suggestion(target, asked)
-            reading.problem(f'no such service: "{target}"', None, hint, "no-such-service")
+            reading.problem(NoSuchService.text(target), None, hint, "no-such-service")
     chosen = frozenset(profiles)
     active = frozenset(key for key, its in asked.items() if not its or "*" in chosen or not chosen.isdisjoint(its))
     made: dict[str, Service] = {}

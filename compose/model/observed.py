@@ -12,7 +12,8 @@ from typing import Literal
 
 from pycompose.frozen import dataclass
 
-from .project import Healthcheck, RestartPolicy, no_text
+from .deployment import no_text
+from .lifetime import Healthcheck, RestartPolicy
 
 NO_RESTART = RestartPolicy()
 
@@ -92,6 +93,19 @@ class ObservedContainer:
     stop_grace_period: float | None = None  # seconds
     stop_signal: str | None = None
     labels: Mapping[str, str] = field(default_factory=no_text)
+
+    @property
+    def runs(self) -> bool:
+        return self.status in ("running", "paused")
+
+    @property
+    def health(self) -> str:
+        """Empty where nothing is checked, and where nothing runs."""
+        return self.supervision.health if self.runs and self.supervision.health != "none" else ""
+
+    def short_name(self, project: str) -> str:
+        """As docker compose prefixes log lines: without the project."""
+        return self.name.removeprefix(project + "-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,12 @@ from .deployment import (
     Ulimit,
 )
 from .deployment import no_text as no_text
-
-EXTENSIONS = ""  # x- keys of a mapping, as one canonical JSON object; empty is none
+from .lifetime import EXTENSIONS as EXTENSIONS
+from .lifetime import Healthcheck as Healthcheck
+from .lifetime import RestartCondition as RestartCondition
+from .lifetime import RestartPolicy as RestartPolicy
 
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
-RestartCondition = Literal["no", "always", "on-failure", "unless-stopped"]
 PullPolicy = Literal["always", "never", "missing", "build", "daily", "weekly"] | str
 Propagation = Literal["rprivate", "private", "rshared", "shared", "rslave", "slave"]
 
@@ -50,26 +51,6 @@ class Dependency:
     restart: bool = False
     required: bool = True
     extensions: str = EXTENSIONS
-
-
-@dataclass(frozen=True, slots=True)
-class Healthcheck:
-    """`test` is ("CMD", …), ("CMD-SHELL", text) or ("NONE",); None inherits the image's. Times in seconds."""
-
-    test: tuple[str, ...] | None = None
-    interval: float | None = None  # 30
-    timeout: float | None = None  # 30
-    retries: int | None = None  # 3
-    start_period: float | None = None  # 0
-    start_interval: float | None = None  # 5
-    disable: bool = False
-    extensions: str = EXTENSIONS
-
-
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
-    condition: RestartCondition = "no"
-    max_attempts: int | None = None  # on-failure:N; None is without limit
 
 
 @dataclass(frozen=True, slots=True)

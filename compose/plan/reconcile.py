@@ -7,10 +7,11 @@ reach through to what they came after, so an order holds even where a service in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import field, replace
 from types import MappingProxyType
 
+from pycompose.compose.model.errors import NoSuchService
 from pycompose.compose.model.observed import Observed, ObservedContainer
 from pycompose.compose.model.project import Dependency, Network, Project, Service, VolumeMount
 from pycompose.errors import PycomposeError
@@ -91,11 +92,10 @@ def _is_running(container: ObservedContainer) -> bool:
     return container.status in RUNNING
 
 
-def _check_names(names: Iterable[str], known: Iterable[str]) -> None:
-    known = set(known)
+def _check_names(names: Iterable[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
-            raise PycomposeError(f"no such service: {name}", hint=f"services are: {', '.join(sorted(known)) or 'none'}")
+            raise NoSuchService(name, known)
 
 
 def _selected(project: Project, names: tuple[str, ...], no_deps: bool) -> tuple[str, ...]:

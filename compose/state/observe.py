@@ -1,19 +1,20 @@
-"""What exists on this machine for a project, read from records alone: nobody need run, nothing is changed.
+"""The one reader of what exists on this machine for a project, from records alone: nobody need run, nothing is changed.
 
 Rules: imports neither trio nor pyroute2, so that `ps` is fast. What a container keeps of its service, beyond docker
-compose's labels, is one annotation of ours (`Own`).
+compose's labels, is one annotation of ours (`Own`). A missing or odd record means "not known", never an error: commands
+that look work whatever has been killed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field
 from typing import Any
 
-from pycompose.compose.model.codec import from_json
+from pycompose.compose.model.lifetime import Healthcheck, RestartPolicy
 from pycompose.compose.model.observed import (
     Label,
     Observed,
@@ -23,7 +24,6 @@ from pycompose.compose.model.observed import (
     PublishedPort,
     Supervision,
 )
-from pycompose.compose.model.project import Healthcheck, RestartPolicy
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.state.container_record import ContainerState, read_containers
@@ -54,8 +54,8 @@ class Own:
         return json.dumps({name: getattr(self, name) for name in self.__slots__}, separators=(",", ":"))
 
     @classmethod
-    def of(cls, annotations: Any) -> Own:
-        tree = json.loads(annotations.get(OWN, "{}"))
+    def of(cls, annotations: Mapping[str, str]) -> Own:
+        tree = _object(annotations.get(OWN, "{}"))
         return cls(**{name: tree[name] for name in cls.__slots__ if name in tree})
 
     def policy(self) -> RestartPolicy:
@@ -70,17 +70,26 @@ class Own:
         return Healthcheck(test=tuple(test) if test is not None else None, **tree)
 
 
+def containers(
+    places: ProjectPlaces, roots: Places | None = None, *, ports: bool = False, addresses: bool = False
+) -> list[ObservedContainer]:
+    """Every container of the project: services by name, replicas by number, one-off ones last.
+
+    What they publish and their addresses are read from other folders, where that is asked for.
+    """
+    roots = roots or Places.default()
+    published = _published(roots, places.project) if ports else {}
+    leases = _addresses(roots) if addresses else {}
+    found = [_container(places, state, leases.get(state.id, {}), published) for state in read_containers(places)]
+    return sorted(found, key=lambda c: (c.oneoff, c.service, c.number, c.name))
+
+
 def observe(places: ProjectPlaces, roots: Places | None = None) -> Observed:
     """The project's containers, networks and volumes."""
     roots = roots or Places.default()
-    leases, ports = _addresses(roots), _published(roots, places.project)
-    containers = []
-    for state in read_containers(places):
-        if state.annotations:
-            containers.append(_container(places, state, leases.get(state.id, {}), ports))
     return Observed(
         places.project,
-        tuple(containers),
+        tuple(c for c in containers(places, roots, ports=True, addresses=True) if c.labels),
         tuple(
             ObservedNetwork(name, labels.get(Label.NETWORK, name), labels.get(Label.CONFIG_HASH, ""), labels=labels)
             if labels.get(Label.PROJECT) == places.project
@@ -116,19 +125,22 @@ def _addresses(roots: Places) -> dict[str, dict[str, str]]:
 
 def _published(roots: Places, project: str) -> dict[str, tuple[PublishedPort, ...]]:
     """Service -> its ports on the host."""
-    found: dict[str, tuple[PublishedPort, ...]] = {}
+    found: dict[str, list[PublishedPort]] = {}
     folder = f"{roots.networks}/.published"
-    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+    for entry in os.listdir(folder) if os.path.isdir(folder) else ():
         with suppress(OSError, ValueError, KeyError, TypeError), open(f"{folder}/{entry}") as file:
             tree = json.load(file)
             tree = tree.get("published", tree)
             publication = tree["publication"]
             owner, _, service = publication["group"].partition("/")
             if owner == project:
-                ip = publication["host_ip"] or "0.0.0.0"
-                port = PublishedPort(ip, tree["port"], publication["target"], publication["protocol"])
-                found[service] = (*found.get(service, ()), port)
-    return found
+                ip = tree.get("host_ip") or "0.0.0.0"
+                port = PublishedPort(ip, int(tree["port"]), publication["target"], publication["protocol"])
+                found.setdefault(service, []).append(port)
+    return {
+        service: tuple(sorted(ports, key=lambda p: (p.target, p.protocol, p.published, p.host_ip)))
+        for service, ports in found.items()
+    }
 
 
 def _container(
@@ -138,17 +150,14 @@ def _container(
     ports: dict[str, tuple[PublishedPort, ...]],
 ) -> ObservedContainer:
     labels = state.annotations
-    supervision = Supervision()
-    with suppress(OSError, ValueError), open(f"{places.container(state.id)}/{SUPERVISION}") as file:
-        supervision = from_json(Supervision, file.read())
-    own = Own.of(labels)
-    service = labels.get(Label.SERVICE, "")
+    own, supervision = Own.of(labels), _supervision(f"{places.container(state.id)}/{SUPERVISION}")
+    service, number = labels.get(Label.SERVICE, ""), labels.get(Label.NUMBER, "")
     running = state.status in ("running", "paused")
     return ObservedContainer(
         id=state.id,
         name=state.name,
         service=service,
-        number=int(labels.get(Label.NUMBER, "0")),
+        number=int(number) if number.isdecimal() else 0,
         status="restarting" if supervision.restarting and not running else state.status,  # type: ignore[arg-type]
         oneoff=labels.get(Label.ONEOFF, "False") == "True",
         image=own.image or state.image,
@@ -177,3 +186,29 @@ def _container(
         stop_signal=own.signal,
         labels=labels,
     )
+
+
+def _supervision(path: str) -> Supervision:
+    try:
+        with open(path, encoding="utf-8") as file:
+            tree = _object(file.read())
+    except OSError:
+        return Supervision()
+    return Supervision(**{name: tree[name] for name in Supervision.__slots__ if name in tree})
+
+
+def arguments(places: ProjectPlaces, container: ObservedContainer) -> tuple[str, ...]:
+    """What its first process is: the arguments of its bundle, else what the file said."""
+    try:
+        with open(f"{places.container(container.id)}/bundle.json", "rb") as file:
+            return tuple(json.load(file)["spec"]["process"]["args"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return container.command
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

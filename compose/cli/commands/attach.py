@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from pycompose.compose.app import locate
 from pycompose.compose.cli.command import command
-from pycompose.compose.state import lookup
+from pycompose.compose.state import lookup, observe
 
 
 @command("attach", accepted=("--detach-keys=", "--sig-proxy="))
@@ -20,7 +20,7 @@ def attach(context: click.Context, /, index: int, no_stdin: bool, service: str) 
     from pycompose.compose.cli.output.log_follower import Following, Printer, manner
 
     places = locate.places_of(context.obj)
-    seen = lookup.one_of(lookup.containers(places), service, index)
+    seen = lookup.one_of(observe.containers(places), service, index)
     codes: list[int | None] = []
     printer = Printer(places.project, manner(prefix=False, colour=False, timestamps=False))
     following = Following(

@@ -94,12 +94,10 @@ def build(
     """Build the images of services that have a `build`."""
     from pycompose.compose.app import locate as projects
     from pycompose.compose.builds.service_builds import Overrides
-    from pycompose.compose.state.lookup import no_such_service
+    from pycompose.compose.state import lookup
 
     loaded = projects.load(choices, services).project
-    for name in services:
-        if name not in loaded.services:
-            raise no_such_service(name, loaded.services)
+    lookup.check(services, loaded.services)
     names = services or tuple(loaded.services)
     if with_dependencies and services:
         names = tuple(sorted(_with_needs(loaded, services)))

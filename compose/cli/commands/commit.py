@@ -44,7 +44,7 @@ def commit(
     places, known = locate.target(choices, (service,))
     if choices.dry_run:
         return
-    freeze = pause and one.state == "running"
+    freeze = pause and one.status == "running"
 
     def only(plan: Plan) -> Plan:
         """The plan, for this one of the service's containers."""

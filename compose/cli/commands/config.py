@@ -206,11 +206,9 @@ def _names(loaded: Loaded, what: str, services: tuple[str, ...]) -> list[str]:
 
 
 def _hashes(loaded: Loaded, wanted: str) -> str:
-    from pycompose.compose.state.lookup import no_such_service
+    from pycompose.compose.state import lookup
 
     known = loaded.project.services
     names = list(known) if wanted == "*" else wanted.split(",")
-    for name in names:
-        if name not in known:
-            raise no_such_service(name, known)
+    lookup.check(names, known)
     return "".join(f"{name} {known[name].config_hash}\n" for name in sorted(names))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import select
 import sys
+from collections.abc import Mapping
 
 import click
 from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.app.locate import check_services
 from pycompose.compose.cli.command import command
-from pycompose.compose.state import lookup
+from pycompose.compose.state import observe
 
 
 @command("events")
@@ -23,17 +24,19 @@ def events(choices: Choices, as_json: bool, services: tuple[str, ...]) -> None:
     from datetime import datetime
 
     places = locate.places_of(choices)
-    check_services(choices, lookup.containers(places), services)
-    before: dict[str, tuple[str, str]] | None = None
+    check_services(choices, observe.containers(places), services)
+    before: Mapping[str, tuple[str, str]] | None = None
     poll = select.poll()
     poll.register(sys.stdout, select.POLLERR)  # a reader that has gone
     verbs = {"created": "create", "running": "start", "exited": "die", "paused": "pause", "restarting": "die"}
     while True:
-        found = {s.id: s for s in lookup.containers(places) if not services or s.service in services}
-        after = {i: (s.state, s.health) for i, s in found.items()}
+        found = {s.id: s for s in observe.containers(places) if not services or s.service in services}
+        after: Mapping[str, tuple[str, str]] = {i: (s.status, s.health) for i, s in found.items()}
         if before is not None:
             told = [
-                (i, s, verbs.get(s.state, s.state)) for i, s in found.items() if before.get(i, ("", ""))[0] != s.state
+                (i, s, verbs.get(s.status, s.status))
+                for i, s in found.items()
+                if before.get(i, ("", ""))[0] != s.status
             ]
             told += [
                 (i, s, f"health_status: {s.health}")

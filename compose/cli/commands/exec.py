@@ -9,7 +9,7 @@ import click
 from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
-from pycompose.compose.state import lookup
+from pycompose.compose.state import lookup, observe
 from pycompose.errors import PycomposeError
 from pycompose.runtime.places import ProjectPlaces
 
@@ -38,12 +38,12 @@ def execute(
     """Run a command in a running container, with a terminal where there is one; ends with its exit code."""
     choices: Choices = context.obj
     places = locate.places_of(choices)
-    seen = lookup.one_of(lookup.containers(places), service, index)
+    container = lookup.one_of(observe.containers(places), service, index)
     if choices.dry_run:
-        click.echo(f"exec {seen.name}  ({' '.join(arguments)})")
+        click.echo(f"exec {container.name}  ({' '.join(arguments)})")
         return
     terminal = not (no_tty or detach) and os.isatty(0) and os.isatty(1)
-    context.exit(run_inside(places, seen.id, arguments, terminal=terminal, detach=detach, **options))
+    context.exit(run_inside(places, container.id, arguments, terminal=terminal, detach=detach, **options))
 
 
 def run_inside(

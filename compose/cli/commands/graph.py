@@ -17,12 +17,12 @@ from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.state import lookup
+from pycompose.compose.state import observe
 
 if TYPE_CHECKING:
     from pycompose.compose.diagram import Edge, Line, Node
+    from pycompose.compose.model.observed import ObservedContainer
     from pycompose.compose.model.project import Dependency, Project
-    from pycompose.compose.state.lookup import Seen
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 # how a container is, in a word: its colour and its mark; the worst of a service's is the service's
@@ -110,21 +110,21 @@ def _part(whole: Project, services: tuple[str, ...]) -> Project:
     return replace(whole, services={name: one for name, one in whole.services.items() if name in found})
 
 
-def _containers(name: str) -> dict[str, list[Seen]]:
+def _containers(name: str) -> dict[str, list[ObservedContainer]]:
     """By service; empty where the project has none, or we may not look."""
     from pycompose.runtime.places import Places
 
-    found: dict[str, list[Seen]] = {}
+    found: dict[str, list[ObservedContainer]] = {}
     try:
-        for seen in lookup.containers(Places.default().project(name)):
-            if not seen.oneoff:
-                found.setdefault(seen.service, []).append(seen)
+        for container in observe.containers(Places.default().project(name)):
+            if not container.oneoff:
+                found.setdefault(container.service, []).append(container)
     except OSError:
         return {}
     return found
 
 
-def _nodes(described: Project, containers: dict[str, list[Seen]], *, marked: bool) -> list[Node]:
+def _nodes(described: Project, containers: dict[str, list[ObservedContainer]], *, marked: bool) -> list[Node]:
     from pycompose.compose.diagram import Line, Node
 
     found = []
@@ -154,17 +154,19 @@ def label(need: Dependency) -> str:
     return word + (", restart" if need.restart else "") + ("" if need.required else ", optional")
 
 
-def _word(seen: Seen) -> str:
-    if seen.state == "exited":
-        return "completed" if seen.record.exit_code == 0 else "stopped" if seen.stopped else "failed"
-    return seen.health or seen.state
+def _word(container: ObservedContainer) -> str:
+    if container.status == "exited":
+        return (
+            "completed" if container.exit_code == 0 else "stopped" if container.supervision.stop_requested else "failed"
+        )
+    return container.health or container.status
 
 
-def _state(containers: list[Seen], wanted: int, *, marked: bool) -> Line:
+def _state(containers: list[ObservedContainer], wanted: int, *, marked: bool) -> Line:
     """How a service's containers are: "healthy", "2 of 3 running", "2 running, 1 failed"."""
     from pycompose.compose.diagram import Line
 
-    words = sorted((_word(seen) for seen in containers), key=list(STATES).index)
+    words = sorted((_word(container) for container in containers), key=list(STATES).index)
     if not words:
         words = ["not created"] if wanted else []
     counts = {word: words.count(word) for word in reversed(words)}
@@ -182,7 +184,7 @@ def _state(containers: list[Seen], wanted: int, *, marked: bool) -> Line:
 
 
 def _as_json(
-    described: Project, order: Sequence[Sequence[str]], containers: dict[str, list[Seen]]
+    described: Project, order: Sequence[Sequence[str]], containers: dict[str, list[ObservedContainer]]
 ) -> dict[str, object]:
     level = {name: number for number, names in enumerate(order) for name in names}
     return {
@@ -205,12 +207,12 @@ def _as_json(
                 ],
                 "containers": [
                     {
-                        "name": seen.name,
-                        "state": seen.state,
-                        "health": seen.health,
-                        "exit_code": seen.record.exit_code,
+                        "name": container.name,
+                        "state": container.status,
+                        "health": container.health,
+                        "exit_code": container.exit_code,
                     }
-                    for seen in containers.get(service.name, ())
+                    for container in containers.get(service.name, ())
                 ],
             }
             for service in described.services.values()

@@ -11,10 +11,10 @@ from pycompose.compose.app.choices import Choices
 from pycompose.compose.app.locate import check_services
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.options import moment
-from pycompose.compose.state import lookup
+from pycompose.compose.state import observe
 
 if TYPE_CHECKING:
-    from pycompose.compose.state.lookup import Seen
+    from pycompose.compose.model.observed import ObservedContainer
 
 
 @command("logs")
@@ -47,12 +47,12 @@ def logs(
         raise click.BadParameter(f"{tail!r} is no number and not 'all'", param_hint="--tail")
     last = None if tail == "all" or int(tail) < 0 else int(tail)
     places = locate.places_of(choices)
-    found = lookup.containers(places)
+    found = observe.containers(places)
     check_services(choices, found, services)
     if index and len(services) != 1:
         raise click.UsageError("--index needs one service")
 
-    def chosen(seen: Seen) -> bool:
+    def chosen(seen: ObservedContainer) -> bool:
         return (not services or seen.service in services) and (not index or seen.number == index)
 
     now = time.time()

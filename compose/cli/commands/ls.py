@@ -9,8 +9,8 @@ import click
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.options import output_form
 from pycompose.compose.cli.output.tables import table
-from pycompose.compose.state import lookup
-from pycompose.compose.state.lookup import Seen
+from pycompose.compose.model.observed import Label, ObservedContainer
+from pycompose.compose.state import observe
 
 
 @command("ls")
@@ -40,11 +40,11 @@ def list_projects(every: bool, quiet: bool, form: str, filters: tuple[str, ...])
             raise click.BadParameter(f"{value!r} is no pattern: {error}", param_hint="--filter") from error
     rows = []
     for name in names:
-        found = lookup.containers(places.project(name))
-        states = [seen.state for seen in found]
+        found = observe.containers(places.project(name))
+        states = [container.status for container in found]
         if "running" in states or (every and states):
             told = ", ".join(f"{state}({states.count(state)})" for state in sorted(set(states)))
-            files = next((f for seen in found if (f := _config_files(seen))), "")
+            files = next((f for container in found if (f := _config_files(container))), "")
             rows.append((name, told, files))
     if quiet:
         for row in rows:
@@ -55,5 +55,5 @@ def list_projects(every: bool, quiet: bool, form: str, filters: tuple[str, ...])
         click.echo(table(("NAME", "STATUS", "CONFIG FILES"), rows), nl=False)
 
 
-def _config_files(seen: Seen) -> str:
-    return str(seen.record.annotations.get(lookup.LABEL + "project.config_files", ""))
+def _config_files(container: ObservedContainer) -> str:
+    return str(container.labels.get(Label.CONFIG_FILES, ""))

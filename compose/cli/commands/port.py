@@ -6,7 +6,7 @@ import click
 from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
-from pycompose.compose.state import lookup
+from pycompose.compose.state import lookup, observe
 from pycompose.errors import PycomposeError
 
 
@@ -18,11 +18,11 @@ from pycompose.errors import PycomposeError
 @click.pass_obj
 def port(choices: Choices, index: int, protocol: str, service: str, private_port: int) -> None:
     """Say where a port of a service is published."""
-    found = lookup.containers(locate.places_of(choices), ports=True)
-    seen = lookup.one_of(found, service, index, running=False)
-    for published in seen.ports:
+    found = observe.containers(locate.places_of(choices), ports=True)
+    container = lookup.one_of(found, service, index, running=False)
+    for published in container.ports:
         if (published.target, published.protocol) == (private_port, protocol):
             host = f"[{published.host_ip}]" if ":" in published.host_ip else published.host_ip
-            click.echo(f"{host}:{published.port}")
+            click.echo(f"{host}:{published.published}")
             return
-    raise PycomposeError(f"no port {private_port}/{protocol} of container {seen.name} is published")
+    raise PycomposeError(f"no port {private_port}/{protocol} of container {container.name} is published")

@@ -13,8 +13,8 @@ from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.options import output_form
 from pycompose.compose.cli.output.tables import age, shortened, table
-from pycompose.compose.state import lookup
-from pycompose.compose.state.lookup import Published, Seen
+from pycompose.compose.model.observed import ObservedContainer, PublishedPort
+from pycompose.compose.state import lookup, observe
 
 STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 COMMAND_WIDTH = 20
@@ -51,79 +51,82 @@ def ps(
             raise click.BadParameter(f"{text!r} is not status=STATE, with one of {', '.join(STATES)}")
         states = (*states, value)
     places = locate.places_of(choices)
-    found = lookup.containers(places, ports=not quiet)
-    known = {seen.service for seen in found}
+    found = observe.containers(places, ports=not quiet)
+    known = {container.service for container in found}
     if (services and not set(services) <= known) or not orphans:
         _, wanted = locate.target(choices)
         if wanted is not None:
             described = {*wanted.services, *wanted.disabled_services}
             if not orphans:
-                found = [seen for seen in found if seen.service in described]
+                found = [container for container in found if container.service in described]
             known |= described
-    for name in services:
-        if name not in known:
-            raise lookup.no_such_service(name, known)
-    found = [seen for seen in found if not services or seen.service in services]
+    lookup.check(services, known)
+    found = [container for container in found if not services or container.service in services]
     if states:
-        found = [seen for seen in found if seen.state in states]
+        found = [container for container in found if container.status in states]
     elif not every:
-        found = [seen for seen in found if seen.state in ("running", "paused", "restarting") and not seen.oneoff]
+        found = [
+            container
+            for container in found
+            if container.status in ("running", "paused", "restarting") and not container.oneoff
+        ]
     now = time.time()
     if only_services:
-        for name in dict.fromkeys(seen.service for seen in found):
+        for name in dict.fromkeys(container.service for container in found):
             click.echo(name)
     elif quiet:
-        for seen in found:
-            click.echo(seen.id)
+        for container in found:
+            click.echo(container.id)
     elif form == "json":
-        for seen in found:
-            click.echo(json.dumps(as_json(seen, places.project, lookup.arguments(places, seen), now)))
+        for container in found:
+            click.echo(json.dumps(as_json(container, places.project, observe.arguments(places, container), now)))
     else:
-        rows = [row(seen, lookup.arguments(places, seen), now, whole=no_trunc) for seen in found]
+        rows = [row(container, observe.arguments(places, container), now, whole=no_trunc) for container in found]
         click.echo(table(("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"), rows), nl=False)
 
 
-def row(seen: Seen, arguments: Iterable[str], now: float, *, whole: bool = False) -> tuple[str, ...]:
+def row(container: ObservedContainer, arguments: Iterable[str], now: float, *, whole: bool = False) -> tuple[str, ...]:
     told = " ".join(arguments)
     return (
-        seen.name,
-        seen.image,
+        container.name,
+        container.image,
         f'"{told if whole else shortened(told, COMMAND_WIDTH)}"',
-        seen.service,
-        f"{age(now - seen.record.created)} ago",
-        status(seen, now),
-        ports(seen.ports),
+        container.service,
+        f"{age(now - container.created)} ago",
+        status(container, now),
+        ports(container.ports),
     )
 
 
-def status(seen: Seen, now: float) -> str:
+def status(container: ObservedContainer, now: float) -> str:
     """As docker says it: "Up 3 minutes (healthy)", "Exited (0) 2 seconds ago"."""
-    record = seen.record
-    code = "?" if record.exit_code is None else record.exit_code
-    match seen.state:
+    code = "?" if container.exit_code is None else container.exit_code
+    match container.status:
         case "created":
             return "Created"
         case "restarting":
-            return f"Restarting ({code}) {age(now - record.finished)} ago"
+            return f"Restarting ({code}) {age(now - (container.finished or now))} ago"
         case "exited" | "dead":
-            when = f" {age(now - record.finished)} ago" if record.finished else ""
-            return f"{seen.state.capitalize()} ({code}){when}" + (" (out of memory)" if record.oom_killed else "")
+            when = f" {age(now - (container.finished or now))} ago" if container.finished else ""
+            return f"{container.status.capitalize()} ({code}){when}" + (
+                " (out of memory)" if container.oom_killed else ""
+            )
         case "paused":
-            return f"Up {age(now - record.started)} (Paused)"
+            return f"Up {age(now - (container.started or now))} (Paused)"
         case _:
-            health = {"starting": " (health: starting)", "": ""}.get(seen.health, f" ({seen.health})")
-            return f"Up {age(now - record.started)}{health}"
+            health = {"starting": " (health: starting)", "": ""}.get(container.health, f" ({container.health})")
+            return f"Up {age(now - (container.started or now))}{health}"
 
 
-def ports(published: Iterable[Published]) -> str:
+def ports(published: Iterable[PublishedPort]) -> str:
     """ "0.0.0.0:8786-8787->8786-8787/tcp, …": neighbours are told as a range."""
-    groups: list[list[Published]] = []
-    for port in sorted(published, key=lambda p: (p.host_ip, p.protocol, p.target, p.port)):
+    groups: list[list[PublishedPort]] = []
+    for port in sorted(published, key=lambda p: (p.host_ip, p.protocol, p.target, p.published)):
         last = groups[-1][-1] if groups else None
         if (
             last is not None
             and (last.host_ip, last.protocol) == (port.host_ip, port.protocol)
-            and (port.target, port.port) == (last.target + 1, last.port + 1)
+            and (port.target, port.published) == (last.target + 1, last.published + 1)
         ):
             groups[-1].append(port)
         else:
@@ -132,34 +135,33 @@ def ports(published: Iterable[Published]) -> str:
     for group in groups:
         first, last = group[0], group[-1]
         host = f"[{first.host_ip}]" if ":" in first.host_ip else first.host_ip
-        outer = str(first.port) if first is last else f"{first.port}-{last.port}"
+        outer = str(first.published) if first is last else f"{first.published}-{last.published}"
         inner = str(first.target) if first is last else f"{first.target}-{last.target}"
         told.append(f"{host}:{outer}->{inner}/{first.protocol}")
     return ", ".join(told)
 
 
-def as_json(seen: Seen, name: str, arguments: Iterable[str], now: float) -> dict[str, object]:
+def as_json(container: ObservedContainer, name: str, arguments: Iterable[str], now: float) -> dict[str, object]:
     """The keys of `docker compose ps --format json`."""
-    record = seen.record
     return {
         "Command": f'"{shlex.join(arguments)}"',
-        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(record.created)),
-        "ExitCode": record.exit_code if record.exit_code is not None or seen.state == "exited" else 0,
-        "Health": seen.health,
-        "ID": seen.id,
-        "Image": seen.image,
-        "Labels": ",".join(f"{key}={value}" for key, value in record.annotations.items() if key != lookup.OWN),
-        "Name": seen.name,
-        "Names": seen.name,
-        "Networks": ",".join(seen.networks),
-        "Ports": ports(seen.ports),
+        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(container.created)),
+        "ExitCode": container.exit_code if container.exit_code is not None or container.status == "exited" else 0,
+        "Health": container.health,
+        "ID": container.id,
+        "Image": container.image,
+        "Labels": ",".join(f"{key}={value}" for key, value in container.labels.items() if key != observe.OWN),
+        "Name": container.name,
+        "Names": container.name,
+        "Networks": ",".join(container.networks),
+        "Ports": ports(container.ports),
         "Project": name,
         "Publishers": [
-            {"URL": p.host_ip, "TargetPort": p.target, "PublishedPort": p.port, "Protocol": p.protocol}
-            for p in seen.ports
+            {"URL": p.host_ip, "TargetPort": p.target, "PublishedPort": p.published, "Protocol": p.protocol}
+            for p in container.ports
         ],
-        "RunningFor": f"{age(now - record.created)} ago",
-        "Service": seen.service,
-        "State": seen.state,
-        "Status": status(seen, now),
+        "RunningFor": f"{age(now - container.created)} ago",
+        "Service": container.service,
+        "State": container.status,
+        "Status": status(container, now),
     }

@@ -22,9 +22,7 @@ QUIET = click.option("-q", "--quiet", is_flag=True, help="Show nothing while it 
 def chosen_services(project: Project, services: tuple[str, ...], with_needed: bool) -> tuple[str, ...]:
     from pycompose.compose.app import images
 
-    for name in services:
-        if name not in project.services:
-            raise lookup.no_such_service(name, project.services)
+    lookup.check(services, project.services)
     if with_needed:
         return tuple(images.needed(project, services, False))
     return services or tuple(project.services)

@@ -13,11 +13,11 @@ from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output.tables import decimal_size, size, table
-from pycompose.compose.state import lookup
+from pycompose.compose.state import lookup, observe
 from pycompose.frozen import dataclass
 
 if TYPE_CHECKING:
-    from pycompose.compose.state.lookup import Seen
+    from pycompose.compose.model.observed import ObservedContainer
     from pycompose.runtime.policy.cgroup import Stats
 
 INTERVAL = 1.0  # seconds between two measurements
@@ -45,16 +45,16 @@ def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: t
     if form not in ("table", "json") and not form.startswith("table "):
         raise click.BadParameter(f"{form!r} is neither table nor json", param_hint="--format")
     places = locate.places_of(choices)
-    lookup.of_services(lookup.containers(places), services)
+    lookup.of_services(observe.containers(places), services)
     live = sys.stdout.isatty() and form != "json" and not no_stream
-    before = _measure_all(places.project, lookup.containers(places))
+    before = _measure_all(places.project, observe.containers(places))
     drawn = 0
     while True:
         time.sleep(INTERVAL)  # a rate is two measurements and the time between them
-        found = [seen for seen in lookup.containers(places) if not services or seen.service in services]
-        found = [seen for seen in found if every or seen.runs]
+        found = [container for container in observe.containers(places) if not services or container.service in services]
+        found = [container for container in found if every or container.runs]
         after = _measure_all(places.project, found)
-        rows = [figures(seen, before.get(seen.id), after.get(seen.id)) for seen in found]
+        rows = [figures(container, before.get(container.id), after.get(container.id)) for container in found]
         if form == "json":
             for row in rows:
                 click.echo(json.dumps(row))
@@ -76,14 +76,16 @@ def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: t
         before = after
 
 
-def _measure_all(name: str, found: list[Seen]) -> dict[str, Measured]:
+def _measure_all(name: str, found: list[ObservedContainer]) -> dict[str, Measured]:
     from pycompose.runtime.policy.cgroup import Cgroup
 
     measured = {}
-    for seen in found:
-        if seen.runs:
-            received, sent = _network(seen.record.pid)
-            measured[seen.id] = Measured(time.monotonic(), Cgroup(f"{name}/{seen.id}").stats(), received, sent)
+    for container in found:
+        if container.runs:
+            received, sent = _network(container.pid or 0)
+            measured[container.id] = Measured(
+                time.monotonic(), Cgroup(f"{name}/{container.id}").stats(), received, sent
+            )
     return measured
 
 
@@ -102,9 +104,14 @@ def _network(pid: int) -> tuple[int | None, int | None]:
     return received, sent
 
 
-def figures(seen: Seen, before: Measured | None, after: Measured | None) -> dict[str, str]:
+def figures(container: ObservedContainer, before: Measured | None, after: Measured | None) -> dict[str, str]:
     """One row, with the keys of `docker stats --format json`."""
-    told = {"ID": seen.id[:12], "Name": seen.name, "Container": seen.id[:12], "Service": seen.service}
+    told = {
+        "ID": container.id[:12],
+        "Name": container.name,
+        "Container": container.id[:12],
+        "Service": container.service,
+    }
     if after is None:
         return told | dict.fromkeys(("CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"), UNKNOWN)
     now = after.stats

@@ -11,7 +11,7 @@ from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output.tables import table
-from pycompose.compose.state import lookup
+from pycompose.compose.state import lookup, observe
 
 
 @command("top")
@@ -22,12 +22,12 @@ def top(choices: Choices, services: tuple[str, ...]) -> None:
     from pycompose.runtime.policy.cgroup import Cgroup
 
     places = locate.places_of(choices)
-    found = lookup.of_services(lookup.containers(places), services)
+    found = lookup.of_services(observe.containers(places), services)
     rows = [
-        (seen.service, str(seen.number), *row)
-        for seen in found
-        if seen.runs
-        for pid in Cgroup(f"{places.project}/{seen.id}").processes()
+        (container.service, str(container.number), *row)
+        for container in found
+        if container.runs
+        for pid in Cgroup(f"{places.project}/{container.id}").processes()
         if (row := process_row(pid)) is not None
     ]
     click.echo(table(("SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"), rows), nl=False)

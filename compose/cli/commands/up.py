@@ -146,9 +146,7 @@ def _needed_by(project: Project, names: Iterable[str]) -> set[str]:
 
 
 def _check(project: Project, names: Iterable[str]) -> None:
-    for name in names:
-        if name not in project.services:
-            raise lookup.no_such_service(name, project.services)
+    lookup.check(names, project.services)
 
 
 def begin(choices: Choices, services: tuple[str, ...], **given: Any) -> int:

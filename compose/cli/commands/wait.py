@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app import locate
 from pycompose.compose.cli.command import command
-from pycompose.compose.state import lookup
+from pycompose.compose.state import lookup, observe
 from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
-    from pycompose.compose.state.lookup import Seen
+    from pycompose.compose.model.observed import ObservedContainer
     from pycompose.runtime.places import ProjectPlaces
 
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 def wait(context: click.Context, /, down_project: bool, services: tuple[str, ...]) -> None:
     """Wait until containers have stopped; print their exit codes and end with the last one."""
     places = locate.places_of(context.obj)
-    found = lookup.of_services(lookup.containers(places), services)
+    found = lookup.of_services(observe.containers(places), services)
     poll, pidfds, codes = select.poll(), {}, []
     for seen in found:
         if seen.runs:
             try:
-                pidfds[fd := os.pidfd_open(seen.record.pid)] = seen
+                pidfds[fd := os.pidfd_open(seen.pid or 0)] = seen
             except ProcessLookupError:
                 codes.append(_code_of(places, seen))
             else:
                 poll.register(fd, select.POLLIN)
-        elif seen.record.exit_code is not None:
-            codes.append(seen.record.exit_code)
-            click.echo(seen.record.exit_code)
+        elif seen.exit_code is not None:
+            codes.append(seen.exit_code)
+            click.echo(seen.exit_code)
     if not found or (not pidfds and not codes):
         raise PycomposeError(f"no container of {', '.join(services)} runs", exit_code=1)
     while pidfds and not (down_project and codes):
@@ -56,7 +56,7 @@ def wait(context: click.Context, /, down_project: bool, services: tuple[str, ...
     context.exit(codes[-1] if codes else 0)
 
 
-def _code_of(places: ProjectPlaces, seen: Seen) -> int:
+def _code_of(places: ProjectPlaces, seen: ObservedContainer) -> int:
     """The exit code of a process that has just gone; the keeper may be about to write it."""
     from pycompose.runtime.state.container_record import read_container
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import IO
 
-from pycompose.compose.state import lookup
-from pycompose.compose.state.lookup import Seen
+from pycompose.compose.model.observed import ObservedContainer
+from pycompose.compose.state import observe
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import ProjectPlaces
 
@@ -134,7 +134,7 @@ class Printer:
         self._waiting: list[bytes] = []
         self._err = False
 
-    def know(self, seen: Iterable[Seen]) -> None:
+    def know(self, seen: Iterable[ObservedContainer]) -> None:
         """Names that the prefixes are to be as wide as."""
         names = (one.short_name(self.project) for one in seen if self.shown is None or one.service in self.shown)
         width = max([self._width, *map(len, names)])
@@ -142,13 +142,13 @@ class Printer:
             self._width = width
             self._prefixes.clear()
 
-    def _tinted(self, seen: Seen, text: str) -> str:
+    def _tinted(self, seen: ObservedContainer, text: str) -> str:
         if not self.manner.colour:
             return text
         code = self._colours.setdefault(seen.service, COLOURS[len(self._colours) % len(COLOURS)])
         return f"\033[{code}m{text}\033[0m"
 
-    def _prefix(self, seen: Seen) -> bytes:
+    def _prefix(self, seen: ObservedContainer) -> bytes:
         if not self.manner.prefix:
             return b""
         found = self._prefixes.get(seen.id)
@@ -158,7 +158,7 @@ class Printer:
             found = self._prefixes[seen.id] = self._tinted(seen, text).encode()
         return found
 
-    def line(self, seen: Seen, entry: Entry) -> None:
+    def line(self, seen: ObservedContainer, entry: Entry) -> None:
         when, err, text = entry
         if self.shown is not None and seen.service not in self.shown:
             return
@@ -168,7 +168,7 @@ class Printer:
         stamp = when + b" " if self.manner.timestamps else b""
         self._waiting.append(self._prefix(seen) + stamp + text)
 
-    def all(self, seen: Seen, places: ProjectPlaces, tail: int | None, since: bytes, until: bytes) -> None:
+    def all(self, seen: ObservedContainer, places: ProjectPlaces, tail: int | None, since: bytes, until: bytes) -> None:
         """All that one container wrote until now, in large pieces: a million lines in a second."""
         from pycompose.runtime.state import logs
 
@@ -180,10 +180,10 @@ class Printer:
             out.buffer.write(text)
             out.buffer.flush()
 
-    def ended(self, seen: Seen, code: int | None, *, again: bool) -> None:
+    def ended(self, seen: ObservedContainer, code: int | None, *, again: bool) -> None:
         self.flush()
         told = "?" if code is None else code
-        why = " (out of memory)" if seen.record.oom_killed else ""
+        why = " (out of memory)" if seen.oom_killed else ""
         text = f"{seen.short_name(self.project)} exited with code {told}{why}{' (restarting)' if again else ''}"
         sys.stdout.write(self._tinted(seen, text) + "\n")
         sys.stdout.flush()
@@ -210,19 +210,19 @@ class Following:
     def __init__(
         self,
         places: ProjectPlaces,
-        chosen: Callable[[Seen], bool],
+        chosen: Callable[[ObservedContainer], bool],
         printer: Printer,
         *,
         since: bytes = b"",
         until: bytes = b"",
         tail: int | None = None,
-        ended: Callable[[Seen, int | None, bool], None] | None = None,
+        ended: Callable[[ObservedContainer, int | None, bool], None] | None = None,
     ) -> None:
         self.places, self.chosen, self.printer = places, chosen, printer
         self.since, self.until, self.ended = since, until, ended
         self._tail = tail
         self._logs: dict[str, Log] = {}
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, ObservedContainer] = {}
         self._pidfds: dict[int, str] = {}  # pidfd -> container id
         self._ending: dict[str, float] = {}  # container id -> when its process was seen to be gone
         self._told: dict[str, float] = {}  # container id -> when the run started whose end was told
@@ -251,7 +251,7 @@ class Following:
 
     def _look(self) -> None:
         """Which containers there are now, and which of them run."""
-        found = {seen.id: seen for seen in lookup.containers(self.places) if self.chosen(seen)}
+        found = {seen.id: seen for seen in observe.containers(self.places) if self.chosen(seen)}
         watched = set(self._pidfds.values())
         for container_id, seen in found.items():
             self._seen[container_id] = seen
@@ -259,7 +259,7 @@ class Following:
                 self._logs[container_id] = Log(f"{self.places.container(container_id)}/log")
             if seen.runs and container_id not in watched and container_id not in self._ending:
                 try:
-                    pidfd = os.pidfd_open(seen.record.pid)
+                    pidfd = os.pidfd_open(seen.pid or 0)
                 except OSError:
                     self._ending[container_id] = time.monotonic()
                 else:
@@ -268,9 +268,9 @@ class Following:
             elif (
                 self.ended is not None
                 and not seen.runs
-                and seen.record.started >= self._since_seconds()
-                and seen.record.started != self._told.get(container_id)
-                and seen.state in ("exited", "restarting")
+                and (seen.started or 0) >= self._since_seconds()
+                and seen.started != self._told.get(container_id)
+                and seen.status in ("exited", "restarting")
                 and container_id not in self._ending
             ):
                 self._ending[container_id] = time.monotonic()  # it was over before anyone looked
@@ -305,22 +305,22 @@ class Following:
         for container_id, gone in list(self._ending.items()):
             seen = self._seen[container_id]
             if seen.runs and container_id not in self._pidfds.values():
-                if time.monotonic() - gone > RECORD_PATIENCE or seen.record.started != self._told.get(container_id):
+                if time.monotonic() - gone > RECORD_PATIENCE or seen.started != self._told.get(container_id):
                     self._ending.pop(container_id)
                 continue
-            if seen.record.exit_code is None and time.monotonic() - gone < RECORD_PATIENCE:
+            if seen.exit_code is None and time.monotonic() - gone < RECORD_PATIENCE:
                 continue
             del self._ending[container_id]
             self._drain(container_id)
             self.printer.flush()
-            if self.ended is not None and self._told.get(container_id) != seen.record.started:
-                self._told[container_id] = seen.record.started
-                self.ended(seen, seen.record.exit_code, self._comes_back(seen))
+            if self.ended is not None and self._told.get(container_id) != seen.started:
+                self._told[container_id] = seen.started or 0
+                self.ended(seen, seen.exit_code, self._comes_back(seen))
         return bool(self._ending) or any(seen.runs or self._comes_back(seen) for seen in self._seen.values())
 
     @staticmethod
-    def _comes_back(seen: Seen) -> bool:
-        return seen.state == "restarting"
+    def _comes_back(seen: ObservedContainer) -> bool:
+        return seen.status == "restarting"
 
     def close(self) -> None:
         for log in self._logs.values():

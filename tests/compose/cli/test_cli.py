@@ -13,8 +13,7 @@ import pytest
 from pycompose.compose.cli import main, root
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.log_follower import Manner, Printer
-from pycompose.compose.state.lookup import Seen
-from pycompose.runtime.state.container_record import ContainerState
+from pycompose.compose.model.observed import ObservedContainer
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -274,9 +273,8 @@ def test_parallel_must_be_a_number_of_steps(run: Run) -> None:
     assert run("--parallel", "-1", "ls")[0] == 0
 
 
-def line_of(service: str, number: int = 1, project: str = "x") -> Seen:
-    record = ContainerState(f"{service}{number}", f"{project}-{service}-{number}", "running")
-    return Seen(record, service, number, False, "running")
+def line_of(service: str, number: int = 1, project: str = "x") -> ObservedContainer:
+    return ObservedContainer(f"{service}{number}", f"{project}-{service}-{number}", service, number, "running")
 
 
 def test_log_lines_are_prefixed_padded_coloured_by_service_and_split(capfd: pytest.CaptureFixture[str]) -> None:
@@ -298,8 +296,7 @@ def test_log_lines_are_prefixed_padded_coloured_by_service_and_split(capfd: pyte
 
 
 def test_a_container_name_of_its_own_is_shown_whole(capfd: pytest.CaptureFixture[str]) -> None:
-    record = ContainerState("1", "special", "running")
-    Printer("x", Manner()).ended(Seen(record, "web", 1, False, "exited"), 0, again=False)
+    Printer("x", Manner()).ended(ObservedContainer("1", "special", "web", 1, "exited"), 0, again=False)
     assert capfd.readouterr().out == "special exited with code 0\n"
 
 

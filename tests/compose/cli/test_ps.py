@@ -16,9 +16,7 @@ from pycompose.compose.cli import main
 from pycompose.compose.cli.commands.ps import ports, row, status
 from pycompose.compose.cli.options import moment
 from pycompose.compose.cli.output import tables
-from pycompose.compose.model.observed import Label
-from pycompose.compose.state.lookup import Published, Seen
-from pycompose.runtime.state.container_record import ContainerState
+from pycompose.compose.model.observed import Label, ObservedContainer, PublishedPort, Supervision
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -102,7 +100,7 @@ def test_ps_prints_one_json_object_a_line_with_docker_composes_keys(places: Path
 def test_a_service_that_is_not_there_is_named_with_what_was_meant(places: Path, run: Run) -> None:
     container(places, "x", "web")
     code, _, err = run("-p", "x", "ps", "wbe")
-    assert (code, err) == (1, "error: no such service: wbe\nhint: did you mean 'web'?\n")
+    assert (code, err) == (1, 'error: no such service: "wbe"\nhint: did you mean "web"?\n')
     assert run("-p", "x", "logs", "nope")[0] == 1
     code, _, err = run("-p", "x", "exec", "web", "true")
     assert (code, err) == (1, "error: service 'web' is not running\nhint: `pycompose start web` starts it\n")
@@ -160,9 +158,11 @@ def test_times_may_be_ages_moments_and_seconds() -> None:
     assert moment("", 0.0) == b""
 
 
-def seen(state: str = "running", health: str = "", **more: Any) -> Seen:
-    record = ContainerState("ab" * 32, "x-web-1", state, created=0.0, started=10.0, finished=20.0, **more)
-    return Seen(record, "web", 1, False, state, health, "host")
+def seen(status: Any = "running", health: Any = "none", **more: Any) -> ObservedContainer:
+    times = {"created": 0.0, "started": 10.0, "finished": 20.0}
+    return ObservedContainer(
+        "ab" * 32, "x-web-1", "web", 1, status, image="host", supervision=Supervision(health=health), **times, **more
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,18 +180,20 @@ def seen(state: str = "running", health: str = "", **more: Any) -> Seen:
         (seen("restarting", exit_code=1), "Restarting (1) 3 minutes ago"),
     ],
 )
-def test_a_status_is_told_in_dockers_words(one: Seen, told: str) -> None:
+def test_a_status_is_told_in_dockers_words(one: ObservedContainer, told: str) -> None:
     assert status(one, 205.0) == told
 
 
 def test_ports_next_to_each_other_are_a_range() -> None:
-    def tcp(port: int, target: int, ip: str = "0.0.0.0") -> Published:
-        return Published(ip, port, target, "tcp")
+    def tcp(port: int, target: int, ip: str = "0.0.0.0") -> PublishedPort:
+        return PublishedPort(ip, port, target, "tcp")
 
     assert ports([tcp(8786, 8786)]) == "0.0.0.0:8786->8786/tcp"
     assert ports([tcp(8787, 8787), tcp(8786, 8786)]) == "0.0.0.0:8786-8787->8786-8787/tcp"
     assert ports([tcp(80, 8080), tcp(81, 9090)]) == "0.0.0.0:80->8080/tcp, 0.0.0.0:81->9090/tcp"
-    assert ports([tcp(80, 80, "::1"), Published("0.0.0.0", 53, 53, "udp")]) == "0.0.0.0:53->53/udp, [::1]:80->80/tcp"
+    assert (
+        ports([tcp(80, 80, "::1"), PublishedPort("0.0.0.0", 53, 53, "udp")]) == "0.0.0.0:53->53/udp, [::1]:80->80/tcp"
+    )
 
 
 def test_a_long_command_is_cut() -> None:

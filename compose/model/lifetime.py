@@ -1,0 +1,34 @@
+"""Health checks and restart policies: the part of a service that a container remembers for as long as it lives.
+
+Apart from the rest of the model, so that what only looks at containers imports no more than this.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pycompose.frozen import dataclass
+
+EXTENSIONS = ""  # x- keys of a mapping, as one canonical JSON object; empty is none
+
+RestartCondition = Literal["no", "always", "on-failure", "unless-stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Healthcheck:
+    """`test` is ("CMD", …), ("CMD-SHELL", text) or ("NONE",); None inherits the image's. Times in seconds."""
+
+    test: tuple[str, ...] | None = None
+    interval: float | None = None  # 30
+    timeout: float | None = None  # 30
+    retries: int | None = None  # 3
+    start_period: float | None = None  # 0
+    start_interval: float | None = None  # 5
+    disable: bool = False
+    extensions: str = EXTENSIONS
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    condition: RestartCondition = "no"
+    max_attempts: int | None = None  # on-failure:N; None is without limit
