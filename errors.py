@@ -28,3 +28,13 @@ class PycomposeError(Exception):
     def __init__(self, message: str, *, hint: str = "", exit_code: int = 1, place: Place | None = None) -> None:
         super().__init__(f"{place}: {message}" if place else message)
         self.message, self.hint, self.exit_code, self.place = message, hint, exit_code, place
+
+
+class SystemRefused(PycomposeError):
+    """The system refused something about a file; what only root may do comes with the hint of that."""
+
+    def __init__(self, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN" if isinstance(error, PermissionError) else ""
+        super().__init__(f"{error.filename}: {reason}" if error.filename else reason, hint=hint)
+        self.errno = error.errno

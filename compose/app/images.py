@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pycompose.compose.model.project import ImageMount, Project, Service
-from pycompose.errors import PycomposeError
+from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import Places
@@ -301,8 +301,7 @@ def remove(name: str) -> str:
 
 def _failure(what: Fetch, error: Exception) -> Failure:
     if isinstance(error, OSError) and error.filename:
-        hint = "run it as root, or set PYCOMPOSE_STATE" if isinstance(error, PermissionError) else ""
-        return Failure(what, f"{error.filename}: {error.strerror}", hint)
+        error = SystemRefused(error)
     return Failure(what, str(error), getattr(error, "hint", ""))
 
 

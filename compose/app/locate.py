@@ -1,4 +1,4 @@
-"""Which project a command is about: by -p, by the compose file, or as its last `up` had it.
+"""Search for the project that a command is about: by -p, by the compose file, or as its last `up` had it.
 
 Rules: the name alone is found without parsing YAML where that is safe, so that looking stays fast; whenever the quick
 way is in doubt, the loader decides. What a quick look takes for a name is what the loader would take.
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.cli.output import terminal
-from pycompose.compose.state import lookup
+from pycompose.compose.model.errors import NoSuchService
 from pycompose.errors import PycomposeError
+from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
 
 if TYPE_CHECKING:
     from pycompose.compose.file.loader import Loaded, Options
-    from pycompose.compose.model.observed import ObservedContainer
+    from pycompose.compose.model.errors import Problem
     from pycompose.compose.model.project import Project
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
@@ -26,6 +27,28 @@ FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.ya
 OVERRIDES = tuple(f"{stem}.override.{end}" for stem in ("compose", "docker-compose") for end in ("yml", "yaml"))
 NAME_LINE = re.compile(r"^[\"']?name[\"']?[ \t]*:(.*)$", re.MULTILINE)
 PLAIN_NAME = re.compile(r"\s*(?:\"([a-z0-9_-]+)\"|'([a-z0-9_-]+)'|([a-z0-9_-]+))\s*(?:#.*)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The project that a command is about; `warnings` are what is odd in its files, where these were read."""
+
+    places: ProjectPlaces
+    project: Project | None = None
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def described(self) -> Project:
+        """Raises PycomposeError where there is neither a file nor an earlier `up`."""
+        if self.project is None:
+            raise PycomposeError("no compose file, and no earlier `up` to go by", hint="name one with -f")
+        return self.project
+
+    def check(self, services: Iterable[str]) -> None:
+        """Raises NoSuchService for one that is not described, or behind a profile."""
+        for name in services:
+            if name not in self.described.services:
+                raise NoSuchService(name, self.described.services)
 
 
 def options_of(choices: Choices) -> Options:
@@ -42,13 +65,10 @@ def options_of(choices: Choices) -> Options:
 
 
 def load(choices: Choices, services: tuple[str, ...] = (), options: Options | None = None) -> Loaded:
-    """The project of the compose files; warnings go to stderr."""
+    """The project of the compose files, with what is odd in them."""
     from pycompose.compose.file.loader import load
 
-    loaded = load(options or options_of(choices), services)
-    for warning in loaded.warnings:
-        terminal.problem(warning, "warning")
-    return loaded
+    return load(options or options_of(choices), services)
 
 
 def service_names(choices: Choices) -> list[str]:
@@ -64,10 +84,8 @@ def service_names(choices: Choices) -> list[str]:
     return list(services) if isinstance(services, dict) else []
 
 
-def target(
-    choices: Choices, services: tuple[str, ...] = (), *, remembered: bool = True
-) -> tuple[ProjectPlaces, Project | None]:
-    """The project and its places; without a compose file, as the last `up` had it (None if there was none).
+def target(choices: Choices, services: tuple[str, ...] = (), *, remembered: bool = True) -> Located:
+    """The project that is described; without a compose file, as the last `up` had it (None if there was none).
 
     With `remembered`, a project that -p names and no -f describes is the one of its last `up`, whatever file lies here.
     """
@@ -78,27 +96,21 @@ def target(
     if remembered and choices.project_name and not choices.files and not os.environ.get("COMPOSE_FILE"):
         places = _named(choices.project_name)
         if (known := newest(places)) is not None:
-            return places, known
+            return Located(places, known)
     try:
-        project = load(choices, services).project
-        return Places.default().project(project.name), project
+        loaded = load(choices, services)
+        return Located(Places.default().project(loaded.project.name), loaded.project, loaded.warnings)
     except FileError as error:
-        none_there = error.problems[0].message.startswith("no compose file in ")
+        missing = error.problems[0].code == "no-file"
         folder = os.path.basename(os.path.abspath(choices.project_directory or "."))
         name = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or normal_name(folder)
-        if choices.files or not none_there or not name or normal_name(name) != name:
+        if choices.files or not missing or not name or normal_name(name) != name:
             raise
         places = Places.default().project(name)
         said = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
         if not said and not os.path.isdir(places.state):
             raise
-        return places, newest(places)
-
-
-def needed(project: Project | None) -> Project:
-    if project is None:
-        raise PycomposeError("no compose file, and no earlier `up` to go by", hint="name one with -f")
-    return project
+        return Located(places, newest(places))
 
 
 def likely_places(choices: Choices) -> ProjectPlaces | None:
@@ -107,10 +119,10 @@ def likely_places(choices: Choices) -> ProjectPlaces | None:
     return Places.default().project(name) if name and NAME.match(name) else None
 
 
-def places_of(choices: Choices) -> ProjectPlaces:
-    """The project's places; a file is parsed only where its name cannot be told otherwise."""
+def named(choices: Choices) -> Located:
+    """The project by its name alone; a file is parsed only where the name cannot be told otherwise."""
     name = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or _quick_name(choices)
-    return _named(name) if name else target(choices)[0]
+    return Located(_named(name)) if name else target(choices)
 
 
 def _named(name: str) -> ProjectPlaces:
@@ -162,26 +174,3 @@ def _found(choices: Choices) -> list[str]:
         if folder == os.path.dirname(folder):
             return []
         folder = os.path.dirname(folder)
-
-
-def counts_of(scales: tuple[str, ...]) -> dict[str, int]:
-    """`web=3` as {"web": 3}."""
-    import click
-
-    counts = {}
-    for text in scales:
-        name, _, number = text.partition("=")
-        if not name or not number.isdecimal():
-            raise click.BadParameter(f"{text!r} is not SERVICE=NUM")
-        counts[name] = int(number)
-    return counts
-
-
-def check_services(choices: Choices, found: list[ObservedContainer], services: tuple[str, ...]) -> None:
-    """A service is known by its containers, or by the file."""
-    known = {seen.service for seen in found}
-    if set(services) <= known:
-        return
-    _, described = target(choices)
-    known |= {*described.services, *described.disabled_services} if described is not None else set()
-    lookup.check(services, known)

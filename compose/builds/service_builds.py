@@ -16,7 +16,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from pycompose.compose.model.project import Project
-from pycompose.errors import PycomposeError
+from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.images import host_image
@@ -162,8 +162,7 @@ def build(
                 trio.run(_build_left, places, store, left, request_of, tell, made, parallel)
                 Cache(store).forget(older=UNUSED)
     except PermissionError as error:
-        hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN"
-        raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
+        raise SystemRefused(error) from error
     return made
 
 
@@ -352,6 +351,5 @@ def forget() -> tuple[int, int]:
         with store.working() as work, store.locked():
             collect(store, work)
     except PermissionError as error:
-        hint = "run it as root, or set PYCOMPOSE_STATE"
-        raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
+        raise SystemRefused(error) from error
     return steps, caches

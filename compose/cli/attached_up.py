@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
-from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.output import terminal
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 if TYPE_CHECKING:
-    from pycompose.compose.control.protocol import Report
+    from pycompose.compose.app.operations import Decide, PreparedUp
+    from pycompose.compose.app.phases import Phase
     from pycompose.compose.model.observed import ObservedContainer
-    from pycompose.compose.model.project import Project
-    from pycompose.compose.plan.reconcile import UpOptions
-    from pycompose.runtime.places import ProjectPlaces
 
 CANCELLED = 130
 
@@ -31,16 +28,11 @@ CANCELLED = 130
 class Attached:
     """An `up` whose user stays: what is followed, and what an end of a container leads to."""
 
-    choices: Choices
-    places: ProjectPlaces
-    project: Project
-    selected: frozenset[str]
-    options: UpOptions
+    prepared: PreparedUp
     follow: frozenset[str] = frozenset()
     exit_code_from: str = ""
     abort_on_exit: bool = False
     abort_on_failure: bool = False
-    fresh: bool = False  # the supervisor has just been started
     _ends: queue.SimpleQueue[tuple[ObservedContainer, int | None, bool] | None] = field(
         default_factory=queue.SimpleQueue
     )
@@ -49,73 +41,52 @@ class Attached:
     _thread: threading.Thread | None = None
     _codes: dict[str, int | None] = field(default_factory=dict)  # service -> how its first container ended
 
-    def run(self, decide: Callable[[Any], Any], *, prefix: bool, colour: bool, timestamps: bool) -> int:
+    def run(self, *, prefix: bool, colour: bool, timestamps: bool) -> int:
         from datetime import UTC, datetime
 
-        from pycompose.compose.cli import run_plan
-        from pycompose.compose.cli.output.live import Progress
+        from pycompose.compose.app import phases
         from pycompose.compose.cli.output.log_follower import manner
         from pycompose.compose.control.protocol import Notice, StepProgress
         from pycompose.compose.plan.steps import AwaitCondition, CreateContainer, RenameContainer, StartContainer
 
         how = manner(prefix=prefix, colour=colour, timestamps=timestamps)
         since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode()
-        plan: Any = None
-        progress: Progress | None = None
+        drawing = Drawing()
         making: set[str] = set()
-
-        def planned(made: Any) -> None:
-            nonlocal plan, progress, making
-            plan = made
-            making = {s.id for s in made.steps if isinstance(s.action, CreateContainer | RenameContainer)}
-            # What is started speaks for itself.
-            quiet = (StartContainer, AwaitCondition)
-            shown = replace(made, steps=tuple(s for s in made.steps if not isinstance(s.action, quiet)))
-            progress = Progress(shown, "up")
-            progress.__enter__()
-            if not making:
-                begin()
 
         def begin() -> None:
             if self._thread is None:
-                if progress is not None:
-                    progress.__exit__(None, None, None)
+                drawing.end()
                 terminal.note(f"Attaching to {', '.join(self._names()) or 'nothing'}")
                 self._thread = threading.Thread(target=self._print, args=(how, since), daemon=True)
                 self._thread.start()
 
-        def watch(report: Report) -> None:
-            assert progress is not None
-            if self._thread is None:
-                progress.take(report)
-                if isinstance(report, StepProgress) and report.state != "started":
-                    making.discard(report.step)
+        def watch(event: Phase) -> None:
+            match event:
+                case phases.PlanBegin(plan, title):
+                    making.update(s.id for s in plan.steps if isinstance(s.action, CreateContainer | RenameContainer))
+                    # What is started speaks for itself.
+                    quiet = (StartContainer, AwaitCondition)
+                    shown = replace(plan, steps=tuple(s for s in plan.steps if not isinstance(s.action, quiet)))
+                    drawing(phases.PlanBegin(shown, title))
                     if not making:
                         begin()
-            elif isinstance(report, Notice):
-                terminal.warn(report.text)
+                case Notice(text) if self._thread is not None:
+                    terminal.warn(text)
+                case _:
+                    drawing(event)
+            if isinstance(event, StepProgress) and event.state != "started" and event.step in making:
+                making.discard(event.step)
+                if not making:
+                    begin()
 
         try:
-            run_plan.run(
-                self.choices,
-                self.places,
-                self.project,
-                decide,
-                "up",
-                keep=True,
-                watch=watch,
-                planned=planned,
-                fresh=self.fresh,
-            )
+            self.prepared.apply(watch)
             begin()
         except KeyboardInterrupt:
-            if progress is not None and self._thread is None:
-                progress.__exit__(None, None, None)
             self._stop()
             return CANCELLED
         except PycomposeError:
-            if progress is not None and self._thread is None:
-                progress.__exit__(None, None, None)
             self._finish()
             raise
         self._settled.set()
@@ -125,8 +96,8 @@ class Attached:
         """As log lines are prefixed."""
         names = []
         for name in sorted(self.follow):
-            service = self.project.services[name]
-            count = self.options.scale.get(name, service.replicas)
+            service = self.prepared.project.services[name]
+            count = self.prepared.options.scale.get(name, service.replicas)
             names += [service.container_name or f"{name}-{number + 1}" for number in range(count)]
         return names
 
@@ -135,15 +106,16 @@ class Attached:
         from pycompose.compose.cli.output.log_follower import Following, Printer
 
         def chosen(seen: ObservedContainer) -> bool:
-            return not seen.oneoff and seen.service in self.selected
+            return not seen.oneoff and seen.service in self.prepared.selected
 
         def ended(seen: ObservedContainer, code: int | None, again: bool) -> None:
             if seen.service in self.follow:
                 printer.ended(seen, code, again=again)
             self._ends.put((seen, code, again))
 
-        printer = Printer(self.places.project, how, shown=self.follow)
-        following = Following(self.places, chosen, printer, since=since, ended=ended)
+        places = self.prepared.located.places
+        printer = Printer(places.project, how, shown=self.follow)
+        following = Following(places, chosen, printer, since=since, ended=ended)
         try:
             following.begin()
             while not self._enough.is_set():
@@ -195,37 +167,32 @@ class Attached:
         from pycompose.compose.cli.output.log_follower import RECORD_PATIENCE
         from pycompose.compose.plan import reconcile
 
-        names = tuple(sorted(self.selected))
+        names, timeout = tuple(sorted(self.prepared.selected)), self.prepared.options.timeout
         if not quiet:
             terminal.end_line()
             terminal.note("Gracefully Stopping... press Ctrl+C again to force")
         try:
-            self._act(lambda seen: reconcile.stop(self.project, seen, names, self.options.timeout))
+            self._act(lambda observed: reconcile.stop(self.prepared.project, observed, names, timeout))
             code = 0
         except KeyboardInterrupt:
             terminal.end_line()
             terminal.note("Killing...")
-            self._act(lambda seen: reconcile.kill(self.project, seen, names))
+            self._act(lambda observed: reconcile.kill(self.prepared.project, observed, names))
             code = CANCELLED
         self._finish(patience=RECORD_PATIENCE)  # all of them have ended: each is told
         return code
 
-    def _act(self, decide: Callable[[Any], Any]) -> None:
+    def _act(self, decide: Decide) -> None:
         """Carry out a plan beside the printing: plain lines, because the screen is the containers'."""
-        from pycompose.compose.cli import run_plan
-        from pycompose.compose.cli.output.live import Progress
+        from pycompose.compose.app import operations, phases
 
-        shown: list[Progress] = []
-        run_plan.run(
-            self.choices,
-            self.places,
-            self.project,
-            decide,
-            "stop",
-            patient=True,
-            watch=lambda report: shown[0].take(report),
-            planned=lambda plan: shown.append(Progress(plan, "stop", plain=True)),
-        )
+        drawing = Drawing(plain=True)
+
+        def tell(event: Phase) -> None:
+            if not isinstance(event, phases.LockAwaited):  # the plan that was interrupted is being undone
+                drawing(event)
+
+        operations.apply(self.prepared.choices, self.prepared.located, decide, "stop", tell)
 
     def _finish(self, patience: float = 0.5) -> None:
         """Let the printing thread say what is left; containers that still run would keep it for ever."""

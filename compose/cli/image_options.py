@@ -13,6 +13,7 @@ from pycompose.compose.app.choices import Choices
 from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
+    from pycompose.compose.app.locate import Located
     from pycompose.compose.model.observed import ObservedContainer
 
 FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
@@ -44,14 +45,13 @@ def output_file(path: str | None) -> Iterator[IO[bytes]]:
         raise
 
 
-def container_of(choices: Choices, service: str, index: int) -> ObservedContainer:
-    from pycompose.compose.app import locate
-    from pycompose.compose.state import observe
+def container_of(choices: Choices, service: str, index: int) -> tuple[Located, ObservedContainer]:
+    """The project, and the container of `service` with that number, or (0) its first. Raises PycomposeError."""
+    from pycompose.compose.cli import subject
+    from pycompose.compose.state.observe import containers
 
-    places, _ = locate.target(choices, (service,))
-    found = [one for one in observe.containers(places) if one.service == service and not one.oneoff]
-    if index:
-        found = [one for one in found if one.number == index]
-    if not found:
-        raise PycomposeError(f'service "{service}" has no container' + (f" number {index}" if index else ""))
-    return found[0]
+    located = subject.target(choices, (service,))
+    for container in containers(located.places):
+        if container.service == service and not container.oneoff and index in (0, container.number):
+            return located, container
+    raise PycomposeError(f'service "{service}" has no container' + (f" number {index}" if index else ""))

@@ -77,3 +77,14 @@ def moment(text: str, now: float) -> bytes:
             raise click.BadParameter(f"{text!r} is neither a time (2026-01-31T12:00:00) nor an age (42m)") from error
         seconds = parsed.timestamp()
     return (datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z").encode()
+
+
+def counts_of(texts: tuple[str, ...]) -> dict[str, int]:
+    """`web=3` as {"web": 3}."""
+    counts = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        if not name or not number.isdecimal():
+            raise click.BadParameter(f"{text!r} is not SERVICE=NUM")
+        counts[name] = int(number)
+    return counts

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pycompose.compose.model.project import Project
 from pycompose.compose.plan.steps import Plan
 from pycompose.compose.state import generations
-from pycompose.errors import PycomposeError
+from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.runtime.client.process import connect_keeper, launch_keeper, launching
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import ProjectPlaces
@@ -57,8 +57,7 @@ def locked(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) ->
             lock = -1
         yield lock
     except PermissionError as error:
-        hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN"
-        raise PycomposeError(f"{error.filename}: {error.strerror}", hint=hint) from error
+        raise SystemRefused(error) from error
     finally:
         if lock >= 0:
             os.close(lock)

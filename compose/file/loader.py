@@ -212,7 +212,8 @@ def _find(options: Options, variables: Mapping[str, str]) -> list[str]:
                 others = (os.path.join(directory, o) for o in OVERRIDES)
                 return [path, *[o for o in others if os.path.isfile(o)][:1]]
         if directory == os.path.dirname(directory):
-            raise _fail(f"no compose file in {start} or above it", "name one with -f, or make a compose.yaml")
+            message = f"no compose file in {start} or above it"
+            raise _fail(message, "name one with -f, or make a compose.yaml", code="no-file")
         directory = os.path.dirname(directory)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from pycompose.compose.app import locate
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.state import lookup, observe
 
@@ -19,7 +19,7 @@ def attach(context: click.Context, /, index: int, no_stdin: bool, service: str) 
 
     from pycompose.compose.cli.output.log_follower import Following, Printer, manner
 
-    places = locate.places_of(context.obj)
+    places = subject.places_of(context.obj)
     seen = lookup.one_of(observe.containers(places), service, index)
     codes: list[int | None] = []
     printer = Printer(places.project, manner(prefix=False, colour=False, timestamps=False))

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
-from pycompose.compose.cli.image_progress import build_services, push_images
+from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.output import terminal
 
 if TYPE_CHECKING:
-    from pycompose.compose.model.project import Project
+    pass
 
 Decorator = Callable[[Any], Any]
 
@@ -92,29 +93,22 @@ def build(
     services: tuple[str, ...],
 ) -> None:
     """Build the images of services that have a `build`."""
-    from pycompose.compose.app import locate as projects
+    from pycompose.compose.app import image_operations, images
     from pycompose.compose.builds.service_builds import Overrides
     from pycompose.compose.state import lookup
 
-    loaded = projects.load(choices, services).project
-    lookup.check(services, loaded.services)
-    names = services or tuple(loaded.services)
+    project = subject.load(choices, services).project
+    lookup.check(services, project.services)
+    names = services or tuple(project.services)
     if with_dependencies and services:
-        names = tuple(sorted(_with_needs(loaded, services)))
+        names = tuple(sorted(images.needed(project, services, False)))
     overrides = Overrides(pairs(args, "--build-arg"), no_cache, pull, ssh_agents(ssh))
-    made = build_services(loaded, names, overrides, quiet=quiet, check=check, choices=choices)
-    if push and made:
-        push_images([loaded.services[name].image or f"{loaded.name}-{name}" for name in made])
-    if not made and not check and not quiet:
+    drawing = Drawing(quiet_transfers=quiet, quiet_builds=quiet)
+    built = image_operations.build_services(choices, project, names, overrides, drawing, check=check)
+    if push and built:
+        tags = [project.services[name].image or f"{project.name}-{name}" for name in built]
+        image_operations.push_images(dict.fromkeys(tags, ""), Drawing())
+    if check and not quiet:
+        terminal.note("no problem found")
+    elif not built and not quiet and not choices.dry_run:
         terminal.note("no service to build")
-
-
-def _with_needs(project: Project, services: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    pending = list(services)
-    while pending:
-        name = pending.pop()
-        if name in project.services and name not in found:
-            found.add(name)
-            pending += [need.service for need in project.services[name].depends_on]
-    return found

@@ -9,9 +9,11 @@ import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.app.image_store import ask_store, told
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.image_options import INDEX, container_of
 
 if TYPE_CHECKING:
+    from pycompose.compose.model.observed import Observed
     from pycompose.compose.plan.steps import Plan
 
 
@@ -35,13 +37,11 @@ def commit(
     name: str | None,
 ) -> None:
     """Make an image of what a service's container has changed."""
-    from pycompose.compose.app import locate
-    from pycompose.compose.cli import run_plan
+    from pycompose.compose.app import operations
     from pycompose.compose.plan import reconcile
     from pycompose.runtime.images import commit
 
-    one = container_of(choices, service, index)
-    places, known = locate.target(choices, (service,))
+    located, one = container_of(choices, service, index)
     if choices.dry_run:
         return
     freeze = pause and one.status == "running"
@@ -50,15 +50,19 @@ def commit(
         """The plan, for this one of the service's containers."""
         return replace(plan, steps=tuple(step for step in plan.steps if getattr(step.action, "name", "") == one.name))
 
+    def paused(observed: Observed) -> Plan:
+        return only(reconcile.pause(located.project, observed, (service,)))
+
+    def unpaused(observed: Observed) -> Plan:
+        return only(reconcile.unpause(located.project, observed, (service,)))
+
     if freeze:
-        run_plan.run(choices, places, known, lambda seen: only(reconcile.pause(known, seen, (service,))), "pause")
+        operations.apply(choices, located, paused, "pause", Drawing())
     try:
         with told():
             note = commit.Note(author, message, changes)
-            made = commit.commit(ask_store(), places.container(one.id), name or "", note)
+            image = commit.commit(ask_store(), located.places.container(one.id), name or "", note)
     finally:
         if freeze:
-            run_plan.run(
-                choices, places, known, lambda seen: only(reconcile.unpause(known, seen, (service,))), "unpause"
-            )
-    click.echo(made.digest)
+            operations.apply(choices, located, unpaused, "unpause", Drawing())
+    click.echo(image.digest)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.model.errors import FileError
@@ -97,7 +98,7 @@ def config(
     elif not options.interpolate:
         text = _as_written(options, form, what, lock=lock_image_digests, pin=resolve_image_digests)
     else:
-        loaded = locate.load(choices, services, options)
+        loaded = subject.load(choices, services, options)
         if hashes is not None:
             text = _hashes(loaded, hashes)
         elif what:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
-from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
 
-from .up import begin, shared_options
+from .up import Making, conflicts, make, shared_options
 
 
 @command("create")
 @shared_options
-@click.pass_obj
-def create(choices: Choices, /, services: tuple[str, ...], **given: Any) -> None:
+@click.pass_context
+def create(context: click.Context, /, services: tuple[str, ...], **more: Any) -> None:
     """Make containers, networks and volumes without starting anything."""
-    begin(choices, services, no_start=True, detach=True, **given)
+    conflicts(context)
+    making = Making(**more)
+    context.exit(make(context.obj, making, replace(making.options(services), no_start=True)))

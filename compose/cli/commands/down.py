@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
-from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.options import SERVICES, TIMEOUT
-from pycompose.compose.cli.output import terminal
 
 
 @command("down")
@@ -30,28 +31,13 @@ def down(
     choices: Choices,
     volumes: bool,
     remove_orphans: bool,
-    rmi: str | None,
+    rmi: Literal["local", "all"] | None,
     timeout: float | None,
     services: tuple[str, ...],
 ) -> None:
     """Stop and remove containers and networks. Volumes stay, unless -v is given."""
-    from pycompose.compose.app import images
-    from pycompose.compose.cli import run_plan
-    from pycompose.compose.plan import reconcile
-    from pycompose.compose.state import observe
+    from pycompose.compose.app import operations
+    from pycompose.compose.plan.reconcile import DownOptions
 
-    places, known = locate.target(choices, services)
-    used = [seen.image for seen in observe.observe(places).containers] if rmi else []
-    options = reconcile.DownOptions(services, volumes, remove_orphans, timeout)
-    plan = run_plan.run(choices, places, known, lambda seen: reconcile.down(known, seen, options), "down")
-    if not plan.steps and not plan.warnings and not choices.dry_run:
-        terminal.warn(f"no resource found to remove for project {places.project!r}")
-    if not choices.dry_run:
-        run_plan.shut_down_if_empty(places)
-    for name in images.to_remove(known, used, rmi) if rmi else ():
-        if choices.dry_run:
-            terminal.note(f"would remove image {name}")
-        elif stays := images.remove(name):
-            terminal.warn(stays)
-        else:
-            terminal.note(f" Image {name}  Removed")
+    options = DownOptions(services, volumes, remove_orphans, timeout)
+    shown(choices, operations.down(choices, options, Drawing(), images=rmi))

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping
 
 import click
-from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.app.locate import check_services
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.subject import check_services
 from pycompose.compose.state import observe
 
 
@@ -23,7 +23,7 @@ def events(choices: Choices, as_json: bool, services: tuple[str, ...]) -> None:
     import json
     from datetime import datetime
 
-    places = locate.places_of(choices)
+    places = subject.places_of(choices)
     check_services(choices, observe.containers(places), services)
     before: Mapping[str, tuple[str, str]] | None = None
     poll = select.poll()

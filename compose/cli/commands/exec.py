@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 import click
-from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.state import lookup, observe
 from pycompose.errors import PycomposeError
@@ -37,7 +37,7 @@ def execute(
 ) -> None:
     """Run a command in a running container, with a terminal where there is one; ends with its exit code."""
     choices: Choices = context.obj
-    places = locate.places_of(choices)
+    places = subject.places_of(choices)
     container = lookup.one_of(observe.containers(places), service, index)
     if choices.dry_run:
         click.echo(f"exec {container.name}  ({' '.join(arguments)})")

@@ -16,12 +16,10 @@ from pycompose.compose.cli.image_options import INDEX, container_of, output_file
 @click.pass_obj
 def export(choices: Choices, output: str | None, index: int, service: str) -> None:
     """Write the file system of a service's container as a tar; volumes are left out."""
-    from pycompose.compose.app import locate
     from pycompose.runtime.images import commit
 
-    one = container_of(choices, service, index)
-    places = locate.places_of(choices)
+    located, one = container_of(choices, service, index)
     if choices.dry_run:
         return
     with told(), output_file(output) as out:
-        commit.export(ask_store(), places.container(one.id), out)
+        commit.export(ask_store(), located.places.container(one.id), out)

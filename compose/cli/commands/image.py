@@ -8,8 +8,9 @@ import time
 from typing import IO
 
 import click
-from pycompose.compose.app.image_store import ask_store, counting, told
+from pycompose.compose.app.image_store import ask_store, told
 from pycompose.compose.cli.image_options import FORMAT, QUIET
+from pycompose.compose.cli.output.byte_count import counting
 from pycompose.compose.cli.output.tables import age, decimal_size, table
 
 from . import image_transfer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.cli.command import Command
-from pycompose.compose.cli.image_progress import build_targets, push_images
+from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.options import PROGRESS
 from pycompose.compose.cli.output import terminal
 
@@ -85,6 +85,7 @@ def image_build(
     CONTEXT is a folder, a tar, a URL of a git repository (URL#REF:FOLDER) or of a tar, or - (a tar or a Dockerfile on
     standard input).
     """
+    from pycompose.compose.app import image_operations
     from pycompose.compose.builds.service_builds import Overrides, Target
 
     if progress:
@@ -102,15 +103,18 @@ def image_build(
         stdin=sys.stdin.buffer if context == "-" else None,
     )
     overrides = Overrides(pairs(args, "--build-arg"), no_cache, pull, ssh_agents(ssh))
-    made = build_targets([target], overrides, quiet=quiet, check=check)
+    drawing = Drawing(quiet_transfers=quiet, quiet_builds=quiet)
+    built = image_operations.build_targets([target], overrides, drawing, check=check)
     if check:
+        if not quiet:
+            terminal.note("no problem found")
         return
-    digest = made[""].digest
+    digest = built[""].digest
     if iidfile:
         with open(iidfile, "w", encoding="ascii") as out:
             out.write(digest)
     if push:
-        push_images(tags)
+        image_operations.push_images(dict.fromkeys(tags, ""), Drawing())
     if quiet or not tags:
         click.echo(digest)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import click
-from pycompose.compose.app.image_store import ask_store, counting, told
+from pycompose.compose.app.image_store import ask_store, told
+from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.image_options import NAMES, output_file
+from pycompose.compose.cli.output.byte_count import counting
 from pycompose.compose.cli.output.tables import decimal_size, table
 from pycompose.errors import PycomposeError
 
@@ -17,13 +19,11 @@ from pycompose.errors import PycomposeError
 @NAMES
 def pull(platform: str | None, quiet: bool, names: tuple[str, ...]) -> None:
     """Fetch images from their registries."""
-    from pycompose.compose.app import images
-    from pycompose.compose.cli.image_progress import failed, fetched
+    from pycompose.compose.app import image_operations, images
 
-    with told():
-        failures = fetched([images.Fetch(name, (), platform or "") for name in dict.fromkeys(names)], quiet=quiet)
-    if failures:
-        raise failed(failures)
+    fetches = [images.Fetch(name, (), platform or "") for name in dict.fromkeys(names)]
+    if failures := image_operations.fetch(fetches, Drawing(quiet_transfers=quiet)):
+        raise image_operations.FetchFailed(failures)
     if quiet:
         for name in names:
             click.echo(name)
@@ -34,10 +34,9 @@ def pull(platform: str | None, quiet: bool, names: tuple[str, ...]) -> None:
 @NAMES
 def push(quiet: bool, names: tuple[str, ...]) -> None:
     """Push images to the registries that their names say."""
-    from pycompose.compose.cli.image_progress import pushed
+    from pycompose.compose.app import image_operations
 
-    with told():
-        pushed({name: "" for name in names}, quiet=quiet)
+    image_operations.push_images(dict.fromkeys(names, ""), Drawing(quiet_transfers=quiet))
 
 
 @click.command("tag")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def project_images(choices: Choices, quiet: bool, form: str, services: tuple[str, ...]) -> None:
     """List the images that the project's containers are made from."""
-    from pycompose.compose.app.locate import places_of
+    from pycompose.compose.cli.subject import places_of
     from pycompose.compose.state.observe import observe
 
     with told():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.options import SERVICES
 
 
@@ -14,10 +15,10 @@ from pycompose.compose.cli.options import SERVICES
 @click.pass_obj
 def kill(choices: Choices, word: str, services: tuple[str, ...]) -> None:
     """Send containers a signal: SIGKILL, unless -s says another."""
-    from pycompose.compose.cli import run_plan
+    from pycompose.compose.app import operations
 
     _check_signal(word)
-    run_plan.act(choices, services, "kill", services, word)
+    shown(choices, operations.kill(choices, services, Drawing(), signal=word))
 
 
 def _check_signal(word: str) -> None:

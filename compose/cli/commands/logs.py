@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.app.locate import check_services
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.options import moment
+from pycompose.compose.cli.subject import check_services
 from pycompose.compose.state import observe
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def logs(
     if tail != "all" and not tail.lstrip("-").isdecimal():
         raise click.BadParameter(f"{tail!r} is no number and not 'all'", param_hint="--tail")
     last = None if tail == "all" or int(tail) < 0 else int(tail)
-    places = locate.places_of(choices)
+    places = subject.places_of(choices)
     found = observe.containers(places)
     check_services(choices, found, services)
     if index and len(services) != 1:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import click
-from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.state import lookup, observe
 from pycompose.errors import PycomposeError
@@ -18,7 +18,7 @@ from pycompose.errors import PycomposeError
 @click.pass_obj
 def port(choices: Choices, index: int, protocol: str, service: str, private_port: int) -> None:
     """Say where a port of a service is published."""
-    found = observe.containers(locate.places_of(choices), ports=True)
+    found = observe.containers(subject.places_of(choices), ports=True)
     container = lookup.one_of(found, service, index, running=False)
     for published in container.ports:
         if (published.target, published.protocol) == (private_port, protocol):

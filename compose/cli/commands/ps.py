@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterable
 
 import click
-from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.options import output_form
 from pycompose.compose.cli.output.tables import age, shortened, table
@@ -50,11 +50,11 @@ def ps(
         if key != "status" or value not in STATES:
             raise click.BadParameter(f"{text!r} is not status=STATE, with one of {', '.join(STATES)}")
         states = (*states, value)
-    places = locate.places_of(choices)
+    places = subject.places_of(choices)
     found = observe.containers(places, ports=not quiet)
     known = {container.service for container in found}
     if (services and not set(services) <= known) or not orphans:
-        _, wanted = locate.target(choices)
+        wanted = subject.target(choices).project
         if wanted is not None:
             described = {*wanted.services, *wanted.disabled_services}
             if not orphans:

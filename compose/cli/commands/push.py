@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import click
-from pycompose.compose.app import locate as projects
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
-from pycompose.compose.cli.image_progress import pushed
+from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.options import SERVICES
-from pycompose.compose.cli.output import terminal
 
-from .pull import QUIET, chosen_services
+from .pull import QUIET
 
 
 @command("push")
@@ -23,20 +22,8 @@ def push(
     choices: Choices, ignore_push_failures: bool, include_deps: bool, quiet: bool, services: tuple[str, ...]
 ) -> None:
     """Push the images of services that are built to their registries."""
-    _, known = projects.target(choices, services)
-    project = projects.needed(known)
-    wanted: dict[str, str] = {}
-    skipped: dict[str, str] = {}
-    for name in chosen_services(project, services, include_deps):
-        service = project.services[name]
-        if service.image in (None, "host"):
-            continue
-        if service.build is None:
-            skipped[str(service.image)] = "Not built here"
-        else:
-            wanted[str(service.image)] = name
-    if choices.dry_run:
-        for image in wanted:
-            terminal.note(f"would push image {image}")
-        return
-    pushed(wanted, skipped=skipped, quiet=quiet, lenient=ignore_push_failures)
+    from pycompose.compose.app import image_operations
+
+    project = subject.target(choices, services).described
+    options = image_operations.PushOptions(include_deps, ignore_push_failures)
+    image_operations.push(choices, project, services, options, Drawing(quiet_transfers=quiet))

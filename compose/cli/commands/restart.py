@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.options import SERVICES, TIMEOUT
 
 
@@ -15,6 +16,6 @@ from pycompose.compose.cli.options import SERVICES, TIMEOUT
 @click.pass_obj
 def restart(choices: Choices, no_deps: bool, timeout: float | None, services: tuple[str, ...]) -> None:
     """Stop containers and start them again. A changed file is not looked at: that is `up`."""
-    from pycompose.compose.cli import run_plan
+    from pycompose.compose.app import operations
 
-    run_plan.act(choices, services, "restart", services, timeout, no_deps)
+    shown(choices, operations.restart(choices, services, Drawing(), timeout=timeout, no_deps=no_deps))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
-from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.options import SERVICES
 from pycompose.compose.cli.output import terminal
 
 if TYPE_CHECKING:
-    from pycompose.compose.model.observed import Observed
-    from pycompose.compose.plan.steps import Plan
+    pass
 
 
 @command("rm", accepted=("-a/--all",))
@@ -24,21 +24,14 @@ if TYPE_CHECKING:
 @click.pass_obj
 def rm(choices: Choices, force: bool, halt: bool, volumes: bool, services: tuple[str, ...]) -> None:
     """Remove stopped containers."""
-    from pycompose.compose.cli import run_plan
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.app import operations
     from pycompose.compose.plan.steps import RemoveContainer
-    from pycompose.compose.state import observe
 
-    places, known = locate.target(choices, services)
-
-    def decide(seen: Observed) -> Plan:
-        return reconcile.rm(known, seen, services, stop=halt, volumes=volumes)
-
-    plan = decide(observe.observe(places))
-    names = [step.action.name for step in plan.steps if isinstance(step.action, RemoveContainer)]
+    intended = operations.rm(replace(choices, dry_run=True), services, stop=halt, volumes=volumes)
+    names = [step.action.name for step in intended.plan.steps if isinstance(step.action, RemoveContainer)]
     if not names:
         terminal.note("no stopped containers")
         return
     if not (force or choices.dry_run):
         click.confirm(f"Going to remove {', '.join(names)}\nAre you sure?", abort=True, err=True)
-    run_plan.run(choices, places, known, decide, "rm")
+    shown(choices, operations.rm(choices, services, Drawing(), stop=halt, volumes=volumes))

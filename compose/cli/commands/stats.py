@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output.tables import decimal_size, size, table
 from pycompose.compose.state import lookup, observe
@@ -44,7 +44,7 @@ def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: t
     """Show what containers use: processor, memory, network, disk. Live, until Ctrl-C."""
     if form not in ("table", "json") and not form.startswith("table "):
         raise click.BadParameter(f"{form!r} is neither table nor json", param_hint="--format")
-    places = locate.places_of(choices)
+    places = subject.places_of(choices)
     lookup.of_services(observe.containers(places), services)
     live = sys.stdout.isatty() and form != "json" and not no_stream
     before = _measure_all(places.project, observe.containers(places))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.options import SERVICES, TIMEOUT
 
 
@@ -14,6 +15,6 @@ from pycompose.compose.cli.options import SERVICES, TIMEOUT
 @click.pass_obj
 def stop(choices: Choices, timeout: float | None, services: tuple[str, ...]) -> None:
     """Stop containers, and keep them: `start` begins where they were."""
-    from pycompose.compose.cli import run_plan
+    from pycompose.compose.app import operations
 
-    run_plan.act(choices, services, "stop", services, timeout)
+    shown(choices, operations.stop(choices, services, Drawing(), timeout=timeout))

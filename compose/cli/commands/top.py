@@ -7,8 +7,8 @@ import pwd
 import time
 
 import click
-from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output.tables import table
 from pycompose.compose.state import lookup, observe
@@ -21,7 +21,7 @@ def top(choices: Choices, services: tuple[str, ...]) -> None:
     """List the processes inside containers."""
     from pycompose.runtime.policy.cgroup import Cgroup
 
-    places = locate.places_of(choices)
+    places = subject.places_of(choices)
     found = lookup.of_services(observe.containers(places), services)
     rows = [
         (container.service, str(container.number), *row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.options import SERVICES
 
 
@@ -13,6 +14,6 @@ from pycompose.compose.cli.options import SERVICES
 @click.pass_obj
 def unpause(choices: Choices, services: tuple[str, ...]) -> None:
     """Let frozen containers go on."""
-    from pycompose.compose.cli import run_plan
+    from pycompose.compose.app import operations
 
-    run_plan.act(choices, services, "unpause", services)
+    shown(choices, operations.unpause(choices, services, Drawing()))

@@ -2,32 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
-from pycompose.compose.app import locate as projects
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.cli.attached_up import CANCELLED, Attached
 from pycompose.compose.cli.command import command
-from pycompose.compose.cli.options import SECONDS
+from pycompose.compose.cli.drawing import Drawing, shown
+from pycompose.compose.cli.options import SECONDS, counts_of
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.state import lookup
-from pycompose.errors import PycomposeError
+from pycompose.frozen import dataclass
 
 if TYPE_CHECKING:
-    from pycompose.compose.model.project import Project
+    from pycompose.compose.app.image_operations import ImageOptions
+    from pycompose.compose.app.operations import PreparedUp
     from pycompose.compose.plan.reconcile import UpOptions
-    from pycompose.runtime.places import ProjectPlaces
 
+CANCELLED = 130
 PULL = click.option(
     "--pull", type=click.Choice(["always", "missing", "never"]), metavar="WHEN", help="Fetch: always, missing, never."
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Options that `up` and `create` have in common."""
+
+    scales: tuple[str, ...]
+    force_recreate: bool
+    no_recreate: bool
+    remove_orphans: bool
+    pull: Literal["always", "missing", "never"] | None
+    quiet_pull: bool
+    build: bool
+    no_build: bool
+    quiet_build: bool
+    yes: bool
+
+    def options(self, services: tuple[str, ...]) -> UpOptions:
+        from pycompose.compose.plan.reconcile import UpOptions
+
+        return UpOptions(
+            services=services,
+            scale=counts_of(self.scales),
+            force_recreate=self.force_recreate,
+            no_recreate=self.no_recreate,
+            remove_orphans=self.remove_orphans,
+        )
+
+    def images(self) -> ImageOptions:
+        from pycompose.compose.app.image_operations import ImageOptions
+
+        return ImageOptions(self.pull, False if self.no_build else self.build or None)
+
+    def drawing(self) -> Drawing:
+        return Drawing(quiet_transfers=self.quiet_pull, quiet_builds=self.quiet_build)
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What is followed of an attached `up`, and when it ends."""
+
+    attached: tuple[str, ...]
+    detached: tuple[str, ...]
+    attach_dependencies: bool
+    no_color: bool
+    no_log_prefix: bool
+    timestamps: bool
+    abort_on_container_exit: bool
+    abort_on_container_failure: bool
+    exit_code_from: str | None
+
+
 def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What `up` and `create` have in common."""
+    """The options of `Making`, and the services."""
     orphans = "Remove containers of services that the file does not have."
     for option in reversed(
         (
@@ -92,168 +141,109 @@ GROUPS = {
 @click.option("--timestamps", is_flag=True, help="Put the time before each line.")
 @shared_options
 @click.pass_context
-def up(context: click.Context, /, services: tuple[str, ...], **given: Any) -> None:
+def up(
+    context: click.Context,
+    /,
+    services: tuple[str, ...],
+    detach: bool,
+    wait: bool,
+    wait_timeout: float | None,
+    no_deps: bool,
+    no_start: bool,
+    always_recreate_deps: bool,
+    renew_anon_volumes: bool,
+    timeout: float | None,
+    **more: Any,
+) -> None:
     """Make and start containers, and whatever they need. Without -d, follow them until Ctrl-C."""
-    context.exit(begin(context.obj, services, **given))
+    conflicts(context)
+    choices: Choices = context.obj
+    making = Making(**{name: more[name] for name in Making.__slots__})
+    watching = Watching(**{name: more[name] for name in Watching.__slots__})
+    options = replace(
+        making.options(services),
+        no_deps=no_deps,
+        wait=wait,
+        wait_timeout=wait_timeout,
+        timeout=timeout,
+        no_start=no_start,
+        renew_anonymous_volumes=renew_anon_volumes,
+    )
+    if detach or wait or no_start or choices.dry_run:
+        context.exit(make(choices, making, options, recreate_dependencies=always_recreate_deps))
+
+    from pycompose.compose.app import operations
+    from pycompose.compose.cli.attached_up import Attached
+
+    with operations.prepared_up(
+        choices, options, making.images(), making.drawing(), recreate_dependencies=always_recreate_deps
+    ) as prepared:
+        follow = _followed(prepared, services, watching)
+        source = watching.exit_code_from or ""
+        prepared.located.check((source,) if source else ())
+        attached = Attached(prepared, follow, source)
+        attached.abort_on_failure = watching.abort_on_container_failure
+        attached.abort_on_exit = (watching.abort_on_container_exit or bool(source)) and not attached.abort_on_failure
+        code = attached.run(
+            prefix=not watching.no_log_prefix, colour=not watching.no_color, timestamps=watching.timestamps
+        )
+    context.exit(code)
 
 
-def _conflicts(given: dict[str, Any]) -> None:
+def make(choices: Choices, making: Making, options: UpOptions, *, recreate_dependencies: bool = False) -> int:
+    """Bring a project up in the background; the command's exit code."""
+    from pycompose.compose.app import operations
+
+    try:
+        outcome = operations.up(
+            choices, options, making.images(), making.drawing(), recreate_dependencies=recreate_dependencies
+        )
+    except KeyboardInterrupt:
+        terminal.error(
+            "interrupted: what was under way is undone, what was finished stays",
+            "`pycompose up -d` goes on, `pycompose down` clears up",
+        )
+        return CANCELLED
+    shown(choices, outcome)
+    return 0
+
+
+def conflicts(context: click.Context) -> None:
     """As docker compose refuses them."""
     import os
 
-    def said(name: str) -> bool:
-        return bool(given.get(name))
-
-    def clash(one: str, other: str) -> None:
-        raise click.UsageError(f"--{one} and --{other} cannot go together")
-
+    said = context.params
     names = {"attached": "attach", "detached": "no-attach", "renew_anon_volumes": "renew-anon-volumes"}
-    aborting = ("abort_on_container_exit", "abort_on_container_failure", "exit_code_from")
-    following = ("attached", "attach_dependencies", *aborting)
-
-    def word(name: str) -> str:
-        return names.get(name, name.replace("_", "-"))
-
-    if said("abort_on_container_exit") and said("abort_on_container_failure"):
-        clash("abort-on-container-exit", "abort-on-container-failure")
-    for away in ("detach", "wait"):
-        for name in following:
-            if said(away) and said(name):
-                clash(away, word(name))
-    if said("build") and said("no_build"):
-        clash("build", "no-build")
-    for name in ("force_recreate", "always_recreate_deps", "renew_anon_volumes"):
-        if said("no_recreate") and said(name):
-            clash("no-recreate", word(name))
-    if said("attached") and said("attach_dependencies"):
-        clash("attach", "attach-dependencies")
-    if given.get("wait_timeout") is not None and given["wait_timeout"] < 0:
+    following = (
+        "attached",
+        "attach_dependencies",
+        "abort_on_container_exit",
+        "abort_on_container_failure",
+        "exit_code_from",
+    )
+    clashes = [
+        ("abort_on_container_exit", "abort_on_container_failure"),
+        *((away, name) for away in ("detach", "wait") for name in following),
+        ("build", "no_build"),
+        *(("no_recreate", name) for name in ("force_recreate", "always_recreate_deps", "renew_anon_volumes")),
+        ("attached", "attach_dependencies"),
+    ]
+    for pair in clashes:
+        if all(said.get(name) for name in pair):
+            one, other = (names.get(name, name.replace("_", "-")) for name in pair)
+            raise click.UsageError(f"--{one} and --{other} cannot go together")
+    if said.get("wait_timeout") is not None and said["wait_timeout"] < 0:
         raise click.UsageError("--wait-timeout cannot be negative")
-    if said("remove_orphans") and os.environ.get("COMPOSE_IGNORE_ORPHANS", "").lower() in ("1", "true"):
+    if said.get("remove_orphans") and os.environ.get("COMPOSE_IGNORE_ORPHANS", "").lower() in ("1", "true"):
         raise click.UsageError("--remove-orphans and COMPOSE_IGNORE_ORPHANS cannot go together")
 
 
-def _needed_by(project: Project, names: Iterable[str]) -> set[str]:
-    """The services and all that they depend on."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in found and name in project.services:
-            found.add(name)
-            waiting += [dependency.service for dependency in project.services[name].depends_on]
-    return found
-
-
-def _check(project: Project, names: Iterable[str]) -> None:
-    lookup.check(names, project.services)
-
-
-def begin(choices: Choices, services: tuple[str, ...], **given: Any) -> int:
-    _conflicts(given)
-    likely = None if choices.dry_run else projects.likely_places(choices)
-    if likely is None:
-        return _go(choices, services, given, None, lambda: False)
-    from pycompose.compose.control.session import waking
-
-    with waking(likely) as ready:
-        return _go(choices, services, given, likely, ready)
-
-
-def _go(
-    choices: Choices,
-    services: tuple[str, ...],
-    given: dict[str, Any],
-    likely: ProjectPlaces | None,
-    ready: Callable[[], bool],
-) -> int:
-    from pycompose.compose.cli import run_plan
-    from pycompose.compose.plan import reconcile
-
-    places, known = projects.target(choices, services, remembered=False)
-    project = projects.needed(known)
-    _check(project, services)
-    if not project.services:
-        raise PycomposeError("no service selected", hint="the file's services may all be behind a profile (--profile)")
-    counts = projects.counts_of(given["scales"])
-    _check(project, counts)
-    no_deps = bool(given.get("no_deps"))
-    selected = set(services) if no_deps and services else _needed_by(project, services or project.services)
-    options = reconcile.UpOptions(
-        services=services,
-        scale=counts,
-        no_deps=no_deps,
-        force_recreate=given["force_recreate"],
-        no_recreate=given["no_recreate"],
-        remove_orphans=given["remove_orphans"],
-        wait=bool(given.get("wait")),
-        wait_timeout=given.get("wait_timeout"),
-        timeout=given.get("timeout"),
-        no_start=bool(given.get("no_start")),
-        renew_anonymous_volumes=bool(given.get("renew_anon_volumes")),
-    )
-    if given.get("always_recreate_deps"):
-        options = _with_dependencies_recreated(options, selected)
-    fresh = ready()
-    if likely is not None and likely != places:
-        run_plan.shut_down_if_empty(likely)
-    options = replace(options, images=_images(choices, project, services, given))
-
-    def decide(seen: Any) -> Any:
-        return reconcile.up(project, seen, options)
-
-    away = any(given.get(name) for name in ("detach", "wait", "no_start")) or choices.dry_run
-    title = "create" if given.get("no_start") else "up"
-    if away:
-        try:
-            run_plan.run(choices, places, project, decide, title, keep=True, fresh=fresh)
-        except KeyboardInterrupt:
-            terminal.error(
-                "interrupted: what was under way is undone, what was finished stays",
-                "`pycompose up -d` goes on, `pycompose down` clears up",
-            )
-            return CANCELLED
-        return 0
-    attached = Attached(choices, places, project, frozenset(selected), options)
-    attached.fresh = fresh
-    attached.follow = _followed(project, services, selected, given)
-    if source := given.get("exit_code_from"):
-        _check(project, [source])
-        attached.exit_code_from = source
-    attached.abort_on_failure = given["abort_on_container_failure"]
-    attached.abort_on_exit = (given["abort_on_container_exit"] or bool(source)) and not attached.abort_on_failure
-    return attached.run(
-        decide, prefix=not given["no_log_prefix"], colour=not given["no_color"], timestamps=given["timestamps"]
-    )
-
-
-def _with_dependencies_recreated(options: UpOptions, selected: set[str]) -> UpOptions:
-    """Everything selected is made anew, not only what was named."""
-    return replace(options, services=tuple(sorted(selected)), force_recreate=True)
-
-
-def _followed(project: Project, services: tuple[str, ...], selected: set[str], given: dict[str, Any]) -> frozenset[str]:
+def _followed(prepared: PreparedUp, services: tuple[str, ...], watching: Watching) -> frozenset[str]:
     """The services whose lines are shown."""
-    _check(project, (*given["attached"], *given["detached"]))
-    if given["attached"]:
-        chosen = set(given["attached"])
+    prepared.located.check((*watching.attached, *watching.detached))
+    if watching.attached:
+        chosen = set(watching.attached)
     else:
-        named = selected if given["attach_dependencies"] or not services else set(services)
-        chosen = {name for name in named if project.services[name].attach}
-    return frozenset(chosen - set(given["detached"]))
-
-
-def _images(choices: Choices, project: Project, services: tuple[str, ...], given: dict[str, Any]) -> dict[str, str]:
-    """Service -> digest of its image, fetched or built if it is due; what is missing then is an error."""
-    from pycompose.compose.cli import image_progress
-
-    return image_progress.make_ready(
-        choices,
-        project,
-        services,
-        no_deps=bool(given.get("no_deps")),
-        policy=given["pull"],
-        quiet=bool(given["quiet_pull"]),
-        build=False if given["no_build"] else given["build"] or None,
-        quiet_build=bool(given["quiet_build"]),
-    )
+        named = prepared.selected if watching.attach_dependencies or not services else set(services)
+        chosen = {name for name in named if prepared.project.services[name].attach}
+    return frozenset(chosen - set(watching.detached))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def project_volumes(choices: Choices, quiet: bool, form: str, services: tuple[str, ...]) -> None:
     """List the project's volumes."""
-    from pycompose.compose.app.locate import places_of
+    from pycompose.compose.cli.subject import places_of
     from pycompose.compose.model.observed import Label
     from pycompose.compose.state.observe import observe
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-from pycompose.compose.app import locate
+from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.state import lookup, observe
 from pycompose.errors import PycomposeError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def wait(context: click.Context, /, down_project: bool, services: tuple[str, ...]) -> None:
     """Wait until containers have stopped; print their exit codes and end with the last one."""
-    places = locate.places_of(context.obj)
+    places = subject.places_of(context.obj)
     found = lookup.of_services(observe.containers(places), services)
     poll, pidfds, codes = select.poll(), {}, []
     for seen in found:
@@ -47,12 +47,11 @@ def wait(context: click.Context, /, down_project: bool, services: tuple[str, ...
             codes.append(_code_of(places, pidfds.pop(fd)))
             click.echo(codes[-1])
     if down_project:
-        from pycompose.compose.cli import run_plan
-        from pycompose.compose.plan import reconcile
+        from pycompose.compose.app import operations
+        from pycompose.compose.cli.drawing import Drawing, shown
+        from pycompose.compose.plan.reconcile import DownOptions
 
-        home, known = locate.target(context.obj)
-        run_plan.run(context.obj, home, known, lambda there: reconcile.down(known, there), "down")
-        run_plan.shut_down_if_empty(home)
+        shown(context.obj, operations.down(context.obj, DownOptions(), Drawing()))
     context.exit(codes[-1] if codes else 0)
 
 

@@ -1,6 +1,7 @@
-"""Watching a plan being carried out: a live picture, plain lines, JSON or nothing, on stderr.
+"""The machine that shows progress: a picture that a thread redraws, lines where nobody watches, JSON, or nothing.
 
-A thread redraws the picture, because whoever waits for the supervisor cannot. What is drawn is `display`'s.
+What is drawn, and in which words, is a board's; this decides when and where. It goes to stderr, or to stdout where
+COMPOSE_STATUS_STDOUT asks for that.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Protocol, Self, TextIO
 
-from pycompose.compose.control.protocol import Notice, Report
-from pycompose.compose.plan.steps import Plan
+from . import terminal
+from .plan_progress import FRAME, Picture, Screen
 
-from . import plan_progress, terminal
+
+class Movable(Picture, Protocol):
+    def finish(self, now: float) -> None: ...
 
 
 def stream() -> TextIO:
@@ -33,52 +37,57 @@ def live() -> bool:
 def size(out: TextIO) -> tuple[int, int]:
     """(columns, lines) of the terminal."""
     try:
-        found = os.get_terminal_size(out.fileno())
+        columns, lines = os.get_terminal_size(out.fileno())
     except (OSError, ValueError):
         return 80, 24
-    return found.columns or 80, found.lines or 24
+    return columns or 80, lines or 24
 
 
-class Progress:
-    """`with Progress(plan, "up") as progress:` and `take` for each answer of the supervisor."""
+class Live:
+    """`with Live(board) as live:` and `update` for all that happens, from any thread.
 
-    def __init__(self, plan: Plan, title: str, *, plain: bool = False) -> None:
-        self.board = plan_progress.Board(plan, title, time.monotonic())
-        self._out = stream()
-        self._live = live() and bool(plan.steps) and not plain
-        self._lock = threading.Lock()
-        self._over = threading.Event()
+    `plain`: lines even on a terminal. `quiet`: nothing.
+    """
+
+    def __init__(self, board: Movable, *, plain: bool = False, quiet: bool = False) -> None:
+        self._board, self._out = board, stream()
+        self._quiet = quiet or terminal.progress == "quiet"
+        self._moves = live() and not plain and not self._quiet
+        self._lock, self._over = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._screen = plan_progress.Screen(self._out, lambda: size(self._out), colour=terminal.coloured(self._out))
+        self._screen = Screen(self._out, lambda: size(self._out), colour=terminal.coloured(self._out))
 
     def __enter__(self) -> Self:
-        if self._live:
-            self._screen.draw(self.board, time.monotonic())
-            self._thread = threading.Thread(target=self._move, daemon=True)
-            self._thread.start()
+        with self._lock:
+            self._begin()
         return self
 
+    def _begin(self) -> None:
+        if self._moves and self._thread is None and len(self._board.subjects):
+            self._screen.draw(self._board, time.monotonic())
+            self._thread = threading.Thread(target=self._move, daemon=True)
+            self._thread.start()
+
     def _move(self) -> None:
-        while not self._over.wait(plan_progress.FRAME):
+        while not self._over.wait(FRAME):
             with self._lock:
                 if not self._over.is_set():
-                    self._screen.draw(self.board, time.monotonic())
+                    self._screen.draw(self._board, time.monotonic())
 
-    def take(self, report: Report) -> None:
+    def update(self, change: Callable[[float], Iterable[str]]) -> None:
+        """Have `change`, which is given the time, alter the board; the lines that it returns are for who sees none."""
         with self._lock:
-            if isinstance(report, Notice):
-                terminal.warn(report.text)
-                return
-            changed = self.board.take(report.step, report.state, report.cause, time.monotonic())
-            if not self._live and terminal.progress != "quiet":
-                write = plan_progress.as_json if terminal.progress == "json" else plan_progress.plain
-                for subject in changed:
-                    print(write(subject), file=self._out, flush=True)
+            lines = change(time.monotonic())
+            if self._moves:
+                self._begin()
+            elif not self._quiet:
+                for line in lines:
+                    print(line, file=self._out, flush=True)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._over.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-            self.board.finish(time.monotonic())
-            self._screen.draw(self.board, time.monotonic(), last=True)
+            self._board.finish(time.monotonic())
+            self._screen.draw(self._board, time.monotonic(), last=True)

@@ -1,7 +1,7 @@
-"""How a plan's progress looks: one line a container, network or volume, redrawn in place; or plain lines; or JSON.
+"""Progress of a plan: one line a container, network or volume, redrawn in place; or plain lines; or JSON.
 
-`Board` is pure: events and the time go in, lines of text come out. `Screen` writes them to a terminal and needs to be
-called again to move. Rules: everything about a step comes from its plan; what is unknown is passed over, so an older
+`PlanBoard` is pure: events and the time go in, lines of text come out. `Screen` writes them to a terminal and needs to
+be called again to move. Rules: everything about a step comes from its plan; what is unknown is passed over, so an older
 command line can watch a newer supervisor.
 """
 
@@ -108,7 +108,7 @@ class _Subject:
     first: bool = True  # nothing of it is over
 
 
-class Board:
+class PlanBoard:
     """Where every subject of a plan stands."""
 
     def __init__(self, plan: Plan, title: str, now: float) -> None:

@@ -1,6 +1,6 @@
-"""How images on their way look: a line an image and, below it, one for each layer that moves; or plain lines; or JSON.
+"""Progress of transfers: a line an image and, below it, one for each layer that moves; or plain lines; or JSON.
 
-`Transfers` is pure: events and the time go in, lines of text come out. `display.Screen` draws it, as it does a `Board`.
+`TransferBoard` is pure: events and the time go in, lines of text come out. `Screen` draws it.
 """
 
 from __future__ import annotations
@@ -79,12 +79,13 @@ class _One:
         return sum(part.total for part in self.parts.values() if part.state != "here")
 
 
-class Transfers:
+class TransferBoard:
     """Where every image stands. `verb` is pull or push."""
 
     def __init__(self, verb: str, images: list[str], now: float) -> None:
         self.verb, self.began = verb, now
         self.ended: float | None = None
+        self._numbers_told = 0.0
         self.subjects: dict[str, _One] = {image: _One(image) for image in images}
         (self._during, self._after, self._moving, self._finishing, self._complete, self._here) = WORDS[verb]
 
@@ -107,9 +108,22 @@ class Transfers:
         one.rate.take(now, one.done)
         return changed
 
-    def skip(self, image: str, why: str, now: float) -> None:
+    def told(self, event: Transfer, now: float, *, as_json: bool) -> list[str]:
+        """Take an event; the lines that say it where nobody sees the picture. Numbers alone: ten times a second."""
+        changed = self.take(event, now)
+        if not as_json:
+            line = self.plain(event) if changed else ""
+            return [line] if line else []
+        if not changed and now - self._numbers_told < FRAME:
+            return []
+        self._numbers_told = self._numbers_told if changed else now
+        return [self.as_json(event)]
+
+    def skip(self, image: str, why: str, now: float, *, as_json: bool = False) -> list[str]:
+        """An image that is left out; the line that says so where nobody sees the picture."""
         one = self.subjects.setdefault(image, _One(image))
         one.state, one.text, one.ended = "skipped", why, now
+        return [f" Image {image}  Skipped  {why}"] if not as_json else []
 
     def finish(self, now: float) -> None:
         self.ended = now

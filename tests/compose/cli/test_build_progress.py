@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from pycompose.compose.app import phases
+from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.cli.output.build_progress import Board, BuildProgress
+from pycompose.compose.cli.output.build_progress import BuildBoard
 from pycompose.errors import Place
 from pycompose.runtime.images.dockerfile.request import Happened, Step
 
@@ -16,7 +18,7 @@ TWO = Step(2, "[2/2] RUN make \n all", HERE)
 
 
 def test_the_picture_shows_what_runs_with_its_last_lines_and_nothing_wider_than_the_screen() -> None:
-    board = Board(0.0)
+    board = BuildBoard(0.0)
     board.take("", Happened(ONE, "cached"), 0.0)
     board.take("", Happened(TWO, "started"), 1.0)
     for number in range(20):
@@ -33,14 +35,14 @@ def test_the_picture_shows_what_runs_with_its_last_lines_and_nothing_wider_than_
 
 
 def test_a_picture_is_never_higher_than_the_screen() -> None:
-    board = Board(0.0)
+    board = BuildBoard(0.0)
     for number in range(30):
         board.take("", Happened(Step(number, f"[{number}] RUN x", HERE), "started"), 0.0)
     assert len(board.lines(1.0, 80, 10, colour=False)) == 10
 
 
 def test_steps_of_several_builds_name_theirs() -> None:
-    board = Board(0.0, several=True)
+    board = BuildBoard(0.0, several=True)
     board.take("web", Happened(ONE, "started"), 0.0)
     board.take("db", Happened(ONE, "started"), 0.0)
     assert [one.title for one in board.subjects.values()] == ["[web 1/2] FROM base", "[db 1/2] FROM base"]
@@ -48,12 +50,13 @@ def test_steps_of_several_builds_name_theirs() -> None:
 
 def said(how: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(terminal, "progress", how)
-    with BuildProgress() as progress:
-        progress.take("", Happened(ONE, "cached"))
-        progress.take("", Happened(TWO, "started"))
-        progress.take("", Happened(TWO, "output", "compiling"))
-        progress.take("", Happened(TWO, "failed", "exit code 2"))
-        progress.take("", Happened(None, "warning", "careful"))
+    drawing = Drawing()
+    with phases.phase(drawing, phases.BuildsBegin(("",))):
+        drawing(phases.BuildEvent("", Happened(ONE, "cached")))
+        drawing(phases.BuildEvent("", Happened(TWO, "started")))
+        drawing(phases.BuildEvent("", Happened(TWO, "output", "compiling")))
+        drawing(phases.BuildEvent("", Happened(TWO, "failed", "exit code 2")))
+        drawing(phases.BuildEvent("", Happened(None, "warning", "careful")))
     return capsys.readouterr().err.splitlines()
 
 

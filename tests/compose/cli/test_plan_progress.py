@@ -42,17 +42,17 @@ PLAN = Plan(
 WEB = ("create x", "stop p-web-1", "remove p-web-1", "rename x", "start p-web-1")
 
 
-def board() -> plan_progress.Board:
-    return plan_progress.Board(PLAN, "up", 100.0)
+def board() -> plan_progress.PlanBoard:
+    return plan_progress.PlanBoard(PLAN, "up", 100.0)
 
 
-def go(on: plan_progress.Board, *steps: str, at: float = 100.0, took: float = 0.5) -> None:
+def go(on: plan_progress.PlanBoard, *steps: str, at: float = 100.0, took: float = 0.5) -> None:
     for step in steps:
         on.take(step, "started", "", at)
         on.take(step, "done", "", at + took)
 
 
-def picture(on: plan_progress.Board, now: float, width: int = 80, height: int = 0) -> str:
+def picture(on: plan_progress.PlanBoard, now: float, width: int = 80, height: int = 0) -> str:
     return "\n".join(on.lines(now, width, height, colour=False))
 
 
@@ -108,9 +108,9 @@ def test_no_line_is_as_wide_as_the_terminal(width: int) -> None:
     assert max(map(len, on.lines(101.0, width, 0, colour=False))) < width
 
 
-def many(count: int) -> plan_progress.Board:
+def many(count: int) -> plan_progress.PlanBoard:
     steps = [Step(f"start c-{n}", StartContainer(f"c-{n}", "c"), "start") for n in range(count)]
-    return plan_progress.Board(Plan("p", tuple(steps)), "start", 0.0)
+    return plan_progress.PlanBoard(Plan("p", tuple(steps)), "start", 0.0)
 
 
 def test_more_lines_than_the_screen_show_what_happens_first() -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 
-from pycompose.compose.cli.output.transfer_progress import Transfers
+from pycompose.compose.cli.output.transfer_progress import TransferBoard
 from pycompose.runtime.images.registry.progress import Transfer
 
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
 
-def lines(board: Transfers, now: float, width: int = 100, height: int = 0) -> list[str]:
+def lines(board: TransferBoard, now: float, width: int = 100, height: int = 0) -> list[str]:
     return board.lines(now, width, height, colour=False)
 
 
 def test_layers_show_bytes_and_rates_while_they_move_and_one_line_is_left() -> None:
-    board = Transfers("pull", ["redis:7", "web"], 0.0)
+    board = TransferBoard("pull", ["redis:7", "web"], 0.0)
     board.skip("web", "Can be built", 0.0)
     board.take(Transfer("redis:7", "", "started"), 0.0)
     board.take(Transfer("redis:7", ONE, "waiting", 0, 4_000_000), 0.0)
@@ -43,7 +43,7 @@ def test_layers_show_bytes_and_rates_while_they_move_and_one_line_is_left() -> N
 
 
 def test_a_small_screen_shows_what_moves() -> None:
-    board = Transfers("pull", ["a"], 0.0)
+    board = TransferBoard("pull", ["a"], 0.0)
     board.take(Transfer("a", "", "started"), 0.0)
     for number in range(20):
         board.take(Transfer("a", f"sha256:{number:064d}", "waiting", 0, 10), 0.0)
@@ -55,7 +55,7 @@ def test_a_small_screen_shows_what_moves() -> None:
 
 
 def test_an_error_and_a_retry_say_why() -> None:
-    board = Transfers("push", ["a"], 0.0)
+    board = TransferBoard("push", ["a"], 0.0)
     board.take(Transfer("a", "", "started"), 0.0)
     board.take(Transfer("a", ONE, "retrying", 1, 10, "the line broke"), 0.0)
     assert "Retrying" in lines(board, 0.0)[2]
@@ -65,7 +65,7 @@ def test_an_error_and_a_retry_say_why() -> None:
 
 
 def test_plain_lines_tell_what_is_over_and_json_tells_all() -> None:
-    board = Transfers("pull", ["a"], 0.0)
+    board = TransferBoard("pull", ["a"], 0.0)
     events = [
         Transfer("a", "", "started"),
         Transfer("a", ONE, "started", 5, 10),

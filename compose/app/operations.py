@@ -1,0 +1,361 @@
+"""Operations on a project: images are made ready, then it is locked, observed once and changed by a plan.
+
+One function a command, with typed options; the command line, the Python API and the Engine API stand on them. Rules:
+prints nothing and asks nobody; what there is to say while it goes on is handed to `tell`, as values of `phases`. In a
+dry run (`choices.dry_run`) the plan is made and nothing is done. Errors are PycomposeError; an interrupt goes through,
+and what was under way is undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from pycompose.errors import PycomposeError
+from pycompose.frozen import dataclass
+
+from . import locate, phases
+from .choices import Choices
+from .phases import silent
+
+if TYPE_CHECKING:
+    from pycompose.compose.model.observed import Observed
+    from pycompose.compose.model.project import Project
+    from pycompose.compose.plan.reconcile import DownOptions, UpOptions
+    from pycompose.compose.plan.steps import Plan
+    from pycompose.runtime.places import ProjectPlaces
+
+    from .image_operations import ImageOptions
+    from .locate import Located
+    from .phases import Tell
+
+Decide = Callable[["Observed"], "Plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an operation has done, or (in a dry run) would do. `observed` is what existed when it was decided."""
+
+    places: ProjectPlaces
+    project: Project | None
+    observed: Observed
+    plan: Plan
+
+
+def apply(
+    choices: Choices,
+    located: Located,
+    decide: Decide,
+    title: str,
+    tell: Tell = silent,
+    *,
+    keep: bool = False,
+    attached: tuple[str, ...] = (),
+) -> Outcome:
+    """Lock the project, observe it, decide, and have the plan carried out. With `keep` the project becomes the newest.
+
+    `attached` are services whose containers somebody follows from their start. Raises PycomposeError if a step fails.
+    """
+    from pycompose.compose.state.observe import observe
+
+    places, project = located.places, located.project
+    if choices.dry_run:
+        observed = observe(places)
+        return _warned(Outcome(places, project, observed, decide(observed)), tell)
+
+    from pycompose.compose.control import session
+
+    with session.locked(places, lambda: tell(phases.LockAwaited(places.project))) as lock:
+        observed = observe(places)
+        plan = decide(observed)
+        if (plan.steps or keep) and session.wake(places):  # a supervisor that came up may have changed something
+            observed = observe(places)
+            plan = decide(observed)
+        outcome = _warned(Outcome(places, project, observed, plan), tell)
+        if plan.steps or keep:
+            with phases.phase(tell, phases.PlanBegin(plan, title)):
+                _carry_out(choices, outcome, lock, tell, keep, attached)
+        return outcome
+
+
+def _warned(outcome: Outcome, tell: Tell) -> Outcome:
+    for warning in outcome.plan.warnings:
+        tell(phases.OperationWarning(warning))
+    return outcome
+
+
+def _carry_out(
+    choices: Choices, outcome: Outcome, lock: int, tell: Tell, keep: bool, attached: tuple[str, ...]
+) -> None:
+    from pycompose.compose.control import session
+    from pycompose.compose.control.protocol import ControlError
+
+    places, project, plan, parallel = outcome.places, outcome.project, outcome.plan, choices.parallel or 0
+    reports = session.carry_out(places, project, plan, lock, keep=keep, parallel=parallel, attached=attached)
+    try:
+        with closing(reports):
+            for report in reports:
+                tell(report)
+    except ControlError as error:
+        error.exit_code = 1  # 127 and the like are of a command that one runs, not of a plan
+        raise
+
+
+def _target(choices: Choices, services: tuple[str, ...], tell: Tell, *, remembered: bool = True) -> Located:
+    located = locate.target(choices, services, remembered=remembered)
+    for warning in located.warnings:
+        tell(phases.FileWarning(warning))
+    return located
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedUp:
+    """A project whose images are ready and whose supervisor is there; `selected` are its services that are acted on."""
+
+    choices: Choices
+    located: Located
+    project: Project
+    selected: frozenset[str]
+    options: UpOptions
+
+    def apply(self, tell: Tell = silent, *, attached: tuple[str, ...] = ()) -> Outcome:
+        from pycompose.compose.plan import reconcile
+
+        def decide(observed: Observed) -> Plan:
+            return reconcile.up(self.project, observed, self.options)
+
+        title = "create" if self.options.no_start else "up"
+        return apply(self.choices, self.located, decide, title, tell, keep=True, attached=attached)
+
+
+@contextmanager
+def prepared_up(
+    choices: Choices,
+    options: UpOptions,
+    images: ImageOptions | None = None,
+    tell: Tell = silent,
+    *,
+    recreate_dependencies: bool = False,
+) -> Iterator[PreparedUp]:
+    """The first half of `up`, for whom has something to do before the second. Raises PycomposeError.
+
+    The supervisor comes up while files are read; when the body fails, a project without containers is ended again.
+    """
+    from pycompose.compose.control import session
+
+    likely = None if choices.dry_run else locate.likely_places(choices)
+    with session.waking(likely) if likely else nullcontext(lambda: False) as awake:
+        located = _target(choices, options.services, tell, remembered=False)
+        project = located.described
+        if not project.services:
+            hint = "the file's services may all be behind a profile (--profile)"
+            raise PycomposeError("no service selected", hint=hint)
+        located.check((*options.services, *options.scale))
+
+        from .image_operations import make_ready
+        from .images import needed
+
+        selected = frozenset(needed(project, options.services, options.no_deps))
+        if recreate_dependencies:  # everything selected is made anew, not only what was named
+            options = replace(options, services=tuple(sorted(selected)), force_recreate=True)
+        awake()
+        if likely is not None and likely != located.places:
+            session.close_if_empty(likely)
+        digests = make_ready(choices, project, options.services, images, tell, no_deps=options.no_deps)
+        yield PreparedUp(choices, located, project, selected, replace(options, images=digests))
+
+
+def up(
+    choices: Choices,
+    options: UpOptions,
+    images: ImageOptions | None = None,
+    tell: Tell = silent,
+    *,
+    recreate_dependencies: bool = False,
+) -> Outcome:
+    """Make and start containers, and whatever they need. `create` is this with `options.no_start`."""
+    with prepared_up(choices, options, images, tell, recreate_dependencies=recreate_dependencies) as prepared:
+        return prepared.apply(tell)
+
+
+def scale(
+    choices: Choices,
+    counts: Mapping[str, int],
+    tell: Tell = silent,
+    *,
+    no_deps: bool = False,
+    timeout: float | None = None,
+) -> Outcome:
+    """Set how many containers services have."""
+    from pycompose.compose.plan import reconcile
+
+    from .image_operations import make_ready
+
+    located = _target(choices, tuple(counts), tell)
+    project = located.described
+    digests = make_ready(choices, project, tuple(counts), None, tell, no_deps=no_deps)
+    options = reconcile.UpOptions(no_deps=no_deps, timeout=timeout, images=digests)
+
+    def decide(observed: Observed) -> Plan:
+        return reconcile.scale(project, observed, counts, options)
+
+    return apply(choices, located, decide, "scale", tell, keep=True)
+
+
+def down(
+    choices: Choices,
+    options: DownOptions,
+    tell: Tell = silent,
+    *,
+    images: Literal["local", "all"] | None = None,
+) -> Outcome:
+    """Stop and remove containers and networks, and `images` too: all, or those that are built and not named (local).
+
+    A project without containers is ended and forgotten.
+    """
+    from pycompose.compose.plan import reconcile
+
+    located = _target(choices, options.services, tell)
+
+    def decide(observed: Observed) -> Plan:
+        return reconcile.down(located.project, observed, options)
+
+    outcome = apply(choices, located, decide, "down", tell)
+    if not choices.dry_run:
+        from pycompose.compose.control import session
+
+        if not outcome.plan.steps and not outcome.plan.warnings:
+            text = f"no resource found to remove for project {located.places.project!r}"
+            tell(phases.OperationWarning(text))
+        session.close_if_empty(located.places)
+    if images:
+        from .image_operations import remove_unused
+
+        remove_unused(choices, outcome.project, outcome.observed, images, tell)
+    return outcome
+
+
+def stop(
+    choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent, *, timeout: float | None = None
+) -> Outcome:
+    """Stop containers, and keep them."""
+    from pycompose.compose.plan import reconcile
+
+    located = _target(choices, services, tell)
+
+    def decide(observed: Observed) -> Plan:
+        return reconcile.stop(located.project, observed, services, timeout)
+
+    return apply(choices, located, decide, "stop", tell)
+
+
+def start(
+    choices: Choices,
+    services: tuple[str, ...] = (),
+    tell: Tell = silent,
+    *,
+    wait: bool = False,
+    wait_timeout: float | None = None,
+) -> Outcome:
+    """Start containers that exist; with `wait`, return when they run or are healthy."""
+    from pycompose.compose.plan import reconcile
+
+    located = _target(choices, services, tell)
+
+    def decide(observed: Observed) -> Plan:
+        plan = reconcile.start(located.project, observed, services)
+        return _awaited(plan, wait_timeout) if wait else plan
+
+    return apply(choices, located, decide, "start", tell)
+
+
+def _awaited(plan: Plan, timeout: float | None) -> Plan:
+    """The plan, with a wait for every container that it starts."""
+    from pycompose.compose.plan.steps import AwaitCondition, StartContainer, Step
+
+    started: dict[str, list[tuple[str, str]]] = {}  # service -> (step, container)
+    for step in plan.steps:
+        if isinstance(step.action, StartContainer):
+            started.setdefault(step.action.service, []).append((step.id, step.action.name))
+    waits = []
+    for service, pairs in started.items():
+        names = tuple(name for _, name in pairs)
+        action = AwaitCondition(service, names, "running_or_healthy", True, timeout)
+        waits.append(Step(f"wait for {service}", action, "--wait", tuple(step for step, _ in pairs)))
+    return replace(plan, steps=(*plan.steps, *waits))
+
+
+def restart(
+    choices: Choices,
+    services: tuple[str, ...] = (),
+    tell: Tell = silent,
+    *,
+    timeout: float | None = None,
+    no_deps: bool = False,
+) -> Outcome:
+    """Stop containers and start them again; a changed file is not looked at."""
+    from pycompose.compose.plan import reconcile
+
+    located = _target(choices, services, tell)
+
+    def decide(observed: Observed) -> Plan:
+        return reconcile.restart(located.project, observed, services, timeout, no_deps)
+
+    return apply(choices, located, decide, "restart", tell)
+
+
+def kill(choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent, *, signal: str = "SIGKILL") -> Outcome:
+    """Send containers a signal."""
+    from pycompose.compose.plan import reconcile
+
+    located = _target(choices, services, tell)
+
+    def decide(observed: Observed) -> Plan:
+        return reconcile.kill(located.project, observed, services, signal)
+
+    return apply(choices, located, decide, "kill", tell)
+
+
+def pause(choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent) -> Outcome:
+    """Freeze containers."""
+    from pycompose.compose.plan import reconcile
+
+    located = _target(choices, services, tell)
+
+    def decide(observed: Observed) -> Plan:
+        return reconcile.pause(located.project, observed, services)
+
+    return apply(choices, located, decide, "pause", tell)
+
+
+def unpause(choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent) -> Outcome:
+    """Let frozen containers go on."""
+    from pycompose.compose.plan import reconcile
+
+    located = _target(choices, services, tell)
+
+    def decide(observed: Observed) -> Plan:
+        return reconcile.unpause(located.project, observed, services)
+
+    return apply(choices, located, decide, "unpause", tell)
+
+
+def rm(
+    choices: Choices,
+    services: tuple[str, ...] = (),
+    tell: Tell = silent,
+    *,
+    stop: bool = False,
+    volumes: bool = False,
+) -> Outcome:
+    """Remove stopped containers; with `stop`, those that run too."""
+    from pycompose.compose.plan import reconcile
+
+    located = _target(choices, services, tell)
+
+    def decide(observed: Observed) -> Plan:
+        return reconcile.rm(located.project, observed, services, stop=stop, volumes=volumes)
+
+    return apply(choices, located, decide, "rm", tell)

@@ -1,0 +1,29 @@
+"""A count of megabytes on a terminal's last line."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None] | None]:
+    """Megabytes read so far, on a terminal's last line, at most ten times a second."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    done, shown = 0, 0.0
+
+    def tell(more: int) -> None:
+        nonlocal done, shown
+        done += more
+        if time.monotonic() - shown > 0.1:
+            shown = time.monotonic()
+            print(f"\r{what}: {done / 1e6:.0f} MB\x1b[K", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
