@@ -6,7 +6,6 @@ DEBTS: dict[str, set[str]] = {
     "circles": {
         "compose/file/merge.py <-> compose/file/paths.py <-> compose/file/reading.py <-> compose/file/source.py",
         "runtime/images/dockerfile/evaluate.py <-> runtime/images/dockerfile/instructions.py",
-        "runtime/images/gc.py <-> runtime/images/load.py <-> runtime/images/store.py <-> runtime/images/verify.py",
         "runtime/keeper/container.py <-> runtime/keeper/executions.py <-> runtime/keeper/main.py",
     },
     "command_line_imported": {},
@@ -51,7 +50,6 @@ DEBTS: dict[str, set[str]] = {
     "long_files": {
         "compose/linux/linux_host.py: 620 lines",
         "compose/plan/reconcile.py: 650 lines",
-        "runtime/images/store.py: 609 lines",
     },
     "vague_heads": {
         "compose/__init__.py: no head comment",
@@ -93,11 +91,9 @@ DEBTS: dict[str, set[str]] = {
         "runtime/images/dockerfile/request.py: What a build is asked for, and what it tells while it goes on. Data only.",
         "runtime/images/dockerfile/running.py: What RUN asks for: `--mount` in all its kinds, `--network`, `--security`; and the protocol of who runs it.",
         "runtime/images/errors.py: What can go wrong with an image.",
-        "runtime/images/gc.py: What of the image store may go, and whether what is there is whole.",
         "runtime/images/registry/config.py: What the user says of registries: mirrors, and which may be spoken to without TLS. A TOML file, small on purpose:",
         "runtime/images/registry/credentials.py: Who one is to a registry: Docker's config.json with `auths`, `credHelpers` and `credsStore`. Nothing is written.",
         "runtime/images/registry/progress.py: What is told of images on their way from or to a registry: one event whenever a part of one gets on.",
-        "runtime/images/verify.py: Whether a layer in the store is still what its digests say: its blob, and the folder that it was unpacked to.",
         "runtime/init/__init__.py: no head comment",
         "runtime/init/start.py: What a container's first process does, in order, from its birth to execve. The order is runc's, and is its meaning.",
         "runtime/init/users.py: Who a process is: `user[:group]` looked up in the root's own /etc/passwd and /etc/group, never through NSS.",

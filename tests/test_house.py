@@ -120,6 +120,7 @@ REACH: tuple[str, ...] = (
     "runtime/images/roots.py",
     "runtime/images/save.py",
     "runtime/images/store.py",
+    "runtime/images/verify.py",
     "runtime/linux/seccomp.py",
     "runtime/places.py",
     "runtime/policy/cgroup.py",

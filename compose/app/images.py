@@ -286,10 +286,11 @@ def _is_own_name(project: Project | None, service: str, image: str) -> bool:
 
 def remove(name: str) -> str:
     """Remove an image; why it stays, or nothing. Those that are not here are passed over."""
+    from pycompose.runtime.images import gc
     from pycompose.runtime.images.errors import ImageError, ImageInUse, ImageNotFound
 
     try:
-        _store().rm(name)
+        gc.remove(_store(), name)
     except ImageNotFound:
         return ""
     except ImageInUse as error:

@@ -322,7 +322,9 @@ def _contexts(
         elif text.startswith("docker-image://"):
             found[name.lower()] = text.removeprefix("docker-image://")
         elif text.startswith("oci-layout://"):
-            loaded = store.load(text.removeprefix("oci-layout://").partition("@")[0])
+            from pycompose.runtime.images.load import load
+
+            loaded = load(store, text.removeprefix("oci-layout://").partition("@")[0])
             found[name.lower()] = loaded[0].digest
         else:
             tree = context.opened(text, work, held)
@@ -343,13 +345,12 @@ def _ssh(given: Mapping[str, str]) -> dict[str, str]:
 def forget() -> tuple[int, int]:
     """Forget all that builds remember: (steps, caches that no build is using). Raises PycomposeError."""
     from pycompose.runtime.images.dockerfile.instructions import discard_caches
-    from pycompose.runtime.images.gc import collect
 
     store = Store(Places.default())
     try:
         steps, caches = Cache(store).forget(), discard_caches(store.root)
-        with store.working() as work, store.locked():
-            collect(store, work)
+        with store.working() as work:
+            store.discard(work)
     except PermissionError as error:
         raise SystemRefused(error) from error
     return steps, caches

@@ -1,117 +1,72 @@
-"""What of the image store may go, and whether what is there is whole.
+"""Removal from the image store: one name, or all that nothing uses. What may go is decided in `reachability`.
 
-An image is wanted while a name leads to it or a container is made from it; a layer while an image, a container, a
-builder's cache or a work folder needs it; a blob while an image's manifest, a layer or a work folder names it.
 Rules: synchronous; removes only under the store's lock, and moves folders aside to remove them after it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import time
-from dataclasses import field
-from typing import TYPE_CHECKING
 
 from pycompose.frozen import dataclass
 from pycompose.runtime.state import usage
 
-from . import config as configuration
-from .errors import ImageError
-from .manifest import Manifest, read
-from .reference import digest_hex, familiar, is_tag
-
-if TYPE_CHECKING:
-    from .store import Store
+from . import host_image, image_names
+from .errors import ImageError, ImageInUse
+from .reachability import collect
+from .reference import familiar, in_archive, is_tag, parse
+from .store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What went, in words, and how many bytes that made free."""
+    """What was removed, in words for a person, and how many bytes that made free."""
 
     said: tuple[str, ...] = ()
     freed: int = 0
 
 
-@dataclass(slots=True)
-class _Wanted:
-    images: set[str] = field(default_factory=set)
-    layers: set[str] = field(default_factory=set)
-    blobs: set[str] = field(default_factory=set)
+def remove(store: Store, name: str, force: bool = False) -> list[str]:
+    """Forget a name; what nothing names or uses goes too. Returns what went, in words.
 
-
-def _wanted(store: Store) -> _Wanted:
-    users, names = usage.everyone(store.places), store.names()
-    found = _Wanted(set(names.values()) | {user.uses.digest for user in users})
-    found.layers = {layer for user in users for layer in user.uses.layers}
-    # The manifests that names lead to; an index is none, and is not kept.
-    found.blobs = {digest for name in names for _, at, digest in [name.partition("@")] if at}
-    for entry in os.listdir(f"{store.root}/work"):
-        needs = store.needs(f"{store.root}/work/{entry}")
-        found.layers |= needs
-        found.blobs |= needs
-    for entry in os.listdir(f"{store.root}/cache"):
-        with contextlib.suppress(OSError, ValueError, KeyError), open(f"{store.root}/cache/{entry}") as file:
-            found.layers |= set(json.load(file)["layers"])
-    for digest in found.images & set(store.all_digests()):
-        found.layers |= set(configuration.read(store.config_of(digest)).diff_ids)
-        with (
-            contextlib.suppress(FileNotFoundError),
-            open(f"{store.root}/configs/{digest_hex(digest)}.manifest") as file,
-        ):
-            found.blobs.add(file.read())
-    for digest in list(found.blobs):
-        found.blobs |= _named_by(store, digest)
-    for diff_id in found.layers:
-        if (layer := store.layer(diff_id)) and layer.blob:
-            found.blobs.add(layer.blob)
-    return found
-
-
-def _named_by(store: Store, digest: str) -> set[str]:
-    """The blobs that a manifest names; nothing where it is none, or is damaged: `check` tells."""
-    try:
-        if store.blobs.size(digest) > 1 << 20:
-            return set()  # a layer that a work folder needs
-        told = read(store.blobs.small(digest))
-    except (OSError, ImageError):
-        return set()
-    return {told.config.digest, *(one.digest for one in told.layers)} if isinstance(told, Manifest) else set()
-
-
-def collect(store: Store, work: str, age: float = 0) -> None:
-    """Take away images that nothing wants, and layers and blobs that came more than `age` seconds ago.
-
-    `work` gets the layers' folders. The store's lock is held.
+    Raises ImageInUse while a container of any project is made from it, ImageNotFound.
     """
-    wanted, now = _wanted(store), time.time()
-    for entry in os.listdir(f"{store.root}/configs"):
-        if f"sha256:{entry.partition('.')[0]}" not in wanted.images:
-            os.unlink(f"{store.root}/configs/{entry}")
-    layers = f"{store.root}/layers"
-    entries = set(os.listdir(layers))
-    for name in {entry.partition(".")[0] for entry in entries}:
-        if f"sha256:{name}" in wanted.layers:
-            continue
-        notes = f"{layers}/{name}.json"
-        with contextlib.suppress(FileNotFoundError):
-            if now - os.stat(notes).st_mtime < age:
-                if name in entries:
-                    layer = store.layer(f"sha256:{name}")
-                    wanted.blobs.add(layer.blob if layer else "")
-                continue
-        if name in entries:
-            os.rename(f"{layers}/{name}", f"{work}/gone-{name}")
-        for entry in entries:
-            if entry.startswith(f"{name}."):
-                os.unlink(f"{layers}/{entry}")
-    for digest in store.blobs.digests():
-        if digest not in wanted.blobs and store.blobs.age(digest, now) >= age:
-            store.blobs.remove(digest)
+    if name == host_image.NAME:
+        raise ImageError("the image host is always there")
+    with store.working() as work, store.locked():
+        digest, names = store.digest(name), store.names()
+        archived = in_archive(name)
+        reference = None if archived or image_names.is_id(name) else parse(name)
+        tagged = str(archived) if archived else reference.tagged if reference and reference.tag else ""
+        gone = [tagged] if tagged in names else [n for n, d in names.items() if d == digest]
+        left = [n for n in image_names.tags(digest, names) if n not in gone]
+        users = [
+            f"{user.container} (project {user.project})"
+            for user in usage.everyone(store.places)
+            if user.uses.digest == digest and (not left or _same(user.uses.image, tagged))
+        ]
+        if users and not force:
+            raise ImageInUse(name, tuple(users))
+        if not left:
+            gone = [n for n, d in names.items() if d == digest]
+        for key in gone:
+            del names[key]
+        store.keep_names(names)
+        collect(store, work)
+    said = [f"untagged: {familiar(n)}" for n in gone if not n.startswith("sha256:")]
+    return said + ([] if left or users else [f"deleted: {digest}"])
 
 
-def prune(store: Store, everything: bool) -> Pruned:
+def _same(image: str, tagged: str) -> bool:
+    if archived := in_archive(image):
+        return str(archived) == tagged
+    try:
+        return parse(image).tagged == tagged
+    except ImageError:
+        return False
+
+
+def prune(store: Store, everything: bool = False) -> Pruned:
+    """Remove images without a name (`everything`: all that no container uses), and what interrupted pulls left."""
     with store.working() as work:
         with store.locked():
             before, users = _size(store), {user.uses.digest for user in usage.everyone(store.places)}
@@ -132,50 +87,3 @@ def _size(store: Store) -> int:
     blobs = sum(store.blobs.size(digest) for digest in store.blobs.digests())
     names = {entry.partition(".")[0] for entry in os.listdir(f"{store.root}/layers") if not entry.startswith(".")}
     return blobs + sum(layer.size for name in names if (layer := store.layer(f"sha256:{name}")))
-
-
-def check(store: Store) -> list[str]:
-    """What is damaged, in words. Blobs are hashed, unpacked again and compared; nothing is changed."""
-    import hashlib
-
-    from .verify import differences
-
-    found: list[str] = []
-    with store.held():
-        names, blobs, images = store.names(), store.blobs.digests(), store.all_digests()
-        for name, digest in sorted(names.items()):
-            if digest not in images:
-                found.append(f"name {familiar(name)} leads to an image that is not there: {digest}")
-        layers: dict[str, list[str]] = {}
-        for digest in images:
-            data = store.config_of(digest)
-            if hashlib.sha256(data).hexdigest() != digest_hex(digest):
-                found.append(f"the configuration of image {digest} is damaged")
-                continue
-            for diff_id in configuration.read(data).diff_ids:
-                layers.setdefault(diff_id, []).append(digest)
-            try:
-                manifest = store.manifest_of(digest)
-            except ImageError:
-                continue  # told as a blob
-            told = read(manifest) if manifest else None
-            for one in told.layers if isinstance(told, Manifest) else ():
-                if one.digest not in blobs:
-                    found.append(f"image {digest} lacks a blob: {one.digest}")
-        for diff_id, users in layers.items():
-            if store.layer(diff_id) is None:
-                found += [f"image {user} lacks a layer: {diff_id}" for user in users]
-        unpacked = [f"sha256:{entry}" for entry in os.listdir(f"{store.root}/layers") if "." not in entry]
-    seen: set[str] = set()
-    for diff_id in sorted(unpacked):
-        with contextlib.suppress(FileNotFoundError):  # else removed meanwhile
-            layer = store.layer(diff_id)
-            if layer is not None:
-                seen.add(layer.blob)
-                found += [f"layer {diff_id}: {one}" for one in differences(store, layer)]
-    for digest in blobs:
-        if digest not in seen:
-            with contextlib.suppress(FileNotFoundError), store.blobs.open(digest) as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest_hex(digest):
-                    found.append(f"a blob is damaged: {digest}")
-    return found

@@ -1,4 +1,5 @@
-"""Images from archives: `docker save` and OCI layouts, as a tar (plain, gzip, zstd; a file or a stream) or a folder.
+"""Images from archives: `docker save` and OCI layouts, as a tar (plain, gzip, zstd; a file or a stream) or a folder;
+and images of one layer from a tar of a root file system (`image import`).
 
 Members are read in place, never unpacked. Every digest and size that the archive names is checked.
 Source: opencontainers/image-spec image-layout.md, image-index.md, manifest.md; moby image/spec/spec.md (manifest.json).
@@ -14,18 +15,17 @@ import os
 import re
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from . import config as configuration
 from .errors import ImageError
 from .layers import READ_ERRORS, Blob, Entry, spooled
 from .manifest import MAX_JSON, MAX_LAYERS, MAX_NESTING, Descriptor, Index, Manifest, choose, own_platform, read
 from .reference import InArchive, digest_hex, familiar, parse
+from .store import Image, Store
 from .streams import Progress
-
-if TYPE_CHECKING:
-    from .store import Image, Store
 
 MAX_MEMBERS = 100_000
 CONTAINERD_NAME = "io.containerd.image.name"
@@ -220,3 +220,35 @@ def _oci(store: Store, source: _Source, told: Descriptor, work: str, progress: P
             return store.add((name,) if name else (), config, blobs, work, manifest=found.data, progress=progress)
         told = choose(found, own_platform())
     raise ImageError("its indexes are nested too deep")
+
+
+def import_rootfs(
+    store: Store,
+    name: str,
+    source: str | IO[bytes],
+    changes: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Image:
+    """An image of one layer from a tar of a root file system; `changes` are Dockerfile instructions."""
+    reference = parse(name)
+    if reference.digest:
+        raise ImageError(f"a name with a digest cannot be given: {name!r}")
+    config = configuration.changed(changes)
+    with store.working() as work:
+        try:
+            fresh = store.unpack(Blob(lambda: _opened(source)), work, progress)
+        except FileNotFoundError as error:
+            raise ImageError(f"{source}: no such file") from error
+        tree = {"config": config, "rootfs": {"type": "layers", "diff_ids": [fresh.layer.diff_id]}, **_platform()}
+        data = json.dumps(tree).encode()
+        configuration.read(data)
+        return store.commit((reference,), data, work, fresh=(fresh,))
+
+
+def _opened(source: str | IO[bytes]) -> IO[bytes]:
+    return open(source, "rb") if isinstance(source, str) else source
+
+
+def _platform() -> dict[str, str]:
+    own = own_platform()
+    return {"architecture": own.architecture, "os": own.os, **({"variant": own.variant} if own.variant else {})}

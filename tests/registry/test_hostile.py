@@ -19,7 +19,8 @@ from pycompose.runtime.images.registry import distribution
 from pycompose.runtime.images.registry.progress import Transfer
 from pycompose.runtime.images.registry.pull import pull
 from pycompose.runtime.images.registry.push import push
-from pycompose.runtime.images.store import FOLDERS
+from pycompose.runtime.images.store_folders import FOLDERS
+from pycompose.runtime.images.verify import check
 
 from . import base_image
 from .base_image import Layout, digest, tar
@@ -89,7 +90,7 @@ def parts(layout: Layout, manifest: dict[str, Any]) -> dict[str, Any]:
 async def test_the_image_as_it_should_be_is_pulled(store: Store, evil: Hostile) -> None:
     good(evil)
     await pull(store, f"{evil.name}/app:1")
-    assert store.check() == []
+    assert check(store) == []
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ async def test_a_line_that_breaks_is_resumed(store: Store, evil: Hostile, ranges
         evil.blob(blob["digest"], [Answer(data, cut=100), Answer(data, cut=2 << 20), Answer(data)])
     events: list[Transfer] = []
     await pull(store, f"{evil.name}/app:1", report=events.append)
-    assert store.check() == []
+    assert check(store) == []
     asked = [one.headers.get("range") for one in evil.asked if blob["digest"] in one.path]
     assert asked[0] is None
     assert asked[-1] is not None
@@ -351,7 +352,7 @@ async def test_a_layer_that_two_want_is_fetched_once(store: Store, evil: Hostile
     blob = parts(layout, manifest)["layers"][0]["digest"]
     assert len(evil.paths(f"/v2/app/blobs/{blob}")) == 1
     assert len(store.ls()) == 3
-    assert store.check() == []
+    assert check(store) == []
 
 
 async def test_a_pull_that_is_interrupted_leaves_no_half_layer(store: Store, evil: Hostile) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import trio
 from pycompose.runtime.images import Store
+from pycompose.runtime.images.gc import prune, remove
 from pycompose.runtime.images.registry.pull import pull
 from pycompose.runtime.images.registry.push import push
+from pycompose.runtime.images.verify import check
 from pycompose.runtime.places import Places
 
 from . import base_image
@@ -65,8 +67,8 @@ def steps(most: int) -> list[int]:
 
 
 def whole(store: Store) -> None:
-    assert store.check() == []
-    store.prune()  # sweeps
+    assert check(store) == []
+    prune(store)  # sweeps
     assert os.listdir(f"{store.root}/work") == []
     assert os.listdir(f"{store.root}/locks") == []
     names = [name for _, _, files in os.walk(store.root) for name in files if name.startswith(".new-")]
@@ -101,7 +103,7 @@ def test_a_pull_that_is_killed_anywhere_is_finished_by_the_next(registry: Real, 
             base_image.digest(one)[7:11] for one in reversed(layers)
         ]
         whole(store)
-        store.rm(name)
+        remove(store, name)
         assert os.listdir(f"{store.root}/blobs") == os.listdir(f"{store.root}/layers") == []
     else:
         pytest.fail("it was never finished")
@@ -115,21 +117,21 @@ def test_a_removal_that_is_killed_anywhere_is_finished_by_the_next(
     registry.put(layout, "base:1")
     name, died = f"{registry.name}/base:1", 0
 
-    def remove(store: Store) -> None:
+    def clear(store: Store) -> None:
         if what == "prune":
-            store.prune(everything=True)
+            prune(store, everything=True)
         elif store.digests([name]):
-            store.rm(name)
+            remove(store, name)
 
     for step in steps(400):
         store = fresh(memory / f"{what}{step}")
         trio.run(pull, store, name)
-        if not killed_at(step, lambda store=store: remove(store)):  # type: ignore[misc]
+        if not killed_at(step, lambda store=store: clear(store)):  # type: ignore[misc]
             break
         died += 1
         whole(store)
-        remove(store)
-        store.prune(everything=True)
+        clear(store)
+        prune(store, everything=True)
         assert os.listdir(f"{store.root}/blobs") == os.listdir(f"{store.root}/layers") == []
         assert store.ls() == []
     else:

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import zstandard
 from pycompose.runtime.images import ImageError, Store
+from pycompose.runtime.images.gc import remove
 from pycompose.runtime.images.manifest import platform
 from pycompose.runtime.images.registry.progress import Transfer
 from pycompose.runtime.images.registry.pull import pull
+from pycompose.runtime.images.verify import check
 
 from . import base_image
 from .conftest import Real
@@ -35,7 +37,7 @@ async def test_an_image_that_skopeo_pushed_is_here_byte_for_byte(registry: Real,
     assert base_image.digest(manifest) == registry.digest("team/base:1")
     assert base_image.blob_of(layout, base_image.digest(manifest)) == manifest
     assert store.resolve(f"{registry.name}/team/base@{registry.digest('team/base:1')}").digest == image.digest
-    assert store.check() == []
+    assert check(store) == []
     by_part: dict[str, list[Transfer]] = {}
     for event in events:
         by_part.setdefault(event.part, []).append(event)
@@ -58,7 +60,7 @@ async def test_layers_may_be_gzip_zstd_or_plain(registry: Real, store: Store, tm
     registry.put(tmp_path / "l", "z", "--preserve-digests")
     image = await pull(store, f"{registry.name}/z")
     assert stat.S_ISREG(os.stat(f"{image.layers[0]}/a").st_mode)
-    assert store.check() == []
+    assert check(store) == []
 
 
 async def test_the_platform_is_chosen_from_an_index(registry: Real, store: Store, tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ async def test_passwords_and_certificates_are_used(
         await pull(store, name)
     login(tmp_path, registry.name, registry.user)
     await pull(store, name)
-    assert store.check() == []
+    assert check(store) == []
 
 
 async def test_a_helper_gives_the_password(
@@ -122,7 +124,7 @@ async def test_a_helper_gives_the_password(
     for config in ({"credHelpers": {registry.name: "tested"}}, {"credsStore": "tested"}):
         (tmp_path / "docker/config.json").write_text(json.dumps(config))
         await pull(store, f"{registry.name}/base")
-        store.rm(f"{registry.name}/base")
+        remove(store, f"{registry.name}/base")
     (tmp_path / "docker/config.json").write_text(json.dumps({"credsStore": "../evil"}))
     with pytest.raises(ImageError, match="not the name of a credential helper"):
         await pull(store, f"{registry.name}/base")

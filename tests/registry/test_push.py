@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 import trio
 from pycompose.runtime.images import ImageError, Store
+from pycompose.runtime.images.gc import remove
 from pycompose.runtime.images.layers import Folder
+from pycompose.runtime.images.load import load
 from pycompose.runtime.images.pack import pack
 from pycompose.runtime.images.registry import push as pushing
 from pycompose.runtime.images.registry.progress import Transfer
 from pycompose.runtime.images.registry.pull import pull
 from pycompose.runtime.images.registry.push import push
 from pycompose.runtime.images.save import save, save_layout
+from pycompose.runtime.images.verify import check
 from pycompose.runtime.places import Places
 
 from . import base_image
@@ -56,7 +59,7 @@ async def test_what_was_pulled_is_pushed_with_the_same_digest(
     assert store.resolve(f"{two.name}/deep/er/base@{digest}").digest == store.resolve(f"{one.name}/base:1").digest
     other = another(tmp_path)
     await pull(other, f"{two.name}/deep/er/base:2")
-    assert other.check() == []
+    assert check(other) == []
     with pytest.raises(ImageError, match="not on this machine"):
         await push(store, f"{two.name}/nothing:1")
 
@@ -71,7 +74,7 @@ async def test_what_was_built_here_is_pushed_twice_with_the_same_digest(
     events: list[Transfer] = []
     assert await push(store, f"{registry.name}/again:1", report=events.append) == digest
     assert {e.state for e in events if e.part} == {"waiting", "here"}, "it is mounted from the other repository"
-    assert store.check() == []
+    assert check(store) == []
     registry.skopeo("copy", "--src-tls-verify=false", f"docker://{registry.name}/again:1", f"oci:{tmp_path}/oci:1")
     if os.geteuid() == 0:
         command = ["umoci", "unpack", "--image", f"{tmp_path}/oci:1", f"{tmp_path}/unpacked"]
@@ -80,8 +83,8 @@ async def test_what_was_built_here_is_pushed_twice_with_the_same_digest(
     other = another(tmp_path)
     image = await pull(other, f"{registry.name}/again:1")
     assert image.digest == store.resolve(f"{registry.name}/built:1").digest
-    store.rm(f"{registry.name}/built:1")
-    store.rm(f"{registry.name}/again:1")
+    remove(store, f"{registry.name}/built:1")
+    remove(store, f"{registry.name}/again:1")
     assert os.listdir(f"{store.root}/blobs") == os.listdir(f"{store.root}/layers") == []
 
 
@@ -90,7 +93,7 @@ async def test_a_blob_is_sent_in_parts(
 ) -> None:
     monkeypatch.setattr(pushing, "PART", 1 << 20)
     base_image.one_file(str(tmp_path / "l"), os.urandom(5 << 20))
-    (image,) = store.load(str(tmp_path / "l"))
+    (image,) = load(store, str(tmp_path / "l"))
     store.tag(image.digest, f"{registry.name}/large:1")
     events: list[Transfer] = []
     digest = await push(store, f"{registry.name}/large:1", report=events.append)
@@ -102,7 +105,7 @@ async def test_a_blob_is_sent_in_parts(
 @pytest.mark.parametrize("way", ["docker-archive", "oci", "oci-archive"])
 def test_what_we_save_skopeo_reads_with_the_same_digests(store: Store, layout: Path, tmp_path: Path, way: str) -> None:
     need("skopeo")
-    (image,) = store.load(str(layout))
+    (image,) = load(store, str(layout))
     store.tag(image.digest, "base:1")
     manifest = base_image.digest(store.manifest("base:1"))
     out = io.BytesIO()
@@ -119,9 +122,9 @@ def test_what_we_save_skopeo_reads_with_the_same_digests(store: Store, layout: P
     config = subprocess.run(["skopeo", "inspect", "--config", "--raw", where], check=True, capture_output=True)
     assert base_image.digest(config.stdout) == image.digest
     other = another(tmp_path)
-    (again,) = other.load(str(tmp_path / "saved"))
+    (again,) = load(other, str(tmp_path / "saved"))
     assert (again.digest, again.name) == (image.digest, "base:1")
-    assert other.check() == []
+    assert check(other) == []
 
 
 @pytest.mark.parametrize("way", ["docker-archive", "oci", "oci-archive"])
@@ -131,9 +134,9 @@ def test_what_skopeo_writes_we_read(store: Store, layout: Path, tmp_path: Path, 
     subprocess.run(
         ["skopeo", "copy", f"oci:{layout}:latest", f"{way}:{tmp_path}/copied:{end}"], check=True, capture_output=True
     )
-    (image,) = store.load(str(tmp_path / "copied"))
+    (image,) = load(store, str(tmp_path / "copied"))
     assert os.readlink(f"{image.layers[1]}/bin/sh") == "busybox"
-    assert store.check() == []
+    assert check(store) == []
 
 
 def test_what_buildah_and_umoci_write_we_read(root: None, store: Store, layout: Path, tmp_path: Path) -> None:
@@ -148,13 +151,13 @@ def test_what_buildah_and_umoci_write_we_read(root: None, store: Store, layout: 
     container = run(f"{buildah} from oci:{layout}:latest")
     run(f"{buildah} config --label made=buildah {container}")
     run(f"{buildah} commit --disable-compression=false {container} oci:{tmp_path}/built:1")
-    (image,) = store.load(f"{tmp_path}/built")
+    (image,) = load(store, f"{tmp_path}/built")
     assert image.labels["made"] == "buildah"
     run(f"umoci unpack --image {layout}:latest {tmp_path}/bundle")
     (tmp_path / "bundle/rootfs/etc/new").write_text("umoci")
     (tmp_path / "bundle/rootfs/tmp/.keep").unlink()
     run(f"umoci repack --image {layout}:changed {tmp_path}/bundle")
-    changed = next(one for one in store.load(str(layout)) if len(one.layers) == 3)
+    changed = next(one for one in load(store, str(layout)) if len(one.layers) == 3)
     with open(f"{changed.layers[0]}/etc/new") as file:
         assert file.read() == "umoci"
-    assert store.check() == []
+    assert check(store) == []

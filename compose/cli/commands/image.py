@@ -41,9 +41,11 @@ def image() -> None:
 @click.argument("rootfs")
 def import_image(changes: tuple[str, ...], name: str, rootfs: str) -> None:
     """Make an image of the root file system in a tar (plain, gzip or zstd; - is standard input)."""
+    from pycompose.runtime.images.load import import_rootfs
+
     with told(), counting(f"importing {name}") as progress:
         source: str | IO[bytes] = sys.stdin.buffer if rootfs == "-" else rootfs
-        made = ask_store().import_rootfs(name, source, changes, progress)
+        made = import_rootfs(ask_store(), name, source, changes, progress)
     click.echo(f"{made.name} {made.digest}")
 
 
@@ -58,10 +60,12 @@ def load_images(archive: str | None, quiet: bool, path: str | None) -> None:
     where = archive or path or "-"
     if where == "-" and sys.stdin.isatty():
         raise click.UsageError("no archive: name one, or give it on standard input")
+    from pycompose.runtime.images.load import load
+
     with told(), counting("loading") as progress:
         store = ask_store()
         source: str | IO[bytes] = sys.stdin.buffer if where == "-" else where
-        for made in store.load(source, None if quiet else progress):
+        for made in load(store, source, None if quiet else progress):
             for name in (store.names_of(made.digest) or (made.digest,)) if not quiet else ():
                 click.echo(f"loaded {name}")
 
@@ -97,9 +101,11 @@ def list_images(quiet: bool, form: str) -> None:
 @click.argument("names", nargs=-1, required=True)
 def remove_images(force: bool, names: tuple[str, ...]) -> None:
     """Remove images, by name or id."""
+    from pycompose.runtime.images.gc import remove
+
     with told():
         for name in names:
-            for line in ask_store().rm(name, force):
+            for line in remove(ask_store(), name, force):
                 click.echo(line)
 
 

@@ -109,11 +109,13 @@ def history(no_trunc: bool, form: str, name: str) -> None:
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 def prune(everything: bool, force: bool) -> None:
     """Remove images that have no name, and what interrupted pulls left."""
+    from pycompose.runtime.images import gc
+
     what = "all images that no container uses" if everything else "all images without a name"
     if not force:
         click.confirm(f"Going to remove {what}\nAre you sure?", abort=True, err=True)
     with told():
-        gone = ask_store().prune(everything)
+        gone = gc.prune(ask_store(), everything)
     for line in gone.said:
         click.echo(line)
     click.echo(f"Total reclaimed space: {decimal_size(gone.freed)}")
@@ -122,8 +124,10 @@ def prune(everything: bool, force: bool) -> None:
 @click.command("fsck")
 def fsck() -> None:
     """Verify every digest in the image store: blobs, layers, configurations."""
+    from pycompose.runtime.images.verify import check
+
     with told():
-        found = ask_store().check()
+        found = check(ask_store())
     for line in found:
         click.echo(line)
     if found:

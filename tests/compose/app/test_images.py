@@ -15,6 +15,7 @@ from pycompose.compose.file.loader import Options, load
 from pycompose.compose.model.project import Project
 from pycompose.errors import PycomposeError
 from pycompose.runtime.images import Store
+from pycompose.runtime.images.gc import remove
 from pycompose.runtime.places import Places
 
 
@@ -132,5 +133,5 @@ def test_an_image_in_an_archive_is_named_by_its_path(tmp_path: Path, store: Stor
     os.unlink(tmp_path / "saved.tar")
     assert due(project, "a") == [], "what was taken in is enough"
     assert [found.name for found in store.ls()] == [f"docker-archive:{tmp_path}/saved.tar:one:1"]
-    store.rm(f"docker-archive:{tmp_path}/saved.tar:one:1")
+    remove(store, f"docker-archive:{tmp_path}/saved.tar:one:1")
     assert store.ls() == []

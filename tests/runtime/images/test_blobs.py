@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 from pycompose.runtime.images import Store
 from pycompose.runtime.images.cache import Cache
+from pycompose.runtime.images.gc import prune, remove
 from pycompose.runtime.images.layers import Blob, Folder
+from pycompose.runtime.images.load import load
 from pycompose.runtime.images.pack import pack
-from pycompose.runtime.images.store import DAY, FOLDERS
+from pycompose.runtime.images.store import DAY
+from pycompose.runtime.images.store_folders import FOLDERS
+from pycompose.runtime.images.verify import check
 from pycompose.runtime.places import Places
 
 from .test_archive import Layout, config_of, docker, layer, packed, sha
@@ -31,26 +35,26 @@ def left(store: Store) -> list[str]:
 def test_manifests_and_layers_are_kept_as_they_came_and_go_with_the_image(images: Store) -> None:
     made = Layout([layer(a="1"), layer(b="2")])
     files = made.done()
-    images.load(io.BytesIO(packed(files)))
+    load(images, io.BytesIO(packed(files)))
     manifest = images.manifest("one:1")
     assert files[f"blobs/sha256/{sha(manifest)[7:]}"] == manifest
     for told in json.loads(manifest)["layers"]:
         with images.blobs.open(told["digest"]) as blob:
             assert blob.read() == files[f"blobs/sha256/{told['digest'][7:]}"]
-    assert images.check() == []
-    images.rm("one:1")
+    assert check(images) == []
+    remove(images, "one:1")
     assert left(images) == []
 
 
 def test_a_layer_that_came_without_its_blob_gets_it_with_a_manifest_that_names_it(images: Store) -> None:
     one = layer(a="1")
-    images.load(io.BytesIO(packed(docker(["plain:1"], [one]))))
+    load(images, io.BytesIO(packed(docker(["plain:1"], [one]))))
     assert images.layer(sha(one)).blob == sha(one)  # type: ignore[union-attr]
-    images.load(io.BytesIO(packed(Layout([one]).done())))
+    load(images, io.BytesIO(packed(Layout([one]).done())))
     assert len(images.blobs.digests()) == 3
-    assert images.check() == []
-    images.rm("one:1")
-    images.rm("plain:1")
+    assert check(images) == []
+    remove(images, "one:1")
+    remove(images, "plain:1")
     assert left(images) == []
 
 
@@ -64,9 +68,9 @@ def test_a_layer_that_lies_unpacked_is_moved_not_copied(images: Store, tmp_path:
         image = images.add(("built:1",), config, [Folder(f"{work}/mine", made.diff_id, made.size)], work)
     assert os.stat(f"{image.layers[0]}/etc/a").st_ino == inode
     assert image.size == 5
-    assert images.check() == []
+    assert check(images) == []
     Path(image.layers[0], "etc/a").write_text("other")
-    assert images.check() == [f"layer {made.diff_id}: its files were changed"]
+    assert check(images) == [f"layer {made.diff_id}: its files were changed"]
 
 
 def test_what_a_builder_remembers_keeps_its_layers(images: Store) -> None:
@@ -75,14 +79,14 @@ def test_what_a_builder_remembers_keeps_its_layers(images: Store) -> None:
         fresh = images.unpack(Blob(lambda: io.BytesIO(one)), work)
         images.keep_layer(fresh, work)
         cache.remember("RUN make", {"image": 1}, [sha(one)])
-    images.prune()
+    prune(images)
     with images.working() as work:
         assert cache.recall("RUN make", work) == {"image": 1}
         assert cache.recall("RUN other", work) is None
         cache.forget()
-        images.prune()
+        prune(images)
         assert images.layer(sha(one)) is not None, "the build that recalled it relies on it"
-    images.prune()
+    prune(images)
     assert images.layer(sha(one)) is None
     with images.working() as work:
         assert cache.recall("RUN make", work) is None
@@ -93,27 +97,27 @@ def test_layers_of_an_interrupted_pull_wait_a_day_for_the_next(images: Store) ->
     one = layer(a="1")
     with images.working() as work:
         images.keep_layer(images.unpack(Blob(lambda: io.BytesIO(one)), work), work)
-    images.load(io.BytesIO(packed(docker(["x:1"], [layer(b="2")]))))
+    load(images, io.BytesIO(packed(docker(["x:1"], [layer(b="2")]))))
     assert images.layer(sha(one)) is not None
     old = time.time() - DAY - 1
     os.utime(f"{images.folder(sha(one))}.json", (old, old))
-    images.load(io.BytesIO(packed(docker(["x:2"], [layer(b="3")]))))
+    load(images, io.BytesIO(packed(docker(["x:2"], [layer(b="3")]))))
     assert images.layer(sha(one)) is None
 
 
 def test_a_layer_without_an_image_goes_when_an_image_is_removed(images: Store) -> None:
     with images.working() as work:
         images.keep_layer(images.unpack(Blob(lambda: io.BytesIO(layer(a="1"))), work), work)
-    images.load(io.BytesIO(packed(docker(["x:1"], [layer(b="2")]))))
-    images.rm("x:1")
+    load(images, io.BytesIO(packed(docker(["x:1"], [layer(b="2")]))))
+    remove(images, "x:1")
     assert left(images) == []
 
 
 @pytest.mark.parametrize("what", ["blob", "layer", "config", "lost blob", "lost layer", "lost config"])
 def test_damage_is_found(images: Store, what: str) -> None:
     one = layer(a="1")
-    (image,) = images.load(io.BytesIO(packed(Layout([one]).done())))
-    assert images.check() == []
+    (image,) = load(images, io.BytesIO(packed(Layout([one]).done())))
+    assert check(images) == []
     blob = images.blobs.path(images.layer(sha(one)).blob)  # type: ignore[union-attr]
     config = f"{images.root}/configs/{image.digest[7:]}.json"
     path = {"blob": blob, "layer": f"{image.layers[0]}/a", "config": config}[what.split()[-1]]
@@ -123,13 +127,13 @@ def test_damage_is_found(images: Store, what: str) -> None:
         os.unlink(path)
     else:
         Path(path).write_bytes(config_of([one], Cmd=["x"]) if what == "config" else b"?")
-    assert len(images.check()) >= 1
+    assert len(check(images)) >= 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="whiteouts are devices, which are root's")
 def test_a_layer_without_entries_for_its_folders_and_with_whiteouts_is_whole_later_too(images: Store) -> None:
     one = packed({"deep/er/file": b"x", "deep/.wh.gone": b"", "other/.wh..wh..opq": b""})
-    (image,) = images.load(io.BytesIO(packed(docker(["x:1"], [one]))))
+    (image,) = load(images, io.BytesIO(packed(docker(["x:1"], [one]))))
     before = time.time() - 1000
     os.utime(f"{image.layers[0]}", (before, before))
-    assert images.check() == []
+    assert check(images) == []
