@@ -103,7 +103,7 @@ REACH: tuple[str, ...] = (
     "runtime/images/dockerfile/__init__.py",
     "runtime/images/dockerfile/builder.py",
     "runtime/images/dockerfile/context.py",
-    "runtime/images/dockerfile/instructions.py",
+    "runtime/images/dockerfile/run_instruction.py",
     "runtime/images/dockerfile/request.py",
     "runtime/images/dockerfile/running.py",
     "runtime/images/dockerfile/trees.py",

@@ -344,7 +344,7 @@ def _ssh(given: Mapping[str, str]) -> dict[str, str]:
 
 def forget() -> tuple[int, int]:
     """Forget all that builds remember: (steps, caches that no build is using). Raises PycomposeError."""
-    from pycompose.runtime.images.dockerfile.instructions import discard_caches
+    from pycompose.runtime.images.dockerfile.run_instruction import discard_caches
 
     store = Store(Places.default())
     try:

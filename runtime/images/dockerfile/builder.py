@@ -22,11 +22,13 @@ from pycompose.runtime.images.reference import parse as parse_reference
 from pycompose.runtime.images.store import Image, Store
 
 from . import stages, syntax
+from .asks import Ask, Asking, Base, Execute, Need, Result, Work
 from .digests import Digests
 from .errors import BuildError
-from .evaluate import Ask, Base, Evaluation, Execute, Need, Result, Shared, Work
+from .evaluate import evaluate
 from .layering import Layering
 from .request import Happened, Request, Tell
+from .stage_state import Shared, StageState
 from .stages import PROXIES, Plan
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def _shared(store: Store, work: str, request: Request, plan: Plan, tell: Tell) -
     number = 1
     for index in plan.order:
         shared.numbers[index] = number
-        number += Evaluation(shared, plan.stages[index]).count
+        number += StageState(shared, plan.stages[index]).count
     try:
         yield shared
         digests.save()
@@ -108,7 +110,7 @@ def remembered(store: Store, request: Request, tell: Tell) -> Built | None:
     with store.working() as work, _shared(store, work, request, plan, told.append) as shared:
         try:
             for index in plan.order:
-                results[index] = _at_once(Evaluation(shared, plan.stages[index]), store, results)
+                results[index] = _at_once(evaluate(StageState(shared, plan.stages[index])), store, results)
         except (Remade, ImageNotFound):
             return None
         made = _commit(shared, results[plan.target], work)
@@ -117,8 +119,7 @@ def remembered(store: Store, request: Request, tell: Tell) -> Built | None:
     return made
 
 
-def _at_once(of: Evaluation, store: Store, results: dict[int, Result]) -> Result:
-    steps = of.run()
+def _at_once(steps: Asking, store: Store, results: dict[int, Result]) -> Result:
     answer: Any = None
     with contextlib.closing(steps):
         while True:
@@ -179,7 +180,7 @@ async def build(
                     return None
 
         async def stage(index: int) -> None:
-            steps = Evaluation(shared, plan.stages[index]).run()
+            steps = evaluate(StageState(shared, plan.stages[index]))
             given: Any = None
             turn: trio.Lock | None = None
             try:

@@ -14,7 +14,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.images import roots
@@ -22,16 +22,15 @@ from pycompose.runtime.spec import HostRoot, LayeredRoot, Mount
 
 from . import config as configuration
 from . import copying, running, trees
+from .asks import Ask, Execute, Work
 from .copying import Manner
 from .errors import RunFailed
 from .request import Happened, Secret, Step
 from .running import Job, Wanted
+from .stage_state import StageState
 from .stages import PROXIES
 from .syntax import Heredoc, Instruction, heredoc_name
 from .trees import Tree
-
-if TYPE_CHECKING:
-    from .evaluate import Ask, Evaluation
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MOUNTS = "mounts"  # folder of the store where RUN --mount=type=cache lives
@@ -39,10 +38,8 @@ AGENT = "/run/buildkit/ssh_agent.{}"
 _KERNEL = ("/dev", "/proc", "/sys")
 
 
-def run(of: Evaluation, one: Instruction) -> Generator[Ask, Any, None]:
+def run(of: StageState, one: Instruction) -> Generator[Ask, Any, None]:
     """Raises BuildError, RunFailed."""
-    from .evaluate import Execute, Work
-
     given = running.flags(one, {"mount": True, "network": False, "security": False, "device": True})
     if "device" in given:
         raise one.fail("RUN --device is not supported", "services can have devices, build steps cannot")
@@ -121,7 +118,7 @@ def run(of: Evaluation, one: Instruction) -> Generator[Ask, Any, None]:
     of.add(_history(of, one, args), key, layer, created)
 
 
-def _command(of: Evaluation, one: Instruction) -> tuple[tuple[str, ...], str | None, str]:
+def _command(of: StageState, one: Instruction) -> tuple[tuple[str, ...], str | None, str]:
     """(arguments, a script that is to be a file at the first of them, what is shown)."""
     told = one.json()
     if told is not None:
@@ -142,7 +139,7 @@ def _command(of: Evaluation, one: Instruction) -> tuple[tuple[str, ...], str | N
     return (*shell, whole), None, one.rest
 
 
-def _history(of: Evaluation, one: Instruction, args: tuple[str, ...]) -> str:
+def _history(of: StageState, one: Instruction, args: tuple[str, ...]) -> str:
     given = [f"{name}={value}" for name, value in of.args.items()]
     before = f"|{len(given)} {' '.join(given)} " if given else ""
     return f"RUN {before}{' '.join(args)}"
@@ -158,7 +155,7 @@ class Origin:
         self.told, self.tree, self.layers = told, tree, layers
 
 
-def _origin(of: Evaluation, one: Instruction, mount: Wanted, number: int) -> Generator[Ask, Any, Origin]:
+def _origin(of: StageState, one: Instruction, mount: Wanted, number: int) -> Generator[Ask, Any, Origin]:
     if mount.kind == "cache" and not mount.origin:
         return Origin()
     if mount.kind not in ("bind", "cache"):
@@ -181,7 +178,7 @@ def _origin(of: Evaluation, one: Instruction, mount: Wanted, number: int) -> Gen
 
 
 def _mount(
-    of: Evaluation,
+    of: StageState,
     one: Instruction,
     mount: Wanted,
     origin: Origin,
@@ -224,7 +221,7 @@ def _copied(tree: Tree, source: str, place: str) -> str:
     return f"{place}/it"
 
 
-def _secret(of: Evaluation, one: Instruction, mount: Wanted, place: str, outside: dict[str, str]) -> Mount | None:
+def _secret(of: StageState, one: Instruction, mount: Wanted, place: str, outside: dict[str, str]) -> Mount | None:
     found: Secret | None = of.request.secrets.get(mount.id)
     if found is None:
         if mount.required:
@@ -249,7 +246,7 @@ def _secret(of: Evaluation, one: Instruction, mount: Wanted, place: str, outside
     return Mount(mount.target, "bind", f"{place}/secret", ("rbind", "ro", "rprivate"))
 
 
-def _agent(of: Evaluation, one: Instruction, mount: Wanted, outside: dict[str, str]) -> Mount | None:
+def _agent(of: StageState, one: Instruction, mount: Wanted, outside: dict[str, str]) -> Mount | None:
     path = of.request.ssh.get(mount.id)
     if path is None:
         if mount.required:
@@ -267,7 +264,7 @@ def _agent(of: Evaluation, one: Instruction, mount: Wanted, outside: dict[str, s
 
 
 @contextlib.contextmanager
-def _cache(of: Evaluation, mount: Wanted, origin: Origin) -> Iterator[str]:
+def _cache(of: StageState, mount: Wanted, origin: Origin) -> Iterator[str]:
     """The folder of a cache, which builds share, one after another or each their own."""
     top = f"{of.shared.layering.store.root}/{MOUNTS}"
     os.makedirs(top, 0o700, exist_ok=True)
@@ -354,7 +351,7 @@ def _script(place: str, target: str, text: str) -> Mount:
 # The root
 
 
-def _stubs(of: Evaluation, mounts: list[Mount], place: str) -> str:
+def _stubs(of: StageState, mounts: list[Mount], place: str) -> str:
     """A layer with the places of mounts that the image does not have, below folders that look as in the image."""
     os.makedirs(place, 0o755)
     os.chmod(place, 0o755)
@@ -403,7 +400,7 @@ def _stub(view: Tree | None, place: str, path: str, folder: bool) -> None:
         os.utime(f"{place}/{path}", ns=(told.st_atime_ns, told.st_mtime_ns))
 
 
-def _root(of: Evaluation, place: str, stubs: str) -> LayeredRoot | HostRoot:
+def _root(of: StageState, place: str, stubs: str) -> LayeredRoot | HostRoot:
     layering = of.shared.layering
     top = (roots.init_layer(layering.store.places), *((stubs,) if stubs else ()))
     if of.host:
@@ -415,7 +412,7 @@ def _root(of: Evaluation, place: str, stubs: str) -> LayeredRoot | HostRoot:
     return LayeredRoot((*top, *layering.folders(of.layers)), f"{place}/upper", f"{place}/work")
 
 
-def _upper(of: Evaluation, place: str, step: Step) -> str:
+def _upper(of: StageState, place: str, step: Step) -> str:
     if not of.host:
         return f"{place}/upper"
     disks = f"{place}/host/disks"
