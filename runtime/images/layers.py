@@ -174,29 +174,45 @@ def _unpack(root: int, stream: Measured, room: _Room) -> None:
             room.take(entry.size if entry.isreg() else 0)
             _entry(root, tar, entry, times, parents, source)
             tar.members.clear()  # type: ignore[attr-defined]
-    for parts, when in times.items():
-        with contextlib.suppress(OSError):
-            fd = _walk(root, parts)
-            try:
-                os.utime(fd, (when, when))
-            finally:
-                os.close(fd)
+    _set_times(root, times)
+
+
+def _set_times(root: int, times: dict[tuple[str, ...], float]) -> None:
+    """Of folders, at last, for what is put into one changes its time. What is no folder any more is passed over."""
+    with contextlib.closing(_Parents(root)) as parents:
+        for parts in sorted(times):  # a folder right before those in it
+            with contextlib.suppress(OSError):
+                fd = os.open(parts[-1], _FOLDER, dir_fd=parents.get(parts[:-1])) if parts else os.dup(root)
+                try:
+                    os.utime(fd, (times[parts], times[parts]))
+                finally:
+                    os.close(fd)
 
 
 class _Parents:
-    """The folder that the last entry was put into, open, for the next one may go there too.
+    """The folder that the last entry was put into, open, for the next one may go there too, or one deeper.
 
-    It is walked to again after anything was removed: only then can its path lead elsewhere.
+    It is walked to again after anything was removed: only then can its path lead elsewhere. With `times` folders that
+    are missing are made.
     """
 
-    def __init__(self, root: int, times: dict[tuple[str, ...], float]) -> None:
+    def __init__(self, root: int, times: dict[tuple[str, ...], float] | None = None) -> None:
         self._root, self._parts, self._fd, self._times = root, tuple[str, ...](), -1, times
 
     def get(self, parts: tuple[str, ...]) -> int:
         if self._fd < 0 or parts != self._parts:
+            fd = self._below(parts)
             self.close()
-            self._fd, self._parts = _walk(self._root, parts, True, self._times), parts
+            self._fd = _walk(self._root, parts, self._times is not None, self._times) if fd < 0 else fd
+            self._parts = parts
         return self._fd
+
+    def _below(self, parts: tuple[str, ...]) -> int:
+        """The folder, open, where it is right in the last one and no link; else -1."""
+        if self._fd >= 0 and parts and parts[:-1] == self._parts:
+            with contextlib.suppress(OSError):
+                return os.open(parts[-1], _FOLDER, dir_fd=self._fd)
+        return -1
 
     def close(self) -> None:
         if self._fd >= 0:
