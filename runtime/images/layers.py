@@ -18,13 +18,12 @@ import zlib
 from collections.abc import Callable
 from typing import IO, Any, cast
 
-import zstandard
 from pycompose.frozen import dataclass
 from pycompose.runtime.files.remove import discard
 
 from .errors import ImageError
 from .reference import digest_hex
-from .streams import MAX_BYTES, PIECE, Forward, Measured, Progress, compression, plain
+from .streams import MAX_BYTES, PIECE, Forward, Measured, Progress, ZstdError, compression, plain
 
 MAX_ENTRIES = 2_000_000
 MAX_PATH = 4096
@@ -38,7 +37,7 @@ READ_ERRORS = (
     tarfile.TarError,
     EOFError,
     zlib.error,
-    zstandard.ZstdError,
+    ZstdError,
     OSError,
     ValueError,
     OverflowError,

@@ -9,15 +9,20 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import sys
 import tarfile
 import zlib
 from collections.abc import Callable
-from typing import IO, Any, cast
-
-import zstandard
+from typing import IO, cast
 
 from .errors import ImageError
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+ZstdError = zstd.ZstdError
 MAX_BYTES = 256 << 30
 PIECE = 1 << 18  # bytes that are read, or decompressed, at a time
 Progress = Callable[[int], None]  # called with the number of bytes just read
@@ -98,13 +103,39 @@ class Gunzip(io.RawIOBase):
                 return data
 
 
+class Unzstd(io.RawIOBase):
+    """One zstd frame after another, with windows of at most 128 MiB, as libzstd has it unless told otherwise."""
+
+    def __init__(self, source: Measured) -> None:
+        self._source, self._frame = source, zstd.ZstdDecompressor()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """At most that many bytes; none at the end."""
+        while True:
+            packed = b""
+            if self._frame.eof:
+                packed = self._frame.unused_data or self._source.read(PIECE)
+                if not packed:
+                    return b""
+                self._frame = zstd.ZstdDecompressor()
+            elif self._frame.needs_input:
+                packed = self._source.read(PIECE)
+                if not packed:
+                    raise EOFError("it ends in the middle of a zstd frame")
+            if data := self._frame.decompress(packed, size if size > 0 else PIECE):
+                return data
+
+
 def plain(source: Measured) -> IO[bytes]:
     """The uncompressed stream: gzip and zstd are known by their first bytes."""
     magic = source.peek()
     if magic[:2] == b"\x1f\x8b":
         return cast(IO[bytes], Gunzip(source))
     if magic == b"\x28\xb5\x2f\xfd":
-        return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(cast(Any, source), read_across_frames=True))
+        return cast(IO[bytes], Unzstd(source))
     if magic[:3] == b"BZh" or magic == b"\xfd7zX":
         raise ImageError("it is compressed with bzip2 or xz", "compress it with gzip or zstd")
     return cast(IO[bytes], source)

@@ -203,7 +203,7 @@ def build_root(made: Path) -> None:
     pip("install", "--target", half / "builders", *builders)
     inside = ("unshare", "--mount", "--pid", "--fork", f"--root={tree}", "--mount-proc", f"/{VENV}/bin/python")
     run(*inside, "-m", "compileall", "-q", f"/{SITE}")
-    run(*inside, "-c", "import click, distributed, networkx, pyroute2, pytest, pytest_trio, trio, yaml, zstandard")
+    run(*inside, "-c", "import click, distributed, networkx, pyroute2, pytest, pytest_trio, trio, yaml")
     for name in ("vmlinuz", "initrd.img"):
         (kernel,) = (tree / "boot").glob(f"{name}-*")
         shutil.move(kernel, half / name.partition(".")[0])

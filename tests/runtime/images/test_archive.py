@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
 from pycompose.runtime.files import atomic
 from pycompose.runtime.images import ImageError, ImageInUse, ImageNotFound, Store
 from pycompose.runtime.images.gc import prune, remove
 from pycompose.runtime.images.load import import_rootfs, load
+from pycompose.runtime.images.streams import zstd
 from pycompose.runtime.places import Places
 from pycompose.runtime.state import usage
 
@@ -92,7 +92,7 @@ def on_disk(tmp_path: Path) -> dict[str, list[str]]:
 NOTHING: dict[str, list[str]] = {"layers": [], "blobs": [], "configs": [], "work": [], "locks": []}
 
 
-@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.ZstdCompressor().compress])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd.compress])
 @pytest.mark.parametrize("way", ["file", "stream"])
 def test_an_archive_is_loaded_from_a_file_and_from_a_stream(
     images: Store, tmp_path: Path, compress: Any, way: str
