@@ -37,6 +37,7 @@ OWNERS = {
 PURE = (
     "errors.py",
     "frozen.py",
+    "sizes.py",
     "compose/model/",
     "compose/plan/",
     "compose/diagram/",

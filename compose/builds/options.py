@@ -5,7 +5,6 @@ Rules: what a build cannot do is an error or a note here, never silence.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import field
 
@@ -13,8 +12,8 @@ from pycompose.compose.model.deployment import Build
 from pycompose.compose.model.project import no_text
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
+from pycompose.sizes import size_in_bytes
 
-SIZES = {"": 1, "b": 1, "k": 1 << 10, "kb": 1 << 10, "m": 1 << 20, "mb": 1 << 20, "g": 1 << 30, "gb": 1 << 30}
 SERVICE = "service:"
 
 
@@ -115,10 +114,10 @@ def size(what: str, text: str | None) -> int | None:
     """A size like 64m. Raises PycomposeError."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?b?)", text.strip().lower())
+    found = size_in_bytes(text)
     if found is None:
         raise PycomposeError(f"{what}: {text!r} is no size", hint="64m, 1g")
-    return int(float(found[1]) * SIZES[found[2]])
+    return found
 
 
 def host(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from pycompose.compose.model.errors import FileError, Problem
 from pycompose.errors import Place
+from pycompose.sizes import size_in_bytes
 
 from .merge import pairs
 from .source import FLOAT, Map, Seq, Text, Tree, plain_value, spelled, whole
@@ -20,7 +21,6 @@ LONGEST = 2.0**63 / 1e9  # seconds: Go's durations are nanoseconds in 64 bits
 OCTAL = re.compile(r"(?:0o)?([0-7]{1,6})\Z")
 COMMAND = 2 << 20  # characters: as many as Linux takes
 DIGITS = re.compile(r"[-+]?[0-9]{1,30}\Z")
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\Z", re.IGNORECASE)
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|ns|s|m|h|d|w)")
 SECONDS = {
     "ns": 1e-9,
@@ -291,13 +291,7 @@ class Section:
 
 def size_of(value: str) -> int | None:
     """Bytes: a number and a unit, as Docker's; -1 is without limit. None where it is no size."""
-    if value.strip() == "-1":
-        return -1
-    match = SIZE.match(value.strip())
-    if match is None or len(match[1]) > 30:
-        return None
-    found = int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
-    return found if found < 1 << 63 else None
+    return -1 if value.strip() == "-1" else size_in_bytes(value)
 
 
 def duration_of(value: str) -> float | None:

@@ -15,10 +15,10 @@ from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime import spec as oci
 from pycompose.runtime.policy.profile import Defaults
+from pycompose.sizes import size_in_bytes
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NAMESPACES = (("network_mode", "network"), ("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup"))
-SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +108,11 @@ def sockets(service: Service) -> tuple[oci.InsideSocket, ...]:
 def log_limits(logging: Logging | None) -> tuple[int, int]:
     """(bytes of a log file, 0 without limit; how many files), from `max-size` and `max-file`."""
     options = logging.options if logging else {}
-    text = options.get("max-size", "").strip().lower().removesuffix("b")
-    number, unit = (text[:-1], text[-1]) if text[-1:] in ("k", "m", "g") else (text, "")
-    files = options.get("max-file", "")
-    if (text and not number.isdecimal()) or (files and not files.isdecimal()):
+    text, files = options.get("max-size", ""), options.get("max-file", "")
+    size = size_in_bytes(text or "0")
+    if size is None or (files and not files.isdecimal()):
         raise PycomposeError(f"logging options max-size={text!r}, max-file={files!r} are not understood", hint="10m, 3")
-    return int(number or 0) * SIZES[unit], max(1, int(files or 1))
+    return size, max(1, int(files or 1))
 
 
 def process(service: Service, image: ImageConfig, profile: Defaults, hostname: str) -> oci.Process:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from pycompose.frozen import dataclass
 from pycompose.runtime.spec import Mount, RootFilesystem, no_text
+from pycompose.sizes import size_in_bytes
 
 from . import words
 from .errors import BuildError
@@ -80,7 +81,6 @@ _FIELDS = {
     "ssh": {"target", "id", "required", "mode", "uid", "gid"},
 }
 _SAME = {"dst": "target", "destination": "target", "src": "source"}
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def mount(text: str, one: Instruction, values: Mapping[str, str], escape: str, cwd: str) -> Wanted:
@@ -170,10 +170,10 @@ def _number(text: str | None, one: Instruction) -> int:
 def _size(text: str | None, one: Instruction) -> int:
     if not text:
         return 0
-    found = re.fullmatch(r"(\d+)([kmg]?)i?b?", text.lower())
-    if found is None:
+    size = size_in_bytes(text)
+    if size is None:
         raise one.fail(f"--mount: size={text} is no size", "64m, 1g")
-    return int(found[1]) * _UNITS[found[2]]
+    return size
 
 
 def flags(one: Instruction, known: Mapping[str, bool]) -> dict[str, list[str]]:
