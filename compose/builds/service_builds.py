@@ -23,7 +23,7 @@ from pycompose.runtime.images import host_image
 from pycompose.runtime.images.cache import Cache
 from pycompose.runtime.images.dockerfile import builder, context
 from pycompose.runtime.images.dockerfile.request import Happened, Request, Secret
-from pycompose.runtime.images.dockerfile.running import Limits
+from pycompose.runtime.images.dockerfile.running import RunLimits
 from pycompose.runtime.images.dockerfile.trees import Tree
 from pycompose.runtime.images.errors import ImageError, ImageNotFound
 from pycompose.runtime.images.manifest import own_platform
@@ -296,7 +296,7 @@ def _request(
             no_cache_filter=wanted.no_cache_filter,
             cache_from=tuple(name for name in wanted.cache_from if name),
             pull=wanted.pull or overrides.pull,
-            limits=Limits(wanted.shm_size, wanted.ulimits, wanted.extra_hosts, wanted.privileged, wanted.network),
+            limits=RunLimits(wanted.shm_size, wanted.ulimits, wanted.extra_hosts, wanted.privileged, wanted.network),
             epoch=epoch,
         )
 

@@ -26,7 +26,7 @@ from pycompose.network.networks import Networks
 from pycompose.runtime.client.process import launch_keeper
 from pycompose.runtime.client.sandboxes import Runtime, Sandbox
 from pycompose.runtime.errors import RuntimeFailure, StartFailed
-from pycompose.runtime.images.dockerfile import BuildError, Job, Limits
+from pycompose.runtime.images.dockerfile import BuildError, Job, RunLimits
 from pycompose.runtime.linux import seccomp
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
@@ -67,7 +67,7 @@ class StepRunner:
                 await self._networks.create(network_spec.network_spec(self._own.project, self._network))
                 self._connected = True
 
-    async def run(self, job: Job, output: Callable[[str], None], limits: Limits) -> int:
+    async def run(self, job: Job, output: Callable[[str], None], limits: RunLimits) -> int:
         """Raises BuildError if it cannot be run."""
         try:
             await self._wake(job.network == "default")
@@ -77,7 +77,7 @@ class StepRunner:
         except (RuntimeFailure, NetworkError, OSError) as error:
             raise BuildError(str(error), getattr(error, "hint", "")) from error
 
-    async def _run(self, job: Job, output: Callable[[str], None], limits: Limits) -> int:
+    async def _run(self, job: Job, output: Callable[[str], None], limits: RunLimits) -> int:
         container_id = secrets.token_hex(32)
         folder = self._own.container(container_id)
         service = self._service(job, limits)
@@ -124,7 +124,7 @@ class StepRunner:
         with suppress(RuntimeFailure, OSError):
             await self._runtime.remove(container_id)
 
-    def _service(self, job: Job, limits: Limits) -> Service:
+    def _service(self, job: Job, limits: RunLimits) -> Service:
         return Service(
             "build",
             command=job.args,
@@ -194,7 +194,7 @@ class Limited:
     """The runner as one build has it (`runtime.images.build.Runner`)."""
 
     runner: StepRunner
-    limits: Limits
+    limits: RunLimits
 
     async def run(self, job: Job, output: Callable[[str], None]) -> int:
         return await self.runner.run(job, output, self.limits)

@@ -23,7 +23,7 @@ from pycompose.runtime.files.remove import discard
 
 from .errors import ImageError
 from .reference import digest_hex
-from .streams import MAX_BYTES, PIECE, Forward, Measured, Progress, ZstdError, compression, plain
+from .streams import MAX_BYTES, PIECE, Forward, MeasuredStream, Progress, ZstdError, compression, plain
 
 MAX_ENTRIES = 2_000_000
 MAX_PATH = 4096
@@ -135,9 +135,9 @@ def verified(blob: Blob, progress: Progress | None = None, copy: IO[bytes] | Non
 def _read(blob: Blob, progress: Progress | None, copy: IO[bytes] | None, root: int | None) -> Extracted:
     try:
         with contextlib.closing(blob.open()) as source:
-            packed = Measured(source, progress, blob.size if blob.size >= 0 else MAX_BYTES, copy)
+            packed = MeasuredStream(source, progress, blob.size if blob.size >= 0 else MAX_BYTES, copy)
             how = compression(packed)
-            stream = Measured(plain(packed), limit=MAX_BYTES)
+            stream = MeasuredStream(plain(packed), limit=MAX_BYTES)
             total = 0
             if root is not None:
                 room = _Room(root)
@@ -160,7 +160,7 @@ def _read(blob: Blob, progress: Progress | None, copy: IO[bytes] | None, root: i
         raise ImageError(f"a layer cannot be read: {error}") from error
 
 
-def _unpack(root: int, stream: Measured, room: _Room) -> None:
+def _unpack(root: int, stream: MeasuredStream, room: _Room) -> None:
     times: dict[tuple[str, ...], float] = {}
     source = Forward(stream)
     with (
@@ -482,7 +482,7 @@ def spooled(source: IO[bytes], folder: str, progress: Progress | None = None) ->
     try:
         room = os.fstatvfs(out.fileno())
         floor = min(ROOM, room.f_blocks * room.f_frsize // 20)
-        stream = plain(Measured(source, progress))
+        stream = plain(MeasuredStream(source, progress))
         while data := stream.read(1 << 20):
             room = os.fstatvfs(out.fileno())
             if room.f_bavail * room.f_frsize - len(data) < floor:

@@ -25,7 +25,7 @@ from .load import CONTAINERD_NAME, REF_NAME
 from .manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from .reference import digest_hex, familiar, parse
 from .store import Store
-from .streams import Measured, Progress, plain
+from .streams import MeasuredStream, Progress, plain
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 PIECE = 1 << 20
@@ -182,14 +182,14 @@ def _plain(store: Store, blob: str, diff_id: str, name: str, sink: _Tar | _Folde
 
     size, sha = 0, hashlib.sha256()
     with store.blobs.open(blob) as packed:
-        stream = plain(Measured(packed))
+        stream = plain(MeasuredStream(packed))
         while data := stream.read(PIECE):
             size += len(data)
             sha.update(data)
     if sha.hexdigest() != digest_hex(diff_id):
         raise ImageError(f"a blob on this machine is damaged: {blob}", "pycompose image fsck says what else is")
     with store.blobs.open(blob) as packed:
-        sink.add(name, size, cast(IO[bytes], _Whole(plain(Measured(packed)))))
+        sink.add(name, size, cast(IO[bytes], _Whole(plain(MeasuredStream(packed)))))
     return size
 
 

@@ -28,7 +28,7 @@ PIECE = 1 << 18  # bytes that are read, or decompressed, at a time
 Progress = Callable[[int], None]  # called with the number of bytes just read
 
 
-class Measured(io.RawIOBase):
+class MeasuredStream(io.RawIOBase):
     """A stream whose bytes are counted and hashed; its first ones can be looked at before."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Measured(io.RawIOBase):
         return "sha256:" + self.sha.hexdigest()
 
 
-def compression(source: Measured) -> str:
+def compression(source: MeasuredStream) -> str:
     """Known by the first bytes."""
     magic = source.peek()
     return "gzip" if magic[:2] == b"\x1f\x8b" else "zstd" if magic == b"\x28\xb5\x2f\xfd" else ""
@@ -80,7 +80,7 @@ def compression(source: Measured) -> str:
 class Gunzip(io.RawIOBase):
     """One gzip member after another. Python's own asks for 8 KiB at a time: a wait for the interpreter's lock each."""
 
-    def __init__(self, source: Measured) -> None:
+    def __init__(self, source: MeasuredStream) -> None:
         self._source, self._inflate = source, zlib.decompressobj(wbits=31)
 
     def readable(self) -> bool:
@@ -106,7 +106,7 @@ class Gunzip(io.RawIOBase):
 class Unzstd(io.RawIOBase):
     """One zstd frame after another, with windows of at most 128 MiB, as libzstd has it unless told otherwise."""
 
-    def __init__(self, source: Measured) -> None:
+    def __init__(self, source: MeasuredStream) -> None:
         self._source, self._frame = source, zstd.ZstdDecompressor()
 
     def readable(self) -> bool:
@@ -129,7 +129,7 @@ class Unzstd(io.RawIOBase):
                 return data
 
 
-def plain(source: Measured) -> IO[bytes]:
+def plain(source: MeasuredStream) -> IO[bytes]:
     """The uncompressed stream: gzip and zstd are known by their first bytes."""
     magic = source.peek()
     if magic[:2] == b"\x1f\x8b":
@@ -147,7 +147,7 @@ class Forward(io.RawIOBase):
     tarfile's own streams copy what they have buffered for every header.
     """
 
-    def __init__(self, source: Measured) -> None:
+    def __init__(self, source: MeasuredStream) -> None:
         self._source, self._piece, self._at, self._start = source, b"", 0, 0
 
     def readable(self) -> bool:

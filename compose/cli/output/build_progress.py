@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import field
 
 from pycompose.frozen import dataclass
-from pycompose.runtime.images.dockerfile.request import Happened, Step
+from pycompose.runtime.images.dockerfile.request import BuildStep, Happened
 
 from . import plan_progress
 
@@ -67,7 +67,7 @@ class BuildBoard:
             shown.state, shown.ended = happened.kind, now
         return shown
 
-    def shown(self, name: str, step: Step, now: float) -> _Shown:
+    def shown(self, name: str, step: BuildStep, now: float) -> _Shown:
         if (name, step.number) not in self.subjects:
             title = " ".join(step.title.split())
             if self.several and name:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pycompose.frozen import dataclass
 
-from .request import Step
+from .request import BuildStep
 from .running import Job
 
 
@@ -42,7 +42,7 @@ class Need:
 class Base:
     name: str
     pull: bool = False
-    step: Step | None = None  # of the FROM that asks
+    step: BuildStep | None = None  # of the FROM that asks
 
 
 @dataclass(frozen=True, slots=True)

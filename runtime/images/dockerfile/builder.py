@@ -29,7 +29,7 @@ from .evaluate import evaluate
 from .layering import Layering
 from .request import Happened, Request, Tell
 from .stage_state import Shared, StageState
-from .stages import PROXIES, Plan
+from .stages import PROXIES, BuildPlan
 
 if TYPE_CHECKING:
     import trio
@@ -65,7 +65,7 @@ def platform_arguments(target: str = "") -> dict[str, str]:
     return {**found, "TARGETSTAGE": target or "default"}
 
 
-def plan_of(request: Request) -> Plan:
+def plan_of(request: Request) -> BuildPlan:
     """Raises BuildError."""
     dockerfile = syntax.parse(request.dockerfile, request.name)
     platform = platform_arguments(request.target)
@@ -73,7 +73,7 @@ def plan_of(request: Request) -> Plan:
 
 
 @contextlib.contextmanager
-def _shared(store: Store, work: str, request: Request, plan: Plan, tell: Tell) -> Iterator[Shared]:
+def _shared(store: Store, work: str, request: Request, plan: BuildPlan, tell: Tell) -> Iterator[Shared]:
     layering = Layering(store, work, request.epoch)
     digests = Digests(store.root)
     shared = Shared(request, plan, layering, Cache(store), digests, tell, _imported(store, request))

@@ -19,7 +19,7 @@ MAX_TEXT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class BuildContext:
     tree: Tree
     dockerfile: str  # its text
     name: str  # for messages
@@ -69,7 +69,7 @@ def _of_stream(file: IO[bytes], work: str, held: contextlib.ExitStack) -> Tree:
     return _folder(folder, "the build context", held)
 
 
-def read(tree: Tree, dockerfile: str = "", *, inline: str | None = None, local: str = "") -> Context:
+def read(tree: Tree, dockerfile: str = "", *, inline: str | None = None, local: str = "") -> BuildContext:
     """The Dockerfile of a context, and the context without what its .dockerignore leaves out.
 
     `dockerfile` is a path in the context (`Dockerfile` without one); `local` is a file of this machine instead;
@@ -102,7 +102,7 @@ def read(tree: Tree, dockerfile: str = "", *, inline: str | None = None, local: 
         if (found := _text(tree, candidate)) is not None:
             rules = ignore.read(found, candidate)
             break
-    return Context(replace(tree, ignore=rules or ignore.NOTHING), text, name)
+    return BuildContext(replace(tree, ignore=rules or ignore.NOTHING), text, name)
 
 
 def _text(tree: Tree, path: str) -> str | None:

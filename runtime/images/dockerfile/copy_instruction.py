@@ -14,7 +14,7 @@ from typing import Any
 
 from . import copying, fetched, ignore, trees, words
 from .asks import Ask, Asking, Work
-from .copying import Manner, Source
+from .copying import CopyOptions, Source
 from .request import Happened
 from .running import flags
 from .stage_state import StageState
@@ -34,7 +34,7 @@ def copy(of: StageState, one: Instruction) -> Asking:
 
     texts, dest = _arguments(of, one)
     link = _truth(one, "link", flag("link"))
-    manner = Manner(
+    manner = CopyOptions(
         dest,
         of.owner(flag("chown")) if flag("chown") else None,
         copying.checked_mode(flag("chmod")) if flag("chmod") else "",
@@ -89,7 +89,7 @@ def copy(of: StageState, one: Instruction) -> Asking:
     of.add(shown, own, layer, created)
 
 
-def _write(of: StageState, root: int, manner: Manner, sources: list[Source], archives: set[int]) -> None:
+def _write(of: StageState, root: int, manner: CopyOptions, sources: list[Source], archives: set[int]) -> None:
     """Copy; the archives among them are unpacked first."""
     ready = []
     for number, source in enumerate(sources):

@@ -22,9 +22,9 @@ from pycompose.runtime.linux import syscalls
 from . import trees
 from .errors import BuildError
 from .ignore import NOTHING, Ignore
-from .trees import Found, Tree
+from .trees import Tree, TreeEntry
 
-Digest = Callable[[Tree, Found], str]  # of a file's content
+Digest = Callable[[Tree, TreeEntry], str]  # of a file's content
 IN_ROOT = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -39,7 +39,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class CopyOptions:
     """How files are copied. `dest` is an absolute path, with a "/" at its end if it must be a folder."""
 
     dest: str
@@ -94,7 +94,7 @@ def _advice(tree: Tree) -> str:
     )
 
 
-def entries(source: Source, excludes: Ignore) -> Iterator[Found]:
+def entries(source: Source, excludes: Ignore) -> Iterator[TreeEntry]:
     for found in trees.walk(source.tree, source.path):
         name = found.name or source.base
         if name and excludes.patterns and excludes.leaves_out(name):
@@ -105,7 +105,7 @@ def entries(source: Source, excludes: Ignore) -> Iterator[Found]:
         yield found
 
 
-def digest(sources: Sequence[Source], manner: Manner, of_content: Digest) -> str:
+def digest(sources: Sequence[Source], manner: CopyOptions, of_content: Digest) -> str:
     """What tells this copy from another one: names, kinds, modes, owners and contents; no times."""
     told = hashlib.sha256()
     for source in sources:
@@ -125,7 +125,7 @@ def digest(sources: Sequence[Source], manner: Manner, of_content: Digest) -> str
     return told.hexdigest()
 
 
-def _link(tree: Tree, found: Found) -> str:
+def _link(tree: Tree, found: TreeEntry) -> str:
     fd = trees.open_at(tree, found.path)
     try:
         return os.readlink("", dir_fd=fd)
@@ -133,7 +133,7 @@ def _link(tree: Tree, found: Found) -> str:
         os.close(fd)
 
 
-def content_digest(tree: Tree, found: Found) -> str:
+def content_digest(tree: Tree, found: TreeEntry) -> str:
     fd = trees.open_at(tree, found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(fd, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -145,7 +145,7 @@ def content_digest(tree: Tree, found: Found) -> str:
 class Writer:
     """Writes into the root that `root` is a descriptor of; what it makes belongs to `owner`."""
 
-    def __init__(self, root: int, manner: Manner) -> None:
+    def __init__(self, root: int, manner: CopyOptions) -> None:
         self.root, self.manner = root, manner
         self._links: dict[tuple[int, int], str] = {}  # a file of several names -> where it was written first
 
@@ -230,10 +230,10 @@ class Writer:
             os.utime(fd, ns=(when, when))
             os.close(fd)
 
-    def _opened(self, tree: Tree, found: Found) -> int | None:
+    def _opened(self, tree: Tree, found: TreeEntry) -> int | None:
         return trees.open_at(tree, found.path, trees.FOLDER) if tree.owned else None
 
-    def _file(self, tree: Tree, found: Found, parent: int, name: str, place: str) -> None:
+    def _file(self, tree: Tree, found: TreeEntry, parent: int, name: str, place: str) -> None:
         told, mode = found.told, found.told.st_mode
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
@@ -260,7 +260,7 @@ class Writer:
         os.utime(name, ns=(told.st_mtime_ns, told.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
         self._links[told.st_dev, told.st_ino] = place
 
-    def _regular(self, tree: Tree, found: Found, parent: int, name: str) -> None:
+    def _regular(self, tree: Tree, found: TreeEntry, parent: int, name: str) -> None:
         old = trees.open_at(tree, found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(old).st_mode):

@@ -15,7 +15,7 @@ import threading
 import time
 
 from . import copying
-from .trees import Found, Tree
+from .trees import Tree, TreeEntry
 
 SETTLED = 2_000_000_000  # nanoseconds
 FOLDER = "digests"
@@ -28,7 +28,7 @@ class Digests:
         self._seen: dict[str, dict[str, str]] = {}  # those that were asked for now
         self._lock = threading.Lock()
 
-    def of(self, tree: Tree, found: Found) -> str:
+    def of(self, tree: Tree, found: TreeEntry) -> str:
         told = found.told
         if not tree.path or not stat.S_ISREG(told.st_mode):
             return copying.content_digest(tree, found)

@@ -20,7 +20,7 @@ from . import config as configuration
 from . import copying, words
 from .asks import Ask, Asking, Base, Need, Result, Work
 from .copy_instruction import copy
-from .copying import Manner
+from .copying import CopyOptions
 from .errors import BuildError
 from .request import Happened
 from .run_instruction import run
@@ -136,7 +136,7 @@ def _workdir(of: StageState, one: Instruction) -> Asking:
         of.add(text, key, *found)
         return
     with of.under_way(step):
-        manner = Manner(path, of.owner(user) if user else None)
+        manner = CopyOptions(path, of.owner(user) if user else None)
         layering = of.shared.layering
 
         def make(root: int) -> None:

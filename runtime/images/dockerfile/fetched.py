@@ -22,7 +22,7 @@ from typing import IO, Any, cast
 from pycompose.frozen import dataclass
 from pycompose.runtime.images.errors import ImageError
 from pycompose.runtime.images.layers import READ_ERRORS, Blob, extract
-from pycompose.runtime.images.streams import Measured, plain
+from pycompose.runtime.images.streams import MeasuredStream, plain
 
 from . import trees
 from .errors import BuildError
@@ -158,7 +158,7 @@ def _plain(file: IO[bytes]) -> IO[bytes]:
         return cast(IO[bytes], bz2.open(cast(Any, file)))
     if magic == b"\xfd7zXZ\0":
         return cast(IO[bytes], lzma.open(cast(Any, file)))
-    return plain(Measured(file))
+    return plain(MeasuredStream(file))
 
 
 def unpack(file: IO[bytes], work: str) -> str:

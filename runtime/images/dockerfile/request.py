@@ -9,7 +9,7 @@ from pycompose.errors import Place
 from pycompose.frozen import dataclass
 from pycompose.runtime.spec import no_text
 
-from .running import Limits
+from .running import RunLimits
 from .trees import Tree
 
 
@@ -37,12 +37,12 @@ class Request:
     no_cache_filter: tuple[str, ...] = ()  # stages
     cache_from: tuple[str, ...] = ()
     pull: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: RunLimits = field(default_factory=RunLimits)
     epoch: int | None = None  # SOURCE_DATE_EPOCH
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BuildStep:
     number: int  # in the whole build, from 1
     title: str  # "[build 2/5] RUN make"
     position: Place
@@ -52,7 +52,7 @@ class Step:
 class Happened:
     """`kind` is started, cached, done, failed, output or warning; `text` is a line of output, or why."""
 
-    step: Step | None
+    step: BuildStep | None
     kind: str
     text: str = ""
 

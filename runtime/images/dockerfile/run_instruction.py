@@ -23,9 +23,9 @@ from pycompose.runtime.spec import HostRoot, LayeredRoot, Mount
 from . import config as configuration
 from . import copying, running, trees
 from .asks import Ask, Execute, Work
-from .copying import Manner
+from .copying import CopyOptions
 from .errors import RunFailed
-from .request import Happened, Secret, Step
+from .request import BuildStep, Happened, Secret
 from .running import Job, Wanted
 from .stage_state import StageState
 from .stages import PROXIES
@@ -174,7 +174,7 @@ def _origin(of: StageState, one: Instruction, mount: Wanted, number: int) -> Gen
     sources = copying.gather(tree, [mount.source or "."])
     if not sources:
         raise copying.none_matches(tree, [mount.source])
-    return Origin(copying.digest(sources, Manner("/"), of.shared.digests.of), tree)
+    return Origin(copying.digest(sources, CopyOptions("/"), of.shared.digests.of), tree)
 
 
 def _mount(
@@ -215,7 +215,7 @@ def _copied(tree: Tree, source: str, place: str) -> str:
     root = os.open(place, trees.FOLDER)
     try:
         found = copying.gather(tree, [source])
-        copying.Writer(root, Manner("/it")).write(found)
+        copying.Writer(root, CopyOptions("/it")).write(found)
     finally:
         os.close(root)
     return f"{place}/it"
@@ -335,7 +335,7 @@ def _fill(path: str, mount: Wanted, origin: Origin) -> None:
 def _inside(folder: str, source: str) -> str:
     root = os.open(folder, trees.FOLDER)
     try:
-        os.close(copying.Writer(root, Manner("/")).make_folder("/" + trees.inner(source)))
+        os.close(copying.Writer(root, CopyOptions("/")).make_folder("/" + trees.inner(source)))
         return f"{folder}/{trees.resolve(Tree(root, 'the cache'), trees.inner(source))}"
     finally:
         os.close(root)
@@ -412,7 +412,7 @@ def _root(of: StageState, place: str, stubs: str) -> LayeredRoot | HostRoot:
     return LayeredRoot((*top, *layering.folders(of.layers)), f"{place}/upper", f"{place}/work")
 
 
-def _upper(of: StageState, place: str, step: Step) -> str:
+def _upper(of: StageState, place: str, step: BuildStep) -> str:
     if not of.host:
         return f"{place}/upper"
     disks = f"{place}/host/disks"

@@ -57,7 +57,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RunLimits:
     """What a build gives all its RUN steps, as compose files and --shm-size, --ulimit, --add-host say it."""
 
     shm_size: int | None = None

@@ -30,8 +30,8 @@ from .asks import Ask, Base, Need, Result
 from .digests import Digests
 from .errors import BuildError, RunFailed
 from .layering import Layering
-from .request import Happened, Request, Step, Tell
-from .stages import Plan, Stage
+from .request import BuildStep, Happened, Request, Tell
+from .stages import BuildPlan, Stage
 from .syntax import Instruction
 from .trees import Tree
 
@@ -44,7 +44,7 @@ class Shared:
     """What the stages of one build have in common."""
 
     request: Request
-    plan: Plan
+    plan: BuildPlan
     layering: Layering
     cache: Cache
     digests: Digests
@@ -80,14 +80,14 @@ class StageState:
     def cwd(self) -> str:
         return posixpath.normpath(posixpath.join("/", self.config.get("WorkingDir") or "/")).replace("//", "/")
 
-    def step(self, title: str, one: Instruction | None) -> Step:
+    def step(self, title: str, one: Instruction | None) -> BuildStep:
         name = f"{self.stage.name} " if self.stage.name else f"{self.stage} " if len(self.shared.plan.order) > 1 else ""
         number = self.shared.numbers[self.stage.index] + self.at - 1
         position = one.position if one else self.stage.position
-        return Step(number, f"[{name}{self.at}/{self.count}] {title}", position)
+        return BuildStep(number, f"[{name}{self.at}/{self.count}] {title}", position)
 
     @contextlib.contextmanager
-    def under_way(self, step: Step) -> Any:
+    def under_way(self, step: BuildStep) -> Any:
         self.shared.tell(Happened(step, "started"))
         try:
             yield

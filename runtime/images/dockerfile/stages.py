@@ -39,7 +39,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BuildPlan:
     stages: tuple[Stage, ...]
     target: int
     order: tuple[int, ...]  # those that the target needs, and itself at the end
@@ -64,7 +64,7 @@ def find(stages: Sequence[Stage], name: str) -> int | None:
 
 def plan(
     dockerfile: Dockerfile, target: str, given: Mapping[str, str], platform: Mapping[str, str], contexts: Iterable[str]
-) -> Plan:
+) -> BuildPlan:
     """`given` are --build-arg, `platform` TARGETARCH and the like, `contexts` names of further contexts.
 
     Raises BuildError.
@@ -97,7 +97,7 @@ def plan(
     ]
     whole = [_with_needs(stage, whole, contexts, escape) for stage in whole]
     aim = _target(whole, target)
-    return Plan(tuple(whole), aim, _order(whole, aim), values, escape, dockerfile.warnings)
+    return BuildPlan(tuple(whole), aim, _order(whole, aim), values, escape, dockerfile.warnings)
 
 
 def arguments(one: Instruction) -> list[tuple[str, str | None]]:

@@ -37,7 +37,7 @@ class Tree:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TreeEntry:
     path: str  # in the tree, without links; "" is its root
     name: str  # relative to what was asked for; "" for that itself
     told: os.stat_result
@@ -121,20 +121,20 @@ def _listed(tree: Tree, path: str) -> Iterator[list[str]]:
         os.close(fd)
 
 
-def walk(tree: Tree, path: str) -> Iterator[Found]:
+def walk(tree: Tree, path: str) -> Iterator[TreeEntry]:
     """What is at `path` (which has no links) and below, folders before what is in them, names in order.
 
     Folders that are left out are walked where something in them may be kept; then they are there, too.
     """
     fd = open_at(tree, path)
     try:
-        first = Found(path, "", os.fstat(fd))
+        first = TreeEntry(path, "", os.fstat(fd))
     finally:
         os.close(fd)
     yield first
     if not stat.S_ISDIR(first.told.st_mode):
         return
-    pending, held = [first], list[Found]()
+    pending, held = [first], list[TreeEntry]()
     while pending:
         folder = pending.pop()
         if folder is not first and not tree.has(folder.path):
@@ -150,7 +150,7 @@ def walk(tree: Tree, path: str) -> Iterator[Found]:
                 whole = f"{folder.path}/{name}" if folder.path else name
                 if len(whole) > MAX_PATH:
                     raise BuildError(f"a path is too long: {whole[:100]!r}…")
-                found = Found(
+                found = TreeEntry(
                     whole,
                     f"{folder.name}/{name}" if folder.name else name,
                     os.stat(name, dir_fd=fd, follow_symlinks=False),
@@ -167,6 +167,6 @@ def walk(tree: Tree, path: str) -> Iterator[Found]:
         pending += reversed(below)
 
 
-def _released(held: list[Found], below: Found) -> Iterator[Found]:
+def _released(held: list[TreeEntry], below: TreeEntry) -> Iterator[TreeEntry]:
     """Folders that were left out, and are there all the same because of what is in them."""
     yield from (folder for folder in held if below.path.startswith(folder.path + "/"))

@@ -27,7 +27,7 @@ DOCKER_HOST = "registry-1.docker.io"
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class RegistryEndpoint:
     """A place that speaks the distribution specification. `registry` names whose credentials it gets."""
 
     registry: str  # host[:port], as credentials are filed
@@ -81,7 +81,9 @@ def _told(registry: str, environ: Mapping[str, str]) -> tuple[str, dict[str, Any
     return "", {}
 
 
-def endpoints(registry: str, *, pull: bool = True, environ: Mapping[str, str] = os.environ) -> tuple[Endpoint, ...]:
+def endpoints(
+    registry: str, *, pull: bool = True, environ: Mapping[str, str] = os.environ
+) -> tuple[RegistryEndpoint, ...]:
     """Where a registry's repositories are found: its mirrors in their order, then itself. Raises ImageError."""
     path, told = _told(registry, environ)
     mirrors, insecure, ca = told.get("mirrors", []), told.get("insecure", False), told.get("ca", "")
@@ -89,11 +91,11 @@ def endpoints(registry: str, *, pull: bool = True, environ: Mapping[str, str] = 
     if not texts or not isinstance(insecure, bool) or not isinstance(ca, str):
         raise ImageError(f'{path}: "{registry}": mirrors is a list of texts, insecure true or false, ca a path')
     host = DOCKER_HOST if registry == DOCKER else registry
-    own = Endpoint(registry, host, insecure=insecure or is_loopback(host), loopback=is_loopback(host), ca=ca)
+    own = RegistryEndpoint(registry, host, insecure=insecure or is_loopback(host), loopback=is_loopback(host), ca=ca)
     return (*(_mirror(one, path, environ) for one in (mirrors if pull else ())), own)
 
 
-def _mirror(text: str, path: str, environ: Mapping[str, str]) -> Endpoint:
+def _mirror(text: str, path: str, environ: Mapping[str, str]) -> RegistryEndpoint:
     scheme, separator, rest = text.rpartition("://")
     host, _, below = rest.rstrip("/").partition("/")
     _, told = _told(host, environ)
@@ -102,4 +104,6 @@ def _mirror(text: str, path: str, environ: Mapping[str, str]) -> Endpoint:
     if not host or scheme not in ("", "http", "https") or "@" in host:
         raise ImageError(f"{path}: not the address of a mirror: {text[:100]!r}")
     below = f"/{below}" if below else ""
-    return Endpoint(host, host, below, scheme if separator else "https", insecure, local, str(told.get("ca", "")))
+    return RegistryEndpoint(
+        host, host, below, scheme if separator else "https", insecure, local, str(told.get("ca", ""))
+    )

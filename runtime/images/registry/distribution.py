@@ -27,7 +27,7 @@ from pycompose.runtime.images.errors import ImageError
 from pycompose.runtime.images.manifest import ACCEPTED, MAX_JSON
 
 from . import credentials
-from .config import Endpoint
+from .config import RegistryEndpoint
 from .credentials import Credentials
 
 ATTEMPTS = 5
@@ -58,7 +58,7 @@ class RegistryError(ImageError):
         return self.status in (0, 408, 429, 500, 502, 503, 504)
 
 
-class Refused(ImageError):
+class RegistryRefused(ImageError):
     """A registry does what none may: what it says is not believed, and not asked for again."""
 
 
@@ -74,7 +74,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int]:
     return url.scheme, url.host.lower(), url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
 
 
-def _tls(endpoint: Endpoint) -> ssl.SSLContext:
+def _tls(endpoint: RegistryEndpoint) -> ssl.SSLContext:
     """The system's certificates, SSL_CERT_FILE and SSL_CERT_DIR (OpenSSL reads both), and the registry's own."""
     if endpoint.insecure and not endpoint.ca:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -97,7 +97,7 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext:
 class Registry:
     """One endpoint; close it with `aclose`. Tokens are kept for as long."""
 
-    def __init__(self, endpoint: Endpoint, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, endpoint: RegistryEndpoint, environ: Mapping[str, str] = os.environ) -> None:
         self.endpoint, self._environ = endpoint, environ
         try:
             self._client = httpx.AsyncClient(
@@ -207,19 +207,19 @@ class Registry:
 
     def _check_way(self, before: httpx.URL, after: httpx.URL) -> None:
         if after.scheme not in ("http", "https") or after.userinfo:
-            raise Refused(self._says(f"leads to {str(after)[:100]!r}, which is no place for a blob"))
+            raise RegistryRefused(self._says(f"leads to {str(after)[:100]!r}, which is no place for a blob"))
         if before.scheme == "https" and after.scheme == "http":
-            raise Refused(self._says(f"leads from TLS to plain HTTP: {after.host}"))
+            raise RegistryRefused(self._says(f"leads from TLS to plain HTTP: {after.host}"))
 
     def _redirected(self, method: str, response: httpx.Response, url: httpx.URL, count: int) -> httpx.URL:
         if count > MAX_REDIRECTS:
-            raise Refused(self._says("redirects without end"))
+            raise RegistryRefused(self._says("redirects without end"))
         if method not in ("GET", "HEAD") and response.status_code not in (307, 308):
-            raise Refused(self._says(f"answers {method} with a redirect"))
+            raise RegistryRefused(self._says(f"answers {method} with a redirect"))
         try:
             target = url.join(response.headers["location"])
         except httpx.InvalidURL as error:
-            raise Refused(self._says("redirects to what is no address")) from error
+            raise RegistryRefused(self._says("redirects to what is no address")) from error
         self._check_way(url, target)
         return target
 
@@ -258,7 +258,7 @@ class Registry:
                     if len(data) > limit:
                         if short:
                             return data[:limit]
-                        raise Refused(self._says(f"an answer is larger than {limit} bytes"))
+                        raise RegistryRefused(self._says(f"an answer is larger than {limit} bytes"))
         except httpx.HTTPError as error:
             if not short:
                 raise self.unreachable(error) from error
@@ -291,7 +291,9 @@ class Registry:
             realm = httpx.URL("")
         plain = realm.scheme == "http" and self._scheme == "http"
         if (realm.scheme != "https" and not plain) or not realm.host or realm.userinfo:
-            raise Refused(self._says(f"its token server is {challenge.realm[:100]!r}, which is not safe to ask"))
+            raise RegistryRefused(
+                self._says(f"its token server is {challenge.realm[:100]!r}, which is not safe to ask")
+            )
         wanted = [("service", challenge.service)] if challenge.service else []
         wanted += [("scope", one) for one in (scope or challenge.scope).split() if one]
         known, headers = self._known, {}
@@ -318,11 +320,11 @@ class Registry:
             told = json.loads(await self.limited(response, MAX_TOKEN))
             token = told.get("token") or told.get("access_token")
         except (ValueError, AttributeError) as error:
-            raise Refused(self._says(f"its token server {realm.host} gave no token")) from error
+            raise RegistryRefused(self._says(f"its token server {realm.host} gave no token")) from error
         finally:
             await response.aclose()
         if not isinstance(token, str) or not token or not token.isascii() or any(c.isspace() for c in token):
-            raise Refused(self._says(f"its token server {realm.host} gave no token"))
+            raise RegistryRefused(self._says(f"its token server {realm.host} gave no token"))
         return token
 
     # What a registry has
@@ -360,7 +362,7 @@ class Registry:
             if response.status_code == 206:
                 told = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
                 if not start or not told or int(told[1]) != start:
-                    raise Refused(self._says("answers with another part of a blob than was asked for"))
+                    raise RegistryRefused(self._says("answers with another part of a blob than was asked for"))
                 skip = 0
             try:
                 async with _raw(response) as chunks:
@@ -369,7 +371,7 @@ class Registry:
                             chunk, skip = chunk[skip:], max(skip - len(chunk), 0)
                         start += len(chunk)
                         if start > size:
-                            raise Refused(self._says(f"a blob has more than its {size} bytes: {digest}"))
+                            raise RegistryRefused(self._says(f"a blob has more than its {size} bytes: {digest}"))
                         if chunk:
                             yield chunk
             except (httpx.HTTPError, httpx.StreamError) as error:

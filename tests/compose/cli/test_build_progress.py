@@ -10,11 +10,11 @@ from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.build_progress import BuildBoard
 from pycompose.errors import Place
-from pycompose.runtime.images.dockerfile.request import Happened, Step
+from pycompose.runtime.images.dockerfile.request import BuildStep, Happened
 
 HERE = Place("Dockerfile", 3)
-ONE = Step(1, "[1/2] FROM base", HERE)
-TWO = Step(2, "[2/2] RUN make \n all", HERE)
+ONE = BuildStep(1, "[1/2] FROM base", HERE)
+TWO = BuildStep(2, "[2/2] RUN make \n all", HERE)
 
 
 def test_the_picture_shows_what_runs_with_its_last_lines_and_nothing_wider_than_the_screen() -> None:
@@ -37,7 +37,7 @@ def test_the_picture_shows_what_runs_with_its_last_lines_and_nothing_wider_than_
 def test_a_picture_is_never_higher_than_the_screen() -> None:
     board = BuildBoard(0.0)
     for number in range(30):
-        board.take("", Happened(Step(number, f"[{number}] RUN x", HERE), "started"), 0.0)
+        board.take("", Happened(BuildStep(number, f"[{number}] RUN x", HERE), "started"), 0.0)
     assert len(board.lines(1.0, 80, 10, colour=False)) == 10
 
 

@@ -7,14 +7,14 @@ import io
 from collections.abc import Callable
 
 import pytest
-from pycompose.runtime.images.streams import PIECE, Measured, Unzstd, ZstdError, plain, zstd
+from pycompose.runtime.images.streams import PIECE, MeasuredStream, Unzstd, ZstdError, plain, zstd
 
 BOTH = pytest.mark.parametrize("packed", [gzip.compress, zstd.compress])
 SKIPPABLE = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"  # RFC 8878, 3.1.2: a frame that holds no data
 
 
 def through(data: bytes, size: int = PIECE) -> bytes:
-    stream, pieces = plain(Measured(io.BytesIO(data))), []
+    stream, pieces = plain(MeasuredStream(io.BytesIO(data))), []
     while piece := stream.read(size):
         assert len(piece) <= size
         pieces.append(piece)
@@ -50,9 +50,9 @@ def test_a_window_beyond_128_mib_is_refused() -> None:
     # RFC 8878, 3.1.1.1: magic, a header without a single segment, a window of 2^28 bytes, one empty last block
     frame = b"\x28\xb5\x2f\xfd\x00" + bytes([(28 - 10) << 3]) + b"\x01\x00\x00"
     with pytest.raises(ZstdError, match="memory"):
-        Unzstd(Measured(io.BytesIO(frame))).read(1)
+        Unzstd(MeasuredStream(io.BytesIO(frame))).read(1)
     allowed = b"\x28\xb5\x2f\xfd\x00" + bytes([(27 - 10) << 3]) + b"\x01\x00\x00"
-    assert Unzstd(Measured(io.BytesIO(allowed))).read(1) == b""
+    assert Unzstd(MeasuredStream(io.BytesIO(allowed))).read(1) == b""
 
 
 def test_garbage_after_a_zstd_frame_is_an_error() -> None:

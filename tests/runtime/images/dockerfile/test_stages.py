@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pycompose.runtime.images.dockerfile import BuildError
 from pycompose.runtime.images.dockerfile.builder import platform_arguments
-from pycompose.runtime.images.dockerfile.stages import Plan, plan
+from pycompose.runtime.images.dockerfile.stages import BuildPlan, plan
 from pycompose.runtime.images.dockerfile.syntax import parse
 
 
-def planned(text: str, target: str = "", contexts: tuple[str, ...] = (), **given: str) -> Plan:
+def planned(text: str, target: str = "", contexts: tuple[str, ...] = (), **given: str) -> BuildPlan:
     return plan(parse(text), target, given, platform_arguments(), contexts)
 
 
