@@ -52,7 +52,7 @@ def _of_reference(name: str, names: Mapping[str, str]) -> str | None:
 
 
 def tags(digest: str, names: Mapping[str, str]) -> list[str]:
-    """The full names that lead to an image; its digest, where it has no other."""
+    """The full names that lead to an image; none where only its digest does."""
     return sorted(name for name, image in names.items() if image == digest and is_tag(name))
 
 
