@@ -38,7 +38,6 @@ DEBTS: dict[str, set[str]] = {
         "compose/plan/reconcile.py: s.cause != 'depends_on'",
     },
     "long_files": {
-        "compose/linux/linux_host.py: 620 lines",
         "compose/plan/reconcile.py: 650 lines",
     },
     "vague_heads": {
@@ -57,8 +56,6 @@ DEBTS: dict[str, set[str]] = {
         "compose/file/paths.py: Which attributes of a compose file hold paths, and a tree of another file with those made absolute. Pure.",
         "compose/file/resources.py: What a service may use: limits, from its own keys and from `deploy` (which must agree), ulimits and devices. Pure.",
         "compose/file/variables.py: Which variables a file asks for, and with which defaults: what `config --variables` lists. Pure.",
-        "compose/linux/network_spec.py: What a service says, in the words of the network folder; the /etc files that follow from it; its health check. Pure.",
-        "compose/linux/sandbox_network.py: What whoever joins a container to its networks asks of this machine: the ports of its sockets, the host's /etc files.",
         "compose/model/observed.py: What exists on a machine for one project: a frozen snapshot, taken once, from which everything is decided.",
         "compose/plan/graph.py: Who needs whom: the services of a project as a directed graph. The only importer of networkx, and only when asked.",
         "compose/plan/lifecycle.py: What happens next to a container: restart back-off and the health state machine.",

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 import trio
 from pycompose.compose.control import session
-from pycompose.compose.linux import network_spec, oci, sandbox_network
+from pycompose.compose.linux import etc_files, network_spec, oci, sandbox_network
 from pycompose.compose.model.deployment import Ulimit
 from pycompose.compose.model.project import Attachment, Network, Project, Service
 from pycompose.frozen import dataclass
@@ -30,7 +30,6 @@ from pycompose.runtime.images.dockerfile import BuildError, Job, RunLimits
 from pycompose.runtime.linux import seccomp
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
-from pycompose.runtime.spec import Mount as SpecMount
 from pycompose.runtime.state import logs
 from pycompose.runtime.state.container_record import read_containers
 
@@ -85,7 +84,9 @@ class StepRunner:
             self._own.project, "/", (), networks=MappingProxyType({NETWORK: self._network}), services={"build": service}
         )
         await trio.to_thread.run_sync(lambda: os.makedirs(f"{folder}/etc", mode=0o755))
+        taken = {mount.destination for mount in job.mounts}
         try:
+            etc_files.make_empty(f"{folder}/etc")
             defaults = profile.linux_defaults(
                 shm_size=limits.shm_size,
                 privileged=limits.privileged,
@@ -98,13 +99,22 @@ class StepRunner:
                 job.root,
                 oci.ImageConfig(),
                 defaults,
-                oci.Found((*job.mounts, *self._etc(folder, job)), hostname=HOSTNAME),
+                oci.HostFacts((*job.mounts, *etc_files.mounts(f"{folder}/etc", taken)), hostname=HOSTNAME),
             )
             program = seccomp.compile(bundle.spec.linux.seccomp) if bundle.spec.linux.seccomp else None
             await self._runtime.create(container_id, container_id[:12], bundle, "", program)
 
             async def prepare(sandbox: Sandbox) -> None:
-                await self._join(project, service, container_id, sandbox)
+                await sandbox_network.join(
+                    self._networks,
+                    sandbox,
+                    project,
+                    service,
+                    container_id=container_id,
+                    name=container_id[:12],
+                    hostname=HOSTNAME,
+                    etc=f"{folder}/etc",
+                )
 
             await self._runtime.start(container_id, prepare)
             async with _followed(f"{folder}/log", output):
@@ -139,46 +149,6 @@ class StepRunner:
             ulimits={name: Ulimit(*both) for name, both in limits.ulimits.items()},
             privileged=limits.privileged,
         )
-
-    def _etc(self, folder: str, job: Job) -> tuple[SpecMount, ...]:
-        made = []
-        taken = {mount.destination for mount in job.mounts}
-        for name in ("hosts", "hostname", "resolv.conf"):
-            with open(f"{folder}/etc/{name}", "w"):
-                os.chmod(f"{folder}/etc/{name}", 0o644)
-            if f"/etc/{name}" not in taken:
-                made.append(SpecMount(f"/etc/{name}", "bind", f"{folder}/etc/{name}", ("rbind", "rw", "rprivate")))
-        return tuple(made)
-
-    async def _join(self, project: Project, service: Service, container_id: str, sandbox: Sandbox) -> None:
-        own: list[str] = []
-        gateway = None
-        if service.networks:
-            route, netfilter, udp, tcp = sandbox.sockets
-            try:
-                specs = network_spec.endpoints(project, service, container_id, container_id[:12])
-                ports = (sandbox_network.port_of(udp), sandbox_network.port_of(tcp))
-                endpoints = await self._networks.attach(sandbox.netns_fd, route, netfilter, ports, specs)
-                own = [a.partition("/")[0] for e in endpoints for a in e.addresses]
-                gateway = next((e.gateway for e in endpoints if e.gateway), None)
-            except BaseException:
-                os.close(udp)
-                os.close(tcp)
-                raise
-            finally:
-                os.close(route)
-                os.close(netfilter)
-            self._networks.resolve(container_id, udp, tcp)
-        folder = f"{self._own.container(container_id)}/etc"
-        of_host = sandbox_network.host_text("/etc/hosts") if service.network_mode == "host" else None
-        texts = {
-            "hosts": network_spec.hosts_file(own, HOSTNAME, None, service.extra_hosts, gateway, of_host),
-            "hostname": HOSTNAME + "\n",
-            "resolv.conf": network_spec.resolver_file(service, sandbox_network.host_text("/etc/resolv.conf")),
-        }
-        for name, text in texts.items():
-            with open(f"{folder}/{name}", "w") as file:  # noqa: ASYNC230 a few bytes; the inode is mounted
-                file.write(text)
 
     async def close(self) -> None:
         """Nothing of it is left when this returns."""

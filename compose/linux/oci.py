@@ -33,8 +33,8 @@ class ImageConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the caller looked up on this machine for one service."""
+class HostFacts:
+    """Paths, numbers and ids of this machine for one service, looked up by the caller."""
 
     mounts: tuple[oci.Mount, ...] = ()  # the service's own, resolved to paths of the host
     numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # block device -> major, minor
@@ -54,25 +54,25 @@ def bundle(
     root: oci.RootFilesystem,
     image: ImageConfig,
     profile: Defaults,
-    found: Found | None = None,
+    facts: HostFacts | None = None,
     *,
     annotations: Mapping[str, str] = EMPTY,
 ) -> oci.Bundle:
     """The bundle of one container; `profile` is the one of this service."""
-    found = found or Found()
-    hostname = service.hostname or found.hostname or container_id[:12]
-    taken = {mount.destination for mount in found.mounts}
+    facts = facts or HostFacts()
+    hostname = service.hostname or facts.hostname or container_id[:12]
+    taken = {mount.destination for mount in facts.mounts}
     spec = oci.Spec(
         process=process(service, image, profile, hostname),
         root_readonly=service.read_only,
         hostname=hostname if service.uts != "host" else "",
         domainname=service.domainname or "",
-        mounts=tuple(mount for mount in profile.mounts if mount.destination not in taken) + found.mounts,
+        mounts=tuple(mount for mount in profile.mounts if mount.destination not in taken) + facts.mounts,
         linux=oci.Linux(
             namespaces=profile.namespaces,
             devices=profile.devices,
             cgroups_path=f"{project.name}/{container_id}",
-            resources=resources(service.resources, profile.device_rules, found.numbers),
+            resources=resources(service.resources, profile.device_rules, facts.numbers),
             seccomp=profile.seccomp,
             sysctl=profile.sysctl,
             masked_paths=profile.masked_paths,
@@ -89,7 +89,7 @@ def bundle(
         stdin_open=service.stdin_open,
         log_max_size=size,
         log_max_files=files,
-        shared=found.shared,
+        shared=facts.shared,
     )
 
 

@@ -1,24 +1,192 @@
-"""What whoever joins a container to its networks asks of this machine: the ports of its sockets, the host's /etc files.
+"""A container's sandbox on its networks: joined, adopted, left; the ports that its service publishes.
 
-`wiring` says what is to be; this looks. It joins nothing itself.
+`join` is for containers of services and for steps of builds alike. Raises NetworkError and OSError.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import trio
+from pycompose.compose.model.project import Project, Service
+from pycompose.network.networks import Networks
+from pycompose.network.spec import Backend, Endpoint, PublishedPort
+from pycompose.runtime.client.sandboxes import Sandbox
+
+from . import etc_files, network_spec
+from .containers import Containers, HeldContainer
 
 
-def port_of(fd: int) -> int:
-    """The port that a bound socket got. Raises OSError."""
-    with socket.socket(fileno=os.dup(fd)) as made:
-        return int(made.getsockname()[1])
+async def join(
+    networks: Networks,
+    sandbox: Sandbox,
+    project: Project,
+    service: Service,
+    *,
+    container_id: str,
+    name: str,
+    hostname: str,
+    etc: str | None,
+) -> list[Endpoint]:
+    """Give a container that does not run yet its networks and its resolver, and write the files in the folder `etc`.
+
+    Whatever happens, the sandbox's sockets are closed or the resolver's.
+    """
+    endpoints: list[Endpoint] = []
+    if service.networks:
+        route, netfilter, udp, tcp = sandbox.sockets
+        with ExitStack() as answering:  # the resolver takes over its two
+            for fd in (udp, tcp):
+                answering.callback(os.close, fd)
+            try:
+                specs = network_spec.endpoints(project, service, container_id, name)
+                ports = (_port_of(udp), _port_of(tcp))
+                endpoints = await networks.attach(sandbox.netns_fd, route, netfilter, ports, specs)
+            finally:
+                os.close(route)
+                os.close(netfilter)
+            answering.pop_all()
+        networks.resolve(container_id, udp, tcp, service.dns)
+    if etc is not None:
+        _write_files(etc, service, hostname, endpoints)
+    return endpoints
 
 
-def host_text(path: str) -> str:
+def _write_files(folder: str, service: Service, hostname: str, endpoints: Sequence[Endpoint]) -> None:
+    addresses = [a.partition("/")[0] for endpoint in endpoints for a in endpoint.addresses]
+    gateway = next((endpoint.gateway for endpoint in endpoints if endpoint.gateway), None)
+    of_host = _host_text("/etc/hosts") if service.network_mode == "host" else None
+    texts = {
+        "hosts": etc_files.hosts_file(addresses, hostname, service.domainname, service.extra_hosts, gateway, of_host),
+        "hostname": hostname + "\n",
+        "resolv.conf": etc_files.resolver_file(service, _host_text("/etc/resolv.conf")),
+    }
+    for name, text in texts.items():
+        with open(f"{folder}/{name}", "w") as file:  # written in place: the inode is mounted
+            file.write(text)
+
+
+def _port_of(fd: int) -> int:
+    """The port that a bound socket got."""
+    with socket.socket(fileno=os.dup(fd)) as bound:
+        return int(bound.getsockname()[1])
+
+
+def _host_text(path: str) -> str:
     """A text file of the host; "" where there is none."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except OSError:
         return ""
+
+
+class ServiceNetwork:
+    """The containers of a project on its networks. A service has its published ports while a container of it runs."""
+
+    def __init__(self, networks: Networks, containers: Containers, project: str) -> None:
+        self._networks, self._containers, self._project = networks, containers, project
+        self._published: dict[str, list[PublishedPort]] = {}  # service -> its ports
+        self._publishing: dict[str, trio.Lock] = {}
+
+    async def join(self, held: HeldContainer, sandbox: Sandbox) -> None:
+        """Before its program runs. What it leaves behind on failure, `leave` takes away."""
+        project, service = self._containers.project_of(held), self._containers.service_of(held)
+        if service.networks:
+            await self._networks.detach(held.id)
+        mode = service.network_mode or ""
+        shares = mode.startswith(("service:", "container:"))  # then the files are the other one's
+        endpoints = await join(
+            self._networks,
+            sandbox,
+            project,
+            service,
+            container_id=held.id,
+            name=held.name,
+            hostname=service.hostname or self._containers.hostname(service, held.id),
+            etc=None if shares else f"{self._containers.folder(held)}/etc",
+        )
+        if endpoints:
+            held.address = self._first_address(endpoints)
+            await self._publish(project, service)
+
+    async def recover(self, running: set[str], known: Callable[[str], bool]) -> None:
+        """Free the places of containers that run no more; find the ports that are published."""
+        ours = {n.name for n in self._networks.records() if n.project == self._project}
+        for endpoint in self._networks.endpoints():
+            if endpoint.owner not in running and (known(endpoint.owner) or endpoint.network in ours):
+                await self._networks.detach(endpoint.owner)
+        for published in self._networks.published():
+            owner, _, service = published.publication.group.partition("/")
+            if owner == self._project:
+                self._published.setdefault(service, []).append(published)
+
+    def adopt(self, held: HeldContainer, sandbox: Sandbox) -> None:
+        """Serve a container that another process of ours started. Closes the sandbox's descriptors."""
+        os.close(sandbox.pidfd)
+        os.close(sandbox.netns_fd)
+        endpoints = [e for e in self._networks.endpoints() if e.owner == held.id]
+        if endpoints and len(sandbox.sockets) == 4:
+            held.address = self._first_address(endpoints)
+            route, netfilter, udp, tcp = sandbox.sockets
+            os.close(route)
+            try:
+                self._networks.adopt(held.id, netfilter, udp, tcp, self._containers.service_of(held).dns)
+            finally:
+                os.close(netfilter)
+        else:
+            for fd in sandbox.sockets:
+                os.close(fd)
+
+    async def leave(self, held: HeldContainer) -> None:
+        """A container does not run any more: its place on its networks is free."""
+        held.running = False
+        await self.serve(held, healthy=False)
+        held.address = ""
+        await self._networks.detach(held.id)
+        await self._release(held.service)
+
+    async def serve(self, held: HeldContainer, *, healthy: bool) -> None:
+        """Let it take part in its service's ports, or no more."""
+        healthy = healthy and bool(held.address)
+        if held.healthy == healthy:
+            return
+        held.healthy = healthy
+        if self._published.get(held.service):
+            members = [one for one in self._containers.of_service(held.service) if one.healthy]
+            await self._networks.set_backends(
+                network_spec.group(self._project, held.service), [Backend(one.id, one.address) for one in members]
+            )
+
+    async def release_idle(self) -> None:
+        """Close the ports of services of which nothing runs."""
+        for service in list(self._published):
+            await self._release(service)
+
+    async def _publish(self, project: Project, service: Service) -> None:
+        """The ports that the service has now; those that an earlier configuration had are closed."""
+        async with self._publishing.setdefault(service.name, trio.Lock()):
+            wanted = list(network_spec.publications(project, service))
+            have = self._published.setdefault(service.name, [])
+            for old in [p for p in have if p.publication not in wanted]:
+                have.remove(old)
+                await self._networks.unpublish(old)
+            for publication in wanted:
+                if all(p.publication != publication for p in have):
+                    have.append(await self._networks.publish(publication))
+
+    async def _release(self, service: str) -> None:
+        async with self._publishing.setdefault(service, trio.Lock()):
+            if not any(held.running or held.address for held in self._containers.of_service(service)):
+                for port in self._published.pop(service, []):
+                    await self._networks.unpublish(port)
+
+    def _first_address(self, endpoints: Sequence[Endpoint]) -> str:
+        """The IPv4 address that published ports lead to: on the first network that leads outside, else on the first."""
+        internal = {n.name for n in self._networks.records() if n.internal}
+        outward_first = sorted(endpoints, key=lambda endpoint: endpoint.network in internal)
+        addresses = [a.partition("/")[0] for endpoint in outward_first for a in endpoint.addresses]
+        return next((a for a in addresses if ":" not in a), "")

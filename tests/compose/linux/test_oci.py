@@ -60,7 +60,7 @@ def test_limits() -> None:
 
 
 def test_own_mount_replaces_the_default_one() -> None:
-    found = made(Service("s"), found=oci.Found(mounts=(Mount("/proc", "bind", "/x"),))).spec.mounts
+    found = made(Service("s"), facts=oci.HostFacts(mounts=(Mount("/proc", "bind", "/x"),))).spec.mounts
     assert [mount.source for mount in found if mount.destination == "/proc"] == ["/x"]
 
 

@@ -1,0 +1,82 @@
+"""Labels of a container: docker compose's, and the record of the service that it was made from. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from pycompose.compose.model.observed import Label
+from pycompose.compose.model.project import Healthcheck, Project, Service
+from pycompose.compose.state.observe import OWN, Own
+from pycompose.runtime.images.store import Image
+
+
+def own_of(
+    project: Project,
+    service: Service,
+    generation: str,
+    image: Image,
+    volumes: Mapping[str, str],
+    anonymous: tuple[str, ...],
+    shared: Mapping[str, str],
+) -> Own:
+    check = merged_check(service.healthcheck, image_check(image.healthcheck))
+    return Own(
+        generation=generation,
+        image=service.image or "",
+        command=tuple((*image.entrypoint, *image.cmd) if service.command is None else service.command),
+        hash_parts=dict(service.hash_parts),
+        restart=(service.restart.condition, service.restart.max_attempts),
+        networks=tuple(project.networks[a.network].name for a in service.networks),
+        volumes=dict(volumes),
+        anonymous=anonymous,
+        depends_on=tuple((d.service, d.condition, d.restart) for d in service.depends_on),
+        grace=service.stop_grace_period,
+        signal=service.stop_signal or image.stop_signal or None,
+        healthcheck=asdict(check) if check else None,
+        shared=dict(shared),
+    )
+
+
+def labels(project: Project, service: Service, number: int, digest: str, own: Own) -> dict[str, str]:
+    needs = (f"{d.service}:{d.condition}:{str(d.restart).lower()}" for d in service.depends_on)
+    return {
+        **service.labels,
+        Label.PROJECT: project.name,
+        Label.SERVICE: service.name,
+        Label.NUMBER: str(number),
+        Label.ONEOFF: "False",
+        Label.CONFIG_HASH: service.config_hash,
+        Label.IMAGE: digest,
+        Label.WORKING_DIR: project.working_dir,
+        Label.CONFIG_FILES: ",".join(project.config_files),
+        Label.DEPENDS_ON: ",".join(needs),
+        OWN: own.text(),
+    }
+
+
+def image_check(found: Mapping[str, Any] | None) -> Healthcheck | None:
+    """The health check of an image's configuration (times in nanoseconds, as OCI images have them from Docker)."""
+    if not found or not found.get("Test"):
+        return None
+
+    def seconds(key: str) -> float | None:
+        return found[key] / 1e9 if found.get(key) else None
+
+    return Healthcheck(
+        tuple(found["Test"]),
+        seconds("Interval"),
+        seconds("Timeout"),
+        found.get("Retries") or None,
+        seconds("StartPeriod"),
+        seconds("StartInterval"),
+    )
+
+
+def merged_check(own: Healthcheck | None, of_image: Healthcheck | None) -> Healthcheck | None:
+    """What the service leaves out is the image's."""
+    if own is None or of_image is None or own.disable:
+        return own or of_image
+    names = ("test", "interval", "timeout", "retries", "start_period", "start_interval")
+    return replace(own, **{n: getattr(of_image, n) for n in names if getattr(own, n) is None})

@@ -1,0 +1,277 @@
+"""Containers of one project on this machine: found by name or id, made, removed, renamed.
+
+What is held in memory is rebuilt from the records on disk by `recover`. Errors are those of the folders below; whoever
+has no such container gets HostError.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+
+import trio
+from pycompose.compose.engine.host import HostError
+from pycompose.compose.model.codec import from_json, to_json
+from pycompose.compose.model.observed import ObservedContainer, Supervision
+from pycompose.compose.model.project import EMPTY, Project, Service
+from pycompose.compose.state.observe import SUPERVISION, Own
+from pycompose.frozen import dataclass
+from pycompose.runtime.client.sandboxes import Runtime
+from pycompose.runtime.files.remove import discard
+from pycompose.runtime.images.roots import root_for
+from pycompose.runtime.images.store import Image, Store
+from pycompose.runtime.linux import seccomp
+from pycompose.runtime.places import Places, ProjectPlaces
+from pycompose.runtime.policy import profile
+from pycompose.runtime.spec import Bundle, Mount, Process
+from pycompose.runtime.spec import RootFilesystem as Root
+from pycompose.runtime.spec import from_json as bundle_from_json
+from pycompose.runtime.state.volumes import VolumeError, Volumes
+
+from . import container_labels, etc_files, oci, service_mounts
+
+NOBODY = Supervision()
+GENERATIONS = 8  # projects that are kept in memory
+
+
+@dataclass(slots=True)
+class HeldContainer:
+    """A container as this process knows it."""
+
+    id: str
+    name: str
+    service: str
+    own: Own
+    running: bool = False
+    healthy: bool = False  # takes part in its service's ports
+    address: str = ""  # its first
+    oom_killed: bool = False
+
+
+class Containers:
+    def __init__(self, roots: Places, places: ProjectPlaces, runtime: Runtime) -> None:
+        self.roots, self.places, self.runtime = roots, places, runtime
+        self.store, self.volumes = Store(roots), Volumes(roots)
+        self._by_name: dict[str, HeldContainer] = {}
+        self._by_id: dict[str, HeldContainer] = {}
+        self._projects: dict[str, Project] = {}  # by generation
+        self._notes: dict[str, tuple[str, ...]] = {}  # container -> what nobody has told yet
+
+    def recover(self, observed: Sequence[ObservedContainer]) -> None:
+        """Hold those that are on record, and sweep folders that were not made, or not removed, to the end."""
+        self._by_id = {c.id: HeldContainer(c.id, c.name, c.service, Own.of(c.labels)) for c in observed}
+        self._by_name = {held.name: held for held in self._by_id.values()}
+        with suppress(FileNotFoundError):
+            for entry in os.listdir(self.places.containers):
+                if entry not in self._by_id:
+                    discard(self.places.container(entry))
+
+    # who they are
+
+    def get(self, name: str) -> HeldContainer | None:
+        return self._by_name.get(name)
+
+    def named(self, name: str) -> HeldContainer:
+        """Raises HostError."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise HostError(f'no such container: "{name}"') from None
+
+    def by_id(self, container_id: str) -> HeldContainer | None:
+        return self._by_id.get(container_id)
+
+    def of_service(self, service: str) -> list[HeldContainer]:
+        return [held for held in self._by_name.values() if held.service == service]
+
+    def folder(self, held: HeldContainer) -> str:
+        return self.places.container(held.id)
+
+    def project_of(self, held: HeldContainer) -> Project:
+        """The project that it was made from. Raises HostError."""
+        generation = held.own.generation
+        if generation not in self._projects:
+            try:
+                with open(f"{self.places.generations}/{generation}.json", encoding="utf-8") as file:
+                    project = from_json(Project, file.read())
+            except (OSError, ValueError) as error:
+                raise HostError(
+                    f"the record of what {self.places.project} was made from cannot be read: {error}"
+                ) from error
+            if len(self._projects) > GENERATIONS:
+                self._projects.pop(next(iter(self._projects)))
+            self._projects[generation] = project
+        return self._projects[generation]
+
+    def service_of(self, held: HeldContainer) -> Service:
+        return self.project_of(held).services[held.service]
+
+    def hostname(self, service: Service, container_id: str, shared: Mapping[str, str] = EMPTY) -> str:
+        """Its host's name, where the service gives none."""
+        if service.network_mode == "host":
+            return socket.gethostname()
+        return shared.get("network", container_id)[:12]
+
+    # made, changed, removed
+
+    async def create(
+        self, project: Project, generation: str, service: Service, name: str, number: int, inherit: str | None
+    ) -> None:
+        """Leaves nothing behind on failure."""
+        self._projects[generation] = project
+        container_id = secrets.token_hex(32)
+        folder = self.places.container(container_id)
+        with ExitStack() as holding:
+            holding.enter_context(self.store.held())  # until its record says what it uses
+            image = self.store.resolve(service.image or "")
+            self.store.use(image.digest)
+            shared = self._shared(service)
+            defaults = profile.linux_defaults(
+                cap_add=service.cap_add,
+                cap_drop=service.cap_drop,
+                privileged=service.privileged,
+                security_opt=service.security_opt,
+                devices=[(d.source, d.target, d.permissions) for d in service.devices],
+                device_cgroup_rules=service.device_cgroup_rules,
+                shm_size=service.shm_size,
+                sysctls=service.sysctls,
+                host=oci.host_namespaces(service),
+                shared=tuple(shared),
+                folder=project.working_dir,
+            )
+            os.makedirs(f"{folder}/etc", mode=0o755)
+            try:
+                inherited = self._anonymous(inherit) if inherit else EMPTY
+
+                def fill(image: Image = image) -> tuple[service_mounts.Mounted, Root]:
+                    filled = service_mounts.mounted(
+                        project,
+                        service,
+                        image,
+                        folder,
+                        self.volumes,
+                        self.store,
+                        before=inherited,
+                        container=self._folder_of,
+                    )
+                    return filled, root_for(image, folder, self.roots, filled.used)
+
+                # Content of an image may have to be copied, which must not keep the resolvers waiting.
+                mounted, root = await trio.to_thread.run_sync(fill) if image.layers else fill()
+                own = container_labels.own_of(
+                    project, service, generation, image, mounted.volumes, mounted.anonymous, shared
+                )
+                bundle = oci.bundle(
+                    project,
+                    service,
+                    container_id,
+                    root,
+                    oci.ImageConfig(image.env, image.cmd, image.entrypoint, image.user, image.workdir),
+                    defaults,
+                    oci.HostFacts(
+                        mounted.mounts + self._etc(service, folder, shared),
+                        _block_devices(service),
+                        shared,
+                        self.hostname(service, container_id, shared),
+                    ),
+                    annotations=container_labels.labels(project, service, number, image.digest, own),
+                )
+                program = seccomp.compile(bundle.spec.linux.seccomp) if bundle.spec.linux.seccomp else None
+                await self.runtime.create(container_id, name, bundle, service.image or "", program)
+            except BaseException:
+                discard(folder)
+                raise
+        held = HeldContainer(container_id, name, service.name, own)
+        self._by_name[name] = self._by_id[container_id] = held
+        self._notes[name] = defaults.notes
+
+    async def remove(self, held: HeldContainer, *, volumes: bool) -> None:
+        """With `volumes`, its anonymous ones too, unless another container has them by volumes_from."""
+        await self.runtime.remove(held.id)
+        del self._by_name[held.name], self._by_id[held.id]
+        self._notes.pop(held.name, None)
+        for volume in held.own.anonymous if volumes else ():
+            with suppress(VolumeError):
+                await trio.to_thread.run_sync(self.volumes.remove, volume)
+
+    async def rename(self, held: HeldContainer, name: str) -> None:
+        await self.runtime.rename(held.id, name)
+        self._by_name[name] = self._by_name.pop(held.name)
+        self._notes[name] = self._notes.pop(held.name, ())
+        held.name = name
+
+    def note(self, held: HeldContainer, notes: Sequence[str]) -> None:
+        self._notes[held.name] = (*self._notes.get(held.name, ()), *notes)
+
+    def taken_notes(self, name: str) -> tuple[str, ...]:
+        """Those that nobody took before."""
+        return self._notes.pop(name, ())
+
+    def process(self, held: HeldContainer) -> Process:
+        """Its first process, as it was made."""
+        with open(f"{self.folder(held)}/bundle.json", encoding="utf-8") as file:
+            return bundle_from_json(Bundle, file.read()).spec.process
+
+    def remember(self, held: HeldContainer, supervision: Supervision) -> None:
+        path = f"{self.folder(held)}/{SUPERVISION}"
+        with suppress(OSError):  # a full disk must not stop what this only remembers
+            if supervision == NOBODY:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+                return
+            with open(path + "~", "w", encoding="utf-8") as file:
+                file.write(to_json(supervision))
+            os.replace(path + "~", path)
+
+    # others' namespaces and volumes
+
+    def _first_of(self, way: str, target: str, purpose: str) -> HeldContainer:
+        """The first container of a service, or the container of that name; one that runs before one that does not."""
+        among = self.of_service(target) if way == "service" else list(filter(None, (self.get(target),)))
+        if not among:
+            raise HostError(f'no {way} "{target}" to {purpose}')
+        return min(among, key=lambda held: (not held.running, held.name))
+
+    def _shared(self, service: Service) -> dict[str, str]:
+        """Namespace type -> id of the container whose one it is, of `network_mode`, `ipc` and `pid`."""
+        shared = {}
+        for kind, mode in (("network", service.network_mode), ("ipc", service.ipc), ("pid", service.pid)):
+            way, _, target = (mode or "").partition(":")
+            if way in ("service", "container"):
+                shared[kind] = self._first_of(way, target, f"share the {kind} namespace of").id
+        return shared
+
+    def _etc(self, service: Service, folder: str, shared: Mapping[str, str]) -> tuple[Mount, ...]:
+        """Those in the container's folder, or in that of the one whose network it shares."""
+        taken = {mount.target for mount in service.mounts}
+        if "network" in shared:
+            return etc_files.mounts(f"{self.places.container(shared['network'])}/etc", taken)
+        etc_files.make_empty(f"{folder}/etc")
+        return etc_files.mounts(f"{folder}/etc", taken)
+
+    def _anonymous(self, name: str) -> dict[str, str]:
+        """Target -> anonymous volume of the container that makes place."""
+        own = self.named(name).own
+        return {target: volume for target, volume in own.volumes.items() if volume in own.anonymous}
+
+    def _folder_of(self, way: str, target: str) -> str:
+        return self.folder(self._first_of(way, target, "take the volumes of"))
+
+
+def _block_devices(service: Service) -> dict[str, tuple[int, int]]:
+    """Major and minor number of each device that blkio_config names."""
+    blkio = service.resources.blkio
+    if blkio is None:
+        return {}
+    rates = (*blkio.device_read_bps, *blkio.device_read_iops, *blkio.device_write_bps, *blkio.device_write_iops)
+    numbers = {}
+    for path in {*(r.path for r in rates), *(w.path for w in blkio.weight_device)}:
+        try:
+            device = os.stat(path).st_rdev
+        except OSError as error:
+            raise HostError(f'blkio_config: device "{path}": {error.strerror}') from error
+        numbers[path] = (os.major(device), os.minor(device))
+    return numbers
