@@ -7,12 +7,12 @@ store, and only they import what speaks to registries.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pycompose.compose.model.project import ImageMount, Project, Service
+from pycompose.compose.model.quantities import duration_of
 from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import RuntimeFailure
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 HINT = "pycompose pull fetches it, pycompose image load ARCHIVE takes it in; image: host needs none"
 DAY = 86_400.0
 PERIODS = {"daily": DAY, "weekly": 7 * DAY}
-UNITS = {"w": 7 * DAY, "d": DAY, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 class ImagesMissing(PycomposeError):
@@ -163,7 +162,7 @@ def _is_due(service: str, image: str, platform: str, policy: str, built: bool, n
         return True
     if built or policy == "missing":
         return False
-    period = PERIODS.get(policy) or sum(float(n) * UNITS[u] for n, u in re.findall(r"(\d+)([wdhms])", policy))
+    period = PERIODS.get(policy) or duration_of(policy.removeprefix("every_")) or 0.0
     return bool(period) and (time.time() if now is None else now) - _store().fetched(image) > period
 
 

@@ -6,6 +6,7 @@ network; nothing imports this folder. A person never sees a traceback, unless PY
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # 128 + SIGINT
 PIPE_CLOSED = 141  # 128 + SIGPIPE
+# What a machine refuses, and no fault of ours.
+REFUSALS = (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
     import click
-    from pycompose.errors import PycomposeError
+    from pycompose.errors import PycomposeError, SystemRefused
 
     from .root import cli
 
@@ -46,6 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("PYCOMPOSE_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno in REFUSALS:
+            refusal = SystemRefused(error)
+            _tell(refusal)
+            return refusal.exit_code
         from .output import terminal
 
         terminal.error(f"something unexpected happened: {type(error).__name__}: {error}", _where_it_is_written(error))
@@ -65,22 +72,18 @@ def _tell(error: Exception) -> None:
 
 
 def _tell_usage(error: click.ClickException) -> None:
-    import re
+    import click
 
     from .output import terminal
 
-    text, guess = error.format_message().rstrip("."), ""
-    if found := re.search(r"[. ]+\(?Did you mean (?:one of: )?(.*?)\?\)?$", text):
-        text, guess = text[: found.start()], found[1]
+    # An option that is not there has what was meant in its text, too.
+    text = error.message if isinstance(error, click.NoSuchOption) else error.format_message()
+    text = text.rstrip(".")
     possibilities = list(getattr(error, "possibilities", None) or ())
-    if possibilities:
-        guess = " or ".join(possibilities[:3])
-        text = text.partition(" (Possible")[0]
-    hint = f"did you mean {guess}?" if guess else ""
+    hint = f"did you mean {' or '.join(possibilities[:3])}?" if possibilities else ""
     context = getattr(error, "ctx", None)
     if not hint and context is not None:
         hint = f"`{context.command_path} --help` lists what there is"
-    text = text.rstrip(".")
     terminal.error(text[:1].lower() + text[1:] if text[1:2].islower() else text, hint)
 
 

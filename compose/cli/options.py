@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -26,6 +27,14 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # a plain class befor
 
 
 SECONDS = Seconds()
+
+
+class UnknownWord(click.BadParameter):
+    """A value that is none of those there are; `possibilities` are the nearest."""
+
+    def __init__(self, message: str, possibilities: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.possibilities = possibilities
 
 
 class ServiceName(click.ParamType):  # type: ignore[type-arg]  # a plain class before click 8.4
@@ -63,13 +72,12 @@ def moment(text: str, now: float) -> bytes:
     import re
     from datetime import UTC, datetime
 
+    from pycompose.compose.model.quantities import duration_of
+
     if not text:
         return b""
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    if re.fullmatch(r"(\d+(\.\d+)?(ms|[smhd]))+", text):
-        seconds = now - sum(float(n) * units[u] for n, _, u in re.findall(r"(\d+(\.\d+)?)(ms|[smhd])", text))
-    elif re.fullmatch(r"\d+(\.\d+)?", text):
-        seconds = float(text)
+    if (duration := duration_of(text)) is not None:
+        seconds = now - duration if text[-1:].isalpha() else duration
     else:
         try:
             parsed = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))

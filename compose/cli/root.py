@@ -6,6 +6,7 @@ and the suggestions need. An option of docker compose that is known and not acte
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -63,6 +64,14 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
 NOT_THERE = ("bridge", "cp", "publish", "watch", "alpha")  # of docker compose
 
 
+class UnknownCommand(click.UsageError):
+    """A command that is not there; `possibilities` are the nearest."""
+
+    def __init__(self, name: str, possibilities: Sequence[str], context: click.Context) -> None:
+        super().__init__(f"there is no command {name!r}", context)
+        self.possibilities = possibilities
+
+
 class Root(click.Group):
     """The program. Commands are imported when they are asked for."""
 
@@ -88,9 +97,7 @@ class Root(click.Group):
 
             if args[0] in COMMANDS or args[0] in NOT_THERE:
                 raise click.UsageError(f"`{args[0]}` of docker compose is not there yet", ctx)
-            near = get_close_matches(args[0], self.list_commands(ctx), 2, 0.6)
-            guess = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise click.UsageError(f"there is no command {args[0]!r}.{guess}", ctx)
+            raise UnknownCommand(args[0], get_close_matches(args[0], self.list_commands(ctx), 2, 0.6), ctx)
         return found.name, found, args[1:]
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -28,11 +28,11 @@ from pycompose.compose.model.project import (
     Volume,
     VolumeMount,
 )
+from pycompose.compose.model.quantities import duration_text as duration
 
 from . import declarations
 from .order import SERVICE, TOP, arranged, ordered, words
 from .reading import canonical_json
-from .reading import duration_text as duration
 from .resources import deployed_restart
 
 NOT_HASHED = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})

@@ -15,8 +15,10 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from pycompose.compose.model.quantities import duration_text
+
 from .networking import extra_hosts
-from .reading import Section, duration_text
+from .reading import Section
 from .resources import ulimits
 from .source import Map, Seq, Text, Tree
 

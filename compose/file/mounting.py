@@ -18,9 +18,10 @@ from pycompose.compose.model.project import (
     TmpfsMount,
     VolumeMount,
 )
+from pycompose.compose.model.quantities import size_of
 
 from .paths import absolute, image, is_path, volume_parts
-from .reading import Section, extended, short, size_of
+from .reading import Section, extended, short
 from .source import Map, Text, Tree
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")

@@ -9,30 +9,17 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from pycompose.compose.model.errors import FileError, Problem
+from pycompose.compose.model.quantities import duration_of, size_of
 from pycompose.errors import Place
-from pycompose.sizes import size_in_bytes
 
 from .merge import pairs
 from .source import FLOAT, Map, Seq, Text, Tree, plain_value, spelled, whole
 
 YES = frozenset({"1", "y", "yes", "on", "t"})  # what compose-go takes for a boolean, with a warning
 NO = frozenset({"", "0", "n", "no", "off", "f"})
-LONGEST = 2.0**63 / 1e9  # seconds: Go's durations are nanoseconds in 64 bits
 OCTAL = re.compile(r"(?:0o)?([0-7]{1,6})\Z")
 COMMAND = 2 << 20  # characters: as many as Linux takes
 DIGITS = re.compile(r"[-+]?[0-9]{1,30}\Z")
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|ns|s|m|h|d|w)")
-SECONDS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-    "w": 604800.0,
-}
 
 
 def words(text: str) -> frozenset[str]:
@@ -287,43 +274,6 @@ class Section:
             )
             return None
         return value
-
-
-def size_of(value: str) -> int | None:
-    """Bytes: a number and a unit, as Docker's; -1 is without limit. None where it is no size."""
-    return -1 if value.strip() == "-1" else size_in_bytes(value)
-
-
-def duration_of(value: str) -> float | None:
-    """Seconds: `1h30m`, or a number of seconds. None where it is no duration."""
-    value = value.strip()
-    if len(value) > 100:
-        return None
-    if FLOAT.match(value):
-        seconds = float(value)
-    else:
-        parts = DURATION.findall(value)
-        if not parts or "".join(number + unit for number, unit in parts) != value:
-            return None
-        seconds = sum(float(number) * SECONDS[unit] for number, unit in parts)
-    return seconds if 0 <= seconds < LONGEST else None
-
-
-def duration_text(seconds: float) -> str:
-    """As Go writes a duration: 1m30s, 1.5s, 100ms."""
-    nanoseconds = round(seconds * 1_000_000_000)
-    for size, unit in ((1, "ns"), (1_000, "µs"), (1_000_000, "ms")):
-        if 0 < nanoseconds < 1000 * size:
-            return f"{_decimal(nanoseconds, size)}{unit}"
-    minutes, rest = divmod(nanoseconds, 60_000_000_000)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{_decimal(rest, 1_000_000_000)}s"
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + text
-
-
-def _decimal(number: int, size: int) -> str:
-    whole_part, rest = divmod(number, size)
-    return f"{whole_part}.{rest:0{len(str(size)) - 1}}".rstrip("0") if rest else str(whole_part)
 
 
 def extended(kept: Mapping[str, str]) -> str:

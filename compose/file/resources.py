@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pycompose.compose.model.deployment import Deploy, Ulimit
 from pycompose.compose.model.project import BlkioConfig, Device, DeviceRate, DeviceWeight, Resources, RestartPolicy
+from pycompose.compose.model.quantities import duration_of
 from pycompose.errors import Place
 
-from .reading import Section, duration_of, extended
+from .reading import Section, extended
 from .source import Map, Text, Tree
 
 RATES = ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")

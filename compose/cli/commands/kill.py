@@ -6,7 +6,7 @@ import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
-from pycompose.compose.cli.options import SERVICES
+from pycompose.compose.cli.options import SERVICES, UnknownWord
 
 
 @command("kill", accepted=("--remove-orphans",))
@@ -29,4 +29,4 @@ def _check_signal(word: str) -> None:
         from difflib import get_close_matches
 
         near = get_close_matches(f"SIG{name}", signal.Signals.__members__, 1)
-        raise click.BadParameter(f"there is no signal {word!r}." + (f" Did you mean {near[0]}?" if near else ""))
+        raise UnknownWord(f"there is no signal {word!r}", near)

@@ -15,10 +15,10 @@ from pycompose.compose.file import dotenv, emitter, show, source
 from pycompose.compose.file.interpolate import InterpolationError, substitute
 from pycompose.compose.file.merge import merge, stripped
 from pycompose.compose.file.networking import parse_port
-from pycompose.compose.file.reading import duration_of, duration_text, size_of
 from pycompose.compose.file.source import Map, Seq, Tree, parse, plain_value, text
 from pycompose.compose.model.errors import FileError
 from pycompose.compose.model.project import Port
+from pycompose.compose.model.quantities import duration_of, duration_text, size_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
