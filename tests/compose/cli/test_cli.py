@@ -225,6 +225,35 @@ def test_what_nobody_foresaw_is_one_line_and_a_file(
         main(["config"])
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/srv/x"),
+            "error: /srv/x: Permission denied\nhint: run it as root, ",
+        ),
+        (OSError(28, "No space left on device", "/srv/x"), "error: /srv/x: No space left on device\n"),
+        (KeyError("web"), "error: something unexpected happened: KeyError: 'web'\nhint: this is a fault of pycompose"),
+        (
+            ValueError("odd"),
+            "error: something unexpected happened: ValueError: odd\nhint: this is a fault of pycompose",
+        ),
+    ],
+)
+def test_what_the_machine_refuses_is_no_fault_of_ours_and_what_is_ours_is_not_the_users(
+    file: Path, run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
+    from pycompose.compose.app import locate
+
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(locate, "load", broken)
+    code, _, err = run("config")
+    assert code == 1
+    assert err.startswith(text)
+
+
 def test_ctrl_c_is_130(file: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from pycompose.compose.app import locate as project
 

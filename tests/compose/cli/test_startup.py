@@ -1,0 +1,69 @@
+"""What each command may import, and what it may cost beside an interpreter that does nothing."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# A looking command imports no more than records need; one that reads files brings YAML, and no engine.
+ENGINE = ("trio", "pyroute2", "pycompose.compose.engine", "pycompose.compose.linux", "pycompose.network")
+FILES = ("yaml", "pycompose.compose.file", "pycompose.compose.model.project")
+ACTING = ("networkx", "pycompose.compose.plan", "pycompose.compose.control", "pycompose.compose.builds")
+
+FORBIDDEN: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("version",): (*ENGINE, *FILES, *ACTING, "pycompose.runtime"),
+    ("ls",): (*ENGINE, *FILES, *ACTING),
+    ("ps",): (*ENGINE, *FILES, *ACTING),
+    ("logs",): (*ENGINE, *FILES, *ACTING),
+    ("port", "web", "80"): (*ENGINE, *FILES, *ACTING),
+    ("exec", "web", "true"): (*ENGINE, *FILES, *ACTING),
+    ("config",): (*ENGINE, *ACTING),
+    ("graph", "--help"): (*ENGINE, *FILES, *ACTING),
+    ("up", "--dry-run"): (*ENGINE, "pycompose.compose.builds"),
+    ("down", "--dry-run"): (*ENGINE, "pycompose.compose.builds"),
+    ("pull", "--dry-run"): (*ENGINE, *ACTING),
+}
+
+# Processor time as a multiple of `python -c pass`; about half as much again as it takes.
+LIMITS: dict[tuple[str, ...], float] = {("ps",): 3.5, ("config",): 5.0, ("up", "--dry-run"): 7.0}
+
+
+@pytest.fixture
+def file(places: Path) -> Path:
+    path = places / "compose.yaml"
+    path.write_text("name: x\nservices: {web: {image: host, ports: ['80']}, db: {image: host}}\n")
+    return path
+
+
+@pytest.mark.parametrize("command", FORBIDDEN, ids=" ".join)
+def test_a_command_imports_what_it_needs(file: Path, command: tuple[str, ...]) -> None:
+    code = (
+        f"import sys; from pycompose.compose.cli import main; main({list(command)!r});"
+        "print(*sys.modules, sep='\\n', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    modules = done.stderr.splitlines()
+    heavy = FORBIDDEN[command]
+    assert [name for name in modules if any(name == one or name.startswith(f"{one}.") for one in heavy)] == []
+
+
+def processor_time(*arguments: str) -> float:
+    """Seconds, of user and system, that one run of the interpreter takes."""
+    with subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+    ) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
+
+
+@pytest.mark.parametrize("command", LIMITS, ids=" ".join)
+def test_a_command_costs_few_times_an_empty_interpreter(file: Path, command: tuple[str, ...]) -> None:
+    processor_time("-m", "pycompose", *command)  # compiles what is not compiled yet
+    ratios = [processor_time("-m", "pycompose", *command) / max(processor_time("-c", "pass"), 0.001) for _ in range(7)]
+    assert statistics.median(ratios) < LIMITS[command]
