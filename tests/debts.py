@@ -5,7 +5,6 @@ DEBTS: dict[str, set[str]] = {
     "ladder": {},
     "circles": {
         "compose/file/merge.py <-> compose/file/paths.py <-> compose/file/reading.py <-> compose/file/source.py",
-        "runtime/keeper/container.py <-> runtime/keeper/executions.py <-> runtime/keeper/main.py",
     },
     "command_line_imported": {},
     "doubled_modules": {

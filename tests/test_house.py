@@ -121,6 +121,7 @@ REACH: tuple[str, ...] = (
     "runtime/images/save.py",
     "runtime/images/store.py",
     "runtime/images/verify.py",
+    "runtime/keeper/launch.py",
     "runtime/linux/seccomp.py",
     "runtime/places.py",
     "runtime/policy/cgroup.py",

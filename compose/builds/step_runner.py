@@ -23,10 +23,10 @@ from pycompose.compose.model.project import Attachment, Network, Project, Servic
 from pycompose.frozen import dataclass
 from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks
-from pycompose.runtime.client.process import launch_keeper
 from pycompose.runtime.client.sandboxes import Runtime, Sandbox
 from pycompose.runtime.errors import RuntimeFailure, StartFailed
 from pycompose.runtime.images.dockerfile import BuildError, Job, RunLimits
+from pycompose.runtime.keeper.launch import launch_keeper
 from pycompose.runtime.linux import seccomp
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile

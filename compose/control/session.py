@@ -22,8 +22,8 @@ from pycompose.compose.model.project import Project
 from pycompose.compose.plan.steps import Plan
 from pycompose.compose.state import generations
 from pycompose.errors import PycomposeError, SystemRefused
-from pycompose.runtime.client.process import connect_keeper, launch_keeper, launching
 from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.keeper.launch import connect_keeper, launch_keeper, launching
 from pycompose.runtime.places import ProjectPlaces
 
 from . import client

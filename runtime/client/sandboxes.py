@@ -22,6 +22,7 @@ from pycompose.frozen import dataclass
 from pycompose.runtime.errors import KeeperGone
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.keeper import messages
+from pycompose.runtime.keeper.launch import connect_keeper, launch_keeper
 from pycompose.runtime.linux import pidfd
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.policy import apparmor
@@ -29,7 +30,7 @@ from pycompose.runtime.policy.cgroup import Cgroup
 from pycompose.runtime.spec import Bundle, Process, to_json
 from pycompose.runtime.state import container_record
 
-from .process import check, connect_keeper, launch_keeper
+from .process import check
 
 
 @dataclass(frozen=True, slots=True)

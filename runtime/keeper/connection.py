@@ -27,6 +27,13 @@ class Refused(Exception):
         self.answer: Answer = {"error": message, "step": step, "errno": errno, "exit_code": exit_code}
 
 
+def refusal(answer: dict[str, Any], step: str) -> Refused:
+    """What a process that could not be made told of itself."""
+    return Refused(
+        answer.get("message", ""), answer.get("step", step), answer.get("errno", 0), answer.get("exit_code", 125)
+    )
+
+
 class Reply:
     """The place of one request's answer, which may come later."""
 

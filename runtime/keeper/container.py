@@ -20,7 +20,7 @@ import termios
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from pycompose.runtime.errors import LimitRefused
 from pycompose.runtime.init import start
@@ -31,13 +31,10 @@ from pycompose.runtime.spec import Bundle
 from pycompose.runtime.state import container_record
 
 from . import messages
-from .connection import Client, Refused, Reply
-from .executions import Execution, refusal
+from .connection import Client, Refused, Reply, refusal
+from .household import Household
 from .log_writer import Log, Output
 from .loop import Timer, complain, note
-
-if TYPE_CHECKING:
-    from .main import Keeper
 
 NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
 PIPE = 1 << 18  # bytes that a container may print while its keeper is away
@@ -46,7 +43,7 @@ F_SETPIPE_SZ = 1031
 
 
 class Container:
-    def __init__(self, keeper: Keeper, container_id: str, folder: str, bundle: Bundle) -> None:
+    def __init__(self, keeper: Household, container_id: str, folder: str, bundle: Bundle) -> None:
         self.keeper, self.id, self.folder, self.bundle = keeper, container_id, folder, bundle
         self.stage = "making"
         self.pid, self.pidfd, self.netns = 0, -1, -1
@@ -62,7 +59,6 @@ class Container:
         self.given_up: list[Reply] = []
         self.notes: tuple[str, ...] = ()
         self.output: Output | None = None
-        self.executions: set[Execution] = set()
         self.code: int | None = None
         self.killed_at = 0.0
         self.oom_fd, self.oom_kills = -1, 0
@@ -128,7 +124,7 @@ class Container:
     def _joined(self, opened: list[int]) -> dict[str, int]:
         paths = {item.type: item.path for item in self.bundle.spec.linux.namespaces if item.path}
         for kind, other in self.bundle.shared.items():
-            theirs = f"/proc/{self.keeper.find(other).pid}/ns"
+            theirs = f"/proc/{self.keeper.pid_of(other)}/ns"
             paths[kind] = f"{theirs}/{NAMESPACE_FILES.get(kind, kind)}"
             if kind == "ipc":  # its /dev/shm too
                 paths["shm"] = f"{theirs}/mnt"
@@ -397,7 +393,7 @@ class Container:
             os.unlink(f"{self.folder}/process.json")
         self._close()
         self._discard_cgroup()
-        self.keeper.forget(self)
+        self.keeper.forget(self.id)
         if self.stage == "ended":
             self.keeper.publish({"event": "exit", "id": self.id, "code": self.code, "oom_killed": oom})
         elif self.failure is not None:
@@ -420,7 +416,7 @@ class Container:
 class Leftover:
     """A control group that the kernel does not let go yet."""
 
-    def __init__(self, keeper: Keeper, container_id: str, cgroup: Cgroup) -> None:
+    def __init__(self, keeper: Household, container_id: str, cgroup: Cgroup) -> None:
         self.keeper, self.id, self.cgroup = keeper, container_id, cgroup
         self.timer: Timer | None = None
         self.delay = 0.001
@@ -430,7 +426,6 @@ class Leftover:
         self.tries += 1
         self.delay = min(self.delay * 2, 0.5)
         if self.cgroup.discard() or self.tries > 100:
-            self.keeper.leftovers.pop(self.id, None)
-            self.keeper.left()
+            self.keeper.discarded(self.id)
         else:
             self.timer = self.keeper.loop.later(self.delay, self.attempt)

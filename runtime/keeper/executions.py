@@ -8,25 +8,15 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from pycompose.runtime.init import join
 from pycompose.runtime.spec import Process
 
 from . import messages
-from .connection import Refused, Reply
+from .connection import Refused, Reply, refusal
+from .container import Container
+from .household import Household
 from .loop import complain
-
-if TYPE_CHECKING:
-    from .container import Container
-    from .main import Keeper
-
-
-def refusal(answer: dict[str, Any], step: str) -> Refused:
-    """What a process that could not be made told of itself."""
-    return Refused(
-        answer.get("message", ""), answer.get("step", step), answer.get("errno", 0), answer.get("exit_code", 125)
-    )
 
 
 class Execution:
@@ -34,7 +24,7 @@ class Execution:
 
     def __init__(
         self,
-        keeper: Keeper,
+        keeper: Household,
         container: Container,
         process: Process,
         reply: Reply,

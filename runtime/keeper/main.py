@@ -318,6 +318,9 @@ class Keeper:
             raise Refused("it does not run", "find")
         return found
 
+    def pid_of(self, container_id: object) -> int:
+        return self.find(container_id).pid
+
     def seccomp_program(self, container_id: str) -> bytes | None:
         try:
             with open(f"{self.places.container(container_id)}/seccomp.bpf", "rb") as file:
@@ -405,15 +408,16 @@ class Keeper:
 
     # --- ends ---
 
-    def forget(self, container: Container) -> None:
-        self.containers.pop(container.id, None)
+    def forget(self, container_id: str) -> None:
+        self.containers.pop(container_id, None)
 
     def discard(self, container_id: str, cgroup: Cgroup) -> None:
         """Remove a control group, now or as soon as the kernel lets it go."""
         leftover = self.leftovers[container_id] = Leftover(self, container_id, cgroup)
         leftover.attempt()
 
-    def left(self) -> None:
+    def discarded(self, container_id: str) -> None:
+        self.leftovers.pop(container_id, None)
         if self.stopping and not self.leftovers and not self.containers:
             self.ended = True
 

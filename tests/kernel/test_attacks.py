@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pycompose.runtime.client.process import connect_keeper, exec_interactive, launch_keeper
+from pycompose.runtime.client.process import exec_interactive
 from pycompose.runtime.errors import NoSuchContainer, StartFailed
+from pycompose.runtime.keeper.launch import connect_keeper, launch_keeper
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
 from pycompose.runtime.policy.cgroup import Cgroup

@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pycompose.runtime.client.process import connect_keeper, launch_keeper
 from pycompose.runtime.keeper import messages
+from pycompose.runtime.keeper.launch import connect_keeper, launch_keeper
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
 from pycompose.runtime.spec import Bundle, HostRoot, InsideSocket, Linux, Namespace, Process, Spec, to_json

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from pycompose.runtime.client.process import connect_keeper, launch_keeper
 from pycompose.runtime.client.sandboxes import Runtime
+from pycompose.runtime.keeper.launch import connect_keeper, launch_keeper
 from pycompose.runtime.places import Places
 from pycompose.runtime.spec import Bundle, HostRoot, Linux, MemoryResources, Namespace, Process, Resources, Spec
 from pycompose.runtime.state import logs

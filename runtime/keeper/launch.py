@@ -1,0 +1,151 @@
+"""Launching a project's keeper, from a sealed copy of the interpreter (CVE-2019-5736), and connecting to it.
+
+Synchronous. `launch_keeper` forks nothing (posix_spawn), so a thread of a process that runs trio may call it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from pycompose.runtime.errors import KeeperGone
+from pycompose.runtime.places import ProjectPlaces
+
+from . import messages
+
+MFD_EXEC, F_SEAL_EXEC = 0x10, 0x20  # linux/memfd.h, linux/fcntl.h: executable, and its mode never changed
+
+BOOT = """
+import sys, types
+folder = sys.argv[1]
+for name, path in (("pycompose", folder), ("pycompose.runtime", folder + "/runtime")):
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__path__ = [path]
+from pycompose.runtime.keeper.main import main
+main(sys.argv[2:])
+"""
+
+
+def _sealed_interpreter() -> int:
+    try:
+        memory = os.memfd_create("pycompose-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | MFD_EXEC)
+    except OSError:  # before Linux 6.3
+        memory = os.memfd_create("pycompose-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(os.path.realpath(sys.executable), "rb") as file:
+        left = os.fstat(file.fileno()).st_size
+        while left:
+            left -= os.sendfile(memory, file.fileno(), None, left)
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    os.fchmod(memory, 0o511)
+    with suppress(OSError):  # before Linux 6.3
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, F_SEAL_EXEC)
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
+    return memory
+
+
+def connect_keeper(places: ProjectPlaces) -> socket.socket:
+    """A connection to the project's keeper. Raises KeeperGone."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        connection.connect(places.keeper_socket)
+    except OSError as error:
+        connection.close()
+        raise KeeperGone(f'no keeper runs for project "{places.project}"') from error
+    return connection
+
+
+def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> bool:
+    """Return when a keeper listens: the one that runs (False), or a new one. Raises KeeperGone if it does not come up.
+
+    A new one takes over the containers that run, and attends to the supervisor `supervisor_pid` (or the one that runs
+    according to its record); where there is none, it starts `supervisor_argv`.
+    """
+    with launching(places, supervisor_argv, supervisor_pid) as launched:
+        return launched
+
+
+@contextmanager
+def launching(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> Iterator[bool]:
+    """As `launch_keeper`, but the keeper comes up while the body runs; waited for at its end, however it ends."""
+    with _alone(places):
+        if _answers(places):
+            yield False
+            return
+        pid, reader = _spawn(places, [str(supervisor_pid), *supervisor_argv])
+        try:
+            yield True
+        finally:
+            os.waitpid(pid, 0)
+            ready = os.read(reader, 1)
+            os.close(reader)
+        if not ready:
+            raise KeeperGone(f"the keeper did not start; see {places.keeper_log}")
+
+
+def _spawn(places: ProjectPlaces, supervisor: Sequence[str]) -> tuple[int, int]:
+    """A child that leaves a keeper behind and ends, and a descriptor by which that tells that it listens."""
+    interpreter = _sealed_interpreter()
+    reader, writer = os.pipe()
+    log = os.open(places.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        arguments = [places.project, places.state, places.run, str(READY), *supervisor]
+        pid = os.posix_spawn(
+            f"/proc/self/fd/{interpreter}",
+            [sys.executable, "-I", "-S", "-c", BOOT, folder, *arguments],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, writer, READY),
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsid=True,
+        )
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        for fd in (writer, interpreter, log):
+            os.close(fd)
+    return pid, reader
+
+
+def _answers(places: ProjectPlaces) -> bool:
+    """Whether a keeper is there. That it can be connected to is not enough: a child that one had just forked when it
+    was killed may still hold its socket for a moment."""
+    with suppress(KeeperGone, OSError, messages.Malformed), connect_keeper(places) as keeper:
+        keeper.settimeout(10)
+        messages.send(keeper, {"do": "list"})
+        return messages.receive(keeper)[0] is not None
+    return False
+
+
+READY = 100  # the descriptor by which a keeper tells that it listens
+
+
+@contextmanager
+def _alone(places: ProjectPlaces) -> Iterator[None]:
+    """One launcher at a time, and none while a keeper is ending: that one removes the lock's file in the end."""
+    while True:
+        os.makedirs(places.run, 0o700, exist_ok=True)
+        os.makedirs(places.containers, exist_ok=True)
+        try:
+            lock = os.open(places.keeper_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                same = os.stat(places.keeper_lock).st_ino == os.fstat(lock).st_ino
+            except FileNotFoundError:
+                same = False
+            if same:
+                yield
+                return
+        finally:
+            os.close(lock)
