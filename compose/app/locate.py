@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pycompose.compose.app.choices import Choices
 from pycompose.compose.model.errors import NoSuchService
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
+
+from .choices import Choices
 
 if TYPE_CHECKING:
     from pycompose.compose.file.loader import Loaded, Options

@@ -11,10 +11,11 @@ import threading
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
-from pycompose.compose.cli.drawing import Drawing
-from pycompose.compose.cli.output import terminal
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
+
+from .drawing import Drawing
+from .output import terminal
 
 if TYPE_CHECKING:
     from pycompose.compose.app.operations import Decide, PreparedUp
@@ -45,9 +46,10 @@ class Attached:
         from datetime import UTC, datetime
 
         from pycompose.compose.app import phases
-        from pycompose.compose.cli.output.log_follower import manner
         from pycompose.compose.control.protocol import Notice, StepProgress
         from pycompose.compose.plan.steps import AwaitCondition, CreateContainer, RenameContainer, StartContainer
+
+        from .output.log_follower import manner
 
         how = manner(prefix=prefix, colour=colour, timestamps=timestamps)
         since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode()
@@ -103,7 +105,7 @@ class Attached:
 
     def _print(self, how: Any, since: bytes) -> None:
         """The printing thread."""
-        from pycompose.compose.cli.output.log_follower import Following, Printer
+        from .output.log_follower import Following, Printer
 
         def chosen(seen: ObservedContainer) -> bool:
             return not seen.oneoff and seen.service in self.prepared.selected
@@ -164,8 +166,9 @@ class Attached:
 
     def _stop(self, *, quiet: bool = False) -> int:
         """Stop what was started; killed, where the user asks again. 0 where it went gracefully."""
-        from pycompose.compose.cli.output.log_follower import RECORD_PATIENCE
         from pycompose.compose.plan import reconcile
+
+        from .output.log_follower import RECORD_PATIENCE
 
         names, timeout = tuple(sorted(self.prepared.selected)), self.prepared.options.timeout
         if not quiet:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from pycompose.compose.app.choices import Choices
 
-from .options import SERVICE
+from .arguments import SERVICE
 from .output import terminal
 
 

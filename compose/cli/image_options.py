@@ -47,8 +47,9 @@ def output_file(path: str | None) -> Iterator[IO[bytes]]:
 
 def container_of(choices: Choices, service: str, index: int) -> tuple[Located, ObservedContainer]:
     """The project, and the container of `service` with that number, or (0) its first. Raises PycomposeError."""
-    from pycompose.compose.cli import subject
     from pycompose.compose.state.observe import containers
+
+    from . import subject
 
     located = subject.target(choices, (service,))
     for container in containers(located.places):

@@ -12,8 +12,8 @@ from typing import Any
 import click
 from pycompose.compose.app.choices import Choices
 
+from .arguments import PROGRESS
 from .command import without_effect
-from .options import PROGRESS
 from .output import terminal
 
 SECTIONS = ("Run a project", "Look at it", "Work inside", "Images and volumes", "About files")

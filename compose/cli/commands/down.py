@@ -6,9 +6,9 @@ from typing import Literal
 
 import click
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.arguments import SERVICES, TIMEOUT
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
-from pycompose.compose.cli.options import SERVICES, TIMEOUT
 
 
 @command("down")

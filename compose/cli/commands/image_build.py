@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+from pycompose.compose.cli.arguments import PROGRESS
 from pycompose.compose.cli.command import Command
 from pycompose.compose.cli.drawing import Drawing
-from pycompose.compose.cli.options import PROGRESS
 from pycompose.compose.cli.output import terminal
 
 from .build import ATTESTATIONS, LIMITED, hidden_option, pairs, refused, ssh_agents, without_effect

@@ -6,8 +6,8 @@ import json
 import os
 
 import click
+from pycompose.compose.cli.arguments import output_form
 from pycompose.compose.cli.command import command
-from pycompose.compose.cli.options import output_form
 from pycompose.compose.cli.output.tables import table
 from pycompose.compose.model.observed import Label, ObservedContainer
 from pycompose.compose.state import observe

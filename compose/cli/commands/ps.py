@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
+from pycompose.compose.cli.arguments import output_form
 from pycompose.compose.cli.command import command
-from pycompose.compose.cli.options import output_form
 from pycompose.compose.cli.output.tables import age, shortened, table
 from pycompose.compose.model.observed import ObservedContainer, PublishedPort
 from pycompose.compose.state import lookup, observe

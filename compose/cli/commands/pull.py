@@ -7,9 +7,9 @@ from typing import Literal
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
+from pycompose.compose.cli.arguments import SERVICES
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing
-from pycompose.compose.cli.options import SERVICES
 
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Show nothing while it goes on.")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
+from pycompose.compose.cli.arguments import SERVICES
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing
-from pycompose.compose.cli.options import SERVICES
 
 from .pull import QUIET
 

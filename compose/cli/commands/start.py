@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.arguments import SECONDS, SERVICES
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
-from pycompose.compose.cli.options import SECONDS, SERVICES
 
 if TYPE_CHECKING:
     pass

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.arguments import SERVICES, TIMEOUT
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
-from pycompose.compose.cli.options import SERVICES, TIMEOUT
 
 
 @command("stop")

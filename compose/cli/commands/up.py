@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.arguments import SECONDS, counts_of
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
-from pycompose.compose.cli.options import SECONDS, counts_of
 from pycompose.compose.cli.output import terminal
 from pycompose.frozen import dataclass
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from pycompose.compose.cli import main
+from pycompose.compose.cli.arguments import moment
 from pycompose.compose.cli.commands.ps import ports, row, status
-from pycompose.compose.cli.options import moment
 from pycompose.compose.cli.output import tables
 from pycompose.compose.model.observed import Label, ObservedContainer, PublishedPort, Supervision
 
