@@ -7,9 +7,7 @@ DEBTS: dict[str, set[str]] = {
         "compose/file/merge.py <-> compose/file/paths.py <-> compose/file/reading.py <-> compose/file/source.py",
     },
     "command_line_imported": {},
-    "doubled_modules": {
-        "options.py: compose/builds/options.py, compose/cli/options.py",
-    },
+    "doubled_modules": {},
     "doubled_classes": {
         "BuildSecret: compose/builds/options.py, compose/model/deployment.py",
         "Line: compose/diagram/__init__.py, runtime/state/logs.py",
@@ -41,10 +39,6 @@ DEBTS: dict[str, set[str]] = {
     },
     "vague_heads": {
         "compose/__init__.py: no head comment",
-        "compose/app/__init__.py: What a command does, without a terminal: shared by the command line and the Python API.",
-        "compose/cli/image_options.py: What the commands about images and volumes share: options, output files.",
-        "compose/cli/output/__init__.py: What commands draw and print: terminal, tables, live boards, followed logs.",
-        "compose/cli/output/terminal.py: How text reaches a person: colours only where somebody sees them, warnings and errors on stderr.",
         "compose/diagram/layout.py: Where the boxes and wires of a layered drawing are: what is needed above, what needs it below. Pure.",
         "compose/engine/host.py: What the engine asks of a machine: the protocol `Host`, its events and its errors.",
         "compose/file/__init__.py: no head comment",
@@ -59,7 +53,6 @@ DEBTS: dict[str, set[str]] = {
         "compose/plan/graph.py: Who needs whom: the services of a project as a directed graph. The only importer of networkx, and only when asked.",
         "compose/plan/lifecycle.py: What happens next to a container: restart back-off and the health state machine.",
         "compose/plan/reconcile.py: What to do, so that what exists becomes what is wanted: each command's plan, decided from one snapshot.",
-        "compose/state/__init__.py: What exists on this machine for a project, read from records alone.",
         "network/addresses.py: Which subnet a network gets and which address an endpoint gets. Pure: what is taken arrives as arguments.",
         "network/allocate.py: What a network to be gets: subnets that nobody has, gateways, the uplink's MTU, the name of its link.",
         "network/dns/__init__.py: no head comment",

@@ -1,1 +1,1 @@
-"""What a command does, without a terminal: shared by the command line and the Python API."""
+"""The application layer: operations that the command line and the Python API share, without a terminal."""

@@ -1,4 +1,4 @@
-"""What the commands about images and volumes share: options, output files."""
+"""Options and output files of the commands about images and volumes."""
 
 from __future__ import annotations
 

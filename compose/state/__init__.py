@@ -1,1 +1,1 @@
-"""What exists on this machine for a project, read from records alone."""
+"""Records of a project on disk: what exists, and what its last `up` was."""

@@ -99,6 +99,21 @@ def test_a_project_from_up_to_down(host: Machine, file: str) -> None:
     assert "no resource found to remove" in host.pycompose(*project, "down").stderr
 
 
+@pytest.mark.parametrize(
+    "command", [("up", "-d"), ("exec", "-T", "db", "true"), ("ps",), ("stop", "web")], ids=" ".join
+)
+def test_a_command_beside_a_running_supervisor_imports_no_engine(
+    host: Machine, file: str, command: tuple[str, ...]
+) -> None:
+    host.pycompose("-f", file, "up", "-d")
+    done = host.run(sys.executable, "-X", "importtime", "-m", "pycompose", "-f", file, *command)
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    heavy = {"trio", "pyroute2", "networkx", "pycompose.compose.engine", "pycompose.compose.linux", "pycompose.network"}
+    assert "pycompose.compose.cli" in modules
+    assert modules & (heavy if command[0] != "stop" else heavy - {"networkx"}) == set()
+    assert ("yaml" in modules) == (command[0] in ("up", "stop"))
+
+
 def test_dry_runs_of_what_exists_print_a_plan_and_change_nothing(host: Machine, file: str) -> None:
     host.pycompose("-f", file, "up", "-d")
     before = states(host)

@@ -1,1 +1,1 @@
-"""What commands draw and print: terminal, tables, live boards, followed logs."""
+"""Output of commands: terminal, tables, live boards, followed logs."""

@@ -1,4 +1,4 @@
-"""How text reaches a person: colours only where somebody sees them, warnings and errors on stderr.
+"""Text for a person: colours only where somebody sees them, warnings and errors on stderr.
 
 `ansi` and `progress` are what the user asked for, set once before a command runs. Nothing here decides what is said.
 """
@@ -88,11 +88,6 @@ def _json(message: dict[str, object]) -> None:
     import json
 
     print(json.dumps(message), file=sys.stderr)
-
-
-def interactive() -> bool:
-    """Whether somebody sits at the other end who can answer."""
-    return sys.stdin.isatty()
 
 
 def version_text(*, short: bool = False) -> str:
