@@ -9,7 +9,7 @@ DEBTS: dict[str, set[str]] = {
     "command_line_imported": {},
     "doubled_modules": {},
     "doubled_classes": {
-        "BuildSecret: compose/builds/options.py, compose/model/deployment.py",
+        "BuildSecret: compose/builds/options.py, compose/model/image_build.py",
         "Line: compose/diagram/__init__.py, runtime/state/logs.py",
         "Log: compose/cli/output/log_follower.py, runtime/keeper/log_writer.py",
         "PublishedPort: compose/model/observed.py, network/spec.py",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from pycompose.compose.model.deployment import Build
-from pycompose.compose.model.project import no_text
+from pycompose.compose.model.fields import no_text
+from pycompose.compose.model.image_build import Build
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.sizes import size_in_bytes

@@ -18,7 +18,7 @@ from types import MappingProxyType
 import trio
 from pycompose.compose.control import session
 from pycompose.compose.linux import etc_files, network_spec, oci, sandbox_network
-from pycompose.compose.model.deployment import Ulimit
+from pycompose.compose.model.image_build import Ulimit
 from pycompose.compose.model.project import Attachment, Network, Project, Service
 from pycompose.frozen import dataclass
 from pycompose.network.errors import NetworkError

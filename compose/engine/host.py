@@ -12,8 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import trio
+from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import NO_RESTART, Observed, Supervision
-from pycompose.compose.model.project import EMPTY, Healthcheck, Network, Project, RestartPolicy, Volume
+from pycompose.compose.model.project import Healthcheck, Network, Project, RestartPolicy, Volume
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 

@@ -13,7 +13,8 @@ from dataclasses import field
 from typing import Any
 
 from pycompose.compose.model.errors import FileError, Problem
-from pycompose.compose.model.project import Project, no_text
+from pycompose.compose.model.fields import no_text
+from pycompose.compose.model.project import Project
 from pycompose.errors import Place
 from pycompose.frozen import dataclass
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pycompose.compose.model.deployment import Deploy, Ulimit
+from pycompose.compose.model.deployment import Deploy
+from pycompose.compose.model.image_build import Ulimit
 from pycompose.compose.model.project import BlkioConfig, Device, DeviceRate, DeviceWeight, Resources, RestartPolicy
 from pycompose.compose.model.quantities import duration_of
 from pycompose.errors import Place

@@ -11,15 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from pycompose.compose.model.deployment import (
-    Build,
-    CredentialSpec,
-    Deploy,
-    Develop,
-    DeviceRequest,
-    ModelUse,
-    Provider,
-)
+from pycompose.compose.model.deployment import CredentialSpec, Deploy, DeviceRequest, ModelUse, Provider
+from pycompose.compose.model.develop import Develop
+from pycompose.compose.model.image_build import Build
 from pycompose.compose.model.project import Attachment, Dependency, Healthcheck, Hook, Logging, Service
 from pycompose.frozen import dataclass
 

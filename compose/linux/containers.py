@@ -15,8 +15,9 @@ from contextlib import ExitStack, suppress
 import trio
 from pycompose.compose.engine.host import HostError
 from pycompose.compose.model.codec import from_json, to_json
+from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import ObservedContainer, Supervision
-from pycompose.compose.model.project import EMPTY, Project, Service
+from pycompose.compose.model.project import Project, Service
 from pycompose.compose.state.observe import SUPERVISION, Own
 from pycompose.frozen import dataclass
 from pycompose.runtime.client.sandboxes import Runtime

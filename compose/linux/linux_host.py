@@ -21,8 +21,9 @@ from pycompose.compose.engine.host import (
     HostError,
     HostEvent,
 )
+from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import Label, Observed, Supervision
-from pycompose.compose.model.project import EMPTY, Network, Project, Volume
+from pycompose.compose.model.project import Network, Project, Volume
 from pycompose.compose.state.observe import observe
 from pycompose.errors import PycomposeError
 from pycompose.network.errors import NetworkError

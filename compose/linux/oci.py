@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from pycompose.compose.model.project import EMPTY, DeviceRate, Logging, Project, Resources, Service, no_text
+from pycompose.compose.model.fields import EMPTY, no_text
+from pycompose.compose.model.project import DeviceRate, Logging, Project, Resources, Service
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime import spec as oci

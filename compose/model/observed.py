@@ -12,7 +12,7 @@ from typing import Literal
 
 from pycompose.frozen import dataclass
 
-from .deployment import no_text
+from .fields import no_text
 from .lifetime import Healthcheck, RestartPolicy
 
 NO_RESTART = RestartPolicy()

@@ -6,8 +6,8 @@ short syntax is gone, defaults that the specification names are filled in, and r
 are known to exist. `None` always means "the file does not say", so that an image's or the engine's own default applies.
 
 Rules: plain data, standard library only, no I/O, nothing mutable. What the engine does not act on is here all the same
-(much of it in `declared`), and x- keys are in `kept`, so that nothing a file says is lost.
-This module does not validate: `compose.file.build` does, where positions are known.
+(much of it in `deployment`), and x- keys are in `kept`, so that nothing a file says is lost.
+This module does not validate: `compose.file` does, where positions are known.
 """
 
 from __future__ import annotations
@@ -19,19 +19,10 @@ from typing import Literal
 
 from pycompose.frozen import dataclass
 
-from .deployment import EMPTY as EMPTY
-from .deployment import (
-    Build,
-    CredentialSpec,
-    Deploy,
-    Develop,
-    DeviceRequest,
-    LanguageModel,
-    ModelUse,
-    Provider,
-    Ulimit,
-)
-from .deployment import no_text as no_text
+from .deployment import CredentialSpec, Deploy, DeviceRequest, LanguageModel, ModelUse, Provider
+from .develop import Develop
+from .fields import no_text
+from .image_build import Build, Ulimit
 from .lifetime import EXTENSIONS as EXTENSIONS
 from .lifetime import Healthcheck as Healthcheck
 from .lifetime import RestartCondition as RestartCondition

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import trio
 from pycompose.compose.engine.host import ContainerExited, ContainerStarted, ExecResult, HostError, HostEvent
+from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume, Supervision
-from pycompose.compose.model.project import EMPTY, Network, Project, Volume
+from pycompose.compose.model.project import Network, Project, Volume
 
 
 class FakeHost:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pycompose.compose.file import build_section, service
-from pycompose.compose.model import deployment, project
+from pycompose.compose.model import deployment, develop, image_build, project
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "compose-file.md"
 
@@ -243,8 +243,8 @@ def _deploy() -> list[tuple[str, str, str]]:
 
 def _kept() -> list[tuple[str, str]]:
     return [
-        ("`build`", _names(deployment.Build)),
-        ("`develop.watch`", _names(deployment.Watch)),
+        ("`build`", _names(image_build.Build)),
+        ("`develop.watch`", _names(develop.Watch)),
         ("`gpus`, `reservations.devices`", _names(deployment.DeviceRequest)),
         ("`provider`", _names(deployment.Provider)),
         ("`credential_spec`", _names(deployment.CredentialSpec)),

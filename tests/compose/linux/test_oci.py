@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from pycompose.compose.linux import oci
-from pycompose.compose.model.project import Logging, Project, Resources, Service, Ulimit
+from pycompose.compose.model.image_build import Ulimit
+from pycompose.compose.model.project import Logging, Project, Resources, Service
 from pycompose.errors import PycomposeError
 from pycompose.runtime.policy.profile import linux_defaults
 from pycompose.runtime.spec import Bundle, FolderRoot, Mount, from_json, to_json
