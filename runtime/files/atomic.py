@@ -1,4 +1,4 @@
-"""Writing so that a crash leaves the old or the new, never half of either: a temporary file, fsync, rename.
+"""Atomic writes of files: a crash leaves the old or the new, never half of either (a temporary file, fsync, rename).
 
 Temporary files are called `.new-…`; whoever sweeps a folder may remove those that nobody is writing.
 """
@@ -11,14 +11,15 @@ import tempfile
 TEMPORARY = ".new-"
 
 
-def write(path: str, data: bytes) -> None:
-    """Raises OSError."""
+def write(path: str, data: bytes, *, durable: bool = True) -> None:
+    """The whole file, in place of what was there. Not `durable`: a crash of the machine may lose it. Raises OSError."""
     fd, made = tempfile.mkstemp(prefix=TEMPORARY, dir=os.path.dirname(path))
     try:
         with open(fd, "wb") as out:
             out.write(data)
-            out.flush()
-            os.fsync(fd)
+            if durable:
+                out.flush()
+                os.fsync(fd)
         os.rename(made, path)
     except BaseException:
         os.unlink(made)

@@ -1,4 +1,4 @@
-"""What an image has at a path, out of its layers: looked up as overlayfs would show it, and copied out.
+"""Union of an image's layers without a mount: what overlayfs would show at a path, and copies of it.
 
 For volumes that start with the image's content, and for containers where overlayfs cannot be. Layers are someone else's
 trees: they are walked by descriptor, and no link in them is followed by the kernel.

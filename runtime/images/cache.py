@@ -1,4 +1,4 @@
-"""What builders remember: a key leads to a record and to the layers that it needs, which stay while it does.
+"""Build cache: a key leads to a record and to the layers that it needs, which stay in the store while it does.
 
 Rules: synchronous. A key is any text; a record is JSON. A record whose layers are gone is as good as none.
 """

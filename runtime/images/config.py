@@ -1,4 +1,4 @@
-"""What an image says of its containers: the OCI image configuration, read strictly, and Docker's `--change`.
+"""OCI image configuration, read strictly: what an image says of its containers; and Docker's `--change`.
 
 Rules: pure. A configuration is someone else's text: every field is checked, and a wrong one is an ImageError.
 Source: opencontainers/image-spec config.md; `Healthcheck` is Docker's addition, its times are nanoseconds.

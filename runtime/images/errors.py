@@ -1,4 +1,4 @@
-"""What can go wrong with an image."""
+"""Errors of images."""
 
 from pycompose.errors import Place
 from pycompose.runtime.errors import RuntimeFailure

@@ -1,4 +1,4 @@
-"""What instructions do to an image's configuration: ENV, LABEL, CMD, HEALTHCHECK and their like.
+"""Changes of an image's configuration by instructions: ENV, LABEL, CMD, HEALTHCHECK and their like.
 
 Rules: pure. The configuration is the image's own JSON, so that what is not known here is kept as it was.
 Source: opencontainers/image-spec config.md; Docker's additions (Healthcheck, OnBuild, Shell).

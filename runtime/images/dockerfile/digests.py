@@ -14,6 +14,8 @@ import stat
 import threading
 import time
 
+from pycompose.runtime.files import atomic
+
 from . import copying
 from .trees import Tree, TreeEntry
 
@@ -60,7 +62,4 @@ class Digests:
                 continue
             with contextlib.suppress(OSError):
                 os.makedirs(self._folder, 0o700, exist_ok=True)
-                made = f"{self._file(path)}.{os.getpid()}"
-                with open(made, "w", encoding="ascii") as file:
-                    json.dump(seen, file)
-                os.rename(made, self._file(path))
+                atomic.write(self._file(path), json.dumps(seen).encode("ascii"), durable=False)

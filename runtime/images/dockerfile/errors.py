@@ -1,4 +1,4 @@
-"""What can go wrong in a build. Each names the Dockerfile's line where one is to blame."""
+"""Errors of builds. Each names the Dockerfile's line where one is to blame."""
 
 from __future__ import annotations
 

@@ -152,4 +152,4 @@ def positioned(error: ImageError, position: Place) -> BuildError:
     """The error with the line that is to blame, unless it has one."""
     if isinstance(error, BuildError):
         return error if error.place else BuildError(error.message, error.hint, position)
-    return BuildError(str(error), error.hint, position)
+    return BuildError(error.message, error.hint, position)

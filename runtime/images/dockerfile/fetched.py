@@ -1,4 +1,4 @@
-"""What a build gets from elsewhere: git repositories, URLs, archives that are unpacked. Blocking.
+"""Sources of a build from elsewhere: git repositories, URLs, archives that are unpacked. Blocking.
 
 Everything arrives in a folder that is the build's own, and becomes a tree to copy from. Most builds fetch nothing, so
 what that needs is imported then. `git` is the program of that

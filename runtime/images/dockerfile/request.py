@@ -1,9 +1,10 @@
-"""What a build is asked for, and what it tells while it goes on. Data only."""
+"""The request of a build, and the events while it goes on. Data only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from typing import Literal
 
 from pycompose.errors import Place
 from pycompose.frozen import dataclass
@@ -50,10 +51,10 @@ class BuildStep:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """`kind` is started, cached, done, failed, output or warning; `text` is a line of output, or why."""
+    """An event of a build; `text` is a line of output, or why."""
 
     step: BuildStep | None
-    kind: str
+    kind: Literal["started", "cached", "done", "failed", "output", "warning"]
     text: str = ""
 
 

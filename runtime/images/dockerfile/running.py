@@ -1,4 +1,4 @@
-"""What RUN asks for: `--mount` in all its kinds, `--network`, `--security`; and the protocol of who runs it.
+"""Options of RUN: `--mount` in all its kinds, `--network`, `--security`; and the protocol of who runs it.
 
 Pure. A `Runner` is given by whoever joins containers and networks; this folder knows neither.
 Source: docs.docker.com/reference/dockerfile (RUN --mount).

@@ -1,4 +1,4 @@
-"""What the user says of registries: mirrors, and which may be spoken to without TLS. A TOML file, small on purpose:
+"""The user's settings of registries: mirrors, and which may be spoken to without TLS. A TOML file, small on purpose:
 
     ["docker.io"]
     mirrors = ["mirror.example.org", "https://other.example.org/docker"]   # asked first, in this order; for pulls only

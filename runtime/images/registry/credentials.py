@@ -1,4 +1,4 @@
-"""Who one is to a registry: Docker's config.json with `auths`, `credHelpers` and `credsStore`. Nothing is written.
+"""Credentials for registries: Docker's config.json with `auths`, `credHelpers` and `credsStore`. Nothing is written.
 
 Rules: synchronous. A registry gets its own credentials and no other's. Helpers are programs `docker-credential-NAME`
 that are found on PATH, and speak JSON over their standard streams.

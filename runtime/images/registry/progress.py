@@ -1,4 +1,4 @@
-"""What is told of images on their way from or to a registry: one event whenever a part of one gets on."""
+"""Progress events of pulls and pushes: one whenever an image or a layer of it gets on."""
 
 from __future__ import annotations
 
