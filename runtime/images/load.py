@@ -57,8 +57,8 @@ class _Source:
             raise ImageError(f"a bad name in an archive: {str(name)[:100]!r}")
         if self._tar is None:
             return self._of_folder(name)
-        found = self._members.get(os.path.normpath(name))
-        file = self._tar.extractfile(found) if found else None
+        member = self._members.get(os.path.normpath(name))
+        file = self._tar.extractfile(member) if member else None
         if file is None:
             raise ImageError(f"there is no {name[:100]!r} in it")
         return file
@@ -90,29 +90,29 @@ class _Source:
             data = file.read(MAX_JSON + 1)
         if len(data) > MAX_JSON:
             raise ImageError(f"{name[:100]!r} is too large")
-        if (told := _BLOB.fullmatch(os.path.normpath(name))) and hashlib.sha256(data).hexdigest() != told[1]:
+        if (match := _BLOB.fullmatch(os.path.normpath(name))) and hashlib.sha256(data).hexdigest() != match[1]:
             raise ImageError(f"{name[:100]!r} is not what its digest says")
         return data
 
     def layer(self, name: str) -> Blob:
         """A layer that `manifest.json` names."""
         self.open(name).close()  # it is there
-        told = _BLOB.fullmatch(os.path.normpath(name))
-        return Blob(lambda: self.open(name), f"sha256:{told[1]}" if told else "", self._size(name))
+        match = _BLOB.fullmatch(os.path.normpath(name))
+        return Blob(lambda: self.open(name), f"sha256:{match[1]}" if match else "", self._size(name))
 
     def _size(self, name: str) -> int:
-        if self._tar is None or not (found := self._members.get(os.path.normpath(name))) or not found.isreg():
+        if self._tar is None or not (member := self._members.get(os.path.normpath(name))) or not member.isreg():
             return -1
-        return found.size
+        return member.size
 
-    def blob(self, told: Descriptor) -> Blob:
-        name = f"blobs/sha256/{digest_hex(told.digest)}"
-        return Blob(lambda: self.open(name), told.digest, told.size)
+    def blob(self, descriptor: Descriptor) -> Blob:
+        name = f"blobs/sha256/{digest_hex(descriptor.digest)}"
+        return Blob(lambda: self.open(name), descriptor.digest, descriptor.size)
 
-    def blob_json(self, told: Descriptor) -> bytes:
-        data = self._small(f"blobs/sha256/{digest_hex(told.digest)}")
-        if len(data) != told.size:
-            raise ImageError(f"a blob has {len(data)} bytes, not {told.size}: {told.digest}")
+    def blob_json(self, descriptor: Descriptor) -> bytes:
+        data = self._small(f"blobs/sha256/{digest_hex(descriptor.digest)}")
+        if len(data) != descriptor.size:
+            raise ImageError(f"a blob has {len(data)} bytes, not {descriptor.size}: {descriptor.digest}")
         return data
 
 
@@ -139,7 +139,7 @@ def load(store: Store, source: str | IO[bytes], progress: Progress | None = None
         index = read(archive._small("index.json"))
         if not isinstance(index, Index) or not index.manifests:
             raise ImageError("it has no image")
-        return [_oci(store, archive, told, work, progress) for told in index.manifests]
+        return [_oci(store, archive, descriptor, work, progress) for descriptor in index.manifests]
 
 
 @contextlib.contextmanager
@@ -160,20 +160,20 @@ def _told(what: str) -> Iterator[None]:
 def load_one(store: Store, named: InArchive, progress: Progress | None = None) -> Image:
     """The one image that a name with a transport means, kept under that name alone; raises ImageError."""
 
-    def chosen(found: list[tuple[list[str], Any]]) -> Any:
+    def chosen(images: list[tuple[list[str], Any]]) -> Any:
         if named.name:
-            found = [one for one in found if named.name in one[0]]
-        if len(found) == 1:
-            return found[0][1]
+            images = [one for one in images if named.name in one[0]]
+        if len(images) == 1:
+            return images[0][1]
         what = f"no image {named.name!r}" if named.name else "no image"
-        raise ImageError(what if not found else "more than one image", "" if not found else "name one after a colon")
+        raise ImageError(what if not images else "more than one image", "" if not images else "name one after a colon")
 
     with _told(named.path), contextlib.ExitStack() as held:
         work = held.enter_context(store.working())
         archive = _Source(named.path, work, held)
         if named.transport == "docker-archive":
             every = [(_tags(one), one) for one in archive.small("manifest.json")]
-            made = _docker(store, archive, {**chosen(every), "RepoTags": []}, work, progress)
+            image = _docker(store, archive, {**chosen(every), "RepoTags": []}, work, progress)
         else:
             index = read(archive._small("index.json"))
             if not isinstance(index, Index):
@@ -182,8 +182,8 @@ def load_one(store: Store, named: InArchive, progress: Progress | None = None) -
                 (list(filter(None, map(one.annotations.get, (REF_NAME, CONTAINERD_NAME)))), one)
                 for one in index.manifests
             ]
-            made = _oci(store, archive, replace(chosen(notes), annotations={}), work, progress)
-        store.name_archived(str(named), made.digest)
+            image = _oci(store, archive, replace(chosen(notes), annotations={}), work, progress)
+        store.name_archived(str(named), image.digest)
         return store.resolve(str(named))
 
 
@@ -208,17 +208,17 @@ def _docker(store: Store, source: _Source, one: dict[str, Any], work: str, progr
     )
 
 
-def _oci(store: Store, source: _Source, told: Descriptor, work: str, progress: Progress | None) -> Image:
-    name = told.annotations.get(CONTAINERD_NAME) or told.annotations.get(REF_NAME) or ""
+def _oci(store: Store, source: _Source, descriptor: Descriptor, work: str, progress: Progress | None) -> Image:
+    name = descriptor.annotations.get(CONTAINERD_NAME) or descriptor.annotations.get(REF_NAME) or ""
     if ":" not in name and "/" not in name:
         name = ""  # a tag, as skopeo writes it: of no repository
     for _ in range(MAX_NESTING):
-        found = read(source.blob_json(told), told.media_type)
-        if isinstance(found, Manifest):
-            blobs = tuple(source.blob(layer) for layer in found.layers)
-            config = source.blob_json(found.config)
-            return store.add((name,) if name else (), config, blobs, work, manifest=found.data, progress=progress)
-        told = choose(found, own_platform())
+        document = read(source.blob_json(descriptor), descriptor.media_type)
+        if isinstance(document, Manifest):
+            blobs = tuple(source.blob(layer) for layer in document.layers)
+            config = source.blob_json(document.config)
+            return store.add((name,) if name else (), config, blobs, work, manifest=document.data, progress=progress)
+        descriptor = choose(document, own_platform())
     raise ImageError("its indexes are nested too deep")
 
 
@@ -250,5 +250,5 @@ def _opened(source: str | IO[bytes]) -> IO[bytes]:
 
 
 def _platform() -> dict[str, str]:
-    own = own_platform()
-    return {"architecture": own.architecture, "os": own.os, **({"variant": own.variant} if own.variant else {})}
+    here = own_platform()
+    return {"architecture": here.architecture, "os": here.os, **({"variant": here.variant} if here.variant else {})}

@@ -101,17 +101,17 @@ def platform(text: str) -> Platform:
     return normal(Platform(parts[0], parts[1], parts[2] if len(parts) == 3 else ""))
 
 
-def normal(told: Platform) -> Platform:
+def normal(platform: Platform) -> Platform:
     """As containerd normalises: names of the kernel, and variants that every machine of the kind has."""
-    architecture = MACHINES.get(told.architecture, told.architecture)
+    architecture = MACHINES.get(platform.architecture, platform.architecture)
     if architecture in ("x86-64",):
         architecture = "amd64"
-    variant = told.variant
+    variant = platform.variant
     if (architecture, variant) in (("arm64", "v8"), ("arm64", "8"), ("amd64", "v1")):
         variant = ""
     if architecture == "arm":
         variant = f"v{(variant or '7').removeprefix('v')}"
-    return Platform(told.os or "linux", architecture, variant)
+    return Platform(platform.os or "linux", architecture, variant)
 
 
 def _suits(offered: Platform, wanted: Platform) -> int | None:
@@ -130,12 +130,14 @@ def _suits(offered: Platform, wanted: Platform) -> int | None:
 
 def choose(index: Index, wanted: Platform) -> Descriptor:
     """The manifest for that platform; raises ImageError, with those that there are."""
-    found = [(far, number) for number, one in enumerate(index.manifests) if (far := _distance(one, wanted)) is not None]
-    if not found:
+    suitable = [
+        (far, number) for number, one in enumerate(index.manifests) if (far := _distance(one, wanted)) is not None
+    ]
+    if not suitable:
         there = sorted({str(one.platform) for one in index.manifests if one.platform and one.platform.os != "unknown"})
         hint = f"there is {', '.join(there[:12])}" if there else ""
         raise ImageError(f"it has no image for {wanted}", hint)
-    return index.manifests[min(found)[1]]
+    return index.manifests[min(suitable)[1]]
 
 
 def _distance(one: Descriptor, wanted: Platform) -> int | None:
@@ -145,10 +147,10 @@ def _distance(one: Descriptor, wanted: Platform) -> int | None:
 def of_config(config: bytes) -> Platform:
     """The platform that an image's configuration names (this machine's, where it does not)."""
     tree = json.loads(config)
-    own = own_platform()
-    told = [tree.get(key) for key in ("os", "architecture", "variant")]
-    text = [part if isinstance(part, str) else "" for part in told]
-    return normal(Platform(text[0] or own.os, text[1] or own.architecture, text[2]))
+    here = own_platform()
+    values = [tree.get(key) for key in ("os", "architecture", "variant")]
+    text = [part if isinstance(part, str) else "" for part in values]
+    return normal(Platform(text[0] or here.os, text[1] or here.architecture, text[2]))
 
 
 def suits(config: bytes, wanted: Platform) -> bool:
@@ -159,26 +161,26 @@ def _bad(what: str) -> ImageError:
     return ImageError(f"a manifest is not valid: {what}")
 
 
-def descriptor(told: Any) -> Descriptor:
+def descriptor(tree: Any) -> Descriptor:
     """Raises ImageError."""
-    if not isinstance(told, dict):
+    if not isinstance(tree, dict):
         raise _bad("a descriptor is no object")
-    size, media_type = told.get("size"), told.get("mediaType", "")
-    digest_hex(told.get("digest"))
+    size, media_type = tree.get("size"), tree.get("mediaType", "")
+    digest_hex(tree.get("digest"))
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise ImageError(f"a bad size of a blob: {str(size)[:30]!r}")
-    notes, place = told.get("annotations") or {}, told.get("platform")
+    notes, place = tree.get("annotations") or {}, tree.get("platform")
     if not isinstance(media_type, str) or not isinstance(notes, dict):
         raise _bad("mediaType or annotations")
     return Descriptor(
-        media_type, told["digest"], size, _platform(place), {k: v for k, v in notes.items() if isinstance(v, str)}
+        media_type, tree["digest"], size, _platform(place), {k: v for k, v in notes.items() if isinstance(v, str)}
     )
 
 
-def _platform(told: Any) -> Platform | None:
-    if not isinstance(told, dict):
+def _platform(tree: Any) -> Platform | None:
+    if not isinstance(tree, dict):
         return None
-    parts = [told.get(key) for key in ("os", "architecture", "variant")]
+    parts = [tree.get(key) for key in ("os", "architecture", "variant")]
     return Platform(*(part if isinstance(part, str) else "" for part in parts))
 
 
@@ -192,15 +194,15 @@ def read(data: bytes, media_type: str = "") -> Manifest | Index:
         raise _bad(str(error)) from error
     if not isinstance(tree, dict):
         raise _bad("it is no object")
-    own = tree.get("mediaType") or ""
-    if tree.get("schemaVersion") == 1 or own in _OLD or media_type in _OLD:
+    stated = tree.get("mediaType") or ""
+    if tree.get("schemaVersion") == 1 or stated in _OLD or media_type in _OLD:
         raise ImageError("its manifest is of schema 1, which is no longer in use", "push it again with a current tool")
     is_index, is_manifest = "manifests" in tree, "layers" in tree or "config" in tree
     if is_index and is_manifest:
         raise ImageError("a manifest that is also an index")  # CVE-2021-41190
-    if own and media_type and own != media_type:
-        raise ImageError(f"a manifest says that it is {str(own)[:100]}, its index says {media_type[:100]}")
-    kind = str(own or media_type)
+    if stated and media_type and stated != media_type:
+        raise ImageError(f"a manifest says that it is {str(stated)[:100]}, its index says {media_type[:100]}")
+    kind = str(stated or media_type)
     if (kind in _INDEXES and not is_index) or (kind in _MANIFESTS and is_index):
         raise ImageError("a manifest is not of the kind that it says")
     if is_index:
@@ -216,9 +218,9 @@ def read(data: bytes, media_type: str = "") -> Manifest | Index:
     return Manifest(kind or OCI_MANIFEST, descriptor(tree.get("config")), tuple(map(_layer, layers)), data)
 
 
-def _layer(told: Any) -> Descriptor:
-    one = descriptor(told)
-    if told.get("urls") or "foreign" in one.media_type or "nondistributable" in one.media_type:
+def _layer(tree: Any) -> Descriptor:
+    one = descriptor(tree)
+    if tree.get("urls") or "foreign" in one.media_type or "nondistributable" in one.media_type:
         raise ImageError(
             f"a layer is to come from elsewhere than the registry: {one.digest}", "such layers are refused"
         )

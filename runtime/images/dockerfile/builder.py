@@ -52,17 +52,17 @@ class Built:
 
 
 def platform_arguments(target: str = "") -> dict[str, str]:
-    own = own_platform()
-    text = f"{own.os}/{own.architecture}{'/' + own.variant if own.variant else ''}"
-    found: dict[str, str] = {}
+    here = own_platform()
+    text = f"{here.os}/{here.architecture}{'/' + here.variant if here.variant else ''}"
+    arguments: dict[str, str] = {}
     for kind in ("TARGET", "BUILD"):
-        found |= {
+        arguments |= {
             f"{kind}PLATFORM": text,
-            f"{kind}OS": own.os,
-            f"{kind}ARCH": own.architecture,
-            f"{kind}VARIANT": own.variant or "",
+            f"{kind}OS": here.os,
+            f"{kind}ARCH": here.architecture,
+            f"{kind}VARIANT": here.variant or "",
         }
-    return {**found, "TARGETSTAGE": target or "default"}
+    return {**arguments, "TARGETSTAGE": target or "default"}
 
 
 def plan_of(request: Request) -> BuildPlan:
@@ -90,33 +90,33 @@ def _shared(store: Store, work: str, request: Request, plan: BuildPlan, tell: Te
 
 def _imported(store: Store, request: Request) -> dict[str, dict[str, str]]:
     """What images of `cache_from` that are here remember."""
-    found: dict[str, dict[str, str]] = {}
+    records: dict[str, dict[str, str]] = {}
     for name in request.cache_from:
         try:
-            told = json.loads(store.config(name))
+            config = json.loads(store.config(name))
         except (ImageNotFound, OSError):
             continue
-        for key, layer in (told.get(KEYS) or {}).items():
+        for key, layer in (config.get(KEYS) or {}).items():
             if isinstance(layer, str) and store.layer(layer) is not None:
-                found[key] = {"layer": layer, "created": str(told.get("created") or "")}
-    return found
+                records[key] = {"layer": layer, "created": str(config.get("created") or "")}
+    return records
 
 
 def remembered(store: Store, request: Request, tell: Tell) -> Built | None:
     """The image, if every step is remembered; nothing is told otherwise. Raises BuildError."""
     plan = plan_of(request)
-    told: list[Happened] = []
+    events: list[Happened] = []
     results: dict[int, Result] = {}
-    with store.working() as work, _shared(store, work, request, plan, told.append) as shared:
+    with store.working() as work, _shared(store, work, request, plan, events.append) as shared:
         try:
             for index in plan.order:
                 results[index] = _at_once(evaluate(StageState(shared, plan.stages[index])), store, results)
         except (Remade, ImageNotFound):
             return None
-        made = _commit(shared, results[plan.target], work)
-    for happened in told:
+        built = _commit(shared, results[plan.target], work)
+    for happened in events:
         tell(happened)
-    return made
+    return built
 
 
 def _at_once(steps: Asking, store: Store, results: dict[int, Result]) -> Result:
@@ -181,26 +181,26 @@ async def build(
 
         async def stage(index: int) -> None:
             steps = evaluate(StageState(shared, plan.stages[index]))
-            given: Any = None
+            reply: Any = None
             turn: trio.Lock | None = None
             try:
                 while True:
-                    asked = await trio.to_thread.run_sync(_next, steps, given)
-                    if turn is not None and not isinstance(asked, Execute):
+                    ask = await trio.to_thread.run_sync(_next, steps, reply)
+                    if turn is not None and not isinstance(ask, Execute):
                         turn.release()  # what it was for is done
                         turn = None
-                    if isinstance(asked, Work) and asked.key:
-                        waiting = locks.setdefault(asked.key, trio.Lock())
+                    if isinstance(ask, Work) and ask.key:
+                        waiting = locks.setdefault(ask.key, trio.Lock())
                         await waiting.acquire()
                         turn = waiting
-                    if isinstance(asked, Result):
-                        results[index] = asked
+                    if isinstance(ask, Result):
+                        results[index] = ask
                         ready[index].set()
                         return
                     try:
-                        given = await answer(asked)
+                        reply = await answer(ask)
                     except ImageError as error:
-                        given = error  # the stage knows which line is to blame
+                        reply = error  # the stage knows which line is to blame
             finally:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(steps.close)
@@ -214,9 +214,9 @@ async def build(
         return await trio.to_thread.run_sync(_commit, shared, results[plan.target], work)
 
 
-def _next(steps: Any, given: Any) -> Any:
+def _next(steps: Any, reply: Any) -> Any:
     try:
-        return steps.throw(given) if isinstance(given, ImageError) else steps.send(given)
+        return steps.throw(reply) if isinstance(reply, ImageError) else steps.send(reply)
     except StopIteration as end:
         return end.value
 
@@ -227,9 +227,9 @@ def _first_error() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        found = _leaves(group)
+        errors = _leaves(group)
         for kind in (KeyboardInterrupt, BuildError, Exception, BaseException):
-            for error in found:
+            for error in errors:
                 if isinstance(error, kind):
                     raise error from None
 
@@ -245,11 +245,11 @@ def _commit(shared: Shared, result: Result, work: str) -> Built:
     config = {key: value for key, value in result.config.items() if value not in (None, [], {}, "")}
     if request.labels:
         config["Labels"] = {**(config.get("Labels") or {}), **request.labels}
-    own = own_platform()
+    here = own_platform()
     tree: dict[str, Any] = {
-        "architecture": own.architecture,
-        "os": own.os,
-        **({"variant": own.variant} if own.variant else {}),
+        "architecture": here.architecture,
+        "os": here.os,
+        **({"variant": here.variant} if here.variant else {}),
         "created": result.created or "1970-01-01T00:00:00Z",
         **({"author": result.author} if result.author else {}),
         "config": config,
@@ -271,7 +271,7 @@ def _commit(shared: Shared, result: Result, work: str) -> Built:
 def _warnings(shared: Shared) -> tuple[str, ...]:
     known = shared.used | set(PROXIES) | set(shared.plan.arguments) | {"SOURCE_DATE_EPOCH"}
     unused = sorted(name for name in shared.request.args if name not in known and not name.startswith("BUILDKIT_"))
-    told = list(shared.plan.warnings)
+    warnings = list(shared.plan.warnings)
     if unused:
-        told.append(f"no ARG asks for the build arguments {', '.join(unused)}")
-    return tuple(told)
+        warnings.append(f"no ARG asks for the build arguments {', '.join(unused)}")
+    return tuple(warnings)

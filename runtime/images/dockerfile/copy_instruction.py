@@ -27,10 +27,10 @@ def copy(of: StageState, one: Instruction) -> Asking:
     known = {"chown": False, "chmod": False, "link": False, "exclude": True}
     known |= {"from": False, "parents": False} if one.word == "COPY" else {}
     known |= {"checksum": False, "keep-git-dir": False, "unpack": False} if one.word == "ADD" else {}
-    given = flags(one, known)
+    options = flags(one, known)
 
     def flag(name: str) -> str:
-        return words.expand(given[name][-1], of.values(), of.escape) if name in given else ""
+        return words.expand(options[name][-1], of.values(), of.escape) if name in options else ""
 
     texts, dest = _arguments(of, one)
     link = _truth(one, "link", flag("link"))
@@ -38,28 +38,28 @@ def copy(of: StageState, one: Instruction) -> Asking:
         dest,
         of.owner(flag("chown")) if flag("chown") else None,
         copying.checked_mode(flag("chmod")) if flag("chmod") else "",
-        ignore.patterns(words.expand(text, of.values(), of.escape) for text in given.get("exclude", ())),
+        ignore.patterns(words.expand(text, of.values(), of.escape) for text in options.get("exclude", ())),
     )
     parents = _truth(one, "parents", flag("parents"))
     shown = str(one)
     step = of.step(shown, one)
     below = [] if link else of.layers
     host = of.host and not link
-    parts = (below, host, dest, manner.owner, manner.mode, given.get("exclude"), parents, [t for t, _ in texts])
+    parts = (below, host, dest, manner.owner, manner.mode, options.get("exclude"), parents, [t for t, _ in texts])
     quick = ""
-    if origin := flag("from") if "from" in given else "":
-        tree, told = yield from of.origin(origin, one)
-        if told:
-            quick = of.key("copy of layers", told, *parts)
-            if found := of.recall(quick):
+    if origin := flag("from") if "from" in options else "":
+        tree, layers = yield from of.origin(origin, one)
+        if layers:
+            quick = of.key("copy of layers", layers, *parts)
+            if remembered := of.recall(quick):
                 of.shared.tell(Happened(step, "cached"))
-                of.add(shown, quick, *found)
+                of.add(shown, quick, *remembered)
                 return
-            tree = of.shared.layering.view(*told, origin)
+            tree = of.shared.layering.view(*layers, origin)
     else:
         tree = of.request.context
     assert tree is not None
-    sources, archives = yield from _sources(of, one, tree, texts, given, parents=parents)
+    sources, archives = yield from _sources(of, one, tree, texts, options, parents=parents)
     if len(sources) > 1 and not manner.folder:
         raise one.fail(
             f"several files need a folder: {dest}", f"put a slash behind it: {dest}/ (it is made if it is missing)"
@@ -67,16 +67,16 @@ def copy(of: StageState, one: Instruction) -> Asking:
     key = of.key("copy", copying.digest(sources, manner, of.shared.digests.of), *parts)
     keys = (key, quick) if quick else (key,)
     own = quick or key  # which of both is found first next time must not change the image
-    if found := of.recall(key):
+    if remembered := of.recall(key):
         of.shared.tell(Happened(step, "cached"))
         if quick:
-            of.keep((quick,), *found)
-        of.add(shown, own, *found)
+            of.keep((quick,), *remembered)
+        of.add(shown, own, *remembered)
         return
     yield Work(key)
-    if found := of.recall(key):
+    if remembered := of.recall(key):
         of.shared.tell(Happened(step, "cached"))
-        of.add(shown, own, *found)
+        of.add(shown, own, *remembered)
         return
     with of.under_way(step):
 
@@ -105,21 +105,21 @@ def _write(of: StageState, root: int, manner: CopyOptions, sources: list[Source]
 
 def _arguments(of: StageState, one: Instruction) -> tuple[list[tuple[str, str]], str]:
     """(sources as they are written and expanded, destination)."""
-    told = one.json()
-    raw = list(told) if told is not None else words.raw_words(one.rest, of.escape)
+    listed = one.json()
+    raw = list(listed) if listed is not None else words.raw_words(one.rest, of.escape)
     if len(raw) < 2:
         raise one.fail(f"{one.word} needs at least a source and a destination")
-    made = []
+    arguments = []
     for word in raw:
-        is_heredoc = told is None and heredoc_name(word, of.escape) is not None and word is not raw[-1]
-        made.append((word, word if is_heredoc else words.expand(word, of.values(), of.escape)))
-    dest = made.pop()[1]
+        is_heredoc = listed is None and heredoc_name(word, of.escape) is not None and word is not raw[-1]
+        arguments.append((word, word if is_heredoc else words.expand(word, of.values(), of.escape)))
+    dest = arguments.pop()[1]
     if not dest:
         raise one.fail(f"{one.word}: the destination is empty")
     whole = posixpath.normpath(posixpath.join(of.cwd(), dest)).replace("//", "/")
     if dest.endswith(("/", "/.")) or dest in (".", ".."):
         whole = whole.rstrip("/") + "/"
-    return made, whole
+    return arguments, whole
 
 
 def _sources(
@@ -127,32 +127,32 @@ def _sources(
     one: Instruction,
     tree: Tree,
     texts: list[tuple[str, str]],
-    given: Mapping[str, list[str]],
+    options: Mapping[str, list[str]],
     *,
     parents: bool,
 ) -> Generator[Ask, Any, tuple[list[Source], set[int]]]:
     """The sources, and which of them are archives to unpack."""
-    found: list[Source] = []
+    sources: list[Source] = []
     archives: set[int] = set()
     here = {document.name: document for document in one.heredocs}
     for raw, text in texts:
-        told = heredoc_name(raw, of.escape)
-        if told is not None and told[0] in here:
-            found.append(_inline(of, here[told[0]]))
+        marker = heredoc_name(raw, of.escape)
+        if marker is not None and marker[0] in here:
+            sources.append(_inline(of, here[marker[0]]))
         elif one.word == "ADD" and (fetched.is_git(text) or fetched.is_url(text)):
             yield Work()
-            found.append(_remote(of, one, text, given))
-            if given.get("unpack", ["false"])[-1] == "true" and not fetched.is_git(text):
-                archives.add(len(found) - 1)
+            sources.append(_remote(of, one, text, options))
+            if options.get("unpack", ["false"])[-1] == "true" and not fetched.is_git(text):
+                archives.add(len(sources) - 1)
         else:
             local = copying.gather(tree, [text], parents=parents)
             for source in local:
-                found.append(source)
-                if one.word == "ADD" and given.get("unpack", ["true"])[-1] != "false" and _is_archive(source):
-                    archives.add(len(found) - 1)
-    if not found:
+                sources.append(source)
+                if one.word == "ADD" and options.get("unpack", ["true"])[-1] != "false" and _is_archive(source):
+                    archives.add(len(sources) - 1)
+    if not sources:
         raise copying.none_matches(tree, [text for _, text in texts])
-    return found, archives
+    return sources, archives
 
 
 def _inline(of: StageState, document: Any) -> Source:
@@ -167,13 +167,13 @@ def _inline(of: StageState, document: Any) -> Source:
     return Source(of.folder(folder, document.name), "file", document.name)
 
 
-def _remote(of: StageState, one: Instruction, text: str, given: Mapping[str, list[str]]) -> Source:
+def _remote(of: StageState, one: Instruction, text: str, options: Mapping[str, list[str]]) -> Source:
     work = of.shared.layering.work
     if fetched.is_git(text):
-        keep = given.get("keep-git-dir", ["false"])[-1] == "true"
+        keep = options.get("keep-git-dir", ["false"])[-1] == "true"
         checkout = fetched.git(text, work, keep_git=keep)
         return Source(of.folder(checkout.folder, text), "", "")
-    checksum = words.expand(given.get("checksum", [""])[-1], of.values(), of.escape)
+    checksum = words.expand(options.get("checksum", [""])[-1], of.values(), of.escape)
     folder, name = fetched.download(text, work, checksum)
     if not name and _arguments(of, one)[1].endswith("/"):
         raise one.fail(f"{text} names no file", "give the destination a file's name")

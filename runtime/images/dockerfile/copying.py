@@ -54,15 +54,15 @@ class CopyOptions:
 
 def gather(tree: Tree, texts: Sequence[str], *, parents: bool = False) -> list[Source]:
     """The sources that are meant: none, where no file matches a pattern. Raises BuildError for what is not there."""
-    found: list[Source] = []
+    sources: list[Source] = []
     for text in texts:
         before, pivot, _ = text.partition("/./") if parents else ("", "", "")
         cut = len([part for part in before.split("/") if part not in ("", ".")]) if pivot else 0
         cleaned = trees.inner(text)
         paths = trees.matches(tree, cleaned)
         for path in paths:
-            found.append(_source(tree, path, text, parents=parents, cut=cut))
-    return found
+            sources.append(_source(tree, path, text, parents=parents, cut=cut))
+    return sources
 
 
 def none_matches(tree: Tree, texts: Sequence[str]) -> BuildError:
@@ -95,46 +95,46 @@ def _advice(tree: Tree) -> str:
 
 
 def entries(source: Source, excludes: Ignore) -> Iterator[TreeEntry]:
-    for found in trees.walk(source.tree, source.path):
-        name = found.name or source.base
+    for entry in trees.walk(source.tree, source.path):
+        name = entry.name or source.base
         if name and excludes.patterns and excludes.leaves_out(name):
-            if not found.name and not stat.S_ISDIR(found.told.st_mode):
+            if not entry.name and not stat.S_ISDIR(entry.status.st_mode):
                 return
-            if found.name:
+            if entry.name:
                 continue
-        yield found
+        yield entry
 
 
 def digest(sources: Sequence[Source], manner: CopyOptions, of_content: Digest) -> str:
     """What tells this copy from another one: names, kinds, modes, owners and contents; no times."""
-    told = hashlib.sha256()
+    sha = hashlib.sha256()
     for source in sources:
-        told.update(f"{source.base}\0{source.within}\0".encode("utf-8", "surrogateescape"))
-        for found in entries(source, manner.excludes):
-            mode = found.told.st_mode
-            owner = (found.told.st_uid, found.told.st_gid) if source.tree.owned else (0, 0)
+        sha.update(f"{source.base}\0{source.within}\0".encode("utf-8", "surrogateescape"))
+        for entry in entries(source, manner.excludes):
+            mode = entry.status.st_mode
+            owner = (entry.status.st_uid, entry.status.st_gid) if source.tree.owned else (0, 0)
             what = ""
             if stat.S_ISREG(mode):
-                what = of_content(source.tree, found)
+                what = of_content(source.tree, entry)
             elif stat.S_ISLNK(mode):
-                what = _link(source.tree, found)
+                what = _link(source.tree, entry)
             elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-                what = str(found.told.st_rdev)
-            line = f"{found.name}\0{mode:o}\0{owner}\0{what}\0"
-            told.update(line.encode("utf-8", "surrogateescape"))
-    return told.hexdigest()
+                what = str(entry.status.st_rdev)
+            line = f"{entry.name}\0{mode:o}\0{owner}\0{what}\0"
+            sha.update(line.encode("utf-8", "surrogateescape"))
+    return sha.hexdigest()
 
 
-def _link(tree: Tree, found: TreeEntry) -> str:
-    fd = trees.open_at(tree, found.path)
+def _link(tree: Tree, entry: TreeEntry) -> str:
+    fd = trees.open_at(tree, entry.path)
     try:
         return os.readlink("", dir_fd=fd)
     finally:
         os.close(fd)
 
 
-def content_digest(tree: Tree, found: TreeEntry) -> str:
-    fd = trees.open_at(tree, found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+def content_digest(tree: Tree, entry: TreeEntry) -> str:
+    fd = trees.open_at(tree, entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(fd, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -169,9 +169,9 @@ class Writer:
         for path in source.within:
             target = posixpath.join(dest, *path.split("/")[source.pivot :])
             real = trees.resolve(source.tree, path)
-            told = os.stat(real or ".", dir_fd=source.tree.root, follow_symlinks=False)
+            status = os.stat(real or ".", dir_fd=source.tree.root, follow_symlinks=False)
             fd = self.make_folder(target)
-            self._dress(fd, told, source.tree)
+            self._dress(fd, status, source.tree)
             os.close(fd)
         inner = source.within[-1].split("/")[source.pivot :] if source.within else []
         return posixpath.join(dest, *inner, source.base)
@@ -207,22 +207,22 @@ class Writer:
 
     def _copy(self, source: Source, target: str) -> None:
         times: list[tuple[str, int]] = []
-        for found in entries(source, self.manner.excludes):
-            place = posixpath.join(target, found.name) if found.name else target
-            mode = found.told.st_mode
+        for entry in entries(source, self.manner.excludes):
+            place = posixpath.join(target, entry.name) if entry.name else target
+            mode = entry.status.st_mode
             if stat.S_ISDIR(mode):
                 fresh = not self._is_folder(place)
                 fd = self.make_folder(place)
                 try:
-                    if fresh or found.name:
-                        self._dress(fd, found.told, source.tree, self._opened(source.tree, found))
-                        times.append((place, found.told.st_mtime_ns))
+                    if fresh or entry.name:
+                        self._dress(fd, entry.status, source.tree, self._opened(source.tree, entry))
+                        times.append((place, entry.status.st_mtime_ns))
                 finally:
                     os.close(fd)
                 continue
             parent = self.make_folder(posixpath.dirname(place))
             try:
-                self._file(source.tree, found, parent, posixpath.basename(place), place)
+                self._file(source.tree, entry, parent, posixpath.basename(place), place)
             finally:
                 os.close(parent)
         for place, when in reversed(times):
@@ -230,18 +230,18 @@ class Writer:
             os.utime(fd, ns=(when, when))
             os.close(fd)
 
-    def _opened(self, tree: Tree, found: TreeEntry) -> int | None:
-        return trees.open_at(tree, found.path, trees.FOLDER) if tree.owned else None
+    def _opened(self, tree: Tree, entry: TreeEntry) -> int | None:
+        return trees.open_at(tree, entry.path, trees.FOLDER) if tree.owned else None
 
-    def _file(self, tree: Tree, found: TreeEntry, parent: int, name: str, place: str) -> None:
-        told, mode = found.told, found.told.st_mode
+    def _file(self, tree: Tree, entry: TreeEntry, parent: int, name: str, place: str) -> None:
+        status, mode = entry.status, entry.status.st_mode
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                 raise BuildError(f"{place} is a folder in the image: a file cannot take its place")
             os.unlink(name, dir_fd=parent)
         if stat.S_ISSOCK(mode):
             return
-        if tree.owned and told.st_nlink > 1 and (first := self._links.get((told.st_dev, told.st_ino))):
+        if tree.owned and status.st_nlink > 1 and (first := self._links.get((status.st_dev, status.st_ino))):
             fd = syscalls.openat2(self.root, posixpath.dirname(first), os.O_PATH | os.O_DIRECTORY, IN_ROOT)
             try:
                 os.link(posixpath.basename(first), name, src_dir_fd=fd, dst_dir_fd=parent, follow_symlinks=False)
@@ -249,39 +249,39 @@ class Writer:
                 os.close(fd)
             return
         if stat.S_ISREG(mode):
-            self._regular(tree, found, parent, name)
+            self._regular(tree, entry, parent, name)
         elif stat.S_ISLNK(mode):
-            os.symlink(_link(tree, found), name, dir_fd=parent)
-            os.chown(name, *self._owner(told, tree), dir_fd=parent, follow_symlinks=False)
+            os.symlink(_link(tree, entry), name, dir_fd=parent)
+            os.chown(name, *self._owner(status, tree), dir_fd=parent, follow_symlinks=False)
         else:
-            os.mknod(name, stat.S_IFMT(mode) | 0o600, told.st_rdev, dir_fd=parent)
-            os.chown(name, *self._owner(told, tree), dir_fd=parent, follow_symlinks=False)
+            os.mknod(name, stat.S_IFMT(mode) | 0o600, status.st_rdev, dir_fd=parent)
+            os.chown(name, *self._owner(status, tree), dir_fd=parent, follow_symlinks=False)
             os.chmod(name, chmod(self.manner.mode, mode), dir_fd=parent)
-        os.utime(name, ns=(told.st_mtime_ns, told.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
-        self._links[told.st_dev, told.st_ino] = place
+        os.utime(name, ns=(status.st_mtime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
+        self._links[status.st_dev, status.st_ino] = place
 
-    def _regular(self, tree: Tree, found: TreeEntry, parent: int, name: str) -> None:
-        old = trees.open_at(tree, found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    def _regular(self, tree: Tree, entry: TreeEntry, parent: int, name: str) -> None:
+        old = trees.open_at(tree, entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(old).st_mode):
-                raise BuildError(f"{found.path!r} of {tree.what} changes while it is read")
+                raise BuildError(f"{entry.path!r} of {tree.what} changes while it is read")
             new = os.open(name, _NEW, 0o600, dir_fd=parent)
             try:
                 while os.sendfile(new, old, None, 1 << 24):
                     pass
-                self._dress(new, found.told, tree, os.dup(old) if tree.owned else None)
+                self._dress(new, entry.status, tree, os.dup(old) if tree.owned else None)
             finally:
                 os.close(new)
         finally:
             os.close(old)
 
-    def _owner(self, told: os.stat_result, tree: Tree) -> tuple[int, int]:
-        return self.manner.owner or ((told.st_uid, told.st_gid) if tree.owned else (0, 0))
+    def _owner(self, status: os.stat_result, tree: Tree) -> tuple[int, int]:
+        return self.manner.owner or ((status.st_uid, status.st_gid) if tree.owned else (0, 0))
 
-    def _dress(self, fd: int, told: os.stat_result, tree: Tree, source: int | None = None) -> None:
+    def _dress(self, fd: int, status: os.stat_result, tree: Tree, source: int | None = None) -> None:
         """Owner, mode and attributes, in the order that loses none (man 2 chown); `source` is closed."""
-        os.fchown(fd, *self._owner(told, tree))
-        os.fchmod(fd, chmod(self.manner.mode, told.st_mode))
+        os.fchown(fd, *self._owner(status, tree))
+        os.fchmod(fd, chmod(self.manner.mode, status.st_mode))
         if source is not None:
             for attribute in filter(kept, os.listxattr(source)):
                 with contextlib.suppress(OSError):
@@ -309,21 +309,21 @@ def chmod(change: str, mode: int) -> int:
     if change[0].isdigit():
         return int(change, 8)
     for clause in change.split(","):
-        found = _CLAUSE.fullmatch(clause)
-        assert found is not None
-        who = "ugo" if not found[1] or "a" in found[1] else found[1]
-        mask = given = 0
+        match = _CLAUSE.fullmatch(clause)
+        assert match is not None
+        who = "ugo" if not match[1] or "a" in match[1] else match[1]
+        mask = granted = 0
         for one in who:
             shift = {"u": 6, "g": 3, "o": 0}[one]
             mask |= 7 << shift
-            for letter in found[3]:
+            for letter in match[3]:
                 if letter in "rwx":
-                    given |= {"r": 4, "w": 2, "x": 1}[letter] << shift
+                    granted |= {"r": 4, "w": 2, "x": 1}[letter] << shift
                 elif letter == "X" and (stat.S_ISDIR(mode) or bits & 0o111):
-                    given |= 1 << shift
+                    granted |= 1 << shift
                 elif letter == "s" and one in "ug":
-                    given |= {"u": stat.S_ISUID, "g": stat.S_ISGID}[one]
-        if "t" in found[3]:
-            given |= stat.S_ISVTX
-        bits = bits | given if found[2] == "+" else bits & ~given if found[2] == "-" else (bits & ~mask) | given
+                    granted |= {"u": stat.S_ISUID, "g": stat.S_ISGID}[one]
+        if "t" in match[3]:
+            granted |= stat.S_ISVTX
+        bits = bits | granted if match[2] == "+" else bits & ~granted if match[2] == "-" else (bits & ~mask) | granted
     return bits

@@ -30,26 +30,26 @@ class Digests:
         self._seen: dict[str, dict[str, str]] = {}  # those that were asked for now
         self._lock = threading.Lock()
 
-    def of(self, tree: Tree, found: TreeEntry) -> str:
-        told = found.told
-        if not tree.path or not stat.S_ISREG(told.st_mode):
-            return copying.content_digest(tree, found)
-        identity = f"{told.st_dev}:{told.st_ino}:{told.st_size}:{told.st_mtime_ns}:{told.st_ctime_ns}"
+    def of(self, tree: Tree, entry: TreeEntry) -> str:
+        status = entry.status
+        if not tree.path or not stat.S_ISREG(status.st_mode):
+            return copying.content_digest(tree, entry)
+        identity = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
         with self._lock:
             digest = self._of(tree.path).get(identity)
         if digest is None:
-            digest = copying.content_digest(tree, found)
-        if time.time_ns() - max(told.st_mtime_ns, told.st_ctime_ns) > SETTLED:
+            digest = copying.content_digest(tree, entry)
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED:
             with self._lock:
                 self._seen.setdefault(tree.path, {})[identity] = digest
         return digest
 
     def _of(self, path: str) -> dict[str, str]:
         if path not in self._known:
-            found: dict[str, str] = {}
+            digests: dict[str, str] = {}
             with contextlib.suppress(OSError, ValueError, TypeError), open(self._file(path), encoding="ascii") as file:
-                found = dict(json.load(file))
-            self._known[path] = found
+                digests = dict(json.load(file))
+            self._known[path] = digests
         return self._known[path]
 
     def _file(self, path: str) -> str:
@@ -57,9 +57,9 @@ class Digests:
 
     def save(self) -> None:
         """Remember what was asked for; what was not is forgotten."""
-        for path, seen in self._seen.items():
-            if seen == self._known.get(path):
+        for path, digests in self._seen.items():
+            if digests == self._known.get(path):
                 continue
             with contextlib.suppress(OSError):
                 os.makedirs(self._folder, 0o700, exist_ok=True)
-                atomic.write(self._file(path), json.dumps(seen).encode("ascii"), durable=False)
+                atomic.write(self._file(path), json.dumps(digests).encode("ascii"), durable=False)

@@ -51,8 +51,8 @@ def _from(of: StageState) -> Asking:
         return
     try:
         if named is None and of.stage.base_stage is not None:
-            found: Result = yield Need(of.stage.base_stage)
-            of.take_on(found)
+            result: Result = yield Need(of.stage.base_stage)
+            of.take_on(result)
             of.shared.tell(Happened(step, "cached"))
             return
         if isinstance(named, Tree):
@@ -97,22 +97,22 @@ def _evaluate(of: StageState, one: Instruction) -> Asking:
 
 def _said(of: StageState, one: Instruction) -> str:
     if one.word == "ENV":
-        made = configuration.pairs(one, of.values(), of.escape)
-        return "ENV " + " ".join(f"{name}={value}" for name, value in made.items())
+        pairs = configuration.pairs(one, of.values(), of.escape)
+        return "ENV " + " ".join(f"{name}={value}" for name, value in pairs.items())
     return str(one)
 
 
 def _arg(of: StageState, one: Instruction) -> None:
     flags(one, {})
     for name, default in arguments(one):
-        given = of.request.args.get(name)
-        if given is None and default is not None:
-            given = words.expand(default, of.values(), of.escape)
-        elif given is None:
-            given = of.shared.plan.arguments.get(name)
+        value = of.request.args.get(name)
+        if value is None and default is not None:
+            value = words.expand(default, of.values(), of.escape)
+        elif value is None:
+            value = of.shared.plan.arguments.get(name)
         of.shared.used.add(name)
-        if given is not None:
-            of.args[name] = given
+        if value is not None:
+            of.args[name] = value
     of.remember("ARG " + one.rest)
 
 
@@ -126,14 +126,14 @@ def _workdir(of: StageState, one: Instruction) -> Asking:
     text, step = f"WORKDIR {path}", of.step(f"WORKDIR {path}", one)
     user = of.config.get("User") or ""
     key = of.key("workdir", of.layers, of.host, path, user)
-    if found := of.recall(key):
+    if remembered := of.recall(key):
         of.shared.tell(Happened(step, "cached"))
-        of.add(text, key, *found)
+        of.add(text, key, *remembered)
         return
     yield Work(key)
-    if found := of.recall(key):
+    if remembered := of.recall(key):
         of.shared.tell(Happened(step, "cached"))
-        of.add(text, key, *found)
+        of.add(text, key, *remembered)
         return
     with of.under_way(step):
         manner = CopyOptions(path, of.owner(user) if user else None)

@@ -40,19 +40,19 @@ _KERNEL = ("/dev", "/proc", "/sys")
 
 def run(of: StageState, one: Instruction) -> Generator[Ask, Any, None]:
     """Raises BuildError, RunFailed."""
-    given = running.flags(one, {"mount": True, "network": False, "security": False, "device": True})
-    if "device" in given:
+    options = running.flags(one, {"mount": True, "network": False, "security": False, "device": True})
+    if "device" in options:
         raise one.fail("RUN --device is not supported", "services can have devices, build steps cannot")
-    if given.get("security", ["sandbox"])[-1] != "sandbox":
+    if options.get("security", ["sandbox"])[-1] != "sandbox":
         raise one.fail(
-            f"RUN --security={given['security'][-1]} is not supported", "build steps have the profile of services"
+            f"RUN --security={options['security'][-1]} is not supported", "build steps have the profile of services"
         )
-    network = given.get("network", ["default"])[-1]
+    network = options.get("network", ["default"])[-1]
     if network not in running.NETWORKS:
         raise one.fail(f"RUN --network={network}", "default, none and host are known")
     if network == "default":
         network = of.request.limits.network
-    wanted = [running.mount(text, one, of.values(), of.escape, of.cwd()) for text in given.get("mount", ())]
+    wanted = [running.mount(text, one, of.values(), of.escape, of.cwd()) for text in options.get("mount", ())]
     args, script, shown = _command(of, one)
     said = "".join(f"--{name}{'' if value is None else '=' + value} " for name, value in one.flags)
     step = of.step(f"RUN {said}{shown}", one)
@@ -64,22 +64,22 @@ def run(of: StageState, one: Instruction) -> Generator[Ask, Any, None]:
     origins = []
     for number, mount in enumerate(wanted):
         origins.append((yield from _origin(of, one, mount, number)))
-    told = [
-        (m.kind, m.target, m.source, m.id, m.rw, m.size, m.env, m.mode, o.told)
+    described = [
+        (m.kind, m.target, m.source, m.id, m.rw, m.size, m.env, m.mode, o.identity)
         for m, o in zip(wanted, origins, strict=True)
     ]
     user = of.config.get("User") or ""
     limits = of.request.limits
-    given_to = (network, limits.privileged, limits.shm_size, sorted(limits.ulimits.items()), limits.extra_hosts)
-    key = of.key("run", of.layers, of.host, args, script, sorted(env.items()), of.cwd(), user, given_to, told)
-    if found := of.recall(key):
+    limits_key = (network, limits.privileged, limits.shm_size, sorted(limits.ulimits.items()), limits.extra_hosts)
+    key = of.key("run", of.layers, of.host, args, script, sorted(env.items()), of.cwd(), user, limits_key, described)
+    if remembered := of.recall(key):
         of.shared.tell(Happened(step, "cached"))
-        of.add(_history(of, one, args), key, *found)
+        of.add(_history(of, one, args), key, *remembered)
         return
     yield Work(key)
-    if found := of.recall(key):
+    if remembered := of.recall(key):
         of.shared.tell(Happened(step, "cached"))
-        of.add(_history(of, one, args), key, *found)
+        of.add(_history(of, one, args), key, *remembered)
         return
     with of.under_way(step):
         layering = of.shared.layering
@@ -88,11 +88,11 @@ def run(of: StageState, one: Instruction) -> Generator[Ask, Any, None]:
         with contextlib.ExitStack() as held:
             mounts: list[Mount] = []
             for number, (mount, origin) in enumerate(zip(wanted, origins, strict=True)):
-                made = _mount(of, one, mount, origin, f"{place}/{number}", held, outside)
-                mounts += [made] if made else []
+                prepared = _mount(of, one, mount, origin, f"{place}/{number}", held, outside)
+                mounts += [prepared] if prepared else []
             if script is not None:
                 mounts.append(_script(place, args[0], script))
-            mounts.sort(key=lambda made: made.destination.count("/"))
+            mounts.sort(key=lambda prepared: prepared.destination.count("/"))
             stubs = _stubs(of, mounts, f"{place}/stubs")
             job = Job(
                 _root(of, place, stubs),
@@ -120,11 +120,11 @@ def run(of: StageState, one: Instruction) -> Generator[Ask, Any, None]:
 
 def _command(of: StageState, one: Instruction) -> tuple[tuple[str, ...], str | None, str]:
     """(arguments, a script that is to be a file at the first of them, what is shown)."""
-    told = one.json()
-    if told is not None:
-        if not told:
+    listed = one.json()
+    if listed is not None:
+        if not listed:
             raise one.fail("RUN: the list is empty")
-        return told, None, one.rest
+        return listed, None, one.rest
     shell = configuration.shell(of.config)
     if not one.heredocs:
         return (*shell, one.rest), None, one.rest
@@ -140,8 +140,8 @@ def _command(of: StageState, one: Instruction) -> tuple[tuple[str, ...], str | N
 
 
 def _history(of: StageState, one: Instruction, args: tuple[str, ...]) -> str:
-    given = [f"{name}={value}" for name, value in of.args.items()]
-    before = f"|{len(given)} {' '.join(given)} " if given else ""
+    arguments = [f"{name}={value}" for name, value in of.args.items()]
+    before = f"|{len(arguments)} {' '.join(arguments)} " if arguments else ""
     return f"RUN {before}{' '.join(args)}"
 
 
@@ -151,8 +151,8 @@ def _history(of: StageState, one: Instruction, args: tuple[str, ...]) -> str:
 class Origin:
     """Where a mount's files come from, and what tells them from others."""
 
-    def __init__(self, told: object = "", tree: Tree | None = None, layers: tuple[str, ...] = ()) -> None:
-        self.told, self.tree, self.layers = told, tree, layers
+    def __init__(self, identity: object = "", tree: Tree | None = None, layers: tuple[str, ...] = ()) -> None:
+        self.identity, self.tree, self.layers = identity, tree, layers
 
 
 def _origin(of: StageState, one: Instruction, mount: Wanted, number: int) -> Generator[Ask, Any, Origin]:
@@ -214,26 +214,26 @@ def _copied(tree: Tree, source: str, place: str) -> str:
     os.makedirs(place, 0o755)
     root = os.open(place, trees.FOLDER)
     try:
-        found = copying.gather(tree, [source])
-        copying.Writer(root, CopyOptions("/it")).write(found)
+        sources = copying.gather(tree, [source])
+        copying.Writer(root, CopyOptions("/it")).write(sources)
     finally:
         os.close(root)
     return f"{place}/it"
 
 
 def _secret(of: StageState, one: Instruction, mount: Wanted, place: str, outside: dict[str, str]) -> Mount | None:
-    found: Secret | None = of.request.secrets.get(mount.id)
-    if found is None:
+    secret: Secret | None = of.request.secrets.get(mount.id)
+    if secret is None:
         if mount.required:
             raise one.fail(f"secret {mount.id!r} is not given", f"--secret id={mount.id},src=FILE or ,env=VARIABLE")
         return None
     try:
-        content = found.content
+        content = secret.content
         if content is None:
-            with open(found.file, "rb") as source:
+            with open(secret.file, "rb") as source:
                 content = source.read(1 << 20)
     except OSError as error:
-        raise one.fail(f"secret {mount.id!r}: {found.file}: {error.strerror}") from None
+        raise one.fail(f"secret {mount.id!r}: {secret.file}: {error.strerror}") from None
     if mount.env:
         outside[mount.env] = content.decode("utf-8", "surrogateescape")
     if not mount.target:
@@ -316,20 +316,20 @@ def _fill_once(path: str, mount: Wanted, origin: Origin) -> None:
 
 
 def _fill(path: str, mount: Wanted, origin: Origin) -> None:
-    made = f"{path}.{os.getpid()}.new"
+    fresh = f"{path}.{os.getpid()}.new"
     if origin.tree is not None:
-        os.makedirs(made, 0o700)
-        source = f"{_copied(origin.tree, mount.source or '.', f'{made}/from')}"
-        os.rename(source, f"{made}/it")
-        os.rmdir(f"{made}/from")
-        inner = f"{made}/it"
+        os.makedirs(fresh, 0o700)
+        source = f"{_copied(origin.tree, mount.source or '.', f'{fresh}/from')}"
+        os.rename(source, f"{fresh}/it")
+        os.rmdir(f"{fresh}/from")
+        inner = f"{fresh}/it"
     else:
-        os.makedirs(inner := made, 0o700, exist_ok=True)
+        os.makedirs(inner := fresh, 0o700, exist_ok=True)
     os.chown(inner, mount.uid, mount.gid)
     os.chmod(inner, 0o755 if mount.mode is None else mount.mode)
     os.rename(inner, path)
-    if inner != made:
-        os.rmdir(made)
+    if inner != fresh:
+        os.rmdir(fresh)
 
 
 def _inside(folder: str, source: str) -> str:
@@ -382,22 +382,22 @@ def _stubs(of: StageState, mounts: list[Mount], place: str) -> str:
 
 
 def _stub(view: Tree | None, place: str, path: str, folder: bool) -> None:
-    told = None
+    status = None
     if view is not None:
         with contextlib.suppress(OSError):
-            told = os.stat(path, dir_fd=view.root, follow_symlinks=False)
+            status = os.stat(path, dir_fd=view.root, follow_symlinks=False)
     if os.path.lexists(f"{place}/{path}"):
         return
-    if told is not None and not stat.S_ISDIR(told.st_mode):
+    if status is not None and not stat.S_ISDIR(status.st_mode):
         return  # the image's own file is the place
     if folder:
         os.mkdir(f"{place}/{path}", 0o755)
     else:
         os.close(os.open(f"{place}/{path}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-    os.chown(f"{place}/{path}", told.st_uid if told else 0, told.st_gid if told else 0)
-    os.chmod(f"{place}/{path}", stat.S_IMODE(told.st_mode) if told else 0o755 if folder else 0o644)
-    if told is not None:
-        os.utime(f"{place}/{path}", ns=(told.st_atime_ns, told.st_mtime_ns))
+    os.chown(f"{place}/{path}", status.st_uid if status else 0, status.st_gid if status else 0)
+    os.chmod(f"{place}/{path}", stat.S_IMODE(status.st_mode) if status else 0o755 if folder else 0o644)
+    if status is not None:
+        os.utime(f"{place}/{path}", ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _root(of: StageState, place: str, stubs: str) -> LayeredRoot | HostRoot:

@@ -92,8 +92,8 @@ class StageState:
         try:
             yield
         except ImageError as error:
-            told = f"exit code {error.code}" if isinstance(error, RunFailed) else str(error)
-            self.shared.tell(Happened(step, "failed", told))
+            reason = f"exit code {error.code}" if isinstance(error, RunFailed) else str(error)
+            self.shared.tell(Happened(step, "failed", reason))
             raise
         except (GeneratorExit, KeyboardInterrupt):
             raise
@@ -102,10 +102,10 @@ class StageState:
             raise
         self.shared.tell(Happened(step, "done"))
 
-    def take_on(self, found: Result) -> None:
-        self.layers, self.config = list(found.layers), copy.deepcopy(dict(found.config))
-        self.history, self.created, self.host = list(found.history), found.created, found.host
-        self.author, self.keys = found.author, dict(found.keys)
+    def take_on(self, result: Result) -> None:
+        self.layers, self.config = list(result.layers), copy.deepcopy(dict(result.config))
+        self.history, self.created, self.host = list(result.history), result.created, result.host
+        self.author, self.keys = result.author, dict(result.keys)
 
     def remember(self, text: str, layer: str | None = None, created: str = "") -> None:
         """An entry of the history; with `layer`, one that has files ("" if there are none after all)."""
@@ -118,17 +118,17 @@ class StageState:
         self.history.append(entry)
 
     def key(self, *parts: object) -> str:
-        told = json.dumps([VERSION, *parts], sort_keys=True, default=str).encode("utf-8", "surrogateescape")
-        return "build:" + hashlib.sha256(told).hexdigest()
+        text = json.dumps([VERSION, *parts], sort_keys=True, default=str).encode("utf-8", "surrogateescape")
+        return "build:" + hashlib.sha256(text).hexdigest()
 
     def recall(self, key: str) -> tuple[str, str] | None:
         """(layer, when it was made) of what a key led to."""
         if self.fresh:
             return None
-        found: Mapping[str, Any] | None = self.shared.cache.recall(key, self.shared.layering.work)
-        if found is None and (brought := self.shared.imported.get(key)):
-            found = brought
-        return (str(found["layer"]), str(found["created"])) if found else None
+        record: Mapping[str, Any] | None = self.shared.cache.recall(key, self.shared.layering.work)
+        if record is None and (imported := self.shared.imported.get(key)):
+            record = imported
+        return (str(record["layer"]), str(record["created"])) if record else None
 
     def keep(self, keys: Sequence[str], layer: str, created: str) -> None:
         for key in keys:
@@ -148,7 +148,7 @@ class StageState:
             numbers = int(user), int(group or user)
             if max(numbers) < 1 << 31:
                 return numbers
-        found = []
+        files = []
         for name in ("etc/passwd", "etc/group"):
             data = b""
             if self.layers or self.host:
@@ -157,9 +157,9 @@ class StageState:
                     fd = trees.open_at(tree, trees.resolve(tree, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                     with open(fd, "rb") as file:
                         data = file.read(1 << 24)
-            found.append(data)
+            files.append(data)
         try:
-            who = users.resolve(found[0], found[1], text)
+            who = users.resolve(files[0], files[1], text)
         except users.UserError as error:
             raise BuildError(f"{text!r}: {error}") from None
         return who.uid, who.gid
@@ -178,13 +178,13 @@ class StageState:
             return context, None
         index = None if context else self.shared.plan.find(name)
         if index is not None:
-            found: Result = yield Need(index)
+            result: Result = yield Need(index)
         elif name == "scratch":
             raise one.fail("there is nothing to copy from scratch")
         else:
             image: Image = yield Base(context or name, self.request.pull)
-            found = image_result(self.shared, image)
-        return None, (found.layers, found.host)
+            result = image_result(self.shared, image)
+        return None, (result.layers, result.host)
 
 
 def image_result(shared: Shared, image: Image) -> Result:
@@ -192,16 +192,16 @@ def image_result(shared: Shared, image: Image) -> Result:
     if image.is_host and not image.digest:
         return Result((), {"Env": [host_image.path()], "Cmd": ["/bin/sh"]}, (), "", host=True)
     store = shared.layering.store
-    told = json.loads(store.config_of(image.digest))
-    layers = tuple((told.get("rootfs") or {}).get("diff_ids") or ())
+    config = json.loads(store.config_of(image.digest))
+    layers = tuple((config.get("rootfs") or {}).get("diff_ids") or ())
     store.need(shared.layering.work, layers)
     if missing := [one for one in layers if store.layer(one) is None]:
         raise BuildError(f"{image.name}: layer {missing[0]} is not on this machine any more", "load or pull it again")
     return Result(
         layers,
-        dict(told.get("config") or {}),
-        tuple(told.get("history") or ()),
-        str(told.get("created") or ""),
+        dict(config.get("config") or {}),
+        tuple(config.get("history") or ()),
+        str(config.get("created") or ""),
         image.is_host,
-        str(told.get("author") or ""),
+        str(config.get("author") or ""),
     )

@@ -40,7 +40,7 @@ class Tree:
 class TreeEntry:
     path: str  # in the tree, without links; "" is its root
     name: str  # relative to what was asked for; "" for that itself
-    told: os.stat_result
+    status: os.stat_result
 
 
 def open_at(tree: Tree, path: str, flags: int = os.O_PATH | os.O_NOFOLLOW) -> int:
@@ -91,11 +91,11 @@ def matches(tree: Tree, pattern: str) -> list[str]:
     """Paths that a source with `*`, `?` or `[…]` means, in order; one without is itself, whether or not it is there."""
     if not any(char in pattern for char in "*?[\\"):
         return [pattern]
-    found = [""]
+    paths = [""]
     for part in pattern.split("/"):
         below = []
         wanted = None if part == "**" else glob(part)
-        for path in found:
+        for path in paths:
             if wanted is None:
                 below += [path, *_folders(tree, path)]
                 continue
@@ -104,12 +104,12 @@ def matches(tree: Tree, pattern: str) -> list[str]:
                 _listed(tree, resolve(tree, path)) as names,
             ):
                 below += [posixpath.join(path, name) for name in names if wanted.fullmatch(name)]
-        found = list(dict.fromkeys(below))
-    return [path for path in found if tree.has(path)]
+        paths = list(dict.fromkeys(below))
+    return [path for path in paths if tree.has(path)]
 
 
 def _folders(tree: Tree, path: str) -> list[str]:
-    return [item.path for item in walk(tree, path) if stat.S_ISDIR(item.told.st_mode) and item.name]
+    return [item.path for item in walk(tree, path) if stat.S_ISDIR(item.status.st_mode) and item.name]
 
 
 @contextlib.contextmanager
@@ -132,7 +132,7 @@ def walk(tree: Tree, path: str) -> Iterator[TreeEntry]:
     finally:
         os.close(fd)
     yield first
-    if not stat.S_ISDIR(first.told.st_mode):
+    if not stat.S_ISDIR(first.status.st_mode):
         return
     pending, held = [first], list[TreeEntry]()
     while pending:
@@ -150,18 +150,18 @@ def walk(tree: Tree, path: str) -> Iterator[TreeEntry]:
                 whole = f"{folder.path}/{name}" if folder.path else name
                 if len(whole) > MAX_PATH:
                     raise BuildError(f"a path is too long: {whole[:100]!r}…")
-                found = TreeEntry(
+                entry = TreeEntry(
                     whole,
                     f"{folder.name}/{name}" if folder.name else name,
                     os.stat(name, dir_fd=fd, follow_symlinks=False),
                 )
-                if stat.S_ISDIR(found.told.st_mode):
+                if stat.S_ISDIR(entry.status.st_mode):
                     if tree.has(whole) or tree.ignore.takes_back:
-                        below.append(found)
+                        below.append(entry)
                 elif tree.has(whole):
-                    yield from _released(held, found)
+                    yield from _released(held, entry)
                     held = []
-                    yield found
+                    yield entry
         finally:
             os.close(fd)
         pending += reversed(below)

@@ -57,11 +57,11 @@ def is_loopback(host: str) -> bool:
 def _files(environ: Mapping[str, str]) -> list[str]:
     if named := environ.get("PYCOMPOSE_REGISTRIES"):
         return [named]
-    own = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return [f"{own}/pycompose/registries.toml", "/etc/pycompose/registries.toml"]
+    folder = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return [f"{folder}/pycompose/registries.toml", "/etc/pycompose/registries.toml"]
 
 
-def _told(registry: str, environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+def _settings(registry: str, environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """The file that says anything of the registry, and what."""
     for path in _files(environ):
         try:
@@ -73,8 +73,8 @@ def _told(registry: str, environ: Mapping[str, str]) -> tuple[str, dict[str, Any
             continue
         except (OSError, ValueError) as error:
             raise ImageError(f"{path}: {error}") from error
-        for name, found in tree.items():
-            if not isinstance(found, dict) or set(found) - {"mirrors", "insecure", "ca"}:
+        for name, settings in tree.items():
+            if not isinstance(settings, dict) or set(settings) - {"mirrors", "insecure", "ca"}:
                 raise ImageError(f'{path}: "{name}" may have mirrors, insecure and ca, and nothing else')
         if registry in tree:
             return path, tree[registry]
@@ -85,25 +85,27 @@ def endpoints(
     registry: str, *, pull: bool = True, environ: Mapping[str, str] = os.environ
 ) -> tuple[RegistryEndpoint, ...]:
     """Where a registry's repositories are found: its mirrors in their order, then itself. Raises ImageError."""
-    path, told = _told(registry, environ)
-    mirrors, insecure, ca = told.get("mirrors", []), told.get("insecure", False), told.get("ca", "")
+    path, settings = _settings(registry, environ)
+    mirrors, insecure, ca = settings.get("mirrors", []), settings.get("insecure", False), settings.get("ca", "")
     texts = isinstance(mirrors, list) and all(isinstance(one, str) for one in mirrors)
     if not texts or not isinstance(insecure, bool) or not isinstance(ca, str):
         raise ImageError(f'{path}: "{registry}": mirrors is a list of texts, insecure true or false, ca a path')
     host = DOCKER_HOST if registry == DOCKER else registry
-    own = RegistryEndpoint(registry, host, insecure=insecure or is_loopback(host), loopback=is_loopback(host), ca=ca)
-    return (*(_mirror(one, path, environ) for one in (mirrors if pull else ())), own)
+    original = RegistryEndpoint(
+        registry, host, insecure=insecure or is_loopback(host), loopback=is_loopback(host), ca=ca
+    )
+    return (*(_mirror(one, path, environ) for one in (mirrors if pull else ())), original)
 
 
 def _mirror(text: str, path: str, environ: Mapping[str, str]) -> RegistryEndpoint:
     scheme, separator, rest = text.rpartition("://")
     host, _, below = rest.rstrip("/").partition("/")
-    _, told = _told(host, environ)
+    _, settings = _settings(host, environ)
     local = is_loopback(host)
-    insecure = bool(told.get("insecure")) or local or scheme == "http"  # written as http: the user said so
+    insecure = bool(settings.get("insecure")) or local or scheme == "http"  # written as http: the user said so
     if not host or scheme not in ("", "http", "https") or "@" in host:
         raise ImageError(f"{path}: not the address of a mirror: {text[:100]!r}")
     below = f"/{below}" if below else ""
     return RegistryEndpoint(
-        host, host, below, scheme if separator else "https", insecure, local, str(told.get("ca", ""))
+        host, host, below, scheme if separator else "https", insecure, local, str(settings.get("ca", ""))
     )

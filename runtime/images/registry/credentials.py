@@ -62,11 +62,11 @@ def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials 
     if helper:
         if not isinstance(helper, str) or not _HELPER.fullmatch(helper):
             raise ImageError(f"{where}: not the name of a credential helper: {str(helper)[:100]!r}")
-        found = _ask(helper, server)
-        if found or _of(helpers, registry):
-            return found
-    told = _of(tree.get("auths") or {}, registry)
-    return _read(told, where) if isinstance(told, dict) else None
+        credentials = _ask(helper, server)
+        if credentials or _of(helpers, registry):
+            return credentials
+    entry = _of(tree.get("auths") or {}, registry)
+    return _read(entry, where) if isinstance(entry, dict) else None
 
 
 def _of(tree: Any, registry: str) -> Any:
@@ -80,14 +80,14 @@ def _of(tree: Any, registry: str) -> Any:
     return None
 
 
-def _read(told: dict[str, Any], where: str) -> Credentials | None:
-    name, password = told.get("username") or "", told.get("password") or ""
-    if auth := told.get("auth"):
+def _read(entry: dict[str, Any], where: str) -> Credentials | None:
+    name, password = entry.get("username") or "", entry.get("password") or ""
+    if auth := entry.get("auth"):
         try:
             name, _, password = base64.b64decode(auth, validate=True).decode().rstrip("\0").partition(":")
         except (binascii.Error, ValueError, TypeError) as error:
             raise ImageError(f"{where}: an auth that is not base64 of name:password") from error
-    token = told.get("identitytoken") or ""
+    token = entry.get("identitytoken") or ""
     if not all(isinstance(one, str) for one in (name, password, token)) or not (token or name):
         return None
     return Credentials(name, password, token)
@@ -109,8 +109,8 @@ def _ask(helper: str, server: str) -> Credentials | None:
             return None
         raise ImageError(f"docker-credential-{helper} failed: {said[:300]}")
     try:
-        told = json.loads(done.stdout)
-        name, secret = told["Username"], told["Secret"]
+        answer = json.loads(done.stdout)
+        name, secret = answer["Username"], answer["Secret"]
     except (ValueError, KeyError, TypeError) as error:
         raise ImageError(f"docker-credential-{helper} answered something else than credentials") from error
     return Credentials(identity_token=secret) if name == "<token>" else Credentials(name, secret)
