@@ -76,7 +76,8 @@ def test_an_image_may_have_128_layers(host: Machine, tmp_path: Path) -> None:
 
 OLD = """
 import os, sys
-from pycompose.runtime.init import rootfs, syscalls
+from pycompose.runtime.init import rootfs
+from pycompose.runtime.linux import syscalls
 base = sys.argv[1]
 lower = []
 for n in range(128):
