@@ -10,8 +10,6 @@ DEBTS: dict[str, set[str]] = {
     "doubled_modules": {},
     "doubled_classes": {
         "BuildSecret: compose/builds/options.py, compose/model/image_build.py",
-        "Line: compose/diagram/__init__.py, runtime/state/logs.py",
-        "Log: compose/cli/output/log_follower.py, runtime/keeper/log_writer.py",
         "PublishedPort: compose/model/observed.py, network/spec.py",
         "Resources: compose/model/project.py, runtime/spec.py",
         "Store: runtime/images/store.py, runtime/keeper/fd_store.py",

@@ -32,6 +32,7 @@ from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
 from pycompose.runtime.state import logs
 from pycompose.runtime.state.container_record import read_containers
+from pycompose.runtime.state.line_follower import LineFollower
 
 FOLDER = "builds"
 HOSTNAME = "build"
@@ -254,17 +255,12 @@ async def _gone(left: ProjectPlaces, container_id: str) -> None:
 @asynccontextmanager
 async def _followed(path: str, output: Callable[[str], None]) -> AsyncIterator[None]:
     """`output` gets the log's lines as they come, and the rest at the end."""
-    follower = logs.Follower()
-    parts: dict[bytes, str] = {}
+    follower, lines = LineFollower(), logs.LogLines()
 
     def take() -> None:
         for _, block in follower.new():
-            for raw in block.split(b"\n")[:-1]:
-                stream, text = raw[31:37], raw[logs.HEAD :].decode("utf-8", "replace")
-                if raw[logs.HEAD - 2 : logs.HEAD - 1] == b"P":
-                    parts[stream] = parts.get(stream, "") + text
-                else:
-                    output(parts.pop(stream, "") + text)
+            for _, _, text in lines.take(block):
+                output(text.decode("utf-8", "replace"))
 
     async def watch() -> None:
         while True:
@@ -272,15 +268,15 @@ async def _followed(path: str, output: Callable[[str], None]) -> AsyncIterator[N
             take()
 
     try:
-        follower.add("", path, True)
+        follower.add("", path, logs.last(path, None))
         take()  # what came before anybody was there to be woken by it
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
             yield
             nursery.cancel_scope.cancel()
         take()
-        for text in parts.values():
-            output(text)
+        for text in lines.unfinished():
+            output(text.decode("utf-8", "replace"))
     finally:
         follower.close()
 

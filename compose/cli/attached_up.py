@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pycompose.compose.app.operations import Decide, PreparedUp
     from pycompose.compose.app.phases import Phase
     from pycompose.compose.model.observed import ObservedContainer
+
+    from .output.log_follower import Following, LineStyle
 
 CANCELLED = 130
 
@@ -40,6 +43,7 @@ class Attached:
     _settled: threading.Event = field(default_factory=threading.Event)  # the plan is carried out
     _enough: threading.Event = field(default_factory=threading.Event)  # the printing thread is to end
     _thread: threading.Thread | None = None
+    _wake: Callable[[], None] = field(default=lambda: None)  # the printing thread looks at what it waits for
     _codes: dict[str, int | None] = field(default_factory=dict)  # service -> how its first container ended
 
     def run(self, *, prefix: bool, colour: bool, timestamps: bool) -> int:
@@ -60,7 +64,9 @@ class Attached:
             if self._thread is None:
                 drawing.end()
                 terminal.note(f"Attaching to {', '.join(self._names()) or 'nothing'}")
-                self._thread = threading.Thread(target=self._print, args=(how, since), daemon=True)
+                following = self._following(how, since)
+                self._wake = following.wake
+                self._thread = threading.Thread(target=self._print, args=(following,), daemon=True)
                 self._thread.start()
 
         def watch(event: Phase) -> None:
@@ -86,12 +92,14 @@ class Attached:
             self.prepared.apply(watch)
             begin()
         except KeyboardInterrupt:
-            self._stop()
-            return CANCELLED
+            attached = self._thread is not None
+            code = self._stop()
+            return code if attached else CANCELLED
         except PycomposeError:
             self._finish()
             raise
         self._settled.set()
+        self._wake()
         return self._wait()
 
     def _names(self) -> list[str]:
@@ -103,32 +111,32 @@ class Attached:
             names += [service.container_name or f"{name}-{number + 1}" for number in range(count)]
         return names
 
-    def _print(self, how: Any, since: bytes) -> None:
-        """The printing thread."""
+    def _following(self, how: LineStyle, since: bytes) -> Following:
         from .output.log_follower import Following, Printer
 
-        def chosen(seen: ObservedContainer) -> bool:
-            return not seen.oneoff and seen.service in self.prepared.selected
+        def chosen(container: ObservedContainer) -> bool:
+            return not container.oneoff and container.service in self.prepared.selected
 
-        def ended(seen: ObservedContainer, code: int | None, again: bool) -> None:
-            if seen.service in self.follow:
-                printer.ended(seen, code, again=again)
-            self._ends.put((seen, code, again))
+        def ended(container: ObservedContainer, code: int | None, again: bool) -> None:
+            if container.service in self.follow:
+                printer.ended(container, code, again=again)
+            self._ends.put((container, code, again))
 
         places = self.prepared.located.places
         printer = Printer(places.project, how, shown=self.follow)
-        following = Following(places, chosen, printer, since=since, ended=ended)
+        return Following(places, chosen, printer, since=since, ended=ended)
+
+    def _print(self, following: Following) -> None:
+        """The printing thread."""
         try:
             following.begin()
             while not self._enough.is_set():
                 settled = self._settled.is_set()
                 if not following.turn() and settled:
                     break
-            following.turn()
         except BrokenPipeError:
             pass
         finally:
-            following.close()
             self._ends.put(None)
 
     def _wait(self) -> int:
@@ -168,8 +176,6 @@ class Attached:
         """Stop what was started; killed, where the user asks again. 0 where it went gracefully."""
         from pycompose.compose.plan import reconcile
 
-        from .output.log_follower import RECORD_PATIENCE
-
         names, timeout = tuple(sorted(self.prepared.selected)), self.prepared.options.timeout
         if not quiet:
             terminal.end_line()
@@ -182,7 +188,7 @@ class Attached:
             terminal.note("Killing...")
             self._act(lambda observed: reconcile.kill(self.prepared.project, observed, names))
             code = CANCELLED
-        self._finish(patience=RECORD_PATIENCE)  # all of them have ended: each is told
+        self._finish(patience=3.0)  # all of them have ended: each is told
         return code
 
     def _act(self, decide: Decide) -> None:
@@ -200,7 +206,9 @@ class Attached:
     def _finish(self, patience: float = 0.5) -> None:
         """Let the printing thread say what is left; containers that still run would keep it for ever."""
         self._settled.set()
+        self._wake()
         if self._thread is not None:
             self._thread.join(patience)
             self._enough.set()
+            self._wake()
             self._thread.join(2)

@@ -1,7 +1,8 @@
-"""Reading containers' logs in the CRI format, rotated files included; nobody need run. Synchronous.
+"""Reader of containers' logs in the CRI format, rotated files included; nobody need run. Synchronous.
 
-Every line begins with 40 bytes: time, stream, whether it is whole. `read` and `follow` make a `Line` of each; `texts`
-is for a lot of output: blocks of bytes, cut free of their heads all at once. Waiting is inotify's.
+Every line begins with 40 bytes: time, stream, whether it is whole. `read` and `follow` make a `LogLine` of each;
+`texts` is for much output: blocks of bytes, cut free of their heads all at once; `LogLines` joins parts of lines as
+they come from a `LineFollower`.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 
 from pycompose.frozen import dataclass
-from pycompose.runtime.linux import syscalls
+
+from .line_follower import LineFollower, Start, files
 
 HEAD = 40  # "2016-10-06T00:17:09.669794202Z stdout F "
 BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """`time` is RFC 3339 in UTC with nanoseconds (compares as text); `whole` is false for a part of a line."""
 
     time: str
@@ -28,24 +29,16 @@ class Line:
     whole: bool = True
 
 
-def parse(line: bytes) -> Line | None:
+def parse(line: bytes) -> LogLine | None:
     parts = line.rstrip(b"\n").split(b" ", 3)
     if len(parts) < 4:
         return None
     when, stream, tag, text = (part.decode("utf-8", "replace") for part in parts)
-    return Line(when, stream, text, tag == "F")
+    return LogLine(when, stream, text, tag == "F")
 
 
-def files(path: str) -> list[str]:
-    """The log's files, oldest first."""
-    older: list[str] = []
-    while os.path.exists(f"{path}.{len(older) + 1}"):
-        older.append(f"{path}.{len(older) + 1}")
-    return [*reversed(older), path]
-
-
-def read(path: str, tail: int | None = None, since: str = "", until: str = "") -> Iterator[Line]:
-    """The lines there are; `since` and `until` are times as in `Line.time`. `tail` counts lines, not their parts."""
+def read(path: str, tail: int | None = None, since: str = "", until: str = "") -> Iterator[LogLine]:
+    """The lines there are; `since` and `until` are times as in `LogLine.time`. `tail` counts lines, not their parts."""
     for block in blocks(path, tail, since, until):
         for raw in block.split(b"\n"):
             if line := parse(raw):
@@ -158,94 +151,43 @@ def _from_end(names: list[str], tail: int) -> tuple[list[str], int]:
     return names, 0
 
 
-class Follower:
-    """New lines of any number of logs, over one wait. `add` begins at a log's end, or at its beginning."""
+class LogLines:
+    """Whole lines of one log out of blocks of it: a line that was written in parts is joined, by stream."""
 
     def __init__(self) -> None:
-        self._inotify = syscalls.inotify()
-        self._logs: dict[str, _Followed] = {}
+        self._parts: dict[bytes, bytes] = {}
 
-    def add(self, key: str, path: str, start: bool = False) -> None:
-        """Raises FileNotFoundError."""
-        self._logs[key] = _Followed(path, start)
-        # 2: modified; 0x80: moved to; 0x100: created (man 7 inotify)
-        syscalls.inotify_add(self._inotify, path, 2)
-        syscalls.inotify_add(self._inotify, os.path.dirname(path), 0x80 | 0x100)
-        self._logs[key].fresh = True
+    def take(self, block: bytes) -> Iterator[tuple[bytes, bool, bytes]]:
+        """(time, whether it is of stderr, text) of what `block` ends."""
+        for raw in block.split(b"\n"):
+            if len(raw) < HEAD:
+                continue
+            stream, text = raw[31:37], raw[HEAD:]
+            if raw[HEAD - 2 : HEAD - 1] == b"P":
+                self._parts[stream] = self._parts.get(stream, b"") + text
+                continue
+            if begun := self._parts.pop(stream, b""):
+                text = begun + text
+            yield raw[:30], stream == b"stderr", text
 
-    def remove(self, key: str) -> None:
-        if log := self._logs.pop(key, None):
-            log.file.close()
-
-    def fileno(self) -> int:
-        """Readable when `new` has something to look at, for a loop that waits for other things too."""
-        return self._inotify
-
-    def new(self) -> Iterator[tuple[str, bytes]]:
-        """(key, whole lines as in the log) of everything that has come since the last time."""
-        with suppress(BlockingIOError):
-            os.read(self._inotify, 1 << 16)
-        for key, log in list(self._logs.items()):
-            for block in log.new():
-                yield key, block
-            if log.replaced:
-                log.replaced = False
-                with suppress(OSError):
-                    syscalls.inotify_add(self._inotify, log.path, 2)
-                for block in log.new():
-                    yield key, block
-
-    def wait(self, seconds: float = -1) -> bool:
-        """Whether something may have come in time (-1: however long it takes)."""
-        return bool(select.select([self._inotify], [], [], None if seconds < 0 else seconds)[0])
-
-    def close(self) -> None:
-        for key in list(self._logs):
-            self.remove(key)
-        os.close(self._inotify)
+    def unfinished(self) -> list[bytes]:
+        """The beginnings of lines that have no end."""
+        return list(self._parts.values())
 
 
-class _Followed:
-    def __init__(self, path: str, start: bool) -> None:
-        self.path, self.left, self.fresh, self.replaced = path, b"", False, False
-        self.file = open(path, "rb")  # noqa: SIM115 it is replaced at a rotation
-        if not start:
-            self.file.seek(0, os.SEEK_END)
-
-    def truncated(self) -> bool:
-        """To nothing, by a rotation without older files; a keeper's recovery cuts off but the last chunk."""
-        return os.fstat(self.file.fileno()).st_size < self.file.tell() // 2
-
-    def new(self) -> Iterator[bytes]:
-        while True:
-            if os.fstat(self.file.fileno()).st_size < self.file.tell():  # emptied, or cut by a keeper's recovery
-                self.file.seek(0, os.SEEK_SET if self.truncated() else os.SEEK_END)
-                self.left = b""
-            while chunk := self.file.read(BLOCK):
-                whole, newline, self.left = (self.left + chunk).rpartition(b"\n")
-                if newline:
-                    yield whole + newline
-            try:
-                if os.stat(self.path).st_ino == os.fstat(self.file.fileno()).st_ino:
-                    return
-            except FileNotFoundError:
-                return
-            # rotated: what came between the last read and the move is read from the old file first
-            rest = self.file.read()
-            if rest:
-                whole, newline, self.left = (self.left + rest).rpartition(b"\n")
-                if newline:
-                    yield whole + newline
-            self.file.close()
-            self.file = open(self.path, "rb")  # noqa: SIM115
-            self.replaced = True
+def last(path: str, tail: int | None) -> Start:
+    """Where the last `tail` lines begin (None: all of them), parts of a line counted as one."""
+    if tail is None:
+        return files(path)[0], 0
+    names, skip = _from_end(files(path), tail)
+    return (names[0], skip) if names else (path, -1)
 
 
-def follow(path: str, wait: float = 0.1, start: bool = False) -> Iterator[Line | None]:
+def follow(path: str, wait: float = 0.1, start: bool = False) -> Iterator[LogLine | None]:
     """New lines, from now on or from the log's beginning; None whenever none came for `wait` seconds."""
-    follower = Follower()
+    follower = LineFollower()
     try:
-        follower.add("", path, start)
+        follower.add("", path, last(path, None) if start else None)
         while True:
             came = False
             for _, block in follower.new():
@@ -253,7 +195,7 @@ def follow(path: str, wait: float = 0.1, start: bool = False) -> Iterator[Line |
                     if line := parse(raw):
                         came = True
                         yield line
-            if not came and not follower.wait(wait):
+            if not came and not select.select([follower.fileno()], [], [], wait)[0]:
                 yield None
     finally:
         follower.close()
@@ -261,7 +203,7 @@ def follow(path: str, wait: float = 0.1, start: bool = False) -> Iterator[Line |
 
 def merged(
     sources: Mapping[str, str], tail: int | None = None, since: str = "", until: str = ""
-) -> list[tuple[str, Line]]:
+) -> list[tuple[str, LogLine]]:
     """(key, line) of several logs (key -> path) in the order of time."""
     found = [(key, line) for key, path in sources.items() for line in read(path, tail, since, until)]
     return sorted(found, key=lambda pair: pair[1].time)

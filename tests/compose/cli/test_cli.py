@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pycompose.compose.cli import main, root
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.cli.output.log_follower import Manner, Printer
+from pycompose.compose.cli.output.log_follower import LineStyle, Printer
 from pycompose.compose.model.observed import ObservedContainer
 
 Run = Callable[..., tuple[int, str, str]]
@@ -307,7 +307,7 @@ def line_of(service: str, number: int = 1, project: str = "x") -> ObservedContai
 
 
 def test_log_lines_are_prefixed_padded_coloured_by_service_and_split(capfd: pytest.CaptureFixture[str]) -> None:
-    printer = Printer("x", Manner(colour=True))
+    printer = Printer("x", LineStyle(colour=True))
     web, other, database = line_of("web"), line_of("web", 2), line_of("database")
     printer.know([web, other, database])
     printer.line(web, (b"t", False, b"hello"))
@@ -325,7 +325,7 @@ def test_log_lines_are_prefixed_padded_coloured_by_service_and_split(capfd: pyte
 
 
 def test_a_container_name_of_its_own_is_shown_whole(capfd: pytest.CaptureFixture[str]) -> None:
-    Printer("x", Manner()).ended(ObservedContainer("1", "special", "web", 1, "exited"), 0, again=False)
+    Printer("x", LineStyle()).ended(ObservedContainer("1", "special", "web", 1, "exited"), 0, again=False)
     assert capfd.readouterr().out == "special exited with code 0\n"
 
 
