@@ -53,7 +53,7 @@ class FetchFailed(PycomposeError):
     """Images could not be fetched: `failures` says which and why."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
-        hints = list(dict.fromkeys(failure.hint for failure in failures if failure.hint))
+        hints = list(dict.fromkeys(failure.error.hint for failure in failures if failure.error.hint))
         super().__init__("\n".join(images.explained(failure) for failure in failures), hint="\n".join(hints[:3]))
         self.failures = tuple(failures)
 
@@ -172,9 +172,11 @@ def push_images(
     lines = []
     for failure in failures:
         who = f'service "{wanted[failure.fetch.image]}": ' if wanted[failure.fetch.image] else ""
-        lines.append(f'{who}image "{failure.fetch.image}" cannot be pushed: {failure.message}')
+        lines.append(f'{who}image "{failure.fetch.image}" cannot be pushed: {failure.error}')
     if lines and not lenient:
-        raise PycomposeError("\n".join(lines), hint="\n".join(dict.fromkeys(f.hint for f in failures if f.hint)))
+        raise PycomposeError(
+            "\n".join(lines), hint="\n".join(dict.fromkeys(f.error.hint for f in failures if f.error.hint))
+        )
     for line in lines:
         tell(phases.OperationWarning(line))
 

@@ -19,6 +19,7 @@ from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import Places
 
 if TYPE_CHECKING:
+    from pycompose.runtime.images.errors import ImageError
     from pycompose.runtime.images.registry.progress import Report
     from pycompose.runtime.images.store import Store
 
@@ -48,9 +49,10 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
+    """An image that could not be fetched or pushed, and why."""
+
     fetch: Fetch
-    message: str
-    hint: str = ""
+    error: PycomposeError
 
 
 def ready(
@@ -61,21 +63,21 @@ def ready(
     Images that are only mounted must be here too; those `passed_over` need not be. Raises ImagesMissing with every one
     that is not here, PycomposeError for what is no image's name.
     """
-    wanted: list[tuple[str, str, bool]] = []
+    images: list[tuple[str, str, bool]] = []
     for name in needed(project, tuple(services), no_deps):
         service = project.services[name]
-        wanted.append((name, service.image or "", True))
-        wanted += [(name, mount.source, False) for mount in service.mounts if isinstance(mount, ImageMount)]
-    found, missing, apart = {"host": ""}, [], set(passed_over)
-    for name, image, _ in wanted:
-        if image not in found and not (digest := _digest(name, image)):
+        images.append((name, service.image or "", True))
+        images += [(name, mount.source, False) for mount in service.mounts if isinstance(mount, ImageMount)]
+    digests, missing, apart = {"host": ""}, [], set(passed_over)
+    for name, image, _ in images:
+        if image not in digests and not (digest := _digest(name, image)):
             if image not in apart:
                 missing.append((name, image or "(none)"))
-        elif image not in found:
-            found[image] = digest
+        elif image not in digests:
+            digests[image] = digest
     if missing:
         raise ImagesMissing(tuple(dict.fromkeys(missing)))
-    return {name: found[image] for name, image, own in wanted if own and found.get(image)}
+    return {name: digests[image] for name, image, is_service in images if is_service and digests.get(image)}
 
 
 def to_fetch(
@@ -95,13 +97,13 @@ def to_fetch(
     apart = set(to_build)
     for name in needed(project, tuple(services), no_deps):
         service = project.services[name]
-        platform, said = service.platform or "", policy or service.pull_policy or "missing"
+        platform, pull_policy = service.platform or "", policy or service.pull_policy or "missing"
         built = service.build is not None
         named = service.image and not _is_own(project, name, service.image) and name not in apart
-        if service.image and named and _is_due(name, service.image, platform, said, built and not policy, now):
+        if service.image and named and _is_due(name, service.image, platform, pull_policy, built and not policy, now):
             _ask(asked, name, service.image, platform, built)
         for mount in service.mounts:
-            if isinstance(mount, ImageMount) and _is_due(name, mount.source, "", said, False, now):
+            if isinstance(mount, ImageMount) and _is_due(name, mount.source, "", pull_policy, False, now):
                 _ask(asked, name, mount.source, "", False)
     return list(asked.values())
 
@@ -113,12 +115,12 @@ def to_pull(project: Project, services: Iterable[str], policy: str | None = None
     for name in services:
         service = project.services[name]
         image, platform = service.image or "", service.platform or ""
-        said = policy or service.pull_policy or "always"
+        pull_policy = policy or service.pull_policy or "always"
         if image in ("", "host"):
             continue
-        if (said in ("never", "build") or _is_own(project, name, image)) and not policy:
+        if (pull_policy in ("never", "build") or _is_own(project, name, image)) and not policy:
             skipped[image] = "Can be built" if service.build is not None else "Not to be pulled"
-        elif said == "missing" and not image.endswith(":latest") and _digest(name, image, platform):
+        elif pull_policy == "missing" and not image.endswith(":latest") and _digest(name, image, platform):
             skipped[image] = "Already here"
         else:
             _ask(asked, name, image, platform, service.build is not None)
@@ -134,17 +136,16 @@ def _is_own(project: Project, service: str, image: str) -> bool:
 
 
 def _ask(asked: dict[str, Fetch], service: str, image: str, platform: str, optional: bool) -> None:
-    known = asked.get(image)
-    if known is None:
+    earlier = asked.get(image)
+    if earlier is None:
         asked[image] = Fetch(image, (service,), platform, optional)
         return
-    if known.platform and platform and known.platform != platform:
-        said = (
-            f'services "{known.services[0]}" and "{service}" want image "{image}" for {known.platform} and {platform}'
-        )
-        raise PycomposeError(said, hint="a name leads to one image on this machine: name one of them by its digest")
-    services = (*known.services, service)
-    asked[image] = Fetch(image, services, known.platform or platform, known.optional and optional)
+    if earlier.platform and platform and earlier.platform != platform:
+        both, platforms = f'"{earlier.services[0]}" and "{service}"', f"{earlier.platform} and {platform}"
+        message = f'services {both} want image "{image}" for {platforms}'
+        raise PycomposeError(message, hint="a name leads to one image on this machine: name one of them by its digest")
+    services = (*earlier.services, service)
+    asked[image] = Fetch(image, services, earlier.platform or platform, earlier.optional and optional)
 
 
 def _is_due(service: str, image: str, platform: str, policy: str, built: bool, now: float | None) -> bool:
@@ -172,8 +173,8 @@ def _in_archive(image: str) -> str:
         return ""
     from pycompose.runtime.images.reference import in_archive
 
-    found = in_archive(image)
-    return found.path if found else ""
+    archived = in_archive(image)
+    return archived.path if archived else ""
 
 
 def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
@@ -182,38 +183,38 @@ def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
     from pycompose.runtime.images.manifest import platform
     from pycompose.runtime.images.registry import progress
 
-    wanted, store, failures = list(fetches), _store(), list[Failure]()
+    fetches_due, store, failures = list(fetches), _store(), list[Failure]()
     registries = []
-    for one in wanted:
-        if not _in_archive(one.image):
-            registries.append(one)
+    for fetch_one in fetches_due:
+        if not _in_archive(fetch_one.image):
+            registries.append(fetch_one)
             continue
-        report(progress.Transfer(one.image, "", "started"))
+        report(progress.Transfer(fetch_one.image, "", "started"))
         try:
-            digest = _load(store, one.image)
-            report(progress.Transfer(one.image, "", "done", text=digest))
+            digest = _load(store, fetch_one.image)
+            report(progress.Transfer(fetch_one.image, "", "done", text=digest))
         except (ImageError, OSError) as error:
-            report(progress.Transfer(one.image, "", "failed", text=str(error)))
-            failures.append(_failure(one, error))
+            report(progress.Transfer(fetch_one.image, "", "failed", text=str(error)))
+            failures.append(_failure(fetch_one, error))
     if not registries:
         return failures
 
     import trio
     from pycompose.runtime.images.registry.pull import AT_ONCE, pull
 
-    async def one_image(one: Fetch, limit: trio.CapacityLimiter) -> None:
+    async def one_image(fetch_one: Fetch, limit: trio.CapacityLimiter) -> None:
         try:
-            chosen = platform(one.platform) if one.platform else None
-            await pull(store, one.image, platform=chosen, report=report, limit=limit)
+            chosen = platform(fetch_one.platform) if fetch_one.platform else None
+            await pull(store, fetch_one.image, platform=chosen, report=report, limit=limit)
         except (ImageError, OSError) as error:
-            report(progress.Transfer(one.image, "", "failed", text=str(error)))
-            failures.append(_failure(one, error))
+            report(progress.Transfer(fetch_one.image, "", "failed", text=str(error)))
+            failures.append(_failure(fetch_one, error))
 
     async def all_images() -> None:
         limit = trio.CapacityLimiter(AT_ONCE)
         async with trio.open_nursery() as nursery:
-            for one in registries:
-                nursery.start_soon(one_image, one, limit)
+            for fetch_one in registries:
+                nursery.start_soon(one_image, fetch_one, limit)
 
     _run(all_images)
     return failures
@@ -299,16 +300,14 @@ def remove(name: str) -> str:
     return ""
 
 
-def _failure(what: Fetch, error: Exception) -> Failure:
-    if isinstance(error, OSError) and error.filename:
-        error = SystemRefused(error)
-    return Failure(what, str(error), getattr(error, "hint", ""))
+def _failure(what: Fetch, error: ImageError | OSError) -> Failure:
+    return Failure(what, SystemRefused(error) if isinstance(error, OSError) else error)
 
 
 def explained(failure: Failure) -> str:
     """Which services lack which image, and why."""
     who = ", ".join(f'service "{name}": ' for name in failure.fetch.services[:1])
-    return f'{who}image "{failure.fetch.image}" cannot be fetched: {failure.message}'
+    return f'{who}image "{failure.fetch.image}" cannot be fetched: {failure.error}'
 
 
 def here(service: Service) -> bool:
@@ -324,23 +323,23 @@ def pinned(images: Mapping[str, str]) -> dict[str, str]:
     from pycompose.runtime.images.reference import Reference, parse
     from pycompose.runtime.images.store import Store
 
-    store, found, missing, without = Store(Places.default()), {}, [], []
+    store, full_names, missing, without = Store(Places.default()), {}, [], []
     for image, service in images.items():
         if image == "host":
             continue
         if not _digest(service, image):
             missing.append((service, image))
         elif (name := parse(image)).digest:
-            found[image] = str(name)
+            full_names[image] = str(name)
         elif digest := store.repository_digest(image):
-            found[image] = str(Reference(name.repository, name.tag, digest))
+            full_names[image] = str(Reference(name.repository, name.tag, digest))
         else:
             without.append(f'service "{service}": image "{image}" has no digest: it came from no registry')
     if missing:
         raise ImagesMissing(tuple(missing))
     if without:
         raise PycomposeError("\n".join(without), hint="an archive of OCI layout brings digests along; pull does too")
-    return found
+    return full_names
 
 
 def _store() -> Store:
@@ -361,16 +360,17 @@ def _digest(service: str, image: str, platform: str = "") -> str:
     except KeyError:
         return ""
     except (RuntimeFailure, OSError) as error:
-        raise PycomposeError(f'service "{service}": {error}', hint=getattr(error, "hint", "")) from error
+        reason = SystemRefused(error) if isinstance(error, OSError) else error
+        raise PycomposeError(f'service "{service}": {reason}', hint=reason.hint) from error
 
 
 def needed(project: Project, services: tuple[str, ...], no_deps: bool) -> list[str]:
     pending = [name for name in services or tuple(project.services) if name in project.services]
-    found: dict[str, None] = {}
+    services_needed: dict[str, None] = {}
     while pending:
         name = pending.pop(0)
-        if name not in found:
-            found[name] = None
+        if name not in services_needed:
+            services_needed[name] = None
             if not (no_deps and services):
                 pending += [d.service for d in project.services[name].depends_on if d.service in project.services]
-    return list(found)
+    return list(services_needed)

@@ -96,8 +96,8 @@ def target(choices: Choices, services: tuple[str, ...] = (), *, remembered: bool
 
     if remembered and choices.project_name and not choices.files and not os.environ.get("COMPOSE_FILE"):
         places = _named(choices.project_name)
-        if (known := newest(places)) is not None:
-            return Located(places, known)
+        if (project := newest(places)) is not None:
+            return Located(places, project)
     try:
         loaded = load(choices, services)
         return Located(Places.default().project(loaded.project.name), loaded.project, loaded.warnings)
@@ -108,8 +108,8 @@ def target(choices: Choices, services: tuple[str, ...] = (), *, remembered: bool
         if choices.files or not missing or not name or normal_name(name) != name:
             raise
         places = Places.default().project(name)
-        said = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
-        if not said and not os.path.isdir(places.state):
+        explicit = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
+        if not explicit and not os.path.isdir(places.state):
             raise
         return Located(places, newest(places))
 
@@ -152,11 +152,11 @@ def _quick_name(choices: Choices) -> str | None:
                 text = file.read()
         except (OSError, ValueError):
             return None
-        given = NAME_LINE.findall(text)
-        if re.search(r"^(?:---|[{%?!&*])", text, re.MULTILINE) or len(given) > 1:
+        names = NAME_LINE.findall(text)
+        if re.search(r"^(?:---|[{%?!&*])", text, re.MULTILINE) or len(names) > 1:
             return None
-        if given:
-            plain = PLAIN_NAME.match(given[0])
+        if names:
+            plain = PLAIN_NAME.match(names[0])
             if plain is None:
                 return None
             name = next(group for group in plain.groups() if group)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import click
+    from pycompose.errors import PycomposeError
 
 INTERRUPTED = 130  # 128 + SIGINT
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _tell(error: Exception) -> None:
+def _tell(error: PycomposeError) -> None:
     from .output import terminal
 
     problems = getattr(error, "problems", ())
@@ -68,7 +69,7 @@ def _tell(error: Exception) -> None:
     for problem in problems:
         terminal.problem(problem, "error")
     if not problems:
-        terminal.error(str(error), getattr(error, "hint", ""))
+        terminal.error(str(error), error.hint)
 
 
 def _tell_usage(error: click.ClickException) -> None:

@@ -47,9 +47,9 @@ class ServiceName(click.ParamType):  # type: ignore[type-arg]  # a plain class b
     ) -> list[click.shell_completion.CompletionItem]:
         from pycompose.compose.app.locate import service_names
 
-        said = ctx.find_root().params
+        options = ctx.find_root().params
         names = service_names(
-            Choices(**{key: said[key] for key in Choices.__slots__ if said.get(key) and key in TEXTS})
+            Choices(**{key: options[key] for key in Choices.__slots__ if options.get(key) and key in TEXTS})
         )
         return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete)]
 

@@ -13,13 +13,13 @@ from .arguments import SERVICE
 from .output import terminal
 
 
-def _dry_run(context: click.Context, _: click.Parameter, given: bool) -> None:
-    if given and isinstance(context.obj, Choices):
+def _dry_run(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and isinstance(context.obj, Choices):
         context.obj = replace(context.obj, dry_run=True)
 
 
-def without_effect(_: click.Context, option: click.Parameter, given: object) -> None:
-    if given:
+def without_effect(_: click.Context, option: click.Parameter, value: object) -> None:
+    if value:
         terminal.warn(f"{option.opts[0]} has no effect yet")
 
 
@@ -70,10 +70,10 @@ class Command(click.Command):
         options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
         left = [(p, record) for p in options if (record := p.get_help_record(ctx)) is not None]
         for heading, names in self.groups.items():
-            mine = [entry for entry in left if set(names) & {*entry[0].opts, *entry[0].secondary_opts}]
-            left = [entry for entry in left if entry not in mine]
+            chosen = [entry for entry in left if set(names) & {*entry[0].opts, *entry[0].secondary_opts}]
+            left = [entry for entry in left if entry not in chosen]
             with formatter.section(heading):
-                formatter.write_dl([record for _, record in mine])
+                formatter.write_dl([record for _, record in chosen])
         with formatter.section("Other options" if self.groups else "Options"):
             formatter.write_dl([record for _, record in left])
 

@@ -86,19 +86,19 @@ class Root(click.Group):
         module, attribute, _, _ = COMMANDS[cmd_name]
         if not _there(cmd_name):
             return None
-        found = getattr(import_module(f".commands.{module}", __package__), attribute or cmd_name, None)
-        return found if isinstance(found, click.Command) else None
+        loaded = getattr(import_module(f".commands.{module}", __package__), attribute or cmd_name, None)
+        return loaded if isinstance(loaded, click.Command) else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if (found := self.get_command(ctx, args[0])) is None:
+        if (resolved := self.get_command(ctx, args[0])) is None:
             from difflib import get_close_matches
 
             if args[0] in COMMANDS or args[0] in NOT_THERE:
                 raise click.UsageError(f"`{args[0]}` of docker compose is not there yet", ctx)
             raise UnknownCommand(args[0], get_close_matches(args[0], self.list_commands(ctx), 2, 0.6), ctx)
-        return found.name, found, args[1:]
+        return resolved.name, resolved, args[1:]
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         import sys
@@ -112,26 +112,26 @@ class Root(click.Group):
         write(f"{bold('pycompose')} runs the containers of a compose file on this machine, without a daemon.\n\n")
         write(f"{bold('Usage:')} pycompose [OPTIONS] COMMAND ...\n\n")
         write(f"{bold('To begin,')} in a folder with a compose.yaml:\n")
-        for line, told in (
+        for line, text in (
             ("pycompose up -d", "start everything in the background"),
             ("pycompose ps", "see what runs"),
             ("pycompose logs -f", "follow what it says (Ctrl-C leaves)"),
             ("pycompose exec SERVICE sh", "look around inside"),
             ("pycompose down", "stop and remove it all; volumes stay"),
         ):
-            write(f"  {line:<27}{terminal.paint(told, 'dim', on)}\n")
-        shown = set(self.list_commands(ctx))
+            write(f"  {line:<27}{terminal.paint(text, 'dim', on)}\n")
+        there = set(self.list_commands(ctx))
         for section in SECTIONS:
-            rows = [(name, entry[3]) for name, entry in COMMANDS.items() if entry[2] == section and name in shown]
+            rows = [(name, entry[3]) for name, entry in COMMANDS.items() if entry[2] == section and name in there]
             if rows:
                 write(f"\n{bold(section + ':')}\n")
-                for name, told in rows:
-                    write(f"  {name:<10} {told}\n")
+                for name, text in rows:
+                    write(f"  {name:<10} {text}\n")
         write(f"\n{bold('Options')} (before the command):\n")
         records = [record for p in self.get_params(ctx) if (record := p.get_help_record(ctx)) is not None]
         width = max(len(names) for names, _ in records) + 2
-        for names, told in records:
-            write(f"  {names:<{width}}{told}\n")
+        for names, text in records:
+            write(f"  {names:<{width}}{text}\n")
         write(f"\n{terminal.paint('`pycompose COMMAND --help` says more about each.', 'dim', on)}\n")
 
 
@@ -142,8 +142,8 @@ def _there(name: str) -> bool:
     return os.path.exists(f"{os.path.dirname(__file__)}/commands/{COMMANDS[name][0]}.py")
 
 
-def _say_version(context: click.Context, _: click.Parameter, given: bool) -> None:
-    if given:
+def _say_version(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
         from .output.terminal import version_text
 
         click.echo(version_text())

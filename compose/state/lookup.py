@@ -28,9 +28,9 @@ def one_of(
     """The container of `service` with that number, or (0) its first. Raises PycomposeError."""
     replicas = [container for container in containers if container.service == service and not container.oneoff]
     if not replicas:
-        known = {container.service for container in containers}
-        if service not in known:
-            hint = NoSuchService(service, known).hint or "`pycompose up` starts it"
+        services = {container.service for container in containers}
+        if service not in services:
+            hint = NoSuchService(service, services).hint or "`pycompose up` starts it"
             raise PycomposeError(f"service {service!r} is not running", hint=hint)
     chosen = [container for container in replicas if not index or container.number == index]
     if index and not chosen:

@@ -80,8 +80,8 @@ def containers(
     roots = roots or Places.default()
     published = _published(roots, places.project) if ports else {}
     leases = _addresses(roots) if addresses else {}
-    found = [_container(places, state, leases.get(state.id, {}), published) for state in read_containers(places)]
-    return sorted(found, key=lambda c: (c.oneoff, c.service, c.number, c.name))
+    observed = [_container(places, state, leases.get(state.id, {}), published) for state in read_containers(places)]
+    return sorted(observed, key=lambda c: (c.oneoff, c.service, c.number, c.name))
 
 
 def observe(places: ProjectPlaces, roots: Places | None = None) -> Observed:
@@ -114,18 +114,18 @@ def _labelled(folder: str, record: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _addresses(roots: Places) -> dict[str, dict[str, str]]:
     """Owner -> network -> address, from the leases."""
-    found: dict[str, dict[str, str]] = {}
+    addresses: dict[str, dict[str, str]] = {}
     for network in os.listdir(roots.networks) if os.path.isdir(roots.networks) else ():
         folder = f"{roots.networks}/{network}/leases"
         for lease in os.listdir(folder) if os.path.isdir(folder) else ():
             with suppress(OSError, ValueError, KeyError), open(f"{folder}/{lease}") as file:
-                found.setdefault(json.load(file)["owner"], {})[network] = lease
-    return found
+                addresses.setdefault(json.load(file)["owner"], {})[network] = lease
+    return addresses
 
 
 def _published(roots: Places, project: str) -> dict[str, tuple[PublishedPort, ...]]:
     """Service -> its ports on the host."""
-    found: dict[str, list[PublishedPort]] = {}
+    ports_of: dict[str, list[PublishedPort]] = {}
     folder = f"{roots.networks}/.published"
     for entry in os.listdir(folder) if os.path.isdir(folder) else ():
         with suppress(OSError, ValueError, KeyError, TypeError), open(f"{folder}/{entry}") as file:
@@ -136,10 +136,10 @@ def _published(roots: Places, project: str) -> dict[str, tuple[PublishedPort, ..
             if owner == project:
                 ip = tree.get("host_ip") or "0.0.0.0"
                 port = PublishedPort(ip, int(tree["port"]), publication["target"], publication["protocol"])
-                found.setdefault(service, []).append(port)
+                ports_of.setdefault(service, []).append(port)
     return {
         service: tuple(sorted(ports, key=lambda p: (p.target, p.protocol, p.published, p.host_ip)))
-        for service, ports in found.items()
+        for service, ports in ports_of.items()
     }
 
 

@@ -23,16 +23,16 @@ Decorator = Callable[[Any], Any]
 
 
 def refused(why: str) -> Callable[[click.Context, click.Parameter, object], None]:
-    def tell(context: click.Context, option: click.Parameter, given: object) -> None:
-        if given:
+    def tell(context: click.Context, option: click.Parameter, value: object) -> None:
+        if value:
             raise click.UsageError(f"{option.opts[0]} is not supported: {why}", context)
 
     return tell
 
 
 def without_effect(why: str) -> Callable[[click.Context, click.Parameter, object], None]:
-    def tell(_: click.Context, option: click.Parameter, given: object) -> None:
-        if given and given not in ("false", ("false",)):
+    def tell(_: click.Context, option: click.Parameter, value: object) -> None:
+        if value and value not in ("false", ("false",)):
             terminal.warn(f"{option.opts[0]} has no effect: {why}")
 
     return tell
@@ -47,13 +47,13 @@ LIMITED = without_effect("build steps have no limits of their own")
 
 
 def pairs(texts: Iterable[str], what: str) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
+    values: dict[str, str | None] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name:
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=what)
-        found[name] = value if equals else None
-    return found
+        values[name] = value if equals else None
+    return values
 
 
 def ssh_agents(texts: Iterable[str]) -> dict[str, str]:

@@ -41,14 +41,16 @@ def commit(
     from pycompose.compose.plan import reconcile
     from pycompose.runtime.images import commit
 
-    located, one = container_of(choices, service, index)
+    located, container = container_of(choices, service, index)
     if choices.dry_run:
         return
-    freeze = pause and one.status == "running"
+    freeze = pause and container.status == "running"
 
     def only(plan: Plan) -> Plan:
         """The plan, for this one of the service's containers."""
-        return replace(plan, steps=tuple(step for step in plan.steps if getattr(step.action, "name", "") == one.name))
+        return replace(
+            plan, steps=tuple(step for step in plan.steps if getattr(step.action, "name", "") == container.name)
+        )
 
     def paused(observed: Observed) -> Plan:
         return only(reconcile.pause(located.project, observed, (service,)))
@@ -61,7 +63,7 @@ def commit(
     try:
         with told():
             note = commit.Note(author, message, changes)
-            image = commit.commit(ask_store(), located.places.container(one.id), name or "", note)
+            image = commit.commit(ask_store(), located.places.container(container.id), name or "", note)
     finally:
         if freeze:
             operations.apply(choices, located, unpaused, "unpause", Drawing())

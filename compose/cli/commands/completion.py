@@ -31,5 +31,5 @@ def completion(context: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     root = context.find_root()
-    made = kind(root.command, {}, "pycompose", VARIABLE)
-    click.echo(made.source_template % made.source_vars())
+    script = kind(root.command, {}, "pycompose", VARIABLE)
+    click.echo(script.source_template % script.source_vars())

@@ -44,10 +44,10 @@ EARLIER = {
 
 
 def _flags(function: Any) -> Any:
-    for name, (_, told) in reversed(EARLIER.items()):
-        function = click.option(f"--{name.replace('_', '-')}", name, is_flag=True, help=told)(function)
-    for name, told in reversed(LISTS.items()):
-        function = click.option(f"--{name}", "what", flag_value=name, help=told)(function)
+    for name, (_, text) in reversed(EARLIER.items()):
+        function = click.option(f"--{name.replace('_', '-')}", name, is_flag=True, help=text)(function)
+    for name, text in reversed(LISTS.items()):
+        function = click.option(f"--{name}", "what", flag_value=name, help=text)(function)
     return function
 
 
@@ -86,7 +86,7 @@ def config(
     """
     if form == "json":
         terminal.progress = "json"
-    switches: dict[str, Any] = {EARLIER[name][0]: False for name, given in less.items() if given}
+    switches: dict[str, Any] = {EARLIER[name][0]: False for name, is_set in less.items() if is_set}
     options = replace(locate.options_of(choices), **switches)
     if services and (what == "variables" or not options.interpolate):
         terminal.warn(
@@ -141,11 +141,11 @@ def _as_written(options: Options, form: str | None, what: str | None, *, lock: b
     from pycompose.compose.file.loader import merged
     from pycompose.compose.file.outline import outline
 
-    found = merged(options)
-    if found.reading.problems:
-        raise FileError(tuple(found.reading.problems))
+    files = merged(options)
+    if files.reading.problems:
+        raise FileError(tuple(files.reading.problems))
     tree = outline(
-        found.tree, found.name, found.working_dir, normalize=options.normalize, resolve_paths=options.resolve_paths
+        files.tree, files.name, files.working_dir, normalize=options.normalize, resolve_paths=options.resolve_paths
     )
     if what == "services":
         return "".join(f"{name}\n" for name in tree.get("services", {}))
@@ -161,26 +161,31 @@ def _variables(options: Options, form: str | None) -> str:
     from pycompose.compose.file.loader import merged
     from pycompose.compose.file.variables import variables
 
-    found = variables(merged(replace(options, interpolate=False)).tree).values()
-    rows = [(one.name, "true" if one.required else "false", one.default, one.alternate) for one in found]
+    asked = variables(merged(replace(options, interpolate=False)).tree).values()
+    rows = [
+        (variable.name, "true" if variable.required else "false", variable.default, variable.alternate)
+        for variable in asked
+    ]
     if form is None:
         return table(("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"), rows)
     keys = ("Name", "DefaultValue", "PresenceValue", "Required")
-    tree = {v.name: dict(zip(keys, (v.name, v.default, v.alternate, v.required), strict=True)) for v in found}
+    tree = {v.name: dict(zip(keys, (v.name, v.default, v.alternate, v.required), strict=True)) for v in asked}
     if form == "json":
         return json.dumps(tree, ensure_ascii=False) + "\n"
-    return emitter.to_yaml({name: {key.lower(): value for key, value in one.items()} for name, one in tree.items()})
+    return emitter.to_yaml(
+        {name: {key.lower(): value for key, value in variable.items()} for name, variable in tree.items()}
+    )
 
 
 def _digests(tree: dict[str, Any]) -> dict[str, str]:
     """Image -> the image with its digest, of all images of a canonical tree."""
     from pycompose.compose.app.images import pinned
 
-    wanted = {}
+    images = {}
     for name, service in tree.get("services", {}).items():
         mounted = [v["source"] for v in service.get("volumes", ()) if v["type"] == "image"]
-        wanted.update({image: name for image in (service.get("image"), *mounted) if image})
-    return pinned(wanted)
+        images.update({image: name for image in (service.get("image"), *mounted) if image})
+    return pinned(images)
 
 
 def _names(loaded: Loaded, what: str, services: tuple[str, ...]) -> list[str]:
@@ -194,8 +199,8 @@ def _names(loaded: Loaded, what: str, services: tuple[str, ...]) -> list[str]:
         case "volumes" | "networks":
             return sorted(show.used(tree).get(what, {}))
         case "images":
-            found = (service.image for name, service in described.services.items() if name in tree["services"])
-            return [image for image in found if image]
+            images = (service.image for name, service in described.services.items() if name in tree["services"])
+            return [image for image in images if image]
         case "profiles":
             every = [*described.services.values(), *described.disabled_services.values()]
             return sorted({profile for service in every for profile in service.profiles})
@@ -206,10 +211,10 @@ def _names(loaded: Loaded, what: str, services: tuple[str, ...]) -> list[str]:
             return [f"{key}={value}" for key, value in sorted(loaded.variables.items())]
 
 
-def _hashes(loaded: Loaded, wanted: str) -> str:
+def _hashes(loaded: Loaded, selection: str) -> str:
     from pycompose.compose.state import lookup
 
-    known = loaded.project.services
-    names = list(known) if wanted == "*" else wanted.split(",")
-    lookup.check(names, known)
-    return "".join(f"{name} {known[name].config_hash}\n" for name in sorted(names))
+    services = loaded.project.services
+    names = list(services) if selection == "*" else selection.split(",")
+    lookup.check(names, services)
+    return "".join(f"{name} {services[name].config_hash}\n" for name in sorted(names))

@@ -66,19 +66,19 @@ def run_inside(
     from pycompose.runtime.errors import RuntimeFailure, StartFailed
 
     with open(f"{places.container(container_id)}/bundle.json", "rb") as file:
-        own = spec.from_json(spec.Bundle, file.read()).spec.process
-    variables = dict(entry.partition("=")[::2] for entry in own.env)
+        first = spec.from_json(spec.Bundle, file.read()).spec.process
+    variables = dict(entry.partition("=")[::2] for entry in first.env)
     for entry in environment:
-        key, given, value = entry.partition("=")
-        variables[key] = value if given else os.environ.get(key, "")
+        key, equals, value = entry.partition("=")
+        variables[key] = value if equals else os.environ.get(key, "")
     if terminal:
         variables.setdefault("TERM", os.environ.get("TERM", "xterm"))
     process = dataclasses.replace(
-        own,
+        first,
         args=arguments,
         env=tuple(f"{key}={value}" for key, value in variables.items()),
-        cwd=folder or own.cwd,
-        user=spec.User(username=user) if user else own.user,
+        cwd=folder or first.cwd,
+        user=spec.User(username=user) if user else first.user,
         terminal=terminal,
     )
     if detach and os.fork():

@@ -18,8 +18,8 @@ def export(choices: Choices, output: str | None, index: int, service: str) -> No
     """Write the file system of a service's container as a tar; volumes are left out."""
     from pycompose.runtime.images import commit
 
-    located, one = container_of(choices, service, index)
+    located, container = container_of(choices, service, index)
     if choices.dry_run:
         return
     with told(), output_file(output) as out:
-        commit.export(ask_store(), located.places.container(one.id), out)
+        commit.export(ask_store(), located.places.container(container.id), out)

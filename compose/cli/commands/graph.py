@@ -101,40 +101,40 @@ def _part(whole: Project, services: tuple[str, ...]) -> Project:
         return whole
     from dataclasses import replace
 
-    pending, found = list(services), set()
+    pending, selected = list(services), set()
     while pending:
         name = pending.pop()
-        if name in whole.services and name not in found:
-            found.add(name)
+        if name in whole.services and name not in selected:
+            selected.add(name)
             pending += [need.service for need in whole.services[name].depends_on]
-    return replace(whole, services={name: one for name, one in whole.services.items() if name in found})
+    return replace(whole, services={name: service for name, service in whole.services.items() if name in selected})
 
 
 def _containers(name: str) -> dict[str, list[ObservedContainer]]:
     """By service; empty where the project has none, or we may not look."""
     from pycompose.runtime.places import Places
 
-    found: dict[str, list[ObservedContainer]] = {}
+    by_service: dict[str, list[ObservedContainer]] = {}
     try:
         for container in observe.containers(Places.default().project(name)):
             if not container.oneoff:
-                found.setdefault(container.service, []).append(container)
+                by_service.setdefault(container.service, []).append(container)
     except OSError:
         return {}
-    return found
+    return by_service
 
 
 def _nodes(described: Project, containers: dict[str, list[ObservedContainer]], *, marked: bool) -> list[Node]:
     from pycompose.compose.diagram import Line, Node
 
-    found = []
+    nodes = []
     for service in described.services.values():
         times = TIMES if marked else "x"
         lines = [Line(service.name + (f" {times}{service.replicas}" if service.replicas != 1 else ""))]
         if containers:
             lines.append(_state(containers.get(service.name, []), service.replicas, marked=marked))
-        found.append(Node(service.name, tuple(lines)))
-    return found
+        nodes.append(Node(service.name, tuple(lines)))
+    return nodes
 
 
 def _edges(described: Project) -> list[Edge]:
@@ -162,23 +162,23 @@ def _word(container: ObservedContainer) -> str:
     return container.health or container.status
 
 
-def _state(containers: list[ObservedContainer], wanted: int, *, marked: bool) -> Line:
+def _state(containers: list[ObservedContainer], replicas: int, *, marked: bool) -> Line:
     """How a service's containers are: "healthy", "2 of 3 running", "2 running, 1 failed"."""
     from pycompose.compose.diagram import Line
 
     words = sorted((_word(container) for container in containers), key=list(STATES).index)
     if not words:
-        words = ["not created"] if wanted else []
+        words = ["not created"] if replicas else []
     counts = {word: words.count(word) for word in reversed(words)}
     worst = words[0] if words else "not created"
-    if len(containers) <= 1 and wanted <= 1:
-        text = worst if wanted or containers else "none wanted"
+    if len(containers) <= 1 and replicas <= 1:
+        text = worst if replicas or containers else "none wanted"
     elif not containers:
         text = worst
     else:
         text = ", ".join(f"{count} {word}" for word, count in counts.items())
-        if len(counts) == 1 and len(containers) != wanted:
-            text = f"{len(containers)} of {wanted} {worst}"
+        if len(counts) == 1 and len(containers) != replicas:
+            text = f"{len(containers)} of {replicas} {worst}"
     colour, mark = STATES[worst]
     return Line(f"{mark} {text}" if marked else text, colour)
 

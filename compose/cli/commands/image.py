@@ -45,8 +45,8 @@ def import_image(changes: tuple[str, ...], name: str, rootfs: str) -> None:
 
     with told(), counting(f"importing {name}") as progress:
         source: str | IO[bytes] = sys.stdin.buffer if rootfs == "-" else rootfs
-        made = import_rootfs(ask_store(), name, source, changes, progress)
-    click.echo(f"{made.name} {made.digest}")
+        image = import_rootfs(ask_store(), name, source, changes, progress)
+    click.echo(f"{image.name} {image.digest}")
 
 
 @image.command(name="load")
@@ -65,8 +65,8 @@ def load_images(archive: str | None, quiet: bool, path: str | None) -> None:
     with told(), counting("loading") as progress:
         store = ask_store()
         source: str | IO[bytes] = sys.stdin.buffer if where == "-" else where
-        for made in load(store, source, None if quiet else progress):
-            for name in (store.names_of(made.digest) or (made.digest,)) if not quiet else ():
+        for image in load(store, source, None if quiet else progress):
+            for name in (store.names_of(image.digest) or (image.digest,)) if not quiet else ():
                 click.echo(f"loaded {name}")
 
 
@@ -77,21 +77,21 @@ def list_images(quiet: bool, form: str) -> None:
     """List the images of this machine."""
     with told():
         store = ask_store()
-        found = store.ls()
+        images = store.ls()
     if quiet:
-        for digest in dict.fromkeys(one.digest for one in found):
+        for digest in dict.fromkeys(image.digest for image in images):
             click.echo(digest)
         return
     if form == "json":
-        for one in found:
-            row = {"Name": one.name, "ID": one.digest, "Size": one.size, "Created": one.created}
-            row["LastUsed"] = store.used(one.digest)
-            click.echo(json.dumps({**row, "Layers": len(one.layers)}))
+        for image in images:
+            row = {"Name": image.name, "ID": image.digest, "Size": image.size, "Created": image.created}
+            row["LastUsed"] = store.used(image.digest)
+            click.echo(json.dumps({**row, "Layers": len(image.layers)}))
         return
     now = time.time()
     rows = [
-        (_name(one.name), one.digest[7:19], _since(store.used(one.digest), now), decimal_size(one.size))
-        for one in found
+        (_name(image.name), image.digest[7:19], _since(store.used(image.digest), now), decimal_size(image.size))
+        for image in images
     ]
     click.echo(table(("NAME", "ID", "LAST USED", "SIZE"), rows), nl=False)
 
@@ -113,26 +113,26 @@ def remove_images(force: bool, names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True)
 def inspect_images(names: tuple[str, ...]) -> None:
     """Print all that is known of images, as JSON."""
-    shown = []
+    rows = []
     with told():
         store = ask_store()
         for name in names:
-            one = store.resolve(name)
-            config = {} if one.is_host else json.loads(store.config(one.digest))
-            shown.append(
+            image = store.resolve(name)
+            config = {} if image.is_host else json.loads(store.config(image.digest))
+            rows.append(
                 {
-                    "Id": one.digest,
-                    "RepoTags": list(store.names_of(one.digest)),
-                    "RepoDigests": list(store.pins_of(one.digest)),
-                    "Size": one.size,
-                    "Layers": [layer for layer in reversed(one.layers)],
+                    "Id": image.digest,
+                    "RepoTags": list(store.names_of(image.digest)),
+                    "RepoDigests": list(store.pins_of(image.digest)),
+                    "Size": image.size,
+                    "Layers": [layer for layer in reversed(image.layers)],
                     "Config": config.get("config") or {},
-                    "Created": one.created,
+                    "Created": image.created,
                     "Architecture": config.get("architecture", ""),
                     "RootFS": config.get("rootfs") or {},
                 }
             )
-    click.echo(json.dumps(shown, indent=2))
+    click.echo(json.dumps(rows, indent=2))
 
 
 for one in image_transfer.COMMANDS:

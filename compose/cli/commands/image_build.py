@@ -149,7 +149,7 @@ def _options(context: str, file: str | None, given: Mapping[str, Any]) -> Any:
 def _secrets(texts: tuple[str, ...]) -> dict[str, Secret]:
     from pycompose.runtime.images.dockerfile.request import Secret
 
-    found = {}
+    secrets = {}
     for text in texts:
         fields = dict(item.partition("=")[::2] for item in text.split(","))
         path, variable, kind = fields.get("src") or fields.get("source"), fields.get("env"), fields.get("type")
@@ -160,10 +160,10 @@ def _secrets(texts: tuple[str, ...]) -> dict[str, Secret]:
             variable = variable or path or name
             if variable not in os.environ:
                 raise click.BadParameter(f"{variable} is not set", param_hint="--secret")
-            found[name] = Secret(content=os.environb[os.fsencode(variable)])
+            secrets[name] = Secret(content=os.environb[os.fsencode(variable)])
         else:
             path = path or name
             if not os.path.isfile(path):
                 raise click.BadParameter(f"{path} is not there", param_hint="--secret")
-            found[name] = Secret(file=os.path.abspath(path))
-    return found
+            secrets[name] = Secret(file=os.path.abspath(path))
+    return secrets

@@ -95,11 +95,11 @@ def history(no_trunc: bool, form: str, name: str) -> None:
         for created, by, size in rows:
             click.echo(json.dumps({"CreatedAt": created, "CreatedBy": by, "Size": size}))
         return
-    shown = [
+    cells = [
         (c[:19].replace("T", " "), by if no_trunc or len(by) < 60 else by[:59] + "…", decimal_size(s))
         for c, by, s in rows
     ]
-    click.echo(table(("CREATED", "CREATED BY", "SIZE"), shown), nl=False)
+    click.echo(table(("CREATED", "CREATED BY", "SIZE"), cells), nl=False)
 
 
 @click.command("prune")
@@ -127,12 +127,12 @@ def fsck() -> None:
     from pycompose.runtime.images.verify import check
 
     with told():
-        found = check(ask_store())
-    for line in found:
+        faults = check(ask_store())
+    for line in faults:
         click.echo(line)
-    if found:
+    if faults:
         hint = "remove the images that are named (image rm -f) and fetch them again"
-        raise PycomposeError(f"{len(found)} things are damaged", hint=hint)
+        raise PycomposeError(f"{len(faults)} things are damaged", hint=hint)
     click.echo("all is well")
 
 

@@ -39,5 +39,5 @@ def project_images(choices: Choices, quiet: bool, form: str, services: tuple[str
         for name, of, digest, size in rows:
             click.echo(json.dumps({"ContainerName": name, "Image": of, "ID": digest, "Size": size}))
     else:
-        shown = [(n, i, d[7:19] or "-", decimal_size(s)) for n, i, d, s in rows]
-        click.echo(table(("CONTAINER", "IMAGE", "ID", "SIZE"), shown), nl=False)
+        cells = [(n, i, d[7:19] or "-", decimal_size(s)) for n, i, d, s in rows]
+        click.echo(table(("CONTAINER", "IMAGE", "ID", "SIZE"), cells), nl=False)

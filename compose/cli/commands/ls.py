@@ -40,12 +40,12 @@ def list_projects(every: bool, quiet: bool, form: str, filters: tuple[str, ...])
             raise click.BadParameter(f"{value!r} is no pattern: {error}", param_hint="--filter") from error
     rows = []
     for name in names:
-        found = observe.containers(places.project(name))
-        states = [container.status for container in found]
+        containers = observe.containers(places.project(name))
+        states = [container.status for container in containers]
         if "running" in states or (every and states):
-            told = ", ".join(f"{state}({states.count(state)})" for state in sorted(set(states)))
-            files = next((f for container in found if (f := _config_files(container))), "")
-            rows.append((name, told, files))
+            counts = ", ".join(f"{state}({states.count(state)})" for state in sorted(set(states)))
+            files = next((f for container in containers if (f := _config_files(container))), "")
+            rows.append((name, counts, files))
     if quiet:
         for row in rows:
             click.echo(row[0])

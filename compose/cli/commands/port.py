@@ -18,8 +18,8 @@ from pycompose.errors import PycomposeError
 @click.pass_obj
 def port(choices: Choices, index: int, protocol: str, service: str, private_port: int) -> None:
     """Say where a port of a service is published."""
-    found = observe.containers(subject.places_of(choices), ports=True)
-    container = lookup.one_of(found, service, index, running=False)
+    containers = observe.containers(subject.places_of(choices), ports=True)
+    container = lookup.one_of(containers, service, index, running=False)
     for published in container.ports:
         if (published.target, published.protocol) == (private_port, protocol):
             host = f"[{published.host_ip}]" if ":" in published.host_ip else published.host_ip

@@ -51,46 +51,46 @@ def ps(
             raise click.BadParameter(f"{text!r} is not status=STATE, with one of {', '.join(STATES)}")
         states = (*states, value)
     places = subject.places_of(choices)
-    found = observe.containers(places, ports=not quiet)
-    known = {container.service for container in found}
-    if (services and not set(services) <= known) or not orphans:
-        wanted = subject.target(choices).project
-        if wanted is not None:
-            described = {*wanted.services, *wanted.disabled_services}
+    containers = observe.containers(places, ports=not quiet)
+    services_known = {container.service for container in containers}
+    if (services and not set(services) <= services_known) or not orphans:
+        project = subject.target(choices).project
+        if project is not None:
+            described = {*project.services, *project.disabled_services}
             if not orphans:
-                found = [container for container in found if container.service in described]
-            known |= described
-    lookup.check(services, known)
-    found = [container for container in found if not services or container.service in services]
+                containers = [container for container in containers if container.service in described]
+            services_known |= described
+    lookup.check(services, services_known)
+    containers = [container for container in containers if not services or container.service in services]
     if states:
-        found = [container for container in found if container.status in states]
+        containers = [container for container in containers if container.status in states]
     elif not every:
-        found = [
+        containers = [
             container
-            for container in found
+            for container in containers
             if container.status in ("running", "paused", "restarting") and not container.oneoff
         ]
     now = time.time()
     if only_services:
-        for name in dict.fromkeys(container.service for container in found):
+        for name in dict.fromkeys(container.service for container in containers):
             click.echo(name)
     elif quiet:
-        for container in found:
+        for container in containers:
             click.echo(container.id)
     elif form == "json":
-        for container in found:
+        for container in containers:
             click.echo(json.dumps(as_json(container, places.project, observe.arguments(places, container), now)))
     else:
-        rows = [row(container, observe.arguments(places, container), now, whole=no_trunc) for container in found]
+        rows = [row(container, observe.arguments(places, container), now, whole=no_trunc) for container in containers]
         click.echo(table(("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"), rows), nl=False)
 
 
 def row(container: ObservedContainer, arguments: Iterable[str], now: float, *, whole: bool = False) -> tuple[str, ...]:
-    told = " ".join(arguments)
+    line = " ".join(arguments)
     return (
         container.name,
         container.image,
-        f'"{told if whole else shortened(told, COMMAND_WIDTH)}"',
+        f'"{line if whole else shortened(line, COMMAND_WIDTH)}"',
         container.service,
         f"{age(now - container.created)} ago",
         status(container, now),
@@ -131,14 +131,14 @@ def ports(published: Iterable[PublishedPort]) -> str:
             groups[-1].append(port)
         else:
             groups.append([port])
-    told = []
+    texts = []
     for group in groups:
         first, last = group[0], group[-1]
         host = f"[{first.host_ip}]" if ":" in first.host_ip else first.host_ip
         outer = str(first.published) if first is last else f"{first.published}-{last.published}"
         inner = str(first.target) if first is last else f"{first.target}-{last.target}"
-        told.append(f"{host}:{outer}->{inner}/{first.protocol}")
-    return ", ".join(told)
+        texts.append(f"{host}:{outer}->{inner}/{first.protocol}")
+    return ", ".join(texts)
 
 
 def as_json(container: ObservedContainer, name: str, arguments: Iterable[str], now: float) -> dict[str, object]:

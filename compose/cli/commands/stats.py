@@ -51,10 +51,12 @@ def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: t
     drawn = 0
     while True:
         time.sleep(INTERVAL)  # a rate is two measurements and the time between them
-        found = [container for container in observe.containers(places) if not services or container.service in services]
-        found = [container for container in found if every or container.runs]
-        after = _measure_all(places.project, found)
-        rows = [figures(container, before.get(container.id), after.get(container.id)) for container in found]
+        containers = [
+            container for container in observe.containers(places) if not services or container.service in services
+        ]
+        containers = [container for container in containers if every or container.runs]
+        after = _measure_all(places.project, containers)
+        rows = [figures(container, before.get(container.id), after.get(container.id)) for container in containers]
         if form == "json":
             for row in rows:
                 click.echo(json.dumps(row))
@@ -65,10 +67,10 @@ def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: t
             text = table(titles, [tuple(row[head] for head in heads) for row in rows])
             if live:
                 columns, lines = os.get_terminal_size(sys.stdout.fileno())
-                shown = [line[: columns - 1] for line in text.splitlines()[: lines - 1]]
+                screen = [line[: columns - 1] for line in text.splitlines()[: lines - 1]]
                 up = f"\033[{min(drawn, lines - 1)}A" if drawn else ""
-                text = up + "\r" + "".join(f"{line}\033[K\n" for line in shown) + "\033[J"
-                drawn = len(shown)
+                text = up + "\r" + "".join(f"{line}\033[K\n" for line in screen) + "\033[J"
+                drawn = len(screen)
             click.echo(text, nl=False)
             sys.stdout.flush()
         if no_stream:
@@ -76,11 +78,11 @@ def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: t
         before = after
 
 
-def _measure_all(name: str, found: list[ObservedContainer]) -> dict[str, Measured]:
+def _measure_all(name: str, containers: list[ObservedContainer]) -> dict[str, Measured]:
     from pycompose.runtime.policy.cgroup import Cgroup
 
     measured = {}
-    for container in found:
+    for container in containers:
         if container.runs:
             received, sent = _network(container.pid or 0)
             measured[container.id] = Measured(
@@ -106,20 +108,20 @@ def _network(pid: int) -> tuple[int | None, int | None]:
 
 def figures(container: ObservedContainer, before: Measured | None, after: Measured | None) -> dict[str, str]:
     """One row, with the keys of `docker stats --format json`."""
-    told = {
+    identity = {
         "ID": container.id[:12],
         "Name": container.name,
         "Container": container.id[:12],
         "Service": container.service,
     }
     if after is None:
-        return told | dict.fromkeys(("CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"), UNKNOWN)
+        return identity | dict.fromkeys(("CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"), UNKNOWN)
     now = after.stats
     cpu = UNKNOWN
     if before is not None and now.cpu_ns is not None and before.stats.cpu_ns is not None and after.at > before.at:
         cpu = f"{max(now.cpu_ns - before.stats.cpu_ns, 0) / (after.at - before.at) / 1e7:.2f}%"
     limit = now.memory_limit or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return told | {
+    return identity | {
         "CPUPerc": cpu,
         "MemUsage": UNKNOWN if now.memory is None else f"{size(now.memory)} / {size(limit)}",
         "MemPerc": UNKNOWN if now.memory is None else f"{100 * now.memory / limit:.2f}%",
@@ -129,5 +131,5 @@ def figures(container: ObservedContainer, before: Measured | None, after: Measur
     }
 
 
-def _pair(one: int | None, other: int | None) -> str:
-    return UNKNOWN if one is None or other is None else f"{decimal_size(one)} / {decimal_size(other)}"
+def _pair(incoming: int | None, outgoing: int | None) -> str:
+    return UNKNOWN if incoming is None or outgoing is None else f"{decimal_size(incoming)} / {decimal_size(outgoing)}"

@@ -22,10 +22,10 @@ def top(choices: Choices, services: tuple[str, ...]) -> None:
     from pycompose.runtime.policy.cgroup import Cgroup
 
     places = subject.places_of(choices)
-    found = lookup.of_services(observe.containers(places), services)
+    containers = lookup.of_services(observe.containers(places), services)
     rows = [
         (container.service, str(container.number), *row)
-        for container in found
+        for container in containers
         if container.runs
         for pid in Cgroup(f"{places.project}/{container.id}").processes()
         if (row := process_row(pid)) is not None

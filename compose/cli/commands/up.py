@@ -212,7 +212,7 @@ def conflicts(context: click.Context) -> None:
     """As docker compose refuses them."""
     import os
 
-    said = context.params
+    options = context.params
     names = {"attached": "attach", "detached": "no-attach", "renew_anon_volumes": "renew-anon-volumes"}
     following = (
         "attached",
@@ -229,12 +229,12 @@ def conflicts(context: click.Context) -> None:
         ("attached", "attach_dependencies"),
     ]
     for pair in clashes:
-        if all(said.get(name) for name in pair):
+        if all(options.get(name) for name in pair):
             one, other = (names.get(name, name.replace("_", "-")) for name in pair)
             raise click.UsageError(f"--{one} and --{other} cannot go together")
-    if said.get("wait_timeout") is not None and said["wait_timeout"] < 0:
+    if options.get("wait_timeout") is not None and options["wait_timeout"] < 0:
         raise click.UsageError("--wait-timeout cannot be negative")
-    if said.get("remove_orphans") and os.environ.get("COMPOSE_IGNORE_ORPHANS", "").lower() in ("1", "true"):
+    if options.get("remove_orphans") and os.environ.get("COMPOSE_IGNORE_ORPHANS", "").lower() in ("1", "true"):
         raise click.UsageError("--remove-orphans and COMPOSE_IGNORE_ORPHANS cannot go together")
 
 

@@ -64,24 +64,29 @@ def remove_volumes(force: bool, names: tuple[str, ...]) -> None:
 def inspect_volumes(names: tuple[str, ...]) -> None:
     """Print all that is known of volumes, as JSON."""
     with told():
-        found = [volume_store().get(name) for name in names]
+        volumes = [volume_store().get(name) for name in names]
     rows = [
         {"Name": v.name, "Driver": v.driver, "Mountpoint": v.path, "Labels": dict(v.labels), "Options": dict(v.options)}
-        for v in found
+        for v in volumes
     ]
     click.echo(json.dumps(rows, indent=2))
 
 
-def show_volumes(found: list[Any], quiet: bool, form: str) -> None:
+def show_volumes(volumes: list[Any], quiet: bool, form: str) -> None:
     if quiet:
-        for one in found:
-            click.echo(one.name)
+        for volume in volumes:
+            click.echo(volume.name)
     elif form == "json":
-        for one in found:
-            row = {"Name": one.name, "Driver": one.driver, "Mountpoint": one.path, "Labels": dict(one.labels)}
+        for volume in volumes:
+            row = {
+                "Name": volume.name,
+                "Driver": volume.driver,
+                "Mountpoint": volume.path,
+                "Labels": dict(volume.labels),
+            }
             click.echo(json.dumps(row))
     else:
-        click.echo(table(("DRIVER", "NAME"), [(one.driver, one.name) for one in found]), nl=False)
+        click.echo(table(("DRIVER", "NAME"), [(volume.driver, volume.name) for volume in volumes]), nl=False)
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:

@@ -28,5 +28,5 @@ def project_volumes(choices: Choices, quiet: bool, form: str, services: tuple[st
     places = places_of(choices)
     with told():
         used = {v for c in observe(places).containers if c.service in services for v in c.volumes.values()}
-        found = [v for v in volume_store().list() if v.labels.get(Label.PROJECT) == places.project]
-    show_volumes([v for v in found if not services or v.name in used], quiet, form)
+        volumes = [v for v in volume_store().list() if v.labels.get(Label.PROJECT) == places.project]
+    show_volumes([v for v in volumes if not services or v.name in used], quiet, form)

@@ -38,18 +38,18 @@ class BuildBoard:
 
     def told(self, name: str, happened: Happened, now: float, *, as_json: bool) -> list[str]:
         """Take what happened; the lines that say it where nobody sees the picture."""
-        shown = self.take(name, happened, now)
-        if shown is None:
+        step = self.take(name, happened, now)
+        if step is None:
             return []
         if as_json:
-            row = {"id": shown.title, "status": STATUS[happened.kind], "text": happened.text}
+            row = {"id": step.title, "status": STATUS[happened.kind], "text": happened.text}
             return [json.dumps({key: value for key, value in row.items() if value})]
-        head, took = f"#{shown.number}", now - shown.began
+        head, took = f"#{step.number}", now - step.began
         match happened.kind:
             case "started":
-                return [f"{head} {shown.title}"]
+                return [f"{head} {step.title}"]
             case "cached":
-                return [f"{head} {shown.title}", f"{head} CACHED"]
+                return [f"{head} {step.title}", f"{head} CACHED"]
             case "output":
                 return [f"{head} {took:.3f} {happened.text}"]
             case "done":
@@ -77,22 +77,22 @@ class BuildBoard:
 
     def lines(self, now: float, width: int, height: int, *, colour: bool) -> list[str]:
         every = list(self.subjects.values())
-        over = sum(one.state in ("done", "cached") for one in every)
+        over = sum(step.state in ("done", "cached") for step in every)
         head = f"[+] Building {now - self.began:.1f}s ({over}/{len(every)})"
         picture: list[str] = []
-        for one in every:
-            running = one.state == "started"
-            took = f"{(now if running else one.ended) - one.began:.1f}s"
-            word = "CACHED " if one.state == "cached" else "ERROR " if one.state == "failed" else ""
-            tint = {"cached": "done", "done": "done", "failed": "failed"}.get(one.state, "started")
+        for step in every:
+            running = step.state == "started"
+            took = f"{(now if running else step.ended) - step.began:.1f}s"
+            word = "CACHED " if step.state == "cached" else "ERROR " if step.state == "failed" else ""
+            tint = {"cached": "done", "done": "done", "failed": "failed"}.get(step.state, "started")
             room = max(width - len(took) - 6, 10)
-            text = f"{word}{one.title}"
+            text = f"{word}{step.title}"
             text = text if len(text) <= room else text[: room - 1] + "…"
             picture.append(
                 plan_progress.cut([(" => ", ""), (text.ljust(room), tint), (f" {took}", "dim")], width, colour)
             )
             if running:
-                picture += [plan_progress.cut([(f" => => # {line}", "dim")], width, colour) for line in one.output]
+                picture += [plan_progress.cut([(f" => => # {line}", "dim")], width, colour) for line in step.output]
         if height and len(picture) + 1 > height:
             picture = picture[-(height - 1) :]
         return [plan_progress.cut([(head, "bold")], width, colour), *picture]

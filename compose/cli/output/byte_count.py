@@ -14,13 +14,13 @@ def counting(what: str) -> Iterator[Callable[[int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    done, shown = 0, 0.0
+    done, printed = 0, 0.0
 
     def tell(more: int) -> None:
-        nonlocal done, shown
+        nonlocal done, printed
         done += more
-        if time.monotonic() - shown > 0.1:
-            shown = time.monotonic()
+        if time.monotonic() - printed > 0.1:
+            printed = time.monotonic()
             print(f"\r{what}: {done / 1e6:.0f} MB\x1b[K", end="", file=sys.stderr, flush=True)
 
     try:

@@ -208,12 +208,12 @@ def seconds(count: float) -> str:
 
 def cut(parts: Sequence[tuple[str, str]], width: int, colour: bool) -> str:
     """The parts one after another, in their colours, cut before the last column (a full line would wrap)."""
-    made, room = "", max(width - 1, 1)
+    line, room = "", max(width - 1, 1)
     for text, tint in parts:
         text = text[:room]
         room -= len(text)
-        made += f"\033[{COLOURS[tint]}m{text}\033[0m" if colour and tint and text.strip() else text
-    return made.rstrip()
+        line += f"\033[{COLOURS[tint]}m{text}\033[0m" if colour and tint and text.strip() else text
+    return line.rstrip()
 
 
 ESCAPE = re.compile(r"\033\[[0-9;]*m")
@@ -259,16 +259,16 @@ class Screen:
 def plain(subject: _Subject) -> str:
     """One line, as docker compose writes it where nobody watches."""
     text = f" {subject.name}  {subject.word}"
-    told = subject.cause and (
+    has_cause = subject.cause and (
         subject.state in ("failed", "skipped") or (subject.first and subject.word.endswith("ing"))
     )
-    return f"{text} ({subject.cause})" if told else text
+    return f"{text} ({subject.cause})" if has_cause else text
 
 
 def as_json(subject: _Subject) -> str:
     """One object a line, with docker compose's keys."""
     status = {"done": "Done", "failed": "Error", "skipped": "Warning"}.get(subject.state, "Working")
-    told: dict[str, str] = {"id": subject.name, "status": status, "text": subject.word}
+    row: dict[str, str] = {"id": subject.name, "status": status, "text": subject.word}
     if subject.cause:
-        told["details"] = subject.cause
-    return json.dumps(told)
+        row["details"] = subject.cause
+    return json.dumps(row)

@@ -55,19 +55,19 @@ def error(text: str, hint: str = "") -> None:
         print(f"{paint('hint:', 'cyan', on)} {line}", file=sys.stderr)
 
 
-def problem(found: Problem, severity: Literal["error", "warning"]) -> None:
+def problem(one: Problem, severity: Literal["error", "warning"]) -> None:
     """What is wrong or odd in a file. As JSON it is for editors: one object a line, always with the same keys."""
     if progress == "json":
-        at = found.position
+        at = one.position
         place = (
             {"path": at.path, "line": at.line, "column": at.column} if at else dict.fromkeys(("path", "line", "column"))
         )
-        told = {"severity": severity, **place, "message": found.message, "hint": found.hint, "code": found.code}
-        _json({severity: True, **told})
+        row = {"severity": severity, **place, "message": one.message, "hint": one.hint, "code": one.code}
+        _json({severity: True, **row})
     elif severity == "error":
-        error(f"{found.position}: {found.message}" if found.position else found.message, found.hint)
+        error(f"{one.position}: {one.message}" if one.position else one.message, one.hint)
     else:
-        warn(str(found))
+        warn(str(one))
 
 
 def note(text: str) -> None:

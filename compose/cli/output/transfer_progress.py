@@ -191,8 +191,8 @@ class TransferBoard:
         """One line, where nobody watches; empty for what is not worth one."""
         one = self.subjects[event.image]
         if not event.part:
-            told = f"  {event.text.partition(chr(10))[0]}" if event.text and event.state in ("done", "failed") else ""
-            return f" Image {event.image}  {self._word(one)}{told}" if one.state != "waiting" else ""
+            detail = f"  {event.text.partition(chr(10))[0]}" if event.text and event.state in ("done", "failed") else ""
+            return f" Image {event.image}  {self._word(one)}{detail}" if one.state != "waiting" else ""
         if event.state in ("done", "here"):
             word = self._complete if event.state == "done" else self._here
             return f" {short(event.part)}  {word}  {size(event.total)}"
@@ -205,16 +205,16 @@ class TransferBoard:
         one = self.subjects[event.image]
         if not event.part:
             status = {"done": "Done", "failed": "Error", "skipped": "Warning"}.get(event.state, "Working")
-            told: dict[str, object] = {"id": f"Image {event.image}", "status": status, "text": self._word(one)}
-            return json.dumps(told | ({"details": event.text} if event.text else {}))
+            row: dict[str, object] = {"id": f"Image {event.image}", "status": status, "text": self._word(one)}
+            return json.dumps(row | ({"details": event.text} if event.text else {}))
         words = {"waiting": "Waiting", "here": self._here, "started": self._moving, "retrying": "Retrying"}
         word = words.get(event.state) or (self._complete if event.state == "done" else self._finishing)
         status = "Done" if event.state in ("done", "here") else "Working"
-        told = {"id": short(event.part), "parent_id": f"Image {event.image}", "status": status, "text": word}
-        told |= {"current": one.parts[event.part].done, "total": event.total}
+        row = {"id": short(event.part), "parent_id": f"Image {event.image}", "status": status, "text": word}
+        row |= {"current": one.parts[event.part].done, "total": event.total}
         if event.total:
-            told["percent"] = int(100 * one.parts[event.part].done / event.total)
-        return json.dumps(told | ({"details": event.text} if event.text else {}))
+            row["percent"] = int(100 * one.parts[event.part].done / event.total)
+        return json.dumps(row | ({"details": event.text} if event.text else {}))
 
 
 def short(digest: str) -> str:

@@ -129,7 +129,7 @@ def test_an_image_in_an_archive_is_named_by_its_path(tmp_path: Path, store: Stor
     assert images.fetch([one], lambda _: None) == []
     assert list(images.ready(project, ["a"])) == ["a"]
     (failure,) = images.fetch([both], lambda _: None)
-    assert failure.message == f"{tmp_path}/saved.tar: more than one image"
+    assert failure.error.message == f"{tmp_path}/saved.tar: more than one image"
     os.unlink(tmp_path / "saved.tar")
     assert due(project, "a") == [], "what was taken in is enough"
     assert [found.name for found in store.ls()] == [f"docker-archive:{tmp_path}/saved.tar:one:1"]
