@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from pycompose.compose.builds import options
-from pycompose.compose.file.reading import size_of
 from pycompose.compose.linux.oci import log_limits
 from pycompose.compose.model.project import Logging
+from pycompose.compose.model.quantities import size_of
 from pycompose.errors import PycomposeError
 from pycompose.runtime.images.dockerfile import BuildError, running, syntax
 from pycompose.sizes import size_in_bytes

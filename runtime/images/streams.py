@@ -18,9 +18,9 @@ from typing import IO, cast
 from .errors import ImageError
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 ZstdError = zstd.ZstdError
 MAX_BYTES = 256 << 30

@@ -7,8 +7,9 @@ import io
 import os
 import stat
 import struct
+import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -268,10 +269,23 @@ def test_room_is_left_on_the_disk(unpack: Unpack, monkeypatch: pytest.MonkeyPatc
         unpack(tar(entry("f", b"x" * 100_000)))
 
 
-def test_a_tree_deeper_than_pythons_stack_is_unpacked_and_removed(unpack: Unpack, tmp_path: Path) -> None:
+@pytest.fixture
+def shallow_stack() -> Iterator[int]:
+    """How deep functions may call each other, which is less than usual: making folders is what takes time."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(250)
+    yield 250
+    sys.setrecursionlimit(usual)
+
+
+def test_a_tree_deeper_than_pythons_stack_and_longer_than_a_path_is_unpacked_and_removed(
+    unpack: Unpack, tmp_path: Path, shallow_stack: int
+) -> None:
     from pycompose.runtime.files.remove import discard
 
-    deep = "d/" * 1500
+    deep = "a-long-name-of-d/" * 230
+    assert deep.count("/") * 2 > shallow_stack
+    assert len(deep) * 2 > 4096 > len("in/" + deep + "f")
     unpack(tar(folder(deep), symlink("in", deep), folder("in/" + deep), entry("in/" + deep + "f", b"x")))
     discard(str(tmp_path / "layer"))
     assert not os.listdir(tmp_path)

@@ -17,7 +17,7 @@ from pycompose.runtime.images.dockerfile.copying import (
     gather,
 )
 from pycompose.runtime.images.dockerfile.digests import SETTLED, Digests
-from pycompose.runtime.images.dockerfile.trees import FOLDER, Tree, walk
+from pycompose.runtime.images.dockerfile.trees import FOLDER, Tree, TreeEntry, walk
 
 FILES = ("a.txt", "b.txt", "dir/x", "dir/sub/y.txt", "dir/sub/deep/z.txt", ".hidden", "[odd]")
 Open = Callable[..., Tree]
@@ -155,9 +155,12 @@ def remembered(tree: Open, top: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
     def run() -> list[str]:
         reads: list[str] = []
-        monkeypatch.setattr(
-            copying, "content_digest", lambda tree, entry: (reads.append(entry.path), contents(tree, entry))[1]
-        )
+
+        def read(tree: Tree, entry: TreeEntry) -> str:
+            reads.append(entry.path)
+            return contents(tree, entry)
+
+        monkeypatch.setattr(copying, "content_digest", read)
         digests, context = Digests(str(tmp_path)), tree(path=str(top))
         for entry in walk(context, ""):
             if entry.path in FILES:
