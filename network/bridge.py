@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 
-from . import addresses, netlink
+from . import addresses, netlink, rtnetlink
 from .spec import Endpoint, NetworkRecord
 
 FORWARD = "/proc/sys/net/ipv4/ip_forward"
@@ -41,12 +41,14 @@ def make(network: NetworkRecord, endpoints: Iterable[Endpoint] = ()) -> None:
     if index_of(network.bridge) is not None:
         return
     with netlink.open_route() as sock:
-        netlink.transact(sock, [netlink.new_bridge(network.bridge, network.mtu, addresses.mac_of(network.gateways[0]))])
+        netlink.transact(
+            sock, [rtnetlink.new_bridge(network.bridge, network.mtu, addresses.mac_of(network.gateways[0]))]
+        )
         try:
             index = socket.if_nametoindex(network.bridge)
             own = zip(network.gateways, network.subnets, strict=True)
-            given = [netlink.new_address(index, f"{gate}/{ip_network(subnet).prefixlen}") for gate, subnet in own]
-            netlink.transact(sock, [*given, netlink.link_up(index)])
+            given = [rtnetlink.new_address(index, f"{gate}/{ip_network(subnet).prefixlen}") for gate, subnet in own]
+            netlink.transact(sock, [*given, rtnetlink.link_up(index)])
             set_switch(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
         except OSError:
             remove(network.bridge)
@@ -54,14 +56,14 @@ def make(network: NetworkRecord, endpoints: Iterable[Endpoint] = ()) -> None:
         for endpoint in endpoints:
             if endpoint.link and (port := index_of(endpoint.link)) is not None:
                 with contextlib.suppress(OSError):
-                    netlink.transact(sock, [netlink.set_master(port, index)])
+                    netlink.transact(sock, [rtnetlink.set_master(port, index)])
 
 
 def remove(name: str) -> None:
     """Delete a link of the host, if it is there."""
     with netlink.open_route() as sock:
         try:
-            netlink.transact(sock, [netlink.delete_link(name)])
+            netlink.transact(sock, [rtnetlink.delete_link(name)])
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
@@ -87,13 +89,13 @@ def join(
             if master is None:
                 raise OSError(errno.ENODEV, f'the link "{network.bridge}" of network "{network.name}" is gone')
             mac = endpoint.mac_address
-            veth = netlink.new_veth(endpoint.link, master, endpoint.interface, netns_fd, mac, network.mtu)
-            netlink.transact(host, [veth, netlink.hairpin(endpoint.link)] if filtered else [veth])
+            veth = rtnetlink.new_veth(endpoint.link, master, endpoint.interface, netns_fd, mac, network.mtu)
+            netlink.transact(host, [veth, rtnetlink.hairpin(endpoint.link)] if filtered else [veth])
             # the kernel takes a chosen index for the peer only where ours is chosen too: ask what it became
             index = netlink.index(inside, endpoint.interface)
-            messages += [netlink.new_address(index, address) for address in endpoint.addresses]
-            messages.append(netlink.link_up(index))
+            messages += [rtnetlink.new_address(index, address) for address in endpoint.addresses]
+            messages.append(rtnetlink.link_up(index))
             if endpoint is gateway and endpoint.gateway:
-                messages.append(netlink.default_route(index, endpoint.gateway))
+                messages.append(rtnetlink.default_route(index, endpoint.gateway))
     if messages:
         netlink.transact(inside, messages)

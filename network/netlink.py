@@ -1,73 +1,41 @@
-"""Netlink messages in and out: the only importer of pyroute2, whose message classes encode and decode them.
+"""Netlink sockets: messages out as one datagram, acknowledgements and answers in. The only importer of pyroute2.
 
-nftables is encoded by `nftables`, for speed.
+What every start needs is encoded by `rtnetlink` and `nft.encode`, which tests hold against pyroute2; what is rare
+(connections that are forgotten) is encoded and decoded by pyroute2, imported whole when it is first needed: it takes
+120 ms and 30 MB, more than a supervisor without it.
 
 The sockets are our own plain AF_NETLINK ones: those of a container were made inside its namespace and arrive as
-descriptors, and pyroute2's own sockets bring an asyncio loop each. Several messages go in one datagram; nftables
-messages always as one batch, which the kernel takes whole or not at all. Calls block, for microseconds: rtnetlink and
-nfnetlink answer within `sendto`. What it does not do: decide anything.
-
-pyroute2's `__init__` imports 370 modules (125 ms); its message classes need a few of them. So the package is entered
-without running `__init__`, and its asyncio sockets, which the nftables and conntrack modules import, are left out.
+descriptors, and pyroute2's own sockets bring an asyncio loop each. nftables messages go as one batch, which the kernel
+takes whole or not at all. Calls block, for microseconds: rtnetlink and nfnetlink answer within `sendto`. What it does
+not do: decide anything.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import os
 import socket
 import struct
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from pycompose.frozen import dataclass
-
+from . import rtnetlink
 from .nft import encode
 from .nft.rules import IPV4, Kind, Message
+from .rtnetlink import ACK, CREATE, DUMP, REQUEST, Link
 
+Answer = TypeVar("Answer")
 
-def _enter_pyroute2() -> None:
-    if "pyroute2" in sys.modules:
-        return
-    found = importlib.util.find_spec("pyroute2")
-    if found is None or found.submodule_search_locations is None:
-        raise ImportError("pyroute2 is not installed", name="pyroute2")
-    package = ModuleType("pyroute2")
-    package.__path__ = list(found.submodule_search_locations)
-    package.__spec__ = found
-    sockets, core = ModuleType("pyroute2.netlink.nlsocket"), ModuleType("pyroute2.netlink.core")
-    sockets.AsyncNetlinkSocket = sockets.NetlinkSocket = core.SyncAPI = object  # type: ignore[attr-defined]
-    sys.modules |= {module.__name__: module for module in (package, sockets, core)}
-
-
-_enter_pyroute2()
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # type: ignore[import-untyped]  # noqa: E402
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # type: ignore[import-untyped]  # noqa: E402
-from pyroute2.netlink.rtnl.rtmsg import rtmsg  # type: ignore[import-untyped]  # noqa: E402
-
-REQUEST, ACK, DUMP, EXCL, CREATE, APPEND = 1, 4, 0x300, 0x200, 0x400, 0x800  # linux/netlink.h
+APPEND = 0x800  # linux/netlink.h
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
-NEWLINK, DELLINK, GETLINK, NEWADDR, NEWROUTE, GETROUTE = 16, 17, 18, 20, 24, 26  # linux/rtnetlink.h
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
-UP = 1
-NODAD = 2  # IFA_F_NODAD: an address of ours is unique, and usable at once
 NFT, CONNTRACK = 10 << 8, 1 << 8
 GET_TUPLE, DELETE_TUPLE = 1, 2  # linux/netfilter/nfnetlink_conntrack.h
 PROTOCOL_NUMBER, DESTINATION_PORT = 1 << 3, 1 << 5  # CTA_FILTER_FLAG of CTA_PROTO_NUM, CTA_PROTO_DST_PORT
 PORTS = ("CTA_PROTO_SRC_PORT", "CTA_PROTO_DST_PORT")
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    index: int
-    name: str
-    mtu: int
 
 
 def open_route() -> socket.socket:
@@ -79,13 +47,6 @@ def open_netfilter() -> socket.socket:
 
 
 # --- sending and receiving
-
-
-def _encoded(message: Any, kind: int, flags: int) -> bytes:
-    message["header"]["type"] = kind
-    message["header"]["flags"] = flags | REQUEST
-    message.encode()
-    return bytes(message.data) + bytes(-len(message.data) % 4)
 
 
 def transact(sock: socket.socket, messages: Sequence[bytes]) -> None:
@@ -151,250 +112,63 @@ def _parts(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         at += (length + 3) & ~3
 
 
-def _ask(sock: socket.socket, message: bytes, decoder: Any) -> list[Any]:
-    """The decoded answers to a request or a dump. Raises OSError."""
+def _ask(sock: socket.socket, message: bytes, read: Callable[[bytes], Answer]) -> list[Answer]:
+    """The answers to a request or a dump, each whole message as `read` makes of it. Raises OSError."""
     sock.settimeout(5)
     sock.sendto(message, (0, 0))
     dump = struct.unpack_from("=H", message, 6)[0] & DUMP
-    found: list[Any] = []
+    answers: list[Answer] = []
     while True:
         data = _receive(sock)
         at = 0
         while at + 16 <= len(data):
             length, kind = struct.unpack_from("=IH", data, at)
             if kind == NLMSG_DONE:
-                return found
+                return answers
             if kind == NLMSG_ERROR:
                 code = -struct.unpack_from("=i", data, at + 16)[0]
                 raise OSError(code, os.strerror(code))
-            answer = decoder(data[at : at + length])
-            answer.decode()
-            found.append(answer)
+            answers.append(read(data[at : at + length]))
             at += (length + 3) & ~3
         if not dump:
-            return found
+            return answers
 
 
-# --- links, addresses, routes
-
-
-def _get_link(name: str, index: int) -> bytes:
-    wanted = ifinfmsg()
-    wanted["index"] = index
-    wanted["attrs"] = [("IFLA_IFNAME", name)] if name else []
-    return _encoded(wanted, GETLINK, 0)
+# --- links and routes
 
 
 def link(sock: socket.socket, name: str = "", index: int = 0) -> Link | None:
-    """The link with this name, or this index; None when there is none."""
+    """The link with this name, or this index; None when there is none. Raises OSError."""
     try:
-        (found,) = _ask(sock, _get_link(name, index), ifinfmsg)
+        (answer,) = _ask(sock, rtnetlink.get_link(name, index), lambda data: rtnetlink.as_link(data[16:]))
     except OSError as error:
         if error.errno == errno.ENODEV:
             return None
         raise
-    return Link(found["index"], found.get_attr("IFLA_IFNAME"), found.get_attr("IFLA_MTU"))
+    return answer
 
 
 def index(sock: socket.socket, name: str) -> int:
     """The index of the link with this name in the socket's namespace. Raises OSError."""
-    sock.settimeout(5)
-    sock.sendto(_named_mold(len(name)).cast(name.encode()), (0, 0))
-    for kind, _, _, payload in _parts(_receive(sock)):
-        if kind == NLMSG_ERROR:
-            code = -struct.unpack_from("=i", payload)[0]
-            raise OSError(code, os.strerror(code))
-        return int(struct.unpack_from("=i", payload, 4)[0])  # ifi_index; the attributes are of no interest
-    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    if (there := link(sock, name)) is None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    return there.index
 
 
-def _routes(sock: socket.socket) -> list[Any]:
-    wanted = rtmsg()
-    wanted["family"] = socket.AF_INET
-    return _ask(sock, _encoded(wanted, GETROUTE, DUMP), rtmsg)
+def _routes(sock: socket.socket) -> list[rtnetlink.Route]:
+    return _ask(sock, rtnetlink.get_routes(), lambda data: rtnetlink.as_route(data[16:]))
 
 
 def routes(sock: socket.socket) -> list[tuple[str, int]]:
     """Every IPv4 destination that the host has a route to, without the default ones, and the index of its link."""
-    return [
-        (f"{found.get_attr('RTA_DST')}/{found['dst_len']}", found.get_attr("RTA_OIF") or 0)
-        for found in _routes(sock)
-        if found["dst_len"] and found.get_attr("RTA_DST")
-    ]
+    return [(route.destination, route.link) for route in _routes(sock) if route.destination]
 
 
 def uplink_mtu(sock: socket.socket) -> int:
-    """The MTU of the link of the default route with the best metric; 1500 without one."""
-    ways = [
-        (found.get_attr("RTA_PRIORITY") or 0, found.get_attr("RTA_OIF"))
-        for found in _routes(sock)
-        if found["dst_len"] == 0 and found.get_attr("RTA_OIF")
-    ]
+    """The MTU of the link of the default route with the best metric, in bytes; 1500 without one."""
+    ways = [(route.metric, route.link) for route in _routes(sock) if not route.destination and route.link]
     uplink = link(sock, index=min(ways)[1]) if ways else None
     return uplink.mtu if uplink else 1500
-
-
-def _link(attributes: list[Any], flags: int, *, index: int = 0, up: bool = False, kind: int = NEWLINK) -> bytes:
-    message = ifinfmsg()
-    message["index"] = index
-    if up:
-        message["flags"] = message["change"] = UP
-    message["attrs"] = attributes
-    return _encoded(message, kind, flags | ACK)
-
-
-def new_bridge(name: str, mtu: int, mac: str) -> bytes:
-    """With a MAC of its own, or it would take, and change, that of the lowest port."""
-    attributes = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac)]
-    info = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})
-    return _link([*attributes, info], CREATE | EXCL)
-
-
-class Mold:
-    """A message that pyroute2 encodes once, with marks where values go; later the marks alone are replaced.
-
-    Each start of a container needs five messages, and pyroute2 1 ms for each.
-    """
-
-    def __init__(self, data: bytes, *marks: bytes) -> None:
-        self._data, self._places = data, []
-        for which, mark in enumerate(marks):
-            at = -1
-            while (at := data.find(mark, at + 1)) >= 0:
-                self._places.append((which, at, len(mark)))
-        if {which for which, _, _ in self._places} != set(range(len(marks))):
-            raise ValueError("a mark is not in the message")
-
-    def cast(self, *values: bytes) -> bytes:
-        made = bytearray(self._data)
-        for which, at, length in self._places:
-            made[at : at + length] = values[which]
-        return bytes(made)
-
-
-_NUMBERS = (0x7E5A6B01, 0x7E5A6B02)  # marks for numbers of 32 bits
-_ADDRESSES = ("126.90.107.11", "126.90.107.12")
-_MAC = "7e:5a:6b:21:22:23"
-
-
-def _name_mark(length: int) -> str:
-    return "~" * length
-
-
-def _word(number: int) -> bytes:
-    return struct.pack("=I", number)
-
-
-_WORDS = tuple(map(_word, _NUMBERS))
-
-
-@lru_cache
-def _named_mold(length: int) -> Mold:
-    return Mold(_get_link(_name_mark(length), 0), _name_mark(length).encode())
-
-
-@lru_cache
-def _veth_mold(length: int, peer: str, mtu: int) -> Mold:
-    master, netns_fd = _NUMBERS
-    inside = [("IFLA_IFNAME", peer), ("IFLA_ADDRESS", _MAC), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", netns_fd)]
-    data = {"attrs": [("VETH_INFO_PEER", {"attrs": inside})]}
-    info = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]})
-    outside = [("IFLA_IFNAME", _name_mark(length)), ("IFLA_MTU", mtu), ("IFLA_MASTER", master), info]
-    message = _link(outside, CREATE | EXCL, up=True)
-    return Mold(message, _name_mark(length).encode(), *_WORDS, _mac(_MAC))
-
-
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
-
-
-def new_veth(name: str, master: int, peer: str, netns_fd: int, mac: str, mtu: int) -> bytes:
-    """A pair whose peer is born in the namespace of `netns_fd` with its name and address; our end up, in the bridge.
-
-    The peer stays down: the kernel opens it before it has tied the two (`veth_open` without a peer is ENOTCONN).
-    """
-    return _veth_mold(len(name), peer, mtu).cast(name.encode(), _word(master), _word(netns_fd), _mac(mac))
-
-
-def set_master(index: int, master: int) -> bytes:
-    return _link([("IFLA_MASTER", master)], 0, index=index)
-
-
-@lru_cache
-def _hairpin_mold(length: int) -> Mold:
-    data = {"attrs": [("IFLA_BRPORT_MODE", 1)]}
-    info = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]})
-    return Mold(_link([("IFLA_IFNAME", _name_mark(length)), info], 0), _name_mark(length).encode())
-
-
-def hairpin(name: str) -> bytes:
-    """Let the bridge send a frame back through the port that it came from."""
-    return _hairpin_mold(len(name)).cast(name.encode())
-
-
-def delete_link(name: str) -> bytes:
-    return _link([("IFLA_IFNAME", name)], 0, kind=DELLINK)
-
-
-@lru_cache
-def _up_mold() -> Mold:
-    return Mold(_link([], 0, index=_NUMBERS[0], up=True), _WORDS[0])
-
-
-def link_up(index: int) -> bytes:
-    return _up_mold().cast(_word(index))
-
-
-def _address(index: int, prefix: int, address: str, broadcast: str = "") -> bytes:
-    message = ifaddrmsg()
-    message["family"] = socket.AF_INET6 if ":" in address else socket.AF_INET
-    message["prefixlen"] = prefix
-    message["index"] = index
-    message["attrs"] = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
-    if ":" in address:
-        message["flags"] = NODAD
-    elif broadcast:
-        message["attrs"].append(("IFA_BROADCAST", broadcast))
-    return _encoded(message, NEWADDR, ACK | CREATE | EXCL)
-
-
-@lru_cache
-def _address_mold(prefix: int) -> Mold:
-    """Of an IPv4 address; one of a network of two has no broadcast address (RFC 3021)."""
-    address, broadcast = _ADDRESSES
-    marks = [socket.inet_aton(address), *([socket.inet_aton(broadcast)] if prefix < 31 else [])]
-    return Mold(_address(_NUMBERS[0], prefix, address, broadcast if prefix < 31 else ""), _WORDS[0], *marks)
-
-
-def new_address(index: int, address: str) -> bytes:
-    """`address` with its prefix length."""
-    host, _, length = address.partition("/")
-    prefix = int(length)
-    if ":" in host:
-        return _address(index, prefix, host)
-    packed = socket.inet_aton(host)
-    last = int.from_bytes(packed, "big") | (0xFFFFFFFF >> prefix)
-    values = [packed, *([last.to_bytes(4, "big")] if prefix < 31 else [])]
-    return _address_mold(prefix).cast(_word(index), *values)
-
-
-def _route(index: int, gateway: str) -> bytes:
-    message = rtmsg()
-    message["family"] = socket.AF_INET6 if ":" in gateway else socket.AF_INET
-    message["table"], message["proto"], message["scope"], message["type"] = 254, 3, 0, 1  # main, boot, universe
-    message["attrs"] = [("RTA_GATEWAY", gateway), ("RTA_OIF", index)]
-    return _encoded(message, NEWROUTE, ACK | CREATE | EXCL)
-
-
-@lru_cache
-def _route_mold() -> Mold:
-    return Mold(_route(_NUMBERS[0], _ADDRESSES[0]), _WORDS[0], socket.inet_aton(_ADDRESSES[0]))
-
-
-def default_route(index: int, gateway: str) -> bytes:
-    if ":" in gateway:
-        return _route(index, gateway)
-    return _route_mold().cast(_word(index), socket.inet_aton(gateway))
 
 
 # --- nftables
@@ -459,18 +233,27 @@ def has_chain(sock: socket.socket, table: str, chain: str, family: int) -> bool:
 # --- connections
 
 
-def _conntrack_class() -> Any:
-    """Imported when it is needed: few ports are udp, and fewer of them change hands."""
+def _tracked() -> Any:
+    """pyroute2's class of conntrack messages."""
     from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg  # type: ignore[import-untyped]
 
     return nfct_msg
 
 
+def _read_tracked(data: bytes) -> Any:
+    message = _tracked()(data)
+    message.decode()
+    return message
+
+
 def _conntrack(kind: int, flags: int, attributes: list[Any]) -> bytes:
-    message = _conntrack_class()()
+    message = _tracked()()
     message["nfgen_family"] = IPV4
     message["attrs"] = attributes
-    return _encoded(message, CONNTRACK | kind, flags)
+    message["header"]["type"] = CONNTRACK | kind
+    message["header"]["flags"] = flags | REQUEST
+    message.encode()
+    return bytes(message.data) + bytes(-len(message.data) % 4)
 
 
 def forget_connections(sock: socket.socket, address: str, protocol: int, port: int) -> None:
@@ -485,8 +268,8 @@ def forget_connections(sock: socket.socket, address: str, protocol: int, port: i
         ("CTA_FILTER", {"attrs": [("CTA_FILTER_ORIG_FLAGS", PROTOCOL_NUMBER | DESTINATION_PORT)]}),
     ]
     gone = []
-    for found in _ask(sock, _conntrack(GET_TUPLE, DUMP, attributes), _conntrack_class()):
-        sent, replied = found.get_attr("CTA_TUPLE_ORIG"), found.get_attr("CTA_TUPLE_REPLY")
+    for entry in _ask(sock, _conntrack(GET_TUPLE, DUMP, attributes), _read_tracked):
+        sent, replied = entry.get_attr("CTA_TUPLE_ORIG"), entry.get_attr("CTA_TUPLE_REPLY")
         ports = sent.get_attr("CTA_TUPLE_PROTO")
         if (
             replied.get_attr("CTA_TUPLE_IP").get_attr("CTA_IP_V4_SRC") == address

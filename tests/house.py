@@ -47,6 +47,7 @@ PURE = (
     "network/spec.py",
     "network/errors.py",
     "network/addresses.py",
+    "network/rtnetlink.py",
     "network/nft/",
     "network/dns/zone.py",
     "network/dns/message.py",

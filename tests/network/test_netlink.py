@@ -1,47 +1,38 @@
-"""What is cast from a mold is what pyroute2 encodes."""
+"""pyroute2 is whole for everybody beside us, and what is asked of a kernel is answered."""
 
 from __future__ import annotations
 
-from typing import Any
+import subprocess
+import sys
 
 import pytest
-from pycompose.network import netlink
+from pycompose.network import netlink, rtnetlink
 
 
-@pytest.mark.parametrize(("name", "peer"), [("pc0123456789abc", "eth0"), ("pcx", "lan17")])
-def test_a_pair(name: str, peer: str) -> None:
-    inside: list[Any] = [("IFLA_IFNAME", peer), ("IFLA_ADDRESS", "02:42:ac:11:00:02"), ("IFLA_MTU", 1400)]
-    data = {"attrs": [("VETH_INFO_PEER", {"attrs": [*inside, ("IFLA_NET_NS_FD", 17)]})]}
-    info = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]})
-    outside = [("IFLA_IFNAME", name), ("IFLA_MTU", 1400), ("IFLA_MASTER", 70000), info]
-    expected = netlink._link(outside, netlink.CREATE | netlink.EXCL, up=True)
-    assert netlink.new_veth(name, 70000, peer, 17, "02:42:ac:11:00:02", 1400) == expected
+@pytest.mark.parametrize("first", ["pycompose.network.netlink", "pyroute2"])
+def test_pyroute2_is_whole_beside_us(first: str) -> None:
+    code = f"import {first}, pycompose.network.netlink, pyroute2; pyroute2.IPRoute; pyroute2.NDB; pyroute2.netlink.core"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("address", "broadcast"),
-    [
-        ("172.17.0.2/16", "172.17.255.255"),
-        ("10.0.0.5/29", "10.0.0.7"),
-        ("10.9.8.6/31", ""),
-        ("10.9.8.7/32", ""),
-        ("fd00::5/64", ""),
-    ],
-)
-def test_an_address(address: str, broadcast: str) -> None:
-    host, _, prefix = address.partition("/")
-    assert netlink.new_address(3, address) == netlink._address(3, int(prefix), host, broadcast)
+def test_networks_are_imported_without_pyroute2() -> None:
+    code = "import sys, pycompose.network.networks; sys.exit('pyroute2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("gateway", ["172.17.0.1", "fd00::1"])
-def test_a_default_route(gateway: str) -> None:
-    assert netlink.default_route(9, gateway) == netlink._route(9, gateway)
+def test_a_conntrack_question_is_a_message_of_pyroute2() -> None:
+    message = netlink._conntrack(netlink.GET_TUPLE, rtnetlink.DUMP, [])
+    read = netlink._read_tracked(message)
+    assert read["header"]["type"] == netlink.CONNTRACK | netlink.GET_TUPLE
+    assert read["header"]["flags"] == rtnetlink.DUMP | rtnetlink.REQUEST
 
 
-def test_a_link_that_goes_up() -> None:
-    assert netlink.link_up(12) == netlink._link([], 0, index=12, up=True)
-
-
-def test_a_mold_without_its_mark_is_refused() -> None:
-    with pytest.raises(ValueError, match="mark"):
-        netlink.Mold(b"abc", b"d")
+def test_the_loopback_is_found_by_name_and_by_index() -> None:
+    with netlink.open_route() as sock:
+        loopback = netlink.link(sock, "lo")
+        assert loopback is not None
+        assert netlink.link(sock, index=loopback.index) == loopback
+        assert netlink.index(sock, "lo") == loopback.index
+        assert netlink.link(sock, "no-such-link") is None
+        with pytest.raises(OSError, match="No such device"):
+            netlink.index(sock, "no-such-link")

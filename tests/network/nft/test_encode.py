@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from pycompose.network import netlink  # enters pyroute2
+from pycompose.network import netlink
 from pycompose.network.nft.encode import NUMBERS, message
 from pycompose.network.nft.rules import Table
 from pyroute2.netlink.nfnetlink import nftsocket  # type: ignore[import-untyped]
