@@ -29,12 +29,8 @@ DEBTS: dict[str, set[str]] = {
         "runtime/client/sandboxes.py: async def connect never waits",
         "runtime/client/sandboxes.py: async def rename never waits",
     },
-    "meaning_in_words": {
-        "compose/plan/reconcile.py: s.cause != 'depends_on'",
-    },
-    "long_files": {
-        "compose/plan/reconcile.py: 650 lines",
-    },
+    "meaning_in_words": {},
+    "long_files": {},
     "vague_heads": {
         "compose/__init__.py: no head comment",
         "compose/diagram/layout.py: Where the boxes and wires of a layered drawing are: what is needed above, what needs it below. Pure.",
@@ -50,7 +46,6 @@ DEBTS: dict[str, set[str]] = {
         "compose/model/observed.py: What exists on a machine for one project: a frozen snapshot, taken once, from which everything is decided.",
         "compose/plan/graph.py: Who needs whom: the services of a project as a directed graph. The only importer of networkx, and only when asked.",
         "compose/plan/lifecycle.py: What happens next to a container: restart back-off and the health state machine.",
-        "compose/plan/reconcile.py: What to do, so that what exists becomes what is wanted: each command's plan, decided from one snapshot.",
         "network/addresses.py: Which subnet a network gets and which address an endpoint gets. Pure: what is taken arrives as arguments.",
         "network/allocate.py: What a network to be gets: subnets that nobody has, gateways, the uplink's MTU, the name of its link.",
         "network/dns/__init__.py: no head comment",

@@ -124,7 +124,7 @@ def down(
     **which: Unpack[ProjectChoice],
 ) -> Outcome:
     """Stop and remove containers and networks; with `volumes`, named and anonymous volumes too."""
-    from pycompose.compose.plan.reconcile import DownOptions
+    from pycompose.compose.plan.commands import DownOptions
 
     return operations.down(_choices(which), DownOptions(services, volumes, remove_orphans, timeout), tell)
 

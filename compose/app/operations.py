@@ -23,7 +23,8 @@ from .phases import silent
 if TYPE_CHECKING:
     from pycompose.compose.model.observed import Observed
     from pycompose.compose.model.project import Project
-    from pycompose.compose.plan.reconcile import DownOptions, UpOptions
+    from pycompose.compose.plan.commands import DownOptions
+    from pycompose.compose.plan.reconcile import UpOptions
     from pycompose.compose.plan.steps import Plan
     from pycompose.runtime.places import ProjectPlaces
 
@@ -215,12 +216,12 @@ def down(
 
     A project without containers is ended and forgotten.
     """
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.plan import commands
 
     located = _target(choices, options.services, tell)
 
     def decide(observed: Observed) -> Plan:
-        return reconcile.down(located.project, observed, options)
+        return commands.down(located.project, observed, options)
 
     outcome = apply(choices, located, decide, "down", tell)
     if not choices.dry_run:
@@ -241,12 +242,12 @@ def stop(
     choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent, *, timeout: float | None = None
 ) -> Outcome:
     """Stop containers, and keep them."""
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.plan import commands
 
     located = _target(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        return reconcile.stop(located.project, observed, services, timeout)
+        return commands.stop(located.project, observed, services, timeout)
 
     return apply(choices, located, decide, "stop", tell)
 
@@ -260,31 +261,15 @@ def start(
     wait_timeout: float | None = None,
 ) -> Outcome:
     """Start containers that exist; with `wait`, return when they run or are healthy."""
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.plan import commands
 
     located = _target(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        plan = reconcile.start(located.project, observed, services)
-        return _awaited(plan, wait_timeout) if wait else plan
+        plan = commands.start(located.project, observed, services)
+        return commands.awaited(plan, wait_timeout) if wait else plan
 
     return apply(choices, located, decide, "start", tell)
-
-
-def _awaited(plan: Plan, timeout: float | None) -> Plan:
-    """The plan, with a wait for every container that it starts."""
-    from pycompose.compose.plan.steps import AwaitCondition, StartContainer, Step
-
-    started: dict[str, list[tuple[str, str]]] = {}  # service -> (step, container)
-    for step in plan.steps:
-        if isinstance(step.action, StartContainer):
-            started.setdefault(step.action.service, []).append((step.id, step.action.name))
-    waits = []
-    for service, pairs in started.items():
-        names = tuple(name for _, name in pairs)
-        action = AwaitCondition(service, names, "running_or_healthy", True, timeout)
-        waits.append(Step(f"wait for {service}", action, "--wait", tuple(step for step, _ in pairs)))
-    return replace(plan, steps=(*plan.steps, *waits))
 
 
 def restart(
@@ -296,48 +281,48 @@ def restart(
     no_deps: bool = False,
 ) -> Outcome:
     """Stop containers and start them again; a changed file is not looked at."""
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.plan import commands
 
     located = _target(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        return reconcile.restart(located.project, observed, services, timeout, no_deps)
+        return commands.restart(located.project, observed, services, timeout, no_deps)
 
     return apply(choices, located, decide, "restart", tell)
 
 
 def kill(choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent, *, signal: str = "SIGKILL") -> Outcome:
     """Send containers a signal."""
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.plan import commands
 
     located = _target(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        return reconcile.kill(located.project, observed, services, signal)
+        return commands.kill(located.project, observed, services, signal)
 
     return apply(choices, located, decide, "kill", tell)
 
 
 def pause(choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent) -> Outcome:
     """Freeze containers."""
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.plan import commands
 
     located = _target(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        return reconcile.pause(located.project, observed, services)
+        return commands.pause(located.project, observed, services)
 
     return apply(choices, located, decide, "pause", tell)
 
 
 def unpause(choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent) -> Outcome:
     """Let frozen containers go on."""
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.plan import commands
 
     located = _target(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        return reconcile.unpause(located.project, observed, services)
+        return commands.unpause(located.project, observed, services)
 
     return apply(choices, located, decide, "unpause", tell)
 
@@ -351,11 +336,11 @@ def rm(
     volumes: bool = False,
 ) -> Outcome:
     """Remove stopped containers; with `stop`, those that run too."""
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.plan import commands
 
     located = _target(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        return reconcile.rm(located.project, observed, services, stop=stop, volumes=volumes)
+        return commands.rm(located.project, observed, services, stop=stop, volumes=volumes)
 
     return apply(choices, located, decide, "rm", tell)

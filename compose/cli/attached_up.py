@@ -174,19 +174,19 @@ class Attached:
 
     def _stop(self, *, quiet: bool = False) -> int:
         """Stop what was started; killed, where the user asks again. 0 where it went gracefully."""
-        from pycompose.compose.plan import reconcile
+        from pycompose.compose.plan import commands
 
         names, timeout = tuple(sorted(self.prepared.selected)), self.prepared.options.timeout
         if not quiet:
             terminal.end_line()
             terminal.note("Gracefully Stopping... press Ctrl+C again to force")
         try:
-            self._act(lambda observed: reconcile.stop(self.prepared.project, observed, names, timeout))
+            self._act(lambda observed: commands.stop(self.prepared.project, observed, names, timeout))
             code = 0
         except KeyboardInterrupt:
             terminal.end_line()
             terminal.note("Killing...")
-            self._act(lambda observed: reconcile.kill(self.prepared.project, observed, names))
+            self._act(lambda observed: commands.kill(self.prepared.project, observed, names))
             code = CANCELLED
         self._finish(patience=3.0)  # all of them have ended: each is told
         return code

@@ -61,12 +61,16 @@ class Attendant:
         known = self._of(name)
         self._leave(known)
         known.status, known.exit_code, known.delay, known.supervision = "created", None, None, Supervision()
+        self.host.remember(name, known.supervision)
 
-    def stopping(self, name: str) -> None:
+    def stopping(self, name: str) -> bool:
         known = self._of(name)
         self._leave(known)
+        waiting = known.status == "exited" and known.supervision.restarting
         known.supervision = replace(known.supervision, stop_requested=True, restarting=False)
+        self.host.remember(name, known.supervision)
         self._tell()
+        return not waiting
 
     async def await_condition(self, wanted: AwaitCondition) -> None:
         """Raises ConditionFailed once it cannot be met any more, or is not met in time."""

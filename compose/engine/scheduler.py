@@ -9,12 +9,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Literal, Protocol, assert_never
 
 import trio
 from pycompose.compose.model.errors import ConditionFailed
-from pycompose.compose.model.observed import ObservedContainer, Supervision
 from pycompose.compose.model.project import Project
 from pycompose.compose.plan.steps import (
     Action,
@@ -39,8 +37,6 @@ from pycompose.frozen import dataclass
 
 from .host import Host
 
-GRACE = 10.0
-
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
@@ -55,11 +51,14 @@ class Conditions(Protocol):
     """What a step asks of the one who attends to containers."""
 
     async def await_condition(self, wanted: AwaitCondition) -> None: ...
-    def stopping(self, name: str) -> None:
-        """`name` is stopped on purpose: its restart policy rests."""
+    def stopping(self, name: str) -> bool:
+        """`name` is stopped on purpose: its restart policy rests. False: it waited for its back-off to pass.
+
+        That is on record before anything is done, so that nobody starts the container again.
+        """
 
     def starting(self, name: str) -> None:
-        """`name` is started on purpose."""
+        """`name` is started on purpose: what was known of its health and restarts is forgotten, on record too."""
 
 
 class StepsFailed(PycomposeError):
@@ -113,11 +112,8 @@ class _Run:
         self.stopped: set[str] = set()
         self.told: set[str] = set()
         self.failures: list[tuple[str, Exception]] = []
-        self.observed: dict[str, ObservedContainer] = {}
 
     async def run(self) -> None:
-        if any(isinstance(s.action, StopContainer | KillContainer | StartContainer) for s in self.plan.steps):
-            self.observed = {c.name: c for c in self.host.observe().containers}
         async with trio.open_nursery() as nursery:
             for step in self.plan.steps:
                 nursery.start_soon(self._step, step)
@@ -181,8 +177,8 @@ class _Run:
                 )
             case StartContainer(name, service):
                 return self._start(name, service)
-            case StopContainer(name, service, timeout):
-                return self._stop(name, service, timeout)
+            case StopContainer():
+                return self._stop(action)
             case KillContainer(name, _, word):
                 return self._kill(name, word)
             case RemoveContainer(name, _, volumes):
@@ -208,7 +204,6 @@ class _Run:
             self.report(StepEvent(step, "warning", f"{error} (the dependency is not required)"))
 
     async def _start(self, name: str, service: str) -> None:
-        self.host.remember(name, Supervision())
         self.conditions.starting(name)
         await self.host.start_container(name)
         found = self.project.services.get(service)
@@ -224,33 +219,21 @@ class _Run:
             if result.exit_code:
                 raise PycomposeError(f"post_start of {name} exited with {result.exit_code}")
 
-    def _rest(self, name: str) -> None:
-        """A stop is on record before its signal is sent, so that nobody starts the container again."""
-        known = self.observed[name].supervision if name in self.observed else Supervision()
-        self.host.remember(name, replace(known, stop_requested=True, restarting=False))
-        self.conditions.stopping(name)
-
-    async def _stop(self, name: str, service: str, timeout: float | None) -> None:  # noqa: ASYNC109
-        self._rest(name)
-        seen, wanted = self.observed.get(name), self.project.services.get(service)
-        if seen is not None and seen.status == "restarting":
-            return  # it waits for its back-off; there is no process
+    async def _stop(self, action: StopContainer) -> None:
+        name, service = action.name, self.project.services.get(action.service)
+        if not self.conditions.stopping(name):
+            return  # there is no process
         await self.host.serve(name, healthy=False)
-        for hook in wanted.pre_stop if wanted else ():
+        for hook in service.pre_stop if service else ():
             result = await self.host.exec_container(name, hook.command, environment=hook.environment, user=hook.user)
             if result.exit_code:
                 raise PycomposeError(f"pre_stop of {name} exited with {result.exit_code}")
-        grace = timeout
-        if grace is None and seen is not None:
-            grace = seen.stop_grace_period
-        if grace is None:
-            grace = GRACE
-        if seen is not None and seen.status == "paused":
+        if action.paused:
             await self.host.unpause_container(name)
-        with trio.move_on_after(max(grace, 0)) as patience:
-            if grace == 0:
+        with trio.move_on_after(max(action.grace, 0)) as patience:
+            if action.grace <= 0:
                 patience.cancel()
-            await self.host.signal_container(name, signal_number((seen and seen.stop_signal) or "SIGTERM"))
+            await self.host.signal_container(name, signal_number(action.signal))
             await self.host.await_exit(name)
             return
         await self.host.kill_container(name)
@@ -258,7 +241,7 @@ class _Run:
     async def _kill(self, name: str, word: str) -> None:
         number = signal_number(word)
         if number == signal.SIGKILL:
-            self._rest(name)
+            self.conditions.stopping(name)
             await self.host.kill_container(name)
         else:
             await self.host.signal_container(name, number)

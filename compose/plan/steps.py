@@ -1,14 +1,35 @@
 """A plan: steps with what each must come after and why it is there. Data only; `scheduler` carries it out.
 
 Rules: a step names everything it touches (the planner picks every name), so no step needs another's result. `after`
-holds ids of steps that must have succeeded. `cause` is for people: "no such container", "configuration changed:
-environment", "scale down". Plans print (`render`) in a stable order: that is `--dry-run`, and the golden tests.
+holds ids of steps that must have succeeded. `reason` is for code; `cause` is the same in words, for people: "no such
+container", "configuration changed: environment", "scale down". Plans print (`render`) in a stable order: that is
+`--dry-run`, and the golden tests. The ids of steps are made in `draft`, and nowhere else.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pycompose.compose.model.project import Condition, Network, Volume
 from pycompose.frozen import dataclass
+
+DEFAULT_SIGNAL = "SIGTERM"
+DEFAULT_GRACE = 10.0  # seconds
+
+Reason = Literal[
+    "asked",  # the command says so: down, stop, restart, kill, …
+    "missing",  # no such container, network or volume
+    "dependency",  # a condition of `depends_on`
+    "naming",  # takes the name of what it replaces
+    "created",  # was made and never started
+    "not_running",
+    "paused",
+    "changed",  # configuration, image or networks; or a recreation was asked for
+    "related",  # what it shares with, or depends on with `restart`, is made anew
+    "scaled",
+    "orphan",
+    "leftover",  # of a recreation that broke off
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +71,13 @@ class StartContainer:
 
 @dataclass(frozen=True, slots=True)
 class StopContainer:
-    """Ask with the container's stop signal, kill after `timeout` seconds (None: its own grace period, else 10)."""
+    """Ask with `signal`; kill after `grace` seconds. `paused`: it is frozen, and must run to be asked."""
 
     name: str
     service: str
-    timeout: float | None = None
+    signal: str = DEFAULT_SIGNAL
+    grace: float = DEFAULT_GRACE
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +149,7 @@ class Step:
     action: Action
     cause: str
     after: tuple[str, ...] = ()
+    reason: Reason = "asked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def commit(
 ) -> None:
     """Make an image of what a service's container has changed."""
     from pycompose.compose.app import operations
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.plan import commands
     from pycompose.runtime.images import commit
 
     located, container = container_of(choices, service, index)
@@ -53,10 +53,10 @@ def commit(
         )
 
     def paused(observed: Observed) -> Plan:
-        return only(reconcile.pause(located.project, observed, (service,)))
+        return only(commands.pause(located.project, observed, (service,)))
 
     def unpaused(observed: Observed) -> Plan:
-        return only(reconcile.unpause(located.project, observed, (service,)))
+        return only(commands.unpause(located.project, observed, (service,)))
 
     if freeze:
         operations.apply(choices, located, paused, "pause", Drawing())

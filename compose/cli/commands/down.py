@@ -37,7 +37,7 @@ def down(
 ) -> None:
     """Stop and remove containers and networks. Volumes stay, unless -v is given."""
     from pycompose.compose.app import operations
-    from pycompose.compose.plan.reconcile import DownOptions
+    from pycompose.compose.plan.commands import DownOptions
 
     options = DownOptions(services, volumes, remove_orphans, timeout)
     shown(choices, operations.down(choices, options, Drawing(), images=rmi))

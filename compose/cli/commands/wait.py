@@ -52,7 +52,7 @@ def wait(context: click.Context, /, down_project: bool, services: tuple[str, ...
     if down_project:
         from pycompose.compose.app import operations
         from pycompose.compose.cli.drawing import Drawing, shown
-        from pycompose.compose.plan.reconcile import DownOptions
+        from pycompose.compose.plan.commands import DownOptions
 
         shown(context.obj, operations.down(context.obj, DownOptions(), Drawing()))
     context.exit(codes[-1])

@@ -22,6 +22,7 @@ from pycompose.compose.plan.steps import (
     KillContainer,
     PauseContainer,
     Plan,
+    Reason,
     RemoveContainer,
     RemoveNetwork,
     RemoveVolume,
@@ -38,10 +39,7 @@ LONGEST_END = 60  # lines of the last picture; more are told as a number
 # A recreated container is made under the id of the one that it replaces.
 TEMPORARY = re.compile(r"[0-9a-f]{12}_")
 # What anyone expects is no cause worth a word.
-EXPECTED = re.compile(
-    r"no such (container|network|volume)|depends_on|down( --volumes)?|stop|start|restart|kill|pause|paused|unpause|rm|"
-    r"--wait|takes the name .*|not running: created|"
-)
+EXPECTED: frozenset[Reason] = frozenset({"asked", "missing", "dependency", "naming", "created", "paused"})
 COLOURS = {"done": "32", "failed": "31", "skipped": "33", "started": "36", "dim": "2", "bold": "1"}
 
 
@@ -120,7 +118,7 @@ class PlanBoard:
             for name in subjects(step.action):
                 subject = self.subjects.setdefault(name, _Subject(name))
                 subject.left += 1
-                if not subject.cause and not EXPECTED.fullmatch(step.cause):
+                if not subject.cause and step.reason not in EXPECTED:
                     subject.cause = step.cause
 
     def take(self, step: str, state: str, cause: str, now: float) -> list[_Subject]:

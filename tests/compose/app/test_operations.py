@@ -17,7 +17,8 @@ from pycompose.compose.app.choices import Choices
 from pycompose.compose.control import session
 from pycompose.compose.control.protocol import ControlError, Notice, StepProgress
 from pycompose.compose.model.errors import NoSuchService
-from pycompose.compose.plan.reconcile import DownOptions, UpOptions
+from pycompose.compose.plan.commands import DownOptions
+from pycompose.compose.plan.reconcile import UpOptions
 from pycompose.compose.state import observe
 from pycompose.errors import PycomposeError
 

@@ -21,6 +21,7 @@ from pycompose.compose.plan.steps import (
 )
 
 OLD = "0123456789ab"
+CHANGED = "configuration changed: environment"
 PLAN = Plan(
     "p",
     (
@@ -31,12 +32,19 @@ PLAN = Plan(
         Step(
             "create x",
             CreateContainer(f"{OLD}_p-web-1", "web", 1, replaces=OLD * 5 + "0123"),
-            "configuration changed: environment",
+            CHANGED,
+            reason="changed",
         ),
-        Step("stop p-web-1", StopContainer("p-web-1", "web"), "configuration changed: environment", ("create x",)),
-        Step("remove p-web-1", RemoveContainer("p-web-1", "web"), "configuration changed: environment"),
+        Step(
+            "stop p-web-1",
+            StopContainer("p-web-1", "web"),
+            CHANGED,
+            ("create x",),
+            reason="changed",
+        ),
+        Step("remove p-web-1", RemoveContainer("p-web-1", "web"), CHANGED, reason="changed"),
         Step("rename x", RenameContainer(f"{OLD}_p-web-1", "p-web-1"), "takes the name p-web-1"),
-        Step("start p-web-1", StartContainer("p-web-1", "web"), "configuration changed: environment"),
+        Step("start p-web-1", StartContainer("p-web-1", "web"), CHANGED, reason="changed"),
     ),
 )
 WEB = ("create x", "stop p-web-1", "remove p-web-1", "rename x", "start p-web-1")

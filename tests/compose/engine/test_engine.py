@@ -21,7 +21,7 @@ from pycompose.compose.model.project import (
     RestartPolicy,
     Service,
 )
-from pycompose.compose.plan import reconcile
+from pycompose.compose.plan import commands, reconcile
 from pycompose.compose.plan.steps import Plan, render
 
 _path = Path(__file__).parents[2] / "contract" / "fake_host.py"
@@ -94,7 +94,7 @@ def test_up_scale_down_and_nothing_to_do():
         assert reconcile.up(project(), host.observe()).steps == ()
         await act(host, reconcile.scale(project(), host.observe(), {"web": 1}), attendant)
         assert sorted(host.containers) == ["p-db-1", "p-web-1"]
-        await act(host, reconcile.down(None, host.observe()), attendant)
+        await act(host, commands.down(None, host.observe()), attendant)
         assert not host.containers
         assert not host.networks
         assert calls.index("remove p-web-1") < calls.index("signal p-db-1 15")
@@ -124,7 +124,7 @@ def test_restart_policy_starts_again_until_stopped():
         assert host.containers["p-db-1"].status == "running"
         assert host.containers["p-db-1"].supervision.restarts == 1
         host.deaf.add("p-db-1")
-        await act(host, reconcile.stop(project(), host.observe()), attendant)
+        await act(host, commands.stop(project(), host.observe()), attendant)
         await trio.sleep(100)
         assert host.containers["p-db-1"].status == "exited"
         assert "kill p-db-1" in host.calls

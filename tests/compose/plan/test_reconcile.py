@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from pycompose.compose.model.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume
 from pycompose.compose.model.project import Attachment, Dependency, Network, Project, Service, Volume, VolumeMount
-from pycompose.compose.plan import reconcile
+from pycompose.compose.plan import commands, reconcile
 from pycompose.compose.plan.graph import CycleError
 from pycompose.compose.plan.steps import render
 
@@ -122,19 +122,19 @@ def test_a_volume_whose_file_changed_is_kept_and_told_of() -> None:
 
 
 def test_start_waits_for_the_conditions_of_what_it_starts() -> None:
-    text = render(reconcile.start(PROJECT, seen(there(DB, status="exited"), there(WEB, status="exited"))))
+    text = render(commands.start(PROJECT, seen(there(DB, status="exited"), there(WEB, status="exited"))))
     assert "await db healthy  (depends_on)\n    after start p-db-1" in text
     assert text.index("await db healthy") < text.index("start p-web-1")
 
 
 def test_restart_stops_dependents_first_and_starts_them_last() -> None:
-    text = render(reconcile.restart(PROJECT, seen(there(DB), there(WEB)), ("db",)))
+    text = render(commands.restart(PROJECT, seen(there(DB), there(WEB)), ("db",)))
     assert text.index("stop p-web-1") < text.index("stop p-db-1") < text.index("start p-db-1")
     assert "start p-web-1  (restart)\n    after stop p-web-1, start p-db-1, await db healthy" in text
 
 
 def test_down_goes_in_reverse_and_takes_the_network_last() -> None:
-    lines = [line for line in render(reconcile.down(None, seen(there(DB), there(WEB)))).splitlines() if line[0] != " "]
+    lines = [line for line in render(commands.down(None, seen(there(DB), there(WEB)))).splitlines() if line[0] != " "]
     assert lines == [
         "stop p-web-1  (down)",
         "remove p-web-1  (down)",

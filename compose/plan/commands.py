@@ -1,0 +1,212 @@
+"""The plans of `down stop start restart kill pause unpause rm`: what is done to containers that exist.
+
+Rules: pure. Each takes the project where there is a file and None where there is none: then the order comes from the
+depends_on label of what exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from pycompose.compose.model.observed import Observed, ObservedContainer
+from pycompose.compose.model.project import Project
+from pycompose.frozen import dataclass
+
+from .draft import Cause, Draft, asked, is_running, not_running
+from .select import containers_of, edges, in_order
+from .steps import AwaitCondition, Plan, StartContainer
+
+Act = Callable[[ObservedContainer, tuple[str, ...]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class DownOptions:
+    services: tuple[str, ...] = ()  # empty: all, and the networks
+    volumes: bool = False
+    remove_orphans: bool = False
+    timeout: float | None = None  # seconds
+
+
+def down(project: Project | None, observed: Observed, options: DownOptions | None = None) -> Plan:
+    """Stop and remove containers, what needs others first; then networks and, if asked, volumes."""
+    options = options or DownOptions()
+    out = Draft(observed.project, options.timeout)
+    chosen = containers_of(project, observed, options.services, oneoffs=True)
+    if project is not None and not options.remove_orphans:
+        known = {*project.services, *project.disabled_services}
+        left = [c for c in chosen if c.service not in known or (c.oneoff and is_running(c))]
+        chosen = tuple(c for c in chosen if c not in left)
+        if left:
+            names = ", ".join(c.name for c in left)
+            out.warnings.append(f"left alone: {names} (--remove-orphans)")
+    removed: list[str] = []
+
+    def remove(container: ObservedContainer, after: tuple[str, ...]) -> str:
+        removed.append(out.stop_and_remove(container, asked("down"), after, volumes=options.volumes))
+        return removed[-1]
+
+    in_order(edges(project, observed), chosen, remove, reverse=True)
+    if not options.services:
+        remaining = [c for c in observed.containers if c not in chosen]
+        _remove_networks(out, project, observed, remaining, removed)
+        if options.volumes:
+            _remove_volumes(out, project, observed, removed)
+    return out.plan()
+
+
+def _remove_networks(
+    out: Draft,
+    project: Project | None,
+    observed: Observed,
+    remaining: list[ObservedContainer],
+    removed: list[str],
+) -> None:
+    external = {n.name for n in project.networks.values() if n.external} if project else set()
+    for network in sorted(observed.networks, key=lambda n: n.name):
+        users = [c.name for c in remaining if network.name in c.networks] + list(network.in_use)
+        if network.name in external or not network.key:
+            continue
+        if users:
+            out.warnings.append(f"network {network.name} is still used by {', '.join(users)}")
+        else:
+            out.remove_network(network.name, asked("down"), removed)
+
+
+def _remove_volumes(out: Draft, project: Project | None, observed: Observed, removed: list[str]) -> None:
+    external = {v.name for v in project.volumes.values() if v.external} if project else set()
+    for volume in sorted(observed.volumes, key=lambda v: v.name):
+        if volume.name not in external and volume.key:
+            out.remove_volume(volume.name, asked("down --volumes"), removed)
+
+
+def stop(
+    project: Project | None, observed: Observed, services: tuple[str, ...] = (), timeout: float | None = None
+) -> Plan:
+    """Stop containers, what needs others first; `timeout` in seconds (None: each one's grace period)."""
+    out = Draft(observed.project, timeout)
+    running = [c for c in containers_of(project, observed, services) if is_running(c)]
+
+    def act(c: ObservedContainer, after: tuple[str, ...]) -> str:
+        return out.stop(c, asked("stop"), after)
+
+    in_order(edges(project, observed), running, act, reverse=True)
+    return out.plan()
+
+
+def start(project: Project | None, observed: Observed, services: tuple[str, ...] = ()) -> Plan:
+    """Each after what it depends on, and after the conditions of that which is started too."""
+    out = Draft(observed.project)
+    resting = [c for c in containers_of(project, observed, services) if not is_running(c)]
+    in_order(edges(project, observed), resting, _starter(out, project), reverse=False)
+    return out.plan()
+
+
+def awaited(plan: Plan, timeout: float | None = None) -> Plan:
+    """The plan, with a wait for the containers of each service that it starts; `timeout` in seconds."""
+    out = Draft(plan.project)
+    started: dict[str, list[tuple[str, str]]] = {}  # service -> (step, container)
+    for step in plan.steps:
+        if isinstance(step.action, StartContainer):
+            started.setdefault(step.action.service, []).append((step.id, step.action.name))
+    for service, pairs in started.items():
+        names = tuple(name for _, name in pairs)
+        out.wait(AwaitCondition(service, names, "running_or_healthy", True, timeout), [step for step, _ in pairs])
+    return replace(plan, steps=(*plan.steps, *out.plan().steps))
+
+
+def _starter(
+    out: Draft,
+    project: Project | None,
+    cause: Cause | None = None,
+    stops: Mapping[str, str] = MappingProxyType({}),
+) -> Act:
+    """Makes start steps, each after the conditions of those of its dependencies that the same plan starts.
+
+    `stops`: container -> the step of this plan that stops it.
+    """
+    started: dict[str, list[tuple[str, str]]] = {}  # service -> (step, container)
+
+    def act(c: ObservedContainer, after: tuple[str, ...]) -> str:
+        waits = list(after)
+        service = project.services.get(c.service) if project else None
+        for need in service.depends_on if service else ():
+            if need.condition != "service_started" and need.service in started:
+                names = tuple(name for _, name in started[need.service])
+                waits.append(out.condition(need, names, [step for step, _ in started[need.service]]))
+        stop_first = (stops[c.name],) if c.name in stops else ()
+        step = out.start(c.name, c.service, cause or not_running(c), (*stop_first, *waits))
+        started.setdefault(c.service, []).append((step, c.name))
+        return step
+
+    return act
+
+
+def restart(
+    project: Project | None,
+    observed: Observed,
+    services: tuple[str, ...] = (),
+    timeout: float | None = None,
+    no_deps: bool = False,
+) -> Plan:
+    """Stop in one order, start in the other; those who depend on a service with `restart: true` come along."""
+    out = Draft(observed.project, timeout)
+    containers_of(project, observed, services)
+    also: set[str] = set()
+    if services and not no_deps:
+        also = {c.service for c in observed.containers for n, _, again in c.depends_on if again and n in services}
+    chosen = containers_of(project, observed, (*services, *sorted(also - set(services))))
+    needs = edges(project, observed)
+    stops: dict[str, str] = {}
+
+    def halt(c: ObservedContainer, after: tuple[str, ...]) -> str | None:
+        if not is_running(c):
+            return None
+        stops[c.name] = out.stop(c, asked("restart"), after)
+        return stops[c.name]
+
+    in_order(needs, chosen, halt, reverse=True)
+    in_order(needs, chosen, _starter(out, project, asked("restart"), stops), reverse=False)
+    return out.plan()
+
+
+def kill(project: Project | None, observed: Observed, services: tuple[str, ...] = (), signal: str = "SIGKILL") -> Plan:
+    out = Draft(observed.project)
+    for c in containers_of(project, observed, services):
+        if is_running(c):
+            out.kill(c, signal, asked("kill"))
+    return out.plan()
+
+
+def pause(project: Project | None, observed: Observed, services: tuple[str, ...] = ()) -> Plan:
+    out = Draft(observed.project)
+    for c in containers_of(project, observed, services):
+        if c.status == "running":
+            out.pause(c, asked("pause"))
+    return out.plan()
+
+
+def unpause(project: Project | None, observed: Observed, services: tuple[str, ...] = ()) -> Plan:
+    out = Draft(observed.project)
+    for c in containers_of(project, observed, services):
+        if c.status == "paused":
+            out.unpause(c, asked("unpause"))
+    return out.plan()
+
+
+def rm(
+    project: Project | None,
+    observed: Observed,
+    services: tuple[str, ...] = (),
+    *,
+    stop: bool = False,
+    volumes: bool = False,
+    timeout: float | None = None,
+) -> Plan:
+    """Remove containers that do not run; with `stop`, those that run too."""
+    out = Draft(observed.project, timeout)
+    for c in containers_of(project, observed, services):
+        if stop or not is_running(c):
+            out.stop_and_remove(c, asked("rm"), volumes=volumes)
+    return out.plan()

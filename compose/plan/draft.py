@@ -1,0 +1,172 @@
+"""A plan in the making: typed constructors of steps, and the only place where their ids are spelled.
+
+Each constructor adds one step and returns its id, for `after` of later steps. A condition that nothing waits for is
+left out of the finished plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pycompose.compose.model.observed import ObservedContainer
+from pycompose.compose.model.project import Dependency, Network, Volume
+from pycompose.frozen import dataclass
+
+from .steps import (
+    DEFAULT_GRACE,
+    DEFAULT_SIGNAL,
+    Action,
+    AwaitCondition,
+    CreateContainer,
+    CreateNetwork,
+    CreateVolume,
+    KillContainer,
+    PauseContainer,
+    Plan,
+    Reason,
+    RemoveContainer,
+    RemoveNetwork,
+    RemoveVolume,
+    RenameContainer,
+    StartContainer,
+    Step,
+    StopContainer,
+    UnpauseContainer,
+)
+
+RUNNING = ("running", "paused", "restarting")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a step is there: `reason` for code, `text` for people."""
+
+    reason: Reason
+    text: str
+
+
+def asked(command: str) -> Cause:
+    """The cause of a step that a command names: "down", "stop", "--wait"."""
+    return Cause("asked", command)
+
+
+def not_running(container: ObservedContainer) -> Cause:
+    return Cause("created" if container.status == "created" else "not_running", f"not running: {container.status}")
+
+
+def is_running(container: ObservedContainer) -> bool:
+    """Whether a container has processes, or will have some when its back-off has passed."""
+    return container.status in RUNNING
+
+
+class Draft:
+    """`timeout`: seconds that stopped containers get, instead of each one's grace period."""
+
+    def __init__(self, project: str, timeout: float | None = None) -> None:
+        self.project, self.timeout = project, timeout
+        self.steps: dict[str, Step] = {}
+        self.warnings: list[str] = []
+
+    def plan(self) -> Plan:
+        needed = {before for step in self.steps.values() for before in step.after}
+        steps = (step for step in self.steps.values() if step.id in needed or step.reason != "dependency")
+        return Plan(self.project, tuple(steps), tuple(self.warnings))
+
+    # networks and volumes
+
+    def create_network(self, network: Network, cause: Cause, after: Iterable[str] = ()) -> str:
+        return self._add(f"create network {network.name}", CreateNetwork(network), cause, after)
+
+    def remove_network(self, name: str, cause: Cause, after: Iterable[str] = ()) -> str:
+        return self._add(f"remove network {name}", RemoveNetwork(name), cause, after)
+
+    def create_volume(self, volume: Volume, cause: Cause) -> str:
+        return self._add(f"create volume {volume.name}", CreateVolume(volume), cause)
+
+    def remove_volume(self, name: str, cause: Cause, after: Iterable[str] = ()) -> str:
+        return self._add(f"remove volume {name}", RemoveVolume(name), cause, after)
+
+    # containers
+
+    def create(self, action: CreateContainer, cause: Cause, after: Iterable[str] = ()) -> str:
+        return self._add(f"create {action.name}", action, cause, after)
+
+    def start(self, name: str, service: str, cause: Cause, after: Iterable[str] = ()) -> str:
+        return self._add(_start_id(name), StartContainer(name, service), cause, after)
+
+    def stop(self, container: ObservedContainer, cause: Cause, after: Iterable[str] = ()) -> str:
+        grace = self.timeout if self.timeout is not None else container.stop_grace_period
+        action = StopContainer(
+            container.name,
+            container.service,
+            container.stop_signal or DEFAULT_SIGNAL,
+            DEFAULT_GRACE if grace is None else grace,
+            container.status == "paused",
+        )
+        return self._add(f"stop {container.name}", action, cause, after)
+
+    def kill(self, container: ObservedContainer, signal: str, cause: Cause) -> str:
+        return self._add(f"kill {container.name}", KillContainer(container.name, container.service, signal), cause)
+
+    def remove(
+        self, container: ObservedContainer, cause: Cause, after: Iterable[str] = (), *, volumes: bool = False
+    ) -> str:
+        """Remove a container that does not run (any more)."""
+        action = RemoveContainer(container.name, container.service, volumes)
+        return self._add(_remove_id(container.name), action, cause, after)
+
+    def stop_and_remove(
+        self, container: ObservedContainer, cause: Cause, after: Iterable[str] = (), *, volumes: bool = False
+    ) -> str:
+        if is_running(container):
+            after = (self.stop(container, cause, after),)
+        return self.remove(container, cause, after, volumes=volumes)
+
+    def rename(self, name: str, new_name: str, after: Iterable[str] = ()) -> str:
+        cause = Cause("naming", f"takes the name {new_name}")
+        return self._add(f"rename {name}", RenameContainer(name, new_name), cause, after)
+
+    def pause(self, container: ObservedContainer, cause: Cause) -> str:
+        return self._add(f"pause {container.name}", PauseContainer(container.name, container.service), cause)
+
+    def unpause(self, container: ObservedContainer, cause: Cause, after: Iterable[str] = ()) -> str:
+        action = UnpauseContainer(container.name, container.service)
+        return self._add(f"unpause {container.name}", action, cause, after)
+
+    # conditions
+
+    def condition(self, dependency: Dependency, containers: tuple[str, ...], after: Iterable[str]) -> str:
+        """The wait for a condition of `depends_on`; one for all who ask for the same."""
+        word = dependency.condition.removeprefix("service_").replace("_", " ")
+        step_id = f"await {dependency.service} {word}" + ("" if dependency.required else " (optional)")
+        if step_id in self.steps:
+            return step_id
+        action = AwaitCondition(dependency.service, containers, dependency.condition, dependency.required)
+        return self._add(step_id, action, Cause("dependency", "depends_on"), after)
+
+    def wait(self, action: AwaitCondition, after: Iterable[str]) -> str:
+        """The wait that `--wait` asks for."""
+        return self._add(f"wait for {action.service}", action, asked("--wait"), after)
+
+    # steps that are there already
+
+    def starts(self, name: str) -> bool:
+        return _start_id(name) in self.steps
+
+    def removal(self, name: str) -> tuple[str, ...]:
+        """The step that removes a container of that name, if one does."""
+        return (_remove_id(name),) if _remove_id(name) in self.steps else ()
+
+    def _add(self, step_id: str, action: Action, cause: Cause, after: Iterable[str] = ()) -> str:
+        if step_id in self.steps:
+            raise AssertionError(f"two steps of a plan are called {step_id!r}")
+        self.steps[step_id] = Step(step_id, action, cause.text, tuple(dict.fromkeys(after)), cause.reason)
+        return step_id
+
+
+def _start_id(name: str) -> str:
+    return f"start {name}"
+
+
+def _remove_id(name: str) -> str:
+    return f"remove {name}"
