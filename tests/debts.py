@@ -26,8 +26,6 @@ DEBTS: dict[str, set[str]] = {
         "network/ports.py: async def publish never waits",
         "network/ports.py: async def set_backends never waits",
         "network/ports.py: async def unpublish never waits",
-        "runtime/client/sandboxes.py: async def connect never waits",
-        "runtime/client/sandboxes.py: async def rename never waits",
     },
     "meaning_in_words": {},
     "long_files": {},

@@ -94,6 +94,7 @@ REACH: tuple[str, ...] = (
     "network/errors.py",
     "network/networks.py",
     "network/spec.py",
+    "runtime/client/blocking.py",
     "runtime/client/process.py",
     "runtime/client/sandboxes.py",
     "runtime/errors.py",

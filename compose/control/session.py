@@ -22,8 +22,9 @@ from pycompose.compose.model.project import Project
 from pycompose.compose.plan.steps import Plan
 from pycompose.compose.state import generations
 from pycompose.errors import PycomposeError, SystemRefused
+from pycompose.runtime.client.blocking import end_keeper
 from pycompose.runtime.errors import RuntimeFailure
-from pycompose.runtime.keeper.launch import connect_keeper, launch_keeper, launching
+from pycompose.runtime.keeper.launch import launch_keeper, launching
 from pycompose.runtime.places import ProjectPlaces
 
 from . import client
@@ -173,10 +174,8 @@ def _keeper_ended(places: ProjectPlaces, pid: int) -> bool:
     try:
         end = time.monotonic() + PATIENCE
         while True:
-            with suppress(RuntimeFailure, OSError), connect_keeper(places) as keeper:
-                keeper.settimeout(PATIENCE)
-                keeper.send(b'{"do": "stop"}')
-                if b'"error"' not in keeper.recv(4096):
+            with suppress(RuntimeFailure):
+                if end_keeper(places, PATIENCE):
                     return bool(select.select([process], [], [], PATIENCE)[0])
             if select.select([process], [], [], 0.02)[0]:
                 return True

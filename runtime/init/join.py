@@ -1,17 +1,17 @@
 """A further process in a running container (exec): joined by its pidfd, born as the keeper's own child.
 
 Runs in a child forked by the keeper. It enters the container's namespaces by setns(pidfd), clones the process with
-CLONE_PARENT and ends. Messages: this process sends {"pid": n}; the rest is as in `first`, sent by the new process.
+CLONE_PARENT and ends. Messages: this process sends Born; the rest is as in `start`, sent by the new process.
 Rules: not dumpable until execve (CVE-2016-9962); nothing is imported after setns.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 from typing import NoReturn
 
+from pycompose.runtime.keeper import messages
 from pycompose.runtime.linux import seccomp, syscalls
 from pycompose.runtime.spec import Process, Spec
 
@@ -76,7 +76,7 @@ def _run(
     pid, own = syscalls.clone3(syscalls.CLONE_PARENT, 0, born_in)
     if pid:
         os.close(own)
-        os.write(channel, json.dumps({"pid": pid}).encode("ascii"))
+        os.write(channel, messages.encode(messages.Born(pid)))
         os._exit(0)
     start.begin("namespaces")
     syscalls.setns(pidfd, syscalls.CLONE_NEW["cgroup"])

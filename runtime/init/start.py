@@ -1,19 +1,16 @@
 """What a container's first process does, in order, from its birth to execve. The order is runc's, and is its meaning.
 
-Runs in a child that the keeper cloned (`clone.clone_container`). Messages on `channel` (SEQPACKET, JSON):
-  child: {"ready": true, "notes": [text…]} with descriptors [terminal master] + sockets
-                                                                           parent: b"start" (end of file: give up)
-  child: {"step", "errno", "message", "exit_code"} on a failure, then it ends; a successful execve closes the channel.
+Runs in a child that the keeper cloned (`clone.clone_container`). Messages on `channel` are those of `keeper.messages`:
+  FirstReady with descriptors [terminal master] + sockets, answered by b"start" (end of file: give up);
+  Refusal on a failure, then it ends. A successful execve closes the channel.
 Rules: everything is imported before the root changes, and the import machinery is emptied then: a later one would run
 code of the image (CVE-2019-14271). No traceback, no codec look-up, no NSS after that.
 """
 
 from __future__ import annotations
 
-import array
 import errno
 import fcntl
-import json
 import os
 import resource
 import signal
@@ -24,6 +21,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import NoReturn
 
+from pycompose.runtime.keeper import messages
 from pycompose.runtime.linux import capabilities, seccomp, syscalls
 from pycompose.runtime.spec import Bundle, InsideSocket, Process
 
@@ -59,14 +57,17 @@ def guarded(channel: int, work: Callable[[], NoReturn]) -> NoReturn:
     os._exit(125)
 
 
+# A first object compiles its class's `__init__`: here, not after the root has changed.
+_COMPILED = (messages.FirstReady(), messages.Refusal(""), messages.Born(0))
+
 step = "begin"  # the step that is being done, for the report of a failure
 notes: list[str] = []  # what this machine does not do, told with "ready"
 
 
 def tell(channel: int, failed: Failed) -> NoReturn:
-    report = {"step": failed.step, "errno": failed.number, "message": failed.message, "exit_code": failed.exit_code}
+    report = messages.Refusal(failed.message, failed.step, failed.number, failed.exit_code)
     try:
-        os.write(channel, json.dumps(report).encode("ascii"))
+        os.write(channel, messages.encode(report))
     finally:
         os._exit(failed.exit_code)
 
@@ -362,8 +363,7 @@ def set_apparmor(profile: str, proc: int) -> None:
 
 def ready(channel: int, descriptors: list[int]) -> None:
     with socket.socket(fileno=os.dup(channel)) as talk:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        talk.sendmsg([json.dumps({"ready": True, "notes": notes}).encode("ascii")], rights)
+        messages.send(talk, messages.FirstReady(tuple(notes)), descriptors)
         if talk.recv(64) != b"start":
             os._exit(125)
 

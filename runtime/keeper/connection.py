@@ -3,20 +3,17 @@ lags too far behind is dropped, as if it had died."""
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from . import messages
 from .loop import Loop, complain, note
+from .messages import Answer, Event, Refusal, Request
 
 LONGEST_QUEUE = 4096  # messages
-
-Answer = dict[str, Any]
 
 
 class Refused(Exception):
@@ -24,24 +21,17 @@ class Refused(Exception):
 
     def __init__(self, message: str, step: str = "request", errno: int = 0, exit_code: int = 125) -> None:
         super().__init__(message)
-        self.answer: Answer = {"error": message, "step": step, "errno": errno, "exit_code": exit_code}
-
-
-def refusal(answer: dict[str, Any], step: str) -> Refused:
-    """What a process that could not be made told of itself."""
-    return Refused(
-        answer.get("message", ""), answer.get("step", step), answer.get("errno", 0), answer.get("exit_code", 125)
-    )
+        self.answer = Refusal(message, step, errno, exit_code)
 
 
 class Reply:
     """The place of one request's answer, which may come later."""
 
-    def __init__(self, client: Client, number: Any) -> None:
-        self.client, self.number = client, number
+    def __init__(self, client: Client) -> None:
+        self.client = client
 
     def __call__(self, answer: Answer, descriptors: Sequence[int] = ()) -> None:
-        self.client.send({**answer, "n": self.number}, descriptors)
+        self.client.send(answer, descriptors)
 
 
 class Client:
@@ -49,7 +39,7 @@ class Client:
         self,
         loop: Loop,
         connection: socket.socket,
-        serve: Callable[[dict[str, Any], Reply, list[int]], None],
+        serve: Callable[[Request, Reply, list[int]], None],
         gone: Callable[[Client], None],
     ) -> None:
         self.loop, self.socket, self._serve, self._gone = loop, connection, serve, gone
@@ -66,32 +56,33 @@ class Client:
 
     def _receive(self) -> None:
         descriptors: list[int] = []
-        reply = Reply(self, 0)
+        reply = Reply(self)
         try:
             request, descriptors = messages.receive(self.socket)
             if request is None:
                 self.close()
                 return
-            reply.number = request.get("n", 0)
+            if not isinstance(request, Request):
+                raise messages.Malformed("there is no such request")
             self._serve(request, reply, descriptors)
         except BlockingIOError:
             return
         except ConnectionError:
             self.close()
         except messages.Malformed as error:
-            reply(Refused(str(error)).answer)
+            reply(Refusal(str(error)))
         except Refused as error:
             reply(error.answer)
         except Exception as error:
             complain()
-            reply(Refused(f"{type(error).__name__}: {error}", errno=getattr(error, "errno", 0) or 0).answer)
+            reply(Refusal(f"{type(error).__name__}: {error}", errno=getattr(error, "errno", 0) or 0))
         finally:
             messages.close_all(descriptors)
 
-    def send(self, message: Answer, descriptors: Sequence[int] = ()) -> None:
+    def send(self, message: Answer | Event, descriptors: Sequence[int] = ()) -> None:
         if self.closed:
             return
-        data = json.dumps(message).encode()
+        data = messages.encode(message)
         if not self._queue:
             try:
                 messages.send_bytes(self.socket, data, descriptors)

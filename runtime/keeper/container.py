@@ -1,16 +1,13 @@
-"""One container in the keeper: its stages, its descriptors, its output, its end. Nothing here waits.
+"""One container in the keeper: its descriptors, its output, its end. Nothing here waits.
 
-    making ──ready──▶ ready ──go──▶ going ──execve──▶ running ──▶ ending ──▶ (gone)
-       └─────────────────┴────────────┴── failed, given up, or whoever started it is gone ──▶ ending
-
-A container that never ran leaves no process.json, and tells no end. Ending: all its processes are killed, what is left
-in its FIFOs is copied, exit.json is written, the end is told; its cgroup goes as soon as the kernel lets it.
+Its stages, and what leads from one to the next, are the table in `container_stages`. Its end: all its processes are
+killed, what is left in its FIFOs is copied, exit.json is written, the end is published; its control group goes as soon
+as the kernel lets it.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import select
 import signal
@@ -18,9 +15,9 @@ import socket
 import struct
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, assert_never
 
 from pycompose.runtime.errors import LimitRefused
 from pycompose.runtime.init import start
@@ -31,10 +28,12 @@ from pycompose.runtime.spec import Bundle
 from pycompose.runtime.state import container_record
 
 from . import messages
-from .connection import Client, Refused, Reply, refusal
+from .connection import Client, Refused, Reply
+from .container_stages import RAN, TRANSITIONS, ContainerStage, Effect, Occurrence
 from .household import Household
 from .log_writer import Log, Output
 from .loop import Timer, complain, note
+from .messages import Answer, Done, Ended, FirstReady, OutOfMemory, Prepared, Refusal
 
 NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
 PIPE = 1 << 18  # bytes that a container may print while its keeper is away
@@ -45,17 +44,17 @@ F_SETPIPE_SZ = 1031
 class Container:
     def __init__(self, keeper: Household, container_id: str, folder: str, bundle: Bundle) -> None:
         self.keeper, self.id, self.folder, self.bundle = keeper, container_id, folder, bundle
-        self.stage = "making"
+        self.stage = ContainerStage.MAKING
         self.pid, self.pidfd, self.netns = 0, -1, -1
         self.start_time = 0
+        self.passed: list[int] = []  # by its first process
         self.sockets: list[int] = []
         self.streams: dict[int, int] = {}  # descriptor -> stdout or stderr
         self.master = -1
-        self.child = True
         self.channel: socket.socket | None = None
         self.reply: Reply | None = None  # of what is being done
         self.starter: Client | None = None
-        self.failure: Refused | None = None
+        self.failure: Refusal | None = None
         self.given_up: list[Reply] = []
         self.notes: tuple[str, ...] = ()
         self.output: Output | None = None
@@ -64,10 +63,6 @@ class Container:
         self.oom_fd, self.oom_kills = -1, 0
         path = bundle.spec.linux.cgroups_path
         self.cgroup = Cgroup(path) if path else None
-
-    @property
-    def ran(self) -> bool:
-        return self.stage in ("running", "ended")
 
     # --- its beginning ---
 
@@ -119,7 +114,7 @@ class Container:
         self.channel, self.reply, self.starter = ours, reply, reply.client
         self.start_time = container_record.start_time(self.pid)
         self.keeper.await_child(self.pid, self.exited)
-        self.keeper.loop.watch(ours.fileno(), lambda _: self._told())
+        self.keeper.loop.watch(ours.fileno(), lambda _: self._readable())
 
     def _joined(self, opened: list[int]) -> dict[str, int]:
         paths = {item.type: item.path for item in self.bundle.spec.linux.namespaces if item.path}
@@ -149,52 +144,83 @@ class Container:
                 self.cgroup.join()
             start.run(self.bundle, theirs.fileno(), stdio, joined, program)
         except BaseException as error:
-            theirs.send(json.dumps({"step": "start", "message": str(error), "exit_code": 125}).encode())
+            messages.send(theirs, Refusal(str(error), "start"))
         finally:
             os._exit(125)
 
-    def _told(self) -> None:
-        """Its first process said something, or closed the channel by execve or its death."""
+    def _readable(self) -> None:
+        """Its first process reported something, or closed the channel by execve or its death."""
         assert self.channel is not None
         try:
-            answer, descriptors = messages.receive(self.channel)
+            report, descriptors = messages.receive(self.channel)
         except BlockingIOError:
             return
         except (OSError, messages.Malformed):
-            answer, descriptors = None, []
-        if self.stage == "making" and answer is not None and "ready" in answer:
-            self.notes = (*self.notes, *answer.get("notes", ()))
-            self._ready(descriptors)
-            return
-        messages.close_all(descriptors)
-        if answer is not None:
-            self.failure = refusal(answer, "start")
-        elif self.stage == "going" and self.failure is None:
-            self._close_channel()
-            self.stage = "running"
-            self.starter = None
-            self._answer({"ok": True})
-        elif self.failure is None:
-            self.failure = Refused("it died", "start")
-        if self.failure is not None:
-            self.give_up()
+            report, descriptors = None, []
+        match report:
+            case FirstReady(notes):
+                self.notes = (*self.notes, *notes)
+                self.passed = descriptors
+                self._happens(Occurrence.REPORTED_READY)
+            case Refusal():
+                messages.close_all(descriptors)
+                self._happens(Occurrence.REPORTED_FAILURE, report)
+            case _:
+                messages.close_all(descriptors)
+                self._happens(Occurrence.CHANNEL_CLOSED, Refusal("it died", "start"))
 
-    def _ready(self, descriptors: list[int]) -> None:
+    def _happens(self, occurrence: Occurrence, failure: Refusal | None = None) -> None:
+        """Go to the next stage, and do what follows. `failure` is why it does not run, should it not."""
+        self.stage, effect = TRANSITIONS[self.stage, occurrence]
+        if self.stage in (ContainerStage.DOOMED, ContainerStage.FAILED) and self.failure is None:
+            self.failure = failure
+        match effect:
+            case Effect.HAND_OUT:
+                self._hand_out()
+            case Effect.RELEASE:
+                self._release()
+            case Effect.CONFIRM:
+                self._close_channel()
+                self.starter = None
+                self._answer(Done())
+            case Effect.KILL:
+                self._close_channel()
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            case Effect.FINISH:
+                self._close_channel()
+                self.killed_at = time.monotonic()
+                self._finish(0.001)
+            case Effect.NOTHING:
+                pass
+            case _:
+                assert_never(effect)
+
+    def _hand_out(self) -> None:
+        descriptors, self.passed = self.passed, []
         if self.bundle.spec.process.terminal and descriptors:
             self.master = descriptors.pop(0)
         self.sockets = descriptors
-        self.netns = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self.open_output()
+        try:
+            self.netns = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            self.open_output()
+        except OSError as error:  # no descriptor is left, or it has just been killed
+            self._happens(Occurrence.REPORTED_FAILURE, Refusal(str(error), "start", error.errno or 0))
+            return
         self.keeper.store.keep(self.id, self._lasting())
-        self.stage = "ready"
-        self._answer({"ok": True, "pid": self.pid, "notes": self.notes}, self.handles())
+        self._answer(Prepared(self.pid, self.notes), self.handles())
         if self.starter is not None and self.starter.closed:
             self.give_up()
 
     def go(self, reply: Reply) -> None:
-        if self.stage != "ready" or self.channel is None:
-            raise Refused("it runs already" if self.ran else "it is not ready", "start")
-        self.reply, self.starter, self.stage = reply, reply.client, "going"
+        """Let its program run; the answer comes when it does. Raises Refused, OSError."""
+        if (self.stage, Occurrence.GO) not in TRANSITIONS:
+            raise Refused("it runs already" if self.stage in RAN else "it is not ready", "start")
+        self.reply, self.starter = reply, reply.client
+        self._happens(Occurrence.GO)
+
+    def _release(self) -> None:
+        assert self.channel is not None
         state = {
             "pid": self.pid,
             "start_time": self.start_time,
@@ -207,16 +233,12 @@ class Container:
             self.channel.send(b"start")
 
     def give_up(self, reply: Reply | None = None) -> None:
-        """End what does not run yet; `reply` is answered when nothing is left of it."""
-        if self.ran:
+        """End what does not run yet; `reply` is answered when nothing is left of it. Raises Refused."""
+        if (self.stage, Occurrence.GIVEN_UP) not in TRANSITIONS:
             raise Refused("it runs", "abandon")
         if reply is not None:
             self.given_up.append(reply)
-        if self.failure is None:
-            self.failure = Refused("whoever started it gave up", "start")
-        self._close_channel()
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self._happens(Occurrence.GIVEN_UP, Refusal("whoever started it gave up", "start"))
 
     def _close_channel(self) -> None:
         if self.channel is not None:
@@ -224,9 +246,9 @@ class Container:
             self.channel.close()
             self.channel = None
 
-    def _answer(self, answer: dict[str, Any], descriptors: list[int] | None = None) -> None:
+    def _answer(self, answer: Answer, descriptors: Sequence[int] = ()) -> None:
         if self.reply is not None:
-            self.reply(answer, descriptors or [])
+            self.reply(answer, descriptors)
             self.reply = None
 
     # --- while it runs ---
@@ -295,13 +317,13 @@ class Container:
         kills = self.cgroup.oom_kills() if self.cgroup else 0
         if kills > self.oom_kills:
             self.oom_kills = kills
-            self.keeper.publish({"event": "oom", "id": self.id})
+            self.keeper.publish(OutOfMemory(self.id))
 
     # --- its end ---
 
     def adopt(self, process: Mapping[str, Any], kept: dict[str, int]) -> None:
         """Take it over from a keeper before. Raises OSError, ProcessLookupError if it cannot be known any more."""
-        self.child, self.stage = False, "running"
+        self.stage = ContainerStage.RUNNING
         self.pid, self.start_time = process["pid"], process["start_time"]
         self.pidfd = kept.get("pidfd", -1)
         if self.pidfd < 0 and container_record.alive(process):
@@ -351,20 +373,13 @@ class Container:
         self.exited(code)
 
     def exited(self, code: int | None) -> None:
-        if self.channel is not None and self.stage in ("making", "going"):
-            with suppress(OSError):
-                while self.channel is not None:
-                    before = self.stage, self.failure
-                    self._told()
-                    if (self.stage, self.failure) == before:
-                        break
+        while self.channel is not None:  # what it reported before
+            before = self.stage
+            self._readable()
+            if self.stage is before:
+                break
         self.code = code
-        self._close_channel()
-        if self.stage != "running" and self.failure is None:
-            self.failure = Refused("it died", "start")
-        self.stage = "ended" if self.ran else "failed"
-        self.killed_at = time.monotonic()
-        self._finish(0.001)
+        self._happens(Occurrence.DIED, Refusal("it died", "start"))
 
     def _finish(self, delay: float) -> None:
         """Once nothing of it is alive; asked again after a while (v1 does not tell), and each time killed again."""
@@ -380,26 +395,33 @@ class Container:
         if self.output is not None:
             self._drain()
             self.output.close()
-        failed_go = self.failure is not None and os.path.exists(f"{self.folder}/process.json")
-        end = {"code": self.code, "oom_killed": oom, "finished": time.time()}
-        if self.stage == "ended" or (failed_go and self.failure and self.failure.answer["exit_code"] in (126, 127)):
-            if failed_go and self.failure:
-                end["code"] = self.failure.answer["exit_code"]
-            try:
-                container_record.write_reserved(f"{self.folder}/exit.json", end)
-            except OSError:
-                complain()  # who listens is told all the same
-        elif failed_go:
-            os.unlink(f"{self.folder}/process.json")
+        self._record_end(oom)
         self._close()
         self._discard_cgroup()
         self.keeper.forget(self.id)
-        if self.stage == "ended":
-            self.keeper.publish({"event": "exit", "id": self.id, "code": self.code, "oom_killed": oom})
+        if self.stage is ContainerStage.ENDED:
+            self.keeper.publish(Ended(self.id, self.code, oom))
         elif self.failure is not None:
-            self._answer(self.failure.answer)
+            self._answer(self.failure)
         for reply in self.given_up:
-            reply({"ok": True})
+            reply(Done())
+
+    def _record_end(self, oom_killed: bool) -> None:
+        """Write exit.json for one that ran, or whose program could not be executed; else nothing of it was."""
+        record = f"{self.folder}/process.json"
+        code = self.code
+        if self.failure is not None:
+            if not os.path.exists(record):
+                return
+            if self.failure.exit_code not in (126, 127):
+                os.unlink(record)
+                return
+            code = self.failure.exit_code
+        end = {"code": code, "oom_killed": oom_killed, "finished": time.time()}
+        try:
+            container_record.write_reserved(f"{self.folder}/exit.json", end)
+        except OSError:
+            complain()  # who listens is told all the same
 
     def _close(self) -> None:
         for fd in {*self.streams, self.pidfd, self.netns, self.oom_fd, self.master, *self.sockets} - {-1}:

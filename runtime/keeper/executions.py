@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -13,10 +12,11 @@ from pycompose.runtime.init import join
 from pycompose.runtime.spec import Process
 
 from . import messages
-from .connection import Refused, Reply, refusal
+from .connection import Reply
 from .container import Container
 from .household import Household
 from .loop import complain
+from .messages import Born, ExecEnded, Executing, FirstReady, Message, Refusal
 
 
 class Execution:
@@ -37,7 +37,7 @@ class Execution:
         self.keeper, self.reply, self.bound, self._done = keeper, reply, bound, done
         self.pid, self.code = 0, None
         self.passed: list[int] = []
-        self.failure: Refused | None = None
+        self.failure: Refusal | None = None
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folders = tuple(container.cgroup.folders().values()) if container.cgroup else ()
         program = keeper.seccomp_program(container.id)
@@ -50,45 +50,49 @@ class Execution:
                 spec = container.bundle.spec
                 join.run(process, container.pidfd, spec, theirs.fileno(), three, folders, privileged, program)
             except BaseException as error:
-                theirs.send(json.dumps({"step": "exec", "message": str(error), "exit_code": 125}).encode())
+                messages.send(theirs, Refusal(str(error), "exec"))
             finally:
                 os._exit(125)
         theirs.close()
         self.channel.setblocking(False)
-        keeper.loop.watch(self.channel.fileno(), self._told)
+        keeper.loop.watch(self.channel.fileno(), self._readable)
 
-    def _told(self, _: int) -> None:
+    def _readable(self, _: int) -> None:
         try:
-            answer, descriptors = messages.receive(self.channel)
+            report, descriptors = messages.receive(self.channel)
         except BlockingIOError:
             return
         except (OSError, messages.Malformed):
-            answer, descriptors = None, []
+            report, descriptors = None, []
         self.passed += descriptors
-        if answer is None:
-            self._made()
-        elif "step" in answer:
-            self.failure = refusal(answer, "exec")
-        elif "pid" in answer:
-            self.pid = answer["pid"]
-            if self.reply.client.closed and self.bound:
-                self.kill()
-        elif "ready" in answer:
-            with suppress(OSError):
-                self.channel.send(b"start")
+        self._reported(report)
+
+    def _reported(self, report: Message | None) -> None:
+        match report:
+            case Refusal():
+                self.failure = report
+            case Born(pid):
+                self.pid = pid
+                if self.reply.client.closed and self.bound:
+                    self.kill()
+            case FirstReady():
+                with suppress(OSError):
+                    self.channel.send(b"start")
+            case _:
+                self._made()
 
     def _made(self) -> None:
-        """Its program runs, or it failed and has told so."""
+        """Its program runs, or it failed and has reported that."""
         self.keeper.loop.unwatch(self.channel.fileno())
         self.channel.close()
         if self.failure is None and self.pid == 0:
-            self.failure = Refused("the container is not running", "exec", exit_code=126)
+            self.failure = Refusal("the container is not running", "exec", exit_code=126)
         if self.failure is not None:
-            self.reply(self.failure.answer)
+            self.reply(self.failure)
             if self.pid:
                 self.keeper.await_child(self.pid, lambda _: None)
         else:
-            self.reply({"ok": True, "pid": self.pid}, self.passed)
+            self.reply(Executing(self.pid), self.passed)
             self.keeper.await_child(self.pid, self._ended)
         messages.close_all(self.passed)
         self.passed = []
@@ -96,7 +100,7 @@ class Execution:
             self._done(self)
 
     def _ended(self, code: int) -> None:
-        self.reply({"exit": code})
+        self.reply(ExecEnded(code))
         self.pid = 0
         self._done(self)
 

@@ -2,10 +2,8 @@
 
 What the kernel forgets with the last descriptor outlives a killed keeper here: output that still lies in a FIFO, the
 master of a terminal (whose end is SIGHUP for the container), the pidfd that tells an exit code, sockets inside.
-Messages, on store.sock:
-    {keep: id, names} + descriptors          {drop: id}
-    {give: true} -> {id, names} + descriptors for each container, then {end: true, pid}
-It ends when it holds nothing and nobody is connected. Without it a keeper makes anew what can be made.
+Its messages, on store.sock, are listed in `messages`. It ends when it holds nothing and nobody is connected. Without it
+a keeper makes anew what can be made.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -21,9 +20,10 @@ from pycompose.runtime.linux import syscalls
 
 from . import messages
 from .loop import complain
+from .messages import Drop, GiveBack, GivenBack, Keep, Message
 
 
-class Store:
+class DescriptorStore:
     """The keeper's side. A store that died is replaced, and told everything again."""
 
     def __init__(self, path: str) -> None:
@@ -34,30 +34,30 @@ class Store:
 
     def recover(self) -> dict[str, dict[str, int]]:
         """What the keeper before this one left there: id -> name -> descriptor."""
-        found: dict[str, dict[str, int]] = {}
+        kept: dict[str, dict[str, int]] = {}
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.settimeout(2)
         try:
             connection.connect(self.path)
-            messages.send(connection, {"give": True})
+            messages.send(connection, GiveBack())
             while True:
                 message, descriptors = messages.receive(connection)
-                if message is None:
-                    raise ConnectionError
-                if message.get("end"):
-                    self._pid = message["pid"]
+                if isinstance(message, GivenBack):
+                    self._pid = message.pid
                     break
-                found[message["id"]] = dict(zip(message["names"], descriptors, strict=True))
-        except (OSError, messages.Malformed, ValueError, KeyError):
+                if not isinstance(message, Keep):
+                    raise ConnectionError
+                kept[message.id] = dict(zip(message.names, descriptors, strict=True))
+        except (OSError, messages.Malformed, ValueError):
             connection.close()
-            return found
+            return kept
         connection.setblocking(False)
         self._connection = connection
-        return found
+        return kept
 
     def keep(self, container_id: str, descriptors: dict[str, int]) -> None:
         self._kept[container_id] = descriptors
-        self._tell({"keep": container_id, "names": list(descriptors)}, list(descriptors.values()))
+        self._send(Keep(container_id, tuple(descriptors)), list(descriptors.values()))
 
     def known(self, container_id: str, descriptors: dict[str, int]) -> None:
         """It has them already."""
@@ -65,7 +65,7 @@ class Store:
 
     def drop(self, container_id: str) -> None:
         if self._kept.pop(container_id, None) is not None or self._connection:
-            self._tell({"drop": container_id}, [])
+            self._send(Drop(container_id))
 
     def close(self) -> None:
         if self._connection:
@@ -81,7 +81,7 @@ class Store:
                 select.select([process], [], [], 1)
                 os.close(process)
 
-    def _tell(self, message: dict[str, object], descriptors: list[int]) -> None:
+    def _send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         try:
             if self._connection is None:
                 self._start()
@@ -110,7 +110,7 @@ class Store:
         ours.settimeout(2)
         self._connection = ours
         for container_id, descriptors in self._kept.items():
-            messages.send(ours, {"keep": container_id, "names": list(descriptors)}, list(descriptors.values()))
+            messages.send(ours, Keep(container_id, tuple(descriptors)), list(descriptors.values()))
         ours.setblocking(False)
 
 
@@ -135,7 +135,7 @@ def hold(path: str, listener: socket.socket, first: socket.socket) -> NoReturn:
 
 
 def _serve(listener: socket.socket, first: socket.socket) -> None:
-    held: dict[str, tuple[list[str], list[int]]] = {}
+    held: dict[str, tuple[Keep, list[int]]] = {}
     connections = {first.fileno(): first}
     poll = select.poll()
     poll.register(listener, select.POLLIN)
@@ -152,17 +152,23 @@ def _serve(listener: socket.socket, first: socket.socket) -> None:
                 message, descriptors = messages.receive(connection)
             except (OSError, messages.Malformed):
                 message, descriptors = None, []
-            if message is None:
-                poll.unregister(fd)
-                del connections[fd]
-                connection.close()
-            elif "keep" in message:
-                messages.close_all(held.pop(message["keep"], ([], []))[1])
-                held[message["keep"]] = message["names"], descriptors
-            elif "drop" in message:
-                messages.close_all(held.pop(message["drop"], ([], []))[1])
-            elif "give" in message:
-                with suppress(OSError):
-                    for container_id, (names, several) in held.items():
-                        messages.send(connection, {"id": container_id, "names": names}, several)
-                    messages.send(connection, {"end": True, "pid": os.getpid()})
+            match message:
+                case Keep(container_id):
+                    _forget(held, container_id)
+                    held[container_id] = message, descriptors
+                case Drop(container_id):
+                    _forget(held, container_id)
+                case GiveBack():
+                    with suppress(OSError):
+                        for kept, several in held.values():
+                            messages.send(connection, kept, several)
+                        messages.send(connection, GivenBack(os.getpid()))
+                case _:
+                    poll.unregister(fd)
+                    del connections[fd]
+                    connection.close()
+
+
+def _forget(held: dict[str, tuple[Keep, list[int]]], container_id: str) -> None:
+    if container_id in held:
+        messages.close_all(held.pop(container_id)[1])

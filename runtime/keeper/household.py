@@ -6,21 +6,22 @@ A protocol alone, so that neither of them stands on the module that holds the pr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.policy.cgroup import Cgroup
 
-from .fd_store import Store
+from .fd_store import DescriptorStore
 from .loop import Loop
+from .messages import Event
 
 
 class Household(Protocol):
     places: ProjectPlaces
     loop: Loop
-    store: Store
+    store: DescriptorStore
 
-    def pid_of(self, container_id: object) -> int:
+    def pid_of(self, container_id: str) -> int:
         """The first process of a container that is there. Raises Refused."""
 
     def await_child(self, pid: int, ended: Callable[[int], None]) -> None:
@@ -32,7 +33,7 @@ class Household(Protocol):
     def seccomp_program(self, container_id: str) -> bytes | None:
         """The compiled filter of a container; None if it is to be compiled from its bundle."""
 
-    def publish(self, event: dict[str, Any]) -> None:
+    def publish(self, event: Event) -> None:
         """Send an event to everybody who subscribed."""
 
     def forget(self, container_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Launching a project's keeper, from a sealed copy of the interpreter (CVE-2019-5736), and connecting to it.
+"""Launching a project's keeper, from a sealed copy of the interpreter (CVE-2019-5736).
 
 Synchronous. `launch_keeper` forks nothing (posix_spawn), so a thread of a process that runs trio may call it.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from pycompose.runtime.errors import KeeperGone
+from pycompose.runtime.client.blocking import BlockingKeeper
+from pycompose.runtime.errors import KeeperGone, RuntimeFailure
 from pycompose.runtime.places import ProjectPlaces
 
-from . import messages
+from .messages import ListRunning, RunningIds
 
 MFD_EXEC, F_SEAL_EXEC = 0x10, 0x20  # linux/memfd.h, linux/fcntl.h: executable, and its mode never changed
 
@@ -45,17 +45,6 @@ def _sealed_interpreter() -> int:
         fcntl.fcntl(memory, fcntl.F_ADD_SEALS, F_SEAL_EXEC)
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
     return memory
-
-
-def connect_keeper(places: ProjectPlaces) -> socket.socket:
-    """A connection to the project's keeper. Raises KeeperGone."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        connection.connect(places.keeper_socket)
-    except OSError as error:
-        connection.close()
-        raise KeeperGone(f'no keeper runs for project "{places.project}"') from error
-    return connection
 
 
 def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> bool:
@@ -118,10 +107,9 @@ def _spawn(places: ProjectPlaces, supervisor: Sequence[str]) -> tuple[int, int]:
 def _answers(places: ProjectPlaces) -> bool:
     """Whether a keeper is there. That it can be connected to is not enough: a child that one had just forked when it
     was killed may still hold its socket for a moment."""
-    with suppress(KeeperGone, OSError, messages.Malformed), connect_keeper(places) as keeper:
-        keeper.settimeout(10)
-        messages.send(keeper, {"do": "list"})
-        return messages.receive(keeper)[0] is not None
+    with suppress(RuntimeFailure), BlockingKeeper(places, 10) as keeper:
+        keeper.ask(ListRunning(), RunningIds)
+        return True
     return False
 
 

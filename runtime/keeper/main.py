@@ -5,21 +5,8 @@ dies. It decides nothing: what to run, and when again, is the supervisor's busin
 answered when what they ask for has happened, in any order.
 
 It holds the supervisor's listening socket, control.sock, and hands it to each supervisor it starts as its last argument
-(a descriptor): requests wait there while one starts or is replaced, and a request ends a back-off.
-
-The protocol, JSON over SEQPACKET on keeper.sock; "n" of a request comes back in its answer:
-    {do: start, id}                     -> {ok, pid, notes} + descriptors [pidfd, netns, sockets…]  made; waits for `go`
-    {do: go, id}                        -> {ok}                                               its program runs
-    {do: abandon, id}                   -> {ok}          what `start` made is gone; so it is if the connection closes
-    {do: sandbox, id}                   -> {ok, pid} + descriptors [pidfd, netns, sockets…]
-    {do: exec, id, process, privileged, bound, detach} + [0, 1, 2]
-                                        -> {ok, pid} + [pty master, if a terminal]; at its end {n, exit: code}
-                                           bound: it is killed when the connection closes
-    {do: list}                          -> {ok, running: [id…]}
-    {do: tell, id, code}                -> {ok}              an exit code that the keeper could not know
-    {do: subscribe}                     -> {ok}; then {event: exit, id, code, oom_killed} and {event: oom, id}
-    {do: stop}                          -> {ok} and the keeper ends; refused while a container runs
-    any                                 -> {error, step, errno, exit_code} if it cannot be done
+(a descriptor): requests wait there while one starts or is replaced, and a request ends a back-off. What can be asked of
+it is listed in `messages`.
 """
 
 from __future__ import annotations
@@ -37,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import assert_never
 
 from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.places import ProjectPlaces
@@ -47,9 +34,26 @@ from pycompose.runtime.state import container_record
 
 from .connection import Client, Refused, Reply
 from .container import Container, Leftover
+from .container_stages import ContainerStage
 from .executions import Execution
-from .fd_store import Store
+from .fd_store import DescriptorStore
 from .loop import Loop, complain, note
+from .messages import (
+    Abandon,
+    Done,
+    EndKeeper,
+    Event,
+    Exec,
+    FindSandbox,
+    Go,
+    ListRunning,
+    RecordExit,
+    Request,
+    RunningIds,
+    SandboxAt,
+    Start,
+    Subscribe,
+)
 
 LARGEST_LOG = 1 << 20
 CONTROL = 101  # the descriptor by which a supervisor gets its listening socket
@@ -72,20 +76,9 @@ class Keeper:
         self.waiting = False  # for a request, or for the back-off to pass, to start a supervisor
         self.stopping: list[Reply] = []
         self.ended = False
-        self.store = Store(places.store_socket)
+        self.store = DescriptorStore(places.store_socket)
         self.oom_score = "0"
         self.limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.requests: dict[str, Callable[[dict[str, Any], Reply, list[int]], None]] = {
-            "start": self.start,
-            "go": lambda request, reply, _: self.find(request.get("id")).go(reply),
-            "abandon": self.abandon,
-            "sandbox": self.sandbox,
-            "exec": self.execute,
-            "list": lambda _, reply, __: reply({"ok": True, "running": sorted(self.containers)}),
-            "tell": self.tell,
-            "subscribe": self.subscribe,
-            "stop": self.stop,
-        }
 
     # --- its life ---
 
@@ -164,7 +157,7 @@ class Keeper:
         with suppress(OSError):
             os.rmdir(self.places.run)
         for reply in self.stopping:
-            reply({"ok": True})
+            reply(Done())
 
     def _end_supervisor(self, process: int) -> None:
         for number, seconds in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 1.0)):
@@ -297,28 +290,49 @@ class Keeper:
             if execution.reply.client is client:
                 execution.client_gone()
         for container in list(self.containers.values()):
-            if container.starter is client and container.stage in ("making", "ready", "going"):
+            if container.starter is client:
                 container.give_up()
 
-    def _serve(self, request: dict[str, Any], reply: Reply, descriptors: list[int]) -> None:
-        handler = self.requests.get(str(request.get("do")))
-        if handler is None:
-            raise Refused("there is no such request")
-        handler(request, reply, descriptors)
+    def _serve(self, request: Request, reply: Reply, descriptors: list[int]) -> None:
+        match request:
+            case Start(container_id):
+                self.start(container_id, reply)
+            case Go(container_id):
+                self.find(container_id).go(reply)
+            case Abandon(container_id):
+                self.find(container_id).give_up(reply)
+            case FindSandbox(container_id):
+                container = self.find(container_id)
+                if container.netns < 0:
+                    raise Refused("it is not ready", "find")
+                reply(SandboxAt(container.pid), container.handles())
+            case Exec():
+                self.execute(request, reply, descriptors)
+            case ListRunning():
+                reply(RunningIds(tuple(sorted(self.containers))))
+            case RecordExit(container_id, code):
+                self.record_exit(container_id, code)
+                reply(Done())
+            case Subscribe():
+                self.subscribers.add(reply.client)
+                reply(Done())
+            case EndKeeper():
+                self.stop(reply)
+            case _:
+                assert_never(request)
 
-    def publish(self, event: dict[str, Any]) -> None:
+    def publish(self, event: Event) -> None:
         for client in list(self.subscribers):
             client.send(event)
 
     # --- requests ---
 
-    def find(self, container_id: object) -> Container:
-        found = self.containers.get(container_id) if isinstance(container_id, str) else None
-        if found is None:
+    def find(self, container_id: str) -> Container:
+        if container_id not in self.containers:
             raise Refused("it does not run", "find")
-        return found
+        return self.containers[container_id]
 
-    def pid_of(self, container_id: object) -> int:
+    def pid_of(self, container_id: str) -> int:
         return self.find(container_id).pid
 
     def seccomp_program(self, container_id: str) -> bytes | None:
@@ -328,9 +342,8 @@ class Keeper:
         except FileNotFoundError:
             return None
 
-    def start(self, request: dict[str, Any], reply: Reply, descriptors: list[int]) -> None:
-        container_id = request.get("id")
-        if not isinstance(container_id, str) or not container_id or "/" in container_id or container_id[0] == ".":
+    def start(self, container_id: str, reply: Reply) -> None:
+        if not container_id or "/" in container_id or container_id[0] == ".":
             raise Refused("there is no such container", "find")
         if container_id in self.containers:
             raise Refused("it runs already", "start")
@@ -348,23 +361,14 @@ class Keeper:
         container.start(reply)
         self.containers[container_id] = container
 
-    def abandon(self, request: dict[str, Any], reply: Reply, descriptors: list[int]) -> None:
-        self.find(request.get("id")).give_up(reply)
-
-    def sandbox(self, request: dict[str, Any], reply: Reply, descriptors: list[int]) -> None:
-        container = self.find(request.get("id"))
-        if container.netns < 0:
-            raise Refused("it is not ready", "find")
-        reply({"ok": True, "pid": container.pid}, container.handles())
-
-    def execute(self, request: dict[str, Any], reply: Reply, descriptors: list[int]) -> None:
-        container = self.find(request.get("id"))
-        if container.stage != "running":
+    def execute(self, request: Exec, reply: Reply, descriptors: list[int]) -> None:
+        container = self.find(request.id)
+        if container.stage is not ContainerStage.RUNNING:
             raise Refused("it does not run", "find")
         if len(descriptors) < 3:
             raise Refused("three descriptors are wanted", "exec")
         try:
-            process = from_json(Process, json.dumps(request["process"]))
+            process = from_json(Process, json.dumps(request.process))
         except (KeyError, TypeError, ValueError) as error:
             raise Refused(f"the process cannot be read: {error}", "exec") from error
         execution = Execution(
@@ -373,8 +377,8 @@ class Keeper:
             process,
             reply,
             descriptors,
-            privileged=bool(request.get("privileged")),
-            bound=bool(request.get("bound")),
+            privileged=request.privileged,
+            bound=request.bound,
             done=self._executed,
         )
         self.executions.add(execution)
@@ -384,18 +388,13 @@ class Keeper:
         if not self.executions:
             self.strays.clear()
 
-    def tell(self, request: dict[str, Any], reply: Reply, descriptors: list[int]) -> None:
-        code, path = request.get("code"), f"{self.places.container(str(request.get('id')))}/exit.json"
+    def record_exit(self, container_id: str, code: int) -> None:
+        path = f"{self.places.container(container_id)}/exit.json"
         end = container_record.read(path)
-        if isinstance(code, int) and end and end.get("code") is None:
+        if end and end.get("code") is None:
             container_record.write(path, end | {"code": code}, durable=False)
-        reply({"ok": True})
 
-    def subscribe(self, request: dict[str, Any], reply: Reply, descriptors: list[int]) -> None:
-        self.subscribers.add(reply.client)
-        reply({"ok": True})
-
-    def stop(self, request: dict[str, Any], reply: Reply, descriptors: list[int]) -> None:
+    def stop(self, reply: Reply) -> None:
         if self.containers:
             raise Refused("containers run", "stop")
         self.stopping.append(reply)

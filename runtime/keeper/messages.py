@@ -1,4 +1,23 @@
-"""Messages between the keeper and who talks to it: one JSON object a SEQPACKET message, with descriptors beside it.
+"""The keeper's messages: typed, one JSON object a SEQPACKET message, with descriptors beside it.
+
+On keeper.sock, a client asks one thing at a time; "+" are descriptors beside a message:
+    Start(id)                    -> Prepared(pid, notes) + pidfd, netns, sockets…   made, and waits for `Go`
+    Go(id)                       -> Done                                           its program runs
+    Abandon(id)                  -> Done       what `Start` made is gone; so it is if the connection closes
+    FindSandbox(id)              -> SandboxAt(pid) + pidfd, netns, sockets…
+    Exec(id, process, …) + 0 1 2 -> Executing(pid) + pty master, if a terminal; at its end ExecEnded(code)
+    ListRunning                  -> RunningIds(ids)
+    RecordExit(id, code)         -> Done                  an exit code that the keeper could not know
+    Subscribe                    -> Done; then Ended(id, code, oom_killed) and OutOfMemory(id)
+    EndKeeper                    -> Done and the keeper ends; refused while a container runs
+    any                          -> Refusal(message, step, errno, exit_code) if it cannot be done
+On the channel of a container's first process, or of a process that joins a container:
+    FirstReady(notes) + pty master, sockets…  then it waits for b"start"
+    Born(pid)                                 the process that joined
+    Refusal                                   it could not be made; a successful execve closes the channel
+On store.sock, to and from the process that holds descriptors:
+    Keep(id, names) + descriptors -> nothing;   Drop(id) -> nothing
+    GiveBack                      -> Keep(id, names) + descriptors for each container, then GivenBack(pid)
 
 Standard library only; never waits where the socket does not. Descriptors that arrive are closed on exec.
 """
@@ -9,58 +28,288 @@ import array
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
+
+from pycompose.frozen import dataclass
 
 LIMIT = 1 << 18  # bytes of a message
 MOST = 32  # descriptors beside it
+ROOM = socket.CMSG_SPACE(MOST * 4)  # bytes for them
 
 
 class Malformed(Exception):
-    """What came is no message."""
+    """A message that is none of these, or is cut off."""
 
 
-def send(connection: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """Raises OSError (BlockingIOError if the socket does not wait and is full)."""
-    send_bytes(connection, json.dumps(message).encode(), descriptors)
+# --- requests ---
 
 
-def send_bytes(connection: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-    connection.sendmsg([data], rights)
+@dataclass(frozen=True, slots=True)
+class Start:
+    id: str
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """A message and its descriptors; None at the end. Raises Malformed, and OSError (BlockingIOError)."""
-    room = socket.CMSG_SPACE(MOST * 4)
-    data, ancillary, flags, _ = connection.recvmsg(LIMIT, room, socket.MSG_CMSG_CLOEXEC)
-    descriptors = rights(ancillary)
-    try:
-        return (parse(data, flags) if data else None), descriptors
-    except Malformed:
-        close_all(descriptors)
-        raise
+@dataclass(frozen=True, slots=True)
+class Go:
+    id: str
 
 
-def rights(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
-    found = array.array("i")
-    for level, kind, content in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            found.frombytes(content[: len(content) - len(content) % found.itemsize])
-    return list(found)
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    id: str
 
 
-def parse(data: bytes, flags: int = 0) -> dict[str, Any]:
-    """One message. Raises Malformed."""
+@dataclass(frozen=True, slots=True)
+class FindSandbox:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """`process` is a Process in JSON's plain values. `bound`: it is killed when the connection closes."""
+
+    id: str
+    process: Mapping[str, Any]
+    privileged: bool = False
+    bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListRunning:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class RecordExit:
+    id: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class EndKeeper:
+    pass
+
+
+Request = Start | Go | Abandon | FindSandbox | Exec | ListRunning | RecordExit | Subscribe | EndKeeper
+
+
+# --- answers ---
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """`notes` are what this machine does not do of what was asked for."""
+
+    pid: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxAt:
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Executing:
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecEnded:
+    """`code` is 128 + n for signal n."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunningIds:
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """`step` is what was being done ("find": there is no such container), `exit_code` 125, 126 or 127."""
+
+    message: str
+    step: str = "request"
+    errno: int = 0
+    exit_code: int = 125
+
+
+Answer = Done | Prepared | SandboxAt | Executing | ExecEnded | RunningIds | Refusal
+
+
+# --- events ---
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """`code` is None where nobody could tell it."""
+
+    id: str
+    code: int | None
+    oom_killed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfMemory:
+    """The kernel has killed a process in it for want of memory; the container may live on."""
+
+    id: str
+
+
+Event = Ended | OutOfMemory
+
+
+# --- a process that is being made ---
+
+
+@dataclass(frozen=True, slots=True)
+class FirstReady:
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    pid: int
+
+
+# --- the store of descriptors ---
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A descriptor beside it for each name."""
+
+    id: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """`pid` is the store's own process."""
+
+    pid: int
+
+
+Message = Request | Answer | Event | FirstReady | Born | Keep | Drop | GiveBack | GivenBack
+
+_KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in Message.__args__}
+
+
+# --- text ---
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if type(value) is not list or any(type(item) is not str for item in value):
+        raise Malformed("a list of texts is wanted")
+    return tuple(value)
+
+
+def _is(*kinds: type) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if type(value) not in kinds:
+            raise Malformed(f"a value of type {kinds[0].__name__} is wanted")
+        return value
+
+    return read
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "str": _is(str),
+        "int": _is(int),
+        "bool": _is(bool),
+        "int | None": _is(int, type(None)),
+        "tuple[str, ...]": _texts,
+        "Mapping[str, Any]": _is(dict),
+    }
+)
+
+
+def encode(message: Message) -> bytes:
+    kind = type(message)
+    return json.dumps({"is": kind.__name__} | {name: getattr(message, name) for name in kind.__annotations__}).encode(
+        "ascii"
+    )
+
+
+def decode(data: bytes, flags: int = 0) -> Message:
+    """A message; `flags` are those of recvmsg. Raises Malformed."""
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         raise Malformed("a message is too long")
     try:
-        message = json.loads(data)
+        tree = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Malformed("a message is no JSON") from error
-    if not isinstance(message, dict):
-        raise Malformed("a message is no JSON object")
+    if type(tree) is not dict or type(tree.get("is")) is not str or tree["is"] not in _KINDS:
+        raise Malformed("there is no such message")
+    kind = _KINDS[tree["is"]]
+    values = {name: _READERS[form](tree[name]) for name, form in kind.__annotations__.items() if name in tree}
+    try:
+        message: Message = kind(**values)
+    except TypeError as error:
+        raise Malformed("a message lacks something") from error
     return message
+
+
+# --- sockets ---
+
+
+def send(connection: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
+    """Raises OSError (BlockingIOError if the socket does not wait and is full)."""
+    send_bytes(connection, encode(message), descriptors)
+
+
+def send_bytes(connection: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
+    connection.sendmsg([data], rights(descriptors))
+
+
+def rights(descriptors: Sequence[int]) -> list[tuple[int, int, array.array[int]]]:
+    """The ancillary data that carries descriptors (man 7 unix, SCM_RIGHTS)."""
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+
+
+def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
+    """A message and its descriptors; None at the end. Raises Malformed, and OSError (BlockingIOError)."""
+    data, ancillary, flags, _ = connection.recvmsg(LIMIT, ROOM, socket.MSG_CMSG_CLOEXEC)
+    return parse(data, ancillary, flags)
+
+
+def parse(data: bytes, ancillary: Sequence[tuple[int, int, bytes]], flags: int) -> tuple[Message | None, list[int]]:
+    """A message and its descriptors out of what recvmsg returned; None at the end. Raises Malformed."""
+    arrived = array.array("i")
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            arrived.frombytes(content[: len(content) - len(content) % arrived.itemsize])
+    descriptors = list(arrived)
+    try:
+        return (decode(data, flags) if data else None), descriptors
+    except Malformed:
+        close_all(descriptors)
+        raise
 
 
 def close_all(descriptors: Sequence[int]) -> None:

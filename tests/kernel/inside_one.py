@@ -53,7 +53,7 @@ def main() -> None:
     theirs.close()
     outcome = json.loads(ours.recv(4096))
     notes = outcome.get("notes")
-    if outcome.get("ready"):
+    if outcome.get("is") == "FirstReady":
         ours.send(b"start")
         answer = ours.recv(4096)
         outcome = json.loads(answer) if answer else {}

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 import threading
@@ -19,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pycompose.runtime.client.blocking import BlockingKeeper, connect_keeper
 from pycompose.runtime.client.process import exec_interactive
 from pycompose.runtime.errors import NoSuchContainer, StartFailed
-from pycompose.runtime.keeper.launch import connect_keeper, launch_keeper
+from pycompose.runtime.keeper import messages
+from pycompose.runtime.keeper.launch import launch_keeper
+from pycompose.runtime.keeper.messages import Done, EndKeeper, Go, ListRunning, Prepared, RunningIds, Start, Subscribe
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
 from pycompose.runtime.policy.cgroup import Cgroup
@@ -52,16 +54,16 @@ class Box:
 
     def __init__(self, places: ProjectPlaces, tree: str) -> None:
         self.places, self.tree, self.count = places, tree, 0
-        self.keeper, self.events = connect_keeper(places), connect_keeper(places)
-        self.ask(self.events, do="subscribe")
+        self.keeper, self.events = BlockingKeeper(places), connect_keeper(places)
+        messages.send(self.events, Subscribe())
+        assert messages.receive(self.events)[0] == Done()
 
-    def ask(self, keeper: socket.socket | None = None, **request: object) -> dict[str, Any]:
-        keeper = keeper or self.keeper
-        keeper.send(json.dumps(request).encode())
-        data, fds, _, _ = socket.recv_fds(keeper, 1 << 18, 16)
-        for fd in fds:
-            os.close(fd)
-        return dict(json.loads(data))
+    def go(self, container_id: str) -> None:
+        messages.close_all(self.keeper.ask(Start(container_id), Prepared)[1])
+        self.keeper.ask(Go(container_id), Done)
+
+    def running(self) -> tuple[str, ...]:
+        return self.keeper.ask(ListRunning(), RunningIds)[0].ids
 
     def bundle(self, folder: Path, *args: str, lower: tuple[Path, ...] = (), **wanted: Any) -> Bundle:
         parts = profile.linux_defaults(**wanted.get("profile", {}))
@@ -87,24 +89,25 @@ class Box:
         hidden = (self.places.state,)
         return Bundle(spec, HostRoot(f"{folder}/root", tuple(str(item) for item in lower), hidden))
 
-    def start(self, *args: str, **wanted: Any) -> tuple[str, dict[str, Any]]:
-        """(id, {} or what failed); it runs now, or has ended already."""
+    def start(self, *args: str, **wanted: Any) -> tuple[str, StartFailed | None]:
+        """(id, what failed); it runs now, or has ended already."""
         self.count += 1
         container_id = f"c{self.count}"
         folder = Path(self.places.container(container_id))
         folder.mkdir(parents=True)
         (folder / "bundle.json").write_text(to_json(self.bundle(folder, *args, **wanted)))
         container_record.write(f"{folder}/state.json", {"name": container_id, "created": 1})
-        answer = self.ask(do="start", id=container_id)
-        if "error" not in answer:
-            answer = self.ask(do="go", id=container_id)
-        return container_id, answer if "error" in answer else {}
+        try:
+            self.go(container_id)
+        except StartFailed as error:
+            return container_id, error
+        return container_id, None
 
     def run(self, *args: str, **wanted: Any) -> tuple[int, str]:
         """(exit code, output) of a container; the code that a failed start gives, and its message."""
         container_id, failed = self.start(*args, **wanted)
         if failed:
-            return failed["exit_code"], f"{failed['step']}: {failed['error']}"
+            return failed.exit_code, f"{failed.step}: {failed.reason}"
         return self.wait(container_id), self.output(container_id)
 
     def wait(self, container_id: str) -> int:
@@ -149,13 +152,13 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
     launch_keeper(places)
     made = Box(places, tree)
     yield made
-    for container_id in made.ask(do="list")["running"]:
+    for container_id in made.running():
         made.kill(container_id)
     made.events.close()
     log = Path(places.run, "keeper.log").read_text()
     assert "Traceback" not in log, log
-    assert "error" not in made.ask(do="stop")
-    made.keeper.close()
+    made.keeper.ask(EndKeeper(), Done)
+    made.keeper.__exit__()
     assert cgroups(tree) == set()
 
 
@@ -505,7 +508,7 @@ def test_entering_and_killing_at_once_ends_well(box: Box) -> None:
             thread.join()
         box.wait(container_id)
         assert len(results) == 3
-    assert box.ask(do="list")["running"] == []
+    assert box.running() == ()
 
 
 # --- S14: the host's own parameters and devices ---
@@ -564,8 +567,7 @@ def test_a_container_in_anothers_network_is_entered_there(box: Box) -> None:
     made = box.bundle(folder, "sleep", "100", profile={"shared": ("network", "ipc")})
     (folder / "bundle.json").write_text(to_json(replace(made, shared={"network": first, "ipc": first})))
     container_record.write(f"{folder}/state.json", {"name": second, "created": 1})
-    assert "error" not in box.ask(do="start", id=second)
-    assert "error" not in box.ask(do="go", id=second)
+    box.go(second)
     for kind in ("net", "ipc"):
         there = box.enter(first, "readlink", f"/proc/self/ns/{kind}")
         assert box.enter(second, "readlink", f"/proc/self/ns/{kind}") == there

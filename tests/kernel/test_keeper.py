@@ -16,10 +16,31 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from pycompose.runtime.client.blocking import BlockingKeeper, connect_keeper, end_keeper
+from pycompose.runtime.errors import StartFailed
 from pycompose.runtime.keeper import messages
-from pycompose.runtime.keeper.launch import connect_keeper, launch_keeper
+from pycompose.runtime.keeper.launch import launch_keeper
+from pycompose.runtime.keeper.messages import (
+    Answer,
+    Done,
+    Ended,
+    Exec,
+    Executing,
+    FindSandbox,
+    GiveBack,
+    GivenBack,
+    Go,
+    ListRunning,
+    Prepared,
+    Request,
+    RunningIds,
+    SandboxAt,
+    Start,
+    Subscribe,
+)
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
 from pycompose.runtime.spec import Bundle, HostRoot, InsideSocket, Linux, Namespace, Process, Spec, to_json
@@ -29,6 +50,7 @@ from .conftest import cgroups
 
 pytestmark = pytest.mark.usefixtures("root")
 LINUX = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
+A = TypeVar("A", bound=Answer)
 SECONDS = 20  # until something that must come is missed
 
 
@@ -41,13 +63,13 @@ class Project:
 
     def launch(self) -> None:
         launch_keeper(self.places)
-        self.keeper, self.events = connect_keeper(self.places), connect_keeper(self.places)
-        for connection in (self.keeper, self.events):
-            connection.settimeout(SECONDS)
-        self.ask(self.events, do="subscribe")
+        self.keeper, self.events = BlockingKeeper(self.places, SECONDS), connect_keeper(self.places)
+        self.events.settimeout(SECONDS)
+        messages.send(self.events, Subscribe())
+        assert messages.receive(self.events)[0] == Done()
 
     def keeper_pid(self) -> int:
-        return int(struct.unpack("3i", self.keeper.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+        return int(struct.unpack("3i", self.events.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
 
     def kill_keeper(self) -> None:
         pid = self.keeper_pid()
@@ -58,17 +80,17 @@ class Project:
         self.close()
 
     def close(self) -> None:
-        self.keeper.close()
+        self.keeper.__exit__()
         self.events.close()
 
-    def ask(self, connection: socket.socket | None = None, fds: tuple[int, ...] = (), **request: object) -> dict:  # type: ignore[type-arg]
-        connection = connection or self.keeper
-        messages.send(connection, request, fds)
-        answer, self.passed = messages.receive(connection)
-        if request.get("do") != "sandbox":
+    def ask(self, request: Request, wanted: type[A], fds: tuple[int, ...] = ()) -> A:
+        answer, self.passed = self.keeper.ask(request, wanted, fds)
+        if wanted is not SandboxAt:
             messages.close_all(self.passed)
-        assert answer is not None
         return answer
+
+    def running(self) -> tuple[str, ...]:
+        return self.ask(ListRunning(), RunningIds).ids
 
     def create(self, name: str, script: str, terminal: bool = False, **more: object) -> Path:
         folder = Path(self.places.container(name))
@@ -86,21 +108,19 @@ class Project:
 
     def run(self, name: str, script: str, terminal: bool = False, **more: object) -> Path:
         folder = self.create(name, script, terminal, **more)
-        assert self.ask(do="start", id=name).get("error") is None
-        assert self.ask(do="go", id=name).get("error") is None
+        self.ask(Start(name), Prepared)
+        self.ask(Go(name), Done)
         return folder
 
     def ended(self, name: str) -> int | None:
         while True:
             event, _ = messages.receive(self.events)
             assert event is not None
-            if event.get("id") == name and event.get("event") == "exit":
-                code = event["code"]
-                assert code is None or isinstance(code, int)
-                return code
+            if isinstance(event, Ended) and event.id == name:
+                return event.code
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
-        self.ask(do="sandbox", id=name)
+        self.ask(FindSandbox(name), SandboxAt)
         signal.pidfd_send_signal(self.passed[0], number)
         messages.close_all(self.passed)
 
@@ -127,11 +147,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     try:
         yield made
     finally:
-        for name in made.ask(do="list")["running"]:
+        for name in made.running():
             made.kill(name)
             made.ended(name)
-        assert made.ask(do="stop").get("error") is None
-        assert made.keeper.recv(1) == b"", "the keeper is still there"
+        assert end_keeper(made.places, SECONDS)
+        assert made.events.recv(1) == b"", "the keeper is still there"
         made.close()
     assert cgroups(tree) == set()
     assert not Path(made.places.run).exists()
@@ -151,7 +171,7 @@ def test_no_line_is_lost_or_doubled_when_the_keeper_is_killed_again_and_again(pr
     for _ in range(4):
         project.kill_keeper()
         project.launch()
-    if "one" in project.ask(do="list")["running"]:
+    if "one" in project.running():
         project.ended("one")
     assert project.text("one").split() == [f"line-{n}" for n in range(1, 60001)]
 
@@ -166,14 +186,14 @@ def test_a_container_that_ends_after_its_keeper_was_killed_has_its_exit_code(pro
 
 def test_a_container_that_ends_while_there_is_no_keeper_has_its_exit_code_and_last_words(project: Project) -> None:
     folder = project.run("one", "read x; echo bye; exit 9", stdin_open=True)
-    project.ask(do="sandbox", id="one")
+    project.ask(FindSandbox("one"), SandboxAt)
     process = project.passed
     project.kill_keeper()
     (folder / "in").write_text("go\n")
     assert select.select([process[0]], [], [], SECONDS)[0]
     project.launch()
     messages.close_all(process)
-    assert project.ask(do="list")["running"] == []
+    assert project.running() == ()
     told = json.loads((folder / "exit.json").read_text())["code"]
     assert told == (9 if LINUX >= (6, 15) else None), "whoever is not the parent can ask a pidfd since Linux 6.15"
     assert project.text("one") == "bye\n"
@@ -194,7 +214,7 @@ def test_sockets_inside_are_handed_out_by_the_next_keeper_with_and_without_the_s
     project.run("one", "exec sleep 1000", sockets=wanted)
 
     def ports() -> list[int]:
-        project.ask(do="sandbox", id="one")
+        project.ask(FindSandbox("one"), SandboxAt)
         found = []
         for fd in project.passed[3:]:
             with socket.socket(fileno=fd) as made:
@@ -208,12 +228,12 @@ def test_sockets_inside_are_handed_out_by_the_next_keeper_with_and_without_the_s
     assert ports() == before
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as store:
         store.connect(project.places.store_socket)
-        messages.send(store, {"give": True})
+        messages.send(store, GiveBack())
         pid = 0
         while not pid:
             told, fds = messages.receive(store)
             messages.close_all(fds)
-            pid = (told or {}).get("pid", 0)
+            pid = told.pid if isinstance(told, GivenBack) else 0
     project.kill_keeper()
     os.kill(pid, signal.SIGKILL)
     project.launch()
@@ -223,9 +243,9 @@ def test_sockets_inside_are_handed_out_by_the_next_keeper_with_and_without_the_s
 
 def test_what_was_begun_is_gone_with_whoever_began_it(project: Project) -> None:
     folder = project.create("one", "exit 0")
-    with connect_keeper(project.places) as starter:
-        assert project.ask(starter, do="start", id="one").get("error") is None
-    while project.ask(do="list")["running"]:
+    with BlockingKeeper(project.places, SECONDS) as starter:
+        messages.close_all(starter.ask(Start("one"), Prepared)[1])
+    while project.running():
         pass
     assert not (folder / "exit.json").exists()
     assert not (folder / "process.json").exists()
@@ -237,21 +257,22 @@ def test_what_cannot_be_run_is_told_with_its_exit_code(project: Project) -> None
         bundle = json.loads((folder / "bundle.json").read_text())
         bundle["spec"]["process"]["args"] = [command]
         (folder / "bundle.json").write_text(json.dumps(bundle))
-        assert project.ask(do="start", id=name).get("error") is None
-        answer = project.ask(do="go", id=name)
-        assert (answer["exit_code"], answer["step"]) == (code, "exec")
-        assert name not in project.ask(do="list")["running"]
+        project.ask(Start(name), Prepared)
+        with pytest.raises(StartFailed) as failure:
+            project.ask(Go(name), Done)
+        assert (failure.value.exit_code, failure.value.step) == (code, "exec")
+        assert name not in project.running()
 
 
 def test_a_client_that_sends_nonsense_or_does_not_read_disturbs_nobody(project: Project) -> None:
     with connect_keeper(project.places) as bad:
-        for nonsense in (b"{", b"[]", b"\xff", b'{"do": "__init__"}', b'{"do": "start", "id": "../x"}', b'{"do": []}'):
+        for nonsense in (b"{", b"[]", b"\xff", b'{"is": "__init__"}', b'{"is": "Start", "id": "../x"}', b'{"is": []}'):
             bad.send(nonsense)
-            assert json.loads(bad.recv(4096))["error"]
+            assert json.loads(bad.recv(4096))["is"] == "Refusal"
         bad.setblocking(False)
         with suppress(BlockingIOError, ConnectionError):
             for _ in range(100_000):
-                bad.send(b'{"do": "list"}')
+                bad.send(b'{"is": "ListRunning"}')
         project.run("one", "echo hi")
         assert project.ended("one") == 0
 
@@ -270,10 +291,10 @@ def test_an_exec_is_killed_with_its_client_only_if_it_is_bound_to_it(project: Pr
     process = json.loads(to_json(Process(("/bin/sh", "-c", "echo $$; exec sleep 1000"), env=("PATH=/usr/bin:/bin",))))
     for bound in (True, False):
         reader, writer = os.pipe()
-        with connect_keeper(project.places) as client:
-            answer = project.ask(client, (0, writer, 2), do="exec", id="one", process=process, bound=bound)
+        with BlockingKeeper(project.places, SECONDS) as client:
+            answer, _ = client.ask(Exec("one", process, bound=bound), Executing, (0, writer, 2))
             os.close(writer)
-            pidfd = os.pidfd_open(answer["pid"])
+            pidfd = os.pidfd_open(answer.pid)
             assert os.read(reader, 100)
         assert bool(select.select([pidfd], [], [], SECONDS if bound else 0.1)[0]) is bound
         os.close(pidfd)
@@ -295,4 +316,4 @@ def test_sigterm_ends_the_keeper_only_when_nothing_runs(project: Project) -> Non
     project.run("one", "exec sleep 1000")
     os.kill(project.keeper_pid(), signal.SIGTERM)
     os.kill(project.keeper_pid(), signal.SIGINT)
-    assert project.ask(do="list")["running"] == ["one"]
+    assert project.running() == ("one",)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import trio
+from pycompose.runtime.client.blocking import end_keeper
 from pycompose.runtime.client.sandboxes import Runtime
-from pycompose.runtime.keeper.launch import connect_keeper, launch_keeper
+from pycompose.runtime.keeper.launch import launch_keeper
 from pycompose.runtime.places import Places
 from pycompose.runtime.spec import Bundle, HostRoot, Linux, MemoryResources, Namespace, Process, Resources, Spec
 from pycompose.runtime.state import logs
@@ -55,7 +56,5 @@ def test_a_container_is_started_entered_paused_and_killed(tmp_path: Path, monkey
     try:
         trio.run(scenario)
     finally:
-        with connect_keeper(places) as keeper:
-            keeper.send(b'{"do": "stop"}')
-            keeper.recv(1000)
+        assert end_keeper(places, 10)
     assert cgroups(tree) == set()

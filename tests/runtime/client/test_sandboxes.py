@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 from pycompose.runtime.client.sandboxes import Ended, Runtime
+from pycompose.runtime.keeper import messages
+from pycompose.runtime.keeper.messages import Done, RunningIds
 from pycompose.runtime.places import Places, ProjectPlaces
 
 
@@ -21,15 +22,13 @@ def places(tmp_path: Path) -> ProjectPlaces:
 
 
 async def test_an_event_that_comes_before_the_answer_is_heard_after_it(places: ProjectPlaces) -> None:
-    gone = {"event": "exit", "id": "a", "code": 7, "oom_killed": False}
-
     def keeper(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection:
-            answers = {"subscribe": [{"ok": True}, gone], "list": [{"ok": True, "running": []}]}
-            for _ in answers:
-                for answer in answers[json.loads(connection.recv(4096))["do"]]:
-                    connection.send(json.dumps(answer).encode())
+            for answers in ((Done(), Ended("a", 7, False)), (RunningIds(()),)):
+                connection.recv(4096)
+                for answer in answers:
+                    messages.send(connection, answer)
             connection.recv(4096)
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:

@@ -1,0 +1,77 @@
+"""A blocking client of the keeper: for the command line, and for whoever launches or ends one."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pycompose.runtime.errors import KeeperGone, StartFailed
+from pycompose.runtime.keeper import messages
+from pycompose.runtime.keeper.messages import Answer, Done, EndKeeper, Request
+from pycompose.runtime.places import ProjectPlaces
+
+from .conversation import Conversation
+
+_A = TypeVar("_A", bound=Answer)
+
+
+def connect_keeper(places: ProjectPlaces) -> socket.socket:
+    """A connection to the project's keeper. Raises KeeperGone."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        connection.connect(places.keeper_socket)
+    except OSError as error:
+        connection.close()
+        raise KeeperGone(f'no keeper runs for project "{places.project}"') from error
+    return connection
+
+
+class BlockingKeeper:
+    """A connection; `patience` is in seconds, without limit if None. Closing it takes back what was begun over it."""
+
+    def __init__(self, places: ProjectPlaces, patience: float | None = None) -> None:
+        self._socket = connect_keeper(places)
+        self._socket.settimeout(patience)
+        self._conversation = Conversation()
+
+    def __enter__(self) -> BlockingKeeper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def ask(self, request: Request, wanted: type[_A], descriptors: Sequence[int] = ()) -> tuple[_A, list[int]]:
+        """The answer and its descriptors. Raises KeeperGone, NoSuchContainer, StartFailed."""
+        try:
+            messages.send_bytes(self._socket, self._conversation.ask(request), descriptors)
+        except OSError as error:
+            raise KeeperGone("the keeper died") from error
+        return self.hear(wanted)
+
+    def hear(self, wanted: type[_A]) -> tuple[_A, list[int]]:
+        """A further answer to what was asked."""
+        while True:
+            try:
+                data, ancillary, flags, _ = self._socket.recvmsg(messages.LIMIT, messages.ROOM, socket.MSG_CMSG_CLOEXEC)
+            except OSError as error:
+                raise KeeperGone("the keeper died") from error
+            answer = self._conversation.hear(wanted, data, ancillary, flags)
+            if answer is not None:
+                return answer
+
+
+def end_keeper(places: ProjectPlaces, patience: float) -> bool:
+    """Ask the keeper to end; False if it refuses, because a container is there. Raises KeeperGone.
+
+    It ends the supervisor, and then itself, after its answer.
+    """
+    with BlockingKeeper(places, patience) as keeper:
+        try:
+            keeper.ask(EndKeeper(), Done)
+        except StartFailed:
+            return False
+    return True
