@@ -18,14 +18,16 @@ from .control import server
 from .control.protocol import Attach, CarryOut, Notice, Ping, Request, StepProgress
 from .engine import scheduler
 from .engine.monitor import Attendant
+from .engine.publisher import Publisher
 from .linux.linux_host import LinuxHost
 from .state import generations
 
 
 async def supervise(name: str, listening: int) -> None:
     roots = Places.default()
-    host = LinuxHost(roots, name, (sys.executable, "-m", "pycompose.compose.supervisor", name))
-    attendant = Attendant(host, warn=lambda text: print(text, flush=True))
+    publisher = Publisher(roots.project(name))
+    host = LinuxHost(roots, name, publisher, (sys.executable, "-m", "pycompose.compose.supervisor", name))
+    attendant = Attendant(host, publish=publisher.publish_named, warn=lambda text: print(text, flush=True))
     async with trio.open_nursery() as nursery:
         await nursery.start(host.run)
         await nursery.start(attendant.run)
@@ -33,8 +35,10 @@ async def supervise(name: str, listening: int) -> None:
         async def handle(request: Request, reply: server.Reply) -> None:
             match request:
                 case CarryOut():
-                    await _carry_out(request, reply, host, attendant)
-                case Attach() | Ping():
+                    await _carry_out(request, reply, host, attendant, publisher)
+                case Attach(container):
+                    publisher.publish_named(container, "attach")
+                case Ping():
                     pass
                 case _:
                     assert_never(request)
@@ -44,7 +48,9 @@ async def supervise(name: str, listening: int) -> None:
             await server.serve(listener, handle)
 
 
-async def _carry_out(request: CarryOut, reply: server.Reply, host: LinuxHost, attendant: Attendant) -> None:
+async def _carry_out(
+    request: CarryOut, reply: server.Reply, host: LinuxHost, attendant: Attendant, publisher: Publisher
+) -> None:
     project = generations.read(host.places, request.generation)
     sender, receiver = trio.open_memory_channel[scheduler.StepEvent](100_000)
 
@@ -68,6 +74,7 @@ async def _carry_out(request: CarryOut, reply: server.Reply, host: LinuxHost, at
                 attendant,
                 sender.send_nowait,
                 parallel=request.parallel or None,
+                publish=publisher.publish_named,
             )
         except scheduler.StepsFailed as error:
             failure = error  # told after the last event, and outside the nursery's group

@@ -36,10 +36,16 @@ class _Known:
 
 
 class Attendant:
-    """`warn` takes what nobody waits for."""
+    """`warn` takes what nobody waits for; `publish` a container's name and how its health changed."""
 
-    def __init__(self, host: Host, *, warn: Callable[[str], None] = lambda _: None) -> None:
-        self.host = host
+    def __init__(
+        self,
+        host: Host,
+        *,
+        warn: Callable[[str], None] = lambda _: None,
+        publish: Callable[[str, str], None] = lambda name, action: None,
+    ) -> None:
+        self.host, self._publish = host, publish
         self._warn = warn
         self._known: dict[str, _Known] = {}
         self._changed = trio.Event()
@@ -221,5 +227,6 @@ class Attendant:
                 if known.supervision != before:
                     self.host.remember(name, known.supervision)
                 if known.supervision.health != before.health:
+                    self._publish(name, f"health_status: {known.supervision.health}")
                     await self._balance(known.service)
                     self._tell()

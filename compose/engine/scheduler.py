@@ -84,9 +84,11 @@ async def run(
     report: Callable[[StepEvent], None],
     *,
     parallel: int | None = None,
+    publish: Callable[[str, str], None] = lambda name, action: None,
 ) -> None:
-    """Raises StepsFailed when any step failed. At most `parallel` steps act at once; waiting steps do not count."""
-    await _Run(plan, project, generation, host, conditions, report, parallel).run()
+    """Raises StepsFailed when any step failed. `publish` gets a container's name and what happened to it, beyond what
+    the host tells. At most `parallel` steps act at once; waiting steps do not count."""
+    await _Run(plan, project, generation, host, conditions, report, parallel, publish).run()
 
 
 class _Run:
@@ -99,7 +101,12 @@ class _Run:
         conditions: Conditions,
         report: Callable[[StepEvent], None],
         parallel: int | None,
+        publish: Callable[[str, str], None],
     ) -> None:
+        self.publish = publish
+        actions = [step.action for step in plan.steps]
+        stopped = {action.name for action in actions if isinstance(action, StopContainer)}
+        self.restarting = {action.name for action in actions if isinstance(action, StartContainer)} & stopped
         self.plan, self.project, self.generation = plan, project, generation
         self.host, self.conditions, self.report = host, conditions, report
         self.limit = trio.CapacityLimiter(parallel) if parallel else None
@@ -218,6 +225,8 @@ class _Run:
             )
             if result.exit_code:
                 raise PycomposeError(f"post_start of {name} exited with {result.exit_code}")
+        if name in self.restarting:
+            self.publish(name, "restart")
 
     async def _stop(self, action: StopContainer) -> None:
         name, service = action.name, self.project.services.get(action.service)
@@ -235,8 +244,10 @@ class _Run:
                 patience.cancel()
             await self.host.signal_container(name, signal_number(action.signal))
             await self.host.await_exit(name)
+            self.publish(name, "stop")
             return
         await self.host.kill_container(name)
+        self.publish(name, "stop")
 
     async def _kill(self, name: str, word: str) -> None:
         number = signal_number(word)

@@ -21,6 +21,7 @@ from pycompose.compose.engine.host import (
     HostError,
     HostEvent,
 )
+from pycompose.compose.engine.publisher import Publisher
 from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import Label, Observed, Supervision
 from pycompose.compose.model.project import Network, Project, Volume
@@ -54,7 +55,10 @@ def _translated(what: str) -> Iterator[None]:
 class LinuxHost:
     """One project on this machine. `run` must run in a nursery before anything else is asked."""
 
-    def __init__(self, roots: Places, project: str, relaunch: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, roots: Places, project: str, publisher: Publisher, relaunch: Sequence[str] | None = None
+    ) -> None:
+        self._publisher = publisher
         self._relaunch = relaunch  # the supervisor's own command, for a keeper that is launched again
         self.roots, self.places = roots, roots.project(project)
         self.runtime = Runtime(self.places)
@@ -78,12 +82,14 @@ class LinuxHost:
                 if held is None:
                     continue
                 if isinstance(event, OutOfMemory):
+                    self._publisher.publish(held.id, "oom")
                     await self._tell(ContainerOutOfMemory(held.name, held.service, time.time()))
                 else:
                     await self._ended(held, event.code, event.oom_killed)
 
     async def _ended(self, held: HeldContainer, code: int | None, oom_killed: bool) -> None:
         held.oom_killed = oom_killed
+        self._publisher.died(held.id, code)
         try:
             await self._service_network.leave(held)
         except NetworkError as error:
@@ -94,6 +100,7 @@ class LinuxHost:
         """Take over from a supervisor before this one: its containers go on, its half-made ones are swept."""
         containers = self.observe().containers
         self._containers.recover(containers)
+        self._publisher.recover()
         running = {c.id for c in containers if c.status in ("running", "paused")}
         await self._service_network.recover(running, lambda owner: self._containers.by_id(owner) is not None)
         for container_id in running:
@@ -159,6 +166,7 @@ class LinuxHost:
     ) -> None:
         with _translated(f'container "{name}" cannot be made'):
             await self._containers.create(project, generation, project.services[service], name, number, inherit)
+        self._publisher.created(self._containers.named(name).id)
 
     async def start_container(self, name: str) -> None:
         held = self._containers.named(name)
@@ -170,13 +178,16 @@ class LinuxHost:
 
             held.oom_killed = False
             service_mounts.refresh(project, service, self._containers.folder(held))
+            self._publisher.starting(held.id)
             try:
                 notes = await self.runtime.start(held.id, prepare)
             except BaseException:
+                self._publisher.started(held.id, failed=True)
                 with trio.CancelScope(shield=True):
                     await self._service_network.leave(held)
                 raise
             held.running = True
+            self._publisher.started(held.id)
             self._containers.note(held, notes)
             if held.own.check() is None:  # else the monitor says when
                 await self._service_network.serve(held, healthy=True)
@@ -194,18 +205,23 @@ class LinuxHost:
 
     async def signal_container(self, name: str, signal: int) -> None:
         with _translated(f'container "{name}" cannot be signalled'), suppress(NoSuchContainer):
-            await self.runtime.signal(self._containers.named(name).id, signal)
+            held = self._containers.named(name)
+            await self.runtime.signal(held.id, signal)
+            self._publisher.publish(held.id, "kill", signal=str(signal))
 
     async def kill_container(self, name: str) -> None:
         with _translated(f'container "{name}" cannot be killed'):
             held = self._containers.named(name)
+            if held.running:
+                self._publisher.publish(held.id, "kill", signal="9")
             await self.runtime.kill(held.id)
-            await self.runtime.await_exit(held.id)
+            self._publisher.died(held.id, await self.runtime.await_exit(held.id))
 
     async def await_exit(self, name: str) -> ContainerExited:
         held = self._containers.named(name)
         with _translated(f'container "{name}"'):
             code = await self.runtime.await_exit(held.id)
+            self._publisher.died(held.id, code)
         return ContainerExited(name, held.service, code, held.oom_killed, time.time())
 
     async def remove_container(self, name: str, *, volumes: bool = False) -> None:
@@ -216,19 +232,25 @@ class LinuxHost:
             if held.running or held.address:
                 await self._service_network.leave(held)
             await self._containers.remove(held, volumes=volumes)
+            self._publisher.publish(held.id, "destroy")
 
     async def rename_container(self, name: str, new_name: str) -> None:
         held = self._containers.named(name)
         with _translated(f'container "{name}" cannot be renamed'):
             await self._containers.rename(held, new_name)
+            self._publisher.renamed(held.id, new_name)
 
     async def pause_container(self, name: str) -> None:
         with _translated(f'container "{name}" cannot be paused'):
-            await self.runtime.pause(self._containers.named(name).id)
+            held = self._containers.named(name)
+            await self.runtime.pause(held.id)
+            self._publisher.publish(held.id, "pause")
 
     async def unpause_container(self, name: str) -> None:
         with _translated(f'container "{name}" cannot be unpaused'):
-            await self.runtime.unpause(self._containers.named(name).id)
+            held = self._containers.named(name)
+            await self.runtime.unpause(held.id)
+            self._publisher.publish(held.id, "unpause")
 
     async def exec_container(
         self,

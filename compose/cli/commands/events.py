@@ -4,64 +4,89 @@ from __future__ import annotations
 
 import select
 import sys
-from collections.abc import Mapping
+import time
+from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
+from pycompose.compose.cli.arguments import moment
 from pycompose.compose.cli.command import command
-from pycompose.compose.cli.subject import check_services
 from pycompose.compose.state import observe
+
+if TYPE_CHECKING:
+    from pycompose.compose.state.event_record import ContainerEvent
 
 
 @command("events")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--since", default="", metavar="WHEN", help="Also what is on record since: a time, or an age as 42m.")
+@click.option("--until", default="", metavar="WHEN", help="End then.")
 @click.argument("services", nargs=-1)
 @click.pass_obj
-def events(choices: Choices, as_json: bool, services: tuple[str, ...]) -> None:
+def events(choices: Choices, as_json: bool, since: str, until: str, services: tuple[str, ...]) -> None:
     """Print what happens to containers, as it happens, until Ctrl-C."""
-    import json
-    from datetime import datetime
+    from pycompose.compose.state import event_record
+    from pycompose.runtime.state.line_follower import LineFollower, files
 
     places = subject.places_of(choices)
-    check_services(choices, observe.containers(places), services)
-    before: Mapping[str, tuple[str, str]] | None = None
+    subject.check_services(choices, observe.containers(places), services)
+    now = time.time()
+    first, end = _nanoseconds(since, now), _nanoseconds(until, now)
+    follower, path = LineFollower(), event_record.path(places)
     poll = select.poll()
+    poll.register(follower, select.POLLIN)
     poll.register(sys.stdout, select.POLLERR)  # a reader that has gone
-    verbs = {"created": "create", "running": "start", "exited": "die", "paused": "pause", "restarting": "die"}
-    while True:
-        found = {s.id: s for s in observe.containers(places) if not services or s.service in services}
-        after: Mapping[str, tuple[str, str]] = {i: (s.status, s.health) for i, s in found.items()}
-        if before is not None:
-            told = [
-                (i, s, verbs.get(s.status, s.status))
-                for i, s in found.items()
-                if before.get(i, ("", ""))[0] != s.status
-            ]
-            told += [
-                (i, s, f"health_status: {s.health}")
-                for i, s in found.items()
-                if s.health and before.get(i, ("", ""))[1] != s.health
-            ]
-            told = [
-                (i, s, "unpause" if v == "start" and before.get(i, ("",))[0] == "paused" else v) for i, s, v in told
-            ]
-            for container_id, seen, verb in told:
-                when = datetime.now()
-                attributes = {"name": seen.name, "image": seen.image}
-                if as_json:
-                    tree = {"time": when.isoformat(), "type": "container", "action": verb, "id": container_id}
-                    click.echo(json.dumps({**tree, "service": seen.service, "attributes": attributes}))
-                else:
-                    shown = ", ".join(f"{key}={value}" for key, value in attributes.items())
-                    click.echo(f"{when} container {verb} {container_id} ({shown})")
-            for container_id in before.keys() - after.keys():
-                if as_json:
-                    tree = {"time": datetime.now().isoformat(), "type": "container", "action": "destroy"}
-                    click.echo(json.dumps({**tree, "id": container_id}))
-                else:
-                    click.echo(f"{datetime.now()} container destroy {container_id}")
-            sys.stdout.flush()
-        before = after
-        if poll.poll(100):
-            raise BrokenPipeError
+    try:
+        follower.add("", path, (files(path)[0], 0) if since else None)
+        while True:
+            for _, block in follower.new():
+                for event in event_record.parse(block):
+                    chosen = not event.oneoff and (not services or event.service in services)
+                    if chosen and event.time >= first and (not end or event.time < end):
+                        click.echo(_json(event) if as_json else _text(event))
+            follower.folder_changed()
+            left = None if not end else max(0, end - time.time_ns()) // 1_000_000
+            if left == 0:
+                return
+            if any(descriptor != follower.fileno() for descriptor, _ in poll.poll(left)):
+                raise BrokenPipeError
+    finally:
+        follower.close()
+
+
+def _nanoseconds(text: str, now: float) -> int:
+    from datetime import datetime
+
+    if not text:
+        return 0
+    whole = moment(text, now).decode()
+    return int(datetime.fromisoformat(whole[:19] + "+00:00").timestamp()) * 1_000_000_000 + int(whole[20:29])
+
+
+def _time(event: ContainerEvent) -> tuple[str, int, str]:
+    """Local time to the second, nanoseconds, the zone."""
+    local = time.localtime(event.time // 1_000_000_000)
+    zone = time.strftime("%z", local)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local), event.time % 1_000_000_000, f"{zone[:3]}:{zone[3:]}"
+
+
+def _json(event: ContainerEvent) -> str:
+    import json
+
+    second, fraction, zone = _time(event)
+    tree = {
+        "action": event.action,
+        "attributes": event.shown,
+        "id": event.id,
+        "service": event.service,
+        "time": f"{second}.{fraction:09d}{zone}",
+        "type": "container",
+    }
+    return json.dumps(tree, separators=(",", ":"), ensure_ascii=False)
+
+
+def _text(event: ContainerEvent) -> str:
+    second, fraction, _ = _time(event)
+    attributes = ", ".join(f"{key}={value}" for key, value in event.shown.items())
+    return f"{second.replace('T', ' ')}.{fraction // 1000:06d} container {event.action} {event.id} ({attributes})"
