@@ -57,15 +57,15 @@ def _find(held: contextlib.ExitStack, layers: Sequence[str], path: str) -> list[
         below: list[int] = []
         for folder in here:
             try:
-                told = os.stat(part, dir_fd=folder, follow_symlinks=False)
+                status = os.stat(part, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if stat.S_ISDIR(told.st_mode):
+            if stat.S_ISDIR(status.st_mode):
                 below.append(_opened(held, os.open(part, _FOLDER, dir_fd=folder)))
                 if is_opaque(below[-1]):
                     break
                 continue
-            if stat.S_ISLNK(told.st_mode) and not below:
+            if stat.S_ISLNK(status.st_mode) and not below:
                 links += 1
                 target = os.readlink(part, dir_fd=folder)
                 if links > _MAX_LINKS or len(todo) > 4096:
@@ -100,10 +100,10 @@ def is_opaque(folder: int) -> bool:
 
 def _drop(parent: int, name: str) -> None:
     try:
-        told = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return
-    if not stat.S_ISDIR(told.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         os.unlink(name, dir_fd=parent)
         return
     folder = os.open(name, _FOLDER, dir_fd=parent)
@@ -120,38 +120,38 @@ def _copy(source: int, target: int, known: dict[tuple[int, int], str], root: str
         for name in os.listdir(target):
             _drop(target, name)
     for name in os.listdir(source):
-        told = os.stat(name, dir_fd=source, follow_symlinks=False)
-        if stat.S_ISDIR(told.st_mode):
+        status = os.stat(name, dir_fd=source, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
             _copy_folder(source, target, name, known, root, f"{path}/{name}")
             continue
         _drop(target, name)
-        if stat.S_ISCHR(told.st_mode) and told.st_rdev == 0:
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
             continue  # a whiteout
-        first = known.get((told.st_dev, told.st_ino)) if told.st_nlink > 1 else None
+        first = known.get((status.st_dev, status.st_ino)) if status.st_nlink > 1 else None
         if first is not None:
             os.link(root + first, name, dst_dir_fd=target, follow_symlinks=False)
             continue
-        if stat.S_ISREG(told.st_mode):
+        if stat.S_ISREG(status.st_mode):
             _copy_file(source, target, name)
-        elif stat.S_ISLNK(told.st_mode):
+        elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-            os.chown(name, told.st_uid, told.st_gid, dir_fd=target, follow_symlinks=False)
-        elif not stat.S_ISSOCK(told.st_mode):
-            os.mknod(name, told.st_mode, told.st_rdev, dir_fd=target)
-            os.chown(name, told.st_uid, told.st_gid, dir_fd=target, follow_symlinks=False)
-            os.chmod(name, stat.S_IMODE(told.st_mode), dir_fd=target)
-        os.utime(name, ns=(told.st_atime_ns, told.st_mtime_ns), dir_fd=target, follow_symlinks=False)
-        known[told.st_dev, told.st_ino] = f"{path}/{name}"
+            os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+        elif not stat.S_ISSOCK(status.st_mode):
+            os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
+            os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+            os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)
+        os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
+        known[status.st_dev, status.st_ino] = f"{path}/{name}"
     _take_on(source, target)
 
 
 def _copy_folder(source: int, target: int, name: str, known: dict[tuple[int, int], str], root: str, path: str) -> None:
     try:
         there = os.stat(name, dir_fd=target, follow_symlinks=False)
-        made = stat.S_ISDIR(there.st_mode)
+        is_folder = stat.S_ISDIR(there.st_mode)
     except FileNotFoundError:
-        made = False
-    if not made:
+        is_folder = False
+    if not is_folder:
         _drop(target, name)
         os.mkdir(name, 0o700, dir_fd=target)
     with contextlib.ExitStack() as held:
@@ -171,11 +171,11 @@ def _copy_file(source: int, target: int, name: str) -> None:
 
 def _take_on(source: int, target: int) -> None:
     """Owner, mode, attributes and time of one open file for another, in the order that loses none."""
-    told = os.fstat(source)
-    os.fchown(target, told.st_uid, told.st_gid)
-    os.fchmod(target, stat.S_IMODE(told.st_mode))
+    status = os.fstat(source)
+    os.fchown(target, status.st_uid, status.st_gid)
+    os.fchmod(target, stat.S_IMODE(status.st_mode))
     for name in os.listxattr(source):
         if name == "security.capability" or (name.startswith("user.") and not name.startswith("user.overlay.")):
             with contextlib.suppress(OSError):
                 os.setxattr(target, name, os.getxattr(source, name))
-    os.utime(target, ns=(told.st_atime_ns, told.st_mtime_ns))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -43,21 +43,21 @@ def complete(store: Store, digest: str, work: str) -> Manifest:
             )
         layers.append(_compressed(store, layer, work))
     with store.locked():
-        own = Descriptor(OCI_CONFIG, store.blobs.put(config), len(config))
-        told = [Descriptor(layer.media_type, layer.blob, layer.blob_size) for layer in layers]
-        data = made(own, told)
+        config_blob = Descriptor(OCI_CONFIG, store.blobs.put(config), len(config))
+        descriptors = [Descriptor(layer.media_type, layer.blob, layer.blob_size) for layer in layers]
+        data = made(config_blob, descriptors)
         store.blobs.put(data)
-    manifest = Manifest(OCI_MANIFEST, own, tuple(told), data)
-    store.need(work, [manifest.digest, own.digest])
+    manifest = Manifest(OCI_MANIFEST, config_blob, tuple(descriptors), data)
+    store.need(work, [manifest.digest, config_blob.digest])
     return manifest
 
 
 def _whole(store: Store, data: bytes, work: str) -> Manifest | None:
-    told = read(data)
-    if not isinstance(told, Manifest):
+    document = read(data)
+    if not isinstance(document, Manifest):
         return None
-    store.need(work, [told.digest, told.config.digest, *(one.digest for one in told.layers)])
-    return told if all(store.blobs.has(one.digest) for one in told.layers) else None
+    store.need(work, [document.digest, document.config.digest, *(one.digest for one in document.layers)])
+    return document if all(store.blobs.has(one.digest) for one in document.layers) else None
 
 
 def _compressed(store: Store, layer: Layer, work: str) -> Layer:
@@ -73,9 +73,9 @@ def _compressed(store: Store, layer: Layer, work: str) -> Layer:
             diff_id = _tar(store, layer, cast(IO[bytes], packed))
     if diff_id != layer.diff_id:
         raise ImageError(f"the files of a layer were changed: {layer.diff_id}", "pycompose image fsck tells more")
-    found = replace(layer, blob=sink.digest, blob_size=sink.size, media_type=GZIPPED)
-    store.keep_layer(Fresh(found, "", path), work, replace_blob=True)
-    return found
+    compressed = replace(layer, blob=sink.digest, blob_size=sink.size, media_type=GZIPPED)
+    store.keep_layer(Fresh(compressed, "", path), work, replace_blob=True)
+    return compressed
 
 
 def _tar(store: Store, layer: Layer, out: IO[bytes]) -> str:

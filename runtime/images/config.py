@@ -104,49 +104,49 @@ def read(data: bytes) -> Config:
     )
 
 
-def _check(told: Any) -> dict[str, Any] | None:
-    if not told:
+def _check(tree: Any) -> dict[str, Any] | None:
+    if not tree:
         return None
-    if not isinstance(told, dict):
+    if not isinstance(tree, dict):
         raise _bad("Healthcheck")
     numbers = ("Interval", "Timeout", "Retries", "StartPeriod", "StartInterval")
-    return {"Test": list(_texts(told, "Test")), **{name: _number(told, name) for name in numbers if told.get(name)}}
+    return {"Test": list(_texts(tree, "Test")), **{name: _number(tree, name) for name in numbers if tree.get(name)}}
 
 
 def changed(changes: Sequence[str]) -> dict[str, Any]:
     """The `config` object that Dockerfile instructions make (`CMD ["a"]`, `ENV A=b`, …). Raises ImageError."""
-    made: dict[str, Any] = {}
+    config: dict[str, Any] = {}
     for line in changes:
         word, _, rest = line.strip().partition(" ")
         rest = rest.strip()
         try:
-            _change(made, word.upper(), rest)
+            _change(config, word.upper(), rest)
         except (ValueError, TypeError, KeyError) as error:
             raise ImageError(f"a change that cannot be read: {line[:100]!r}") from error
-    return made
+    return config
 
 
-def _change(made: dict[str, Any], word: str, rest: str) -> None:
+def _change(config: dict[str, Any], word: str, rest: str) -> None:
     if not rest:
         raise ValueError(word)
     match word:
         case "CMD" | "ENTRYPOINT":
-            made["Cmd" if word == "CMD" else "Entrypoint"] = _command(rest)
+            config["Cmd" if word == "CMD" else "Entrypoint"] = _command(rest)
         case "ENV":
-            found = dict(item.partition("=")[::2] for item in made.get("Env", ()))
-            made["Env"] = [f"{k}={v}" for k, v in {**found, **_pairs(rest)}.items()]
+            variables = dict(item.partition("=")[::2] for item in config.get("Env", ()))
+            config["Env"] = [f"{k}={v}" for k, v in {**variables, **_pairs(rest)}.items()]
         case "LABEL":
-            made["Labels"] = {**made.get("Labels", {}), **_pairs(rest)}
+            config["Labels"] = {**config.get("Labels", {}), **_pairs(rest)}
         case "USER" | "WORKDIR" | "STOPSIGNAL":
-            made[{"USER": "User", "WORKDIR": "WorkingDir", "STOPSIGNAL": "StopSignal"}[word]] = rest
+            config[{"USER": "User", "WORKDIR": "WorkingDir", "STOPSIGNAL": "StopSignal"}[word]] = rest
         case "VOLUME":
             names = json.loads(rest) if rest.startswith("[") else shlex.split(rest)
-            made["Volumes"] = {**made.get("Volumes", {}), **{str(name): {} for name in names}}
+            config["Volumes"] = {**config.get("Volumes", {}), **{str(name): {} for name in names}}
         case "EXPOSE":
             ports: dict[str, Any] = {port if "/" in port else f"{port}/tcp": {} for port in rest.split()}
-            made["ExposedPorts"] = {**made.get("ExposedPorts", {}), **ports}
+            config["ExposedPorts"] = {**config.get("ExposedPorts", {}), **ports}
         case "HEALTHCHECK":
-            made["Healthcheck"] = _health(rest)
+            config["Healthcheck"] = _health(rest)
         case _:
             raise ValueError(word)
 
@@ -172,11 +172,11 @@ def _health(rest: str) -> dict[str, Any]:
         "--start-period": "StartPeriod",
         "--start-interval": "StartInterval",
     }
-    made: dict[str, Any] = {}
+    check: dict[str, Any] = {}
     while rest.startswith("--"):
         option, _, rest = rest.partition(" ")
         name, _, value = option.partition("=")
-        made[names[name]] = int(value) if name == "--retries" else _nanoseconds(value)
+        check[names[name]] = int(value) if name == "--retries" else _nanoseconds(value)
         rest = rest.strip()
     word, _, command = rest.partition(" ")
     if word.upper() == "NONE":
@@ -184,8 +184,8 @@ def _health(rest: str) -> dict[str, Any]:
     if word.upper() != "CMD" or not command:
         raise ValueError(rest)
     command = command.strip()
-    made["Test"] = ["CMD", *json.loads(command)] if command.startswith("[") else ["CMD-SHELL", command]
-    return made
+    check["Test"] = ["CMD", *json.loads(command)] if command.startswith("[") else ["CMD-SHELL", command]
+    return check
 
 
 def _nanoseconds(value: str) -> int:

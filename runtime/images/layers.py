@@ -91,10 +91,10 @@ class Entry(tarfile.TarInfo):
         long = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, *_PAX)
         if self.type in long and self.size > MAX_NAMES:
             raise ImageError("an entry's name or attributes are too long")
-        made = super()._proc_member(archive)  # type: ignore[misc]
-        if made.size < 0:
+        member = super()._proc_member(archive)  # type: ignore[misc]
+        if member.size < 0:
             raise tarfile.ReadError("a negative size")
-        return made
+        return member
 
 
 _PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -104,8 +104,8 @@ class _Room:
     """What may still be written: below the limit, and with some of the disk left."""
 
     def __init__(self, folder: int) -> None:
-        told = os.fstatvfs(folder)
-        self._folder, self._floor = folder, min(ROOM, told.f_blocks * told.f_frsize // 20)
+        disk = os.fstatvfs(folder)
+        self._folder, self._floor = folder, min(ROOM, disk.f_blocks * disk.f_frsize // 20)
         self.total = 0
 
     def take(self, size: int) -> None:
@@ -113,8 +113,8 @@ class _Room:
         if self.total > MAX_BYTES:
             raise ImageError("it is too large")
         if size > 1 << 16:
-            told = os.fstatvfs(self._folder)
-            if told.f_bavail * told.f_frsize - size < self._floor:
+            disk = os.fstatvfs(self._folder)
+            if disk.f_bavail * disk.f_frsize - size < self._floor:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -253,8 +253,8 @@ def _walk(
                 here = os.dup(root)
                 continue
             try:
-                told = os.stat(part, dir_fd=here, follow_symlinks=False)
-                kind, hidden = told.st_mode, stat.S_ISCHR(told.st_mode) and told.st_rdev == 0
+                status = os.stat(part, dir_fd=here, follow_symlinks=False)
+                kind, hidden = status.st_mode, stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
             except FileNotFoundError:
                 if not make:
                     raise
@@ -388,9 +388,9 @@ def _folder(parent: int, name: str, entry: tarfile.TarInfo, mode: int) -> bool:
     try:
         os.mkdir(name, 0o700, dir_fd=parent)
     except FileExistsError:
-        told = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        hidden = stat.S_ISCHR(told.st_mode) and told.st_rdev == 0
-        if not stat.S_ISDIR(told.st_mode):
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        hidden = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+        if not stat.S_ISDIR(status.st_mode):
             removed = _remove(parent, name)
             os.mkdir(name, 0o700, dir_fd=parent)
     fd = os.open(name, _FOLDER, dir_fd=parent)

@@ -86,41 +86,41 @@ def pack(folder: str, out: IO[bytes] | None = None, *, clamp: int | None = None)
 def _entries(root: int, tar: tarfile.TarFile, clamp: int | None) -> int:
     first: dict[tuple[int, int], str] = {}  # where a file of several names was seen first
     size = 0
-    for path, parent, name, told in _walk(root):
-        entry = _entry(path, told, clamp)
-        if stat.S_ISCHR(told.st_mode) and told.st_rdev == 0:
+    for path, parent, name, status in _walk(root):
+        entry = _entry(path, status, clamp)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
             entry.name, entry.type, entry.mode = _beside(path, f".wh.{name}"), tarfile.REGTYPE, 0
             tar.addfile(entry)
             continue
         if name.startswith(".wh."):
             raise ImageError(f"{path[:200]!r}: no layer can hold a file of this name", "`.wh.` marks what is deleted")
-        if not stat.S_ISDIR(told.st_mode) and told.st_nlink > 1:
-            seen = first.setdefault((told.st_dev, told.st_ino), path)
-            if seen != path:
-                entry.type, entry.linkname = tarfile.LNKTYPE, seen
+        if not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1:
+            earlier = first.setdefault((status.st_dev, status.st_ino), path)
+            if earlier != path:
+                entry.type, entry.linkname = tarfile.LNKTYPE, earlier
                 tar.addfile(entry)
                 continue
-        if stat.S_ISREG(told.st_mode):
+        if stat.S_ISREG(status.st_mode):
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
             with open(fd, "rb", buffering=0) as file:
                 _attributes(fd, entry)
-                entry.size = told.st_size
+                entry.size = status.st_size
                 tar.addfile(entry, cast(IO[bytes], file))
-            size += told.st_size
-        elif stat.S_ISDIR(told.st_mode):
+            size += status.st_size
+        elif stat.S_ISDIR(status.st_mode):
             with _opened(parent, name) as fd:
                 _attributes(fd, entry)
                 entry.type = tarfile.DIRTYPE
                 tar.addfile(entry)
                 if is_opaque(fd):
                     tar.addfile(_hidden(f"{path}/.wh..wh..opq", entry.mtime))
-        elif stat.S_ISLNK(told.st_mode):
+        elif stat.S_ISLNK(status.st_mode):
             entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
             tar.addfile(entry)
-        elif not stat.S_ISSOCK(told.st_mode):
+        elif not stat.S_ISSOCK(status.st_mode):
             kinds = {stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE, stat.S_IFIFO: tarfile.FIFOTYPE}
-            entry.type = kinds[stat.S_IFMT(told.st_mode)]
-            entry.devmajor, entry.devminor = os.major(told.st_rdev), os.minor(told.st_rdev)
+            entry.type = kinds[stat.S_IFMT(status.st_mode)]
+            entry.devmajor, entry.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
             tar.addfile(entry)
     return size
 
@@ -139,9 +139,9 @@ def _walk(root: int) -> Iterator[tuple[str, int, str, os.stat_result]]:
                 whole = f"{path}/{name}" if path else name
                 if len(os.fsencode(whole)) > MAX_PATH - 8:
                     raise ImageError(f"a path is too long for a layer: {whole[:100]!r}…")
-                told = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                yield whole, folder, name, told
-                if stat.S_ISDIR(told.st_mode):
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                yield whole, folder, name, status
+                if stat.S_ISDIR(status.st_mode):
                     inner.append(whole)
             pending += reversed(inner)
 
@@ -155,16 +155,16 @@ def _opened(parent: int, path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _entry(path: str, told: os.stat_result, clamp: int | None) -> tarfile.TarInfo:
+def _entry(path: str, status: os.stat_result, clamp: int | None) -> tarfile.TarInfo:
     entry = tarfile.TarInfo(path)
-    entry.mode = stat.S_IMODE(told.st_mode)
-    entry.uid, entry.gid = told.st_uid, told.st_gid
-    entry.mtime = _seconds(told, clamp)
+    entry.mode = stat.S_IMODE(status.st_mode)
+    entry.uid, entry.gid = status.st_uid, status.st_gid
+    entry.mtime = _seconds(status, clamp)
     return entry
 
 
-def _seconds(told: os.stat_result, clamp: int | None) -> int:
-    when = max(told.st_mtime_ns // 1_000_000_000, 0)
+def _seconds(status: os.stat_result, clamp: int | None) -> int:
+    when = max(status.st_mtime_ns // 1_000_000_000, 0)
     return when if clamp is None else min(when, clamp)
 
 
@@ -180,12 +180,12 @@ def _beside(path: str, name: str) -> str:
 
 
 def _attributes(fd: int, entry: tarfile.TarInfo) -> None:
-    found = {}
+    attributes = {}
     for name in sorted(os.listxattr(fd)):
         if kept(name):
-            found[f"SCHILY.xattr.{name}"] = os.getxattr(fd, name).decode("utf-8", "surrogateescape")
-    if found:
-        entry.pax_headers = found
+            attributes[f"SCHILY.xattr.{name}"] = os.getxattr(fd, name).decode("utf-8", "surrogateescape")
+    if attributes:
+        entry.pax_headers = attributes
 
 
 def kept(name: str) -> bool:
@@ -205,8 +205,8 @@ def settle(folder: str, clamp: int | None = None) -> None:
         for name in os.listxattr(root):
             if name.startswith("trusted.overlay.") and name != "trusted.overlay.opaque":
                 os.removexattr(root, name)
-        for _, parent, name, told in _walk(root):
-            kind = stat.S_IFMT(told.st_mode)
+        for _, parent, name, status in _walk(root):
+            kind = stat.S_IFMT(status.st_mode)
             if kind in (stat.S_IFREG, stat.S_IFDIR):
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
                 fd = os.open(name, flags, dir_fd=parent)
@@ -219,8 +219,8 @@ def settle(folder: str, clamp: int | None = None) -> None:
             elif kind == stat.S_IFSOCK:
                 os.unlink(name, dir_fd=parent)
                 continue
-            when = _seconds(told, clamp) * 1_000_000_000
-            if told.st_mtime_ns != when:
+            when = _seconds(status, clamp) * 1_000_000_000
+            if status.st_mtime_ns != when:
                 os.utime(name, ns=(when, when), dir_fd=parent, follow_symlinks=False)
     finally:
         os.close(root)

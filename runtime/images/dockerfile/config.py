@@ -32,28 +32,28 @@ def shell(config: Tree) -> tuple[str, ...]:
 
 def pairs(one: Instruction, values: Mapping[str, str], escape: str) -> dict[str, str]:
     """Names and values of ENV or LABEL, in both forms; every value sees what was before the instruction."""
-    found = words.raw_words(one.rest, escape)
-    if "=" not in found[0]:
-        if len(found) < 2:
+    raw = words.raw_words(one.rest, escape)
+    if "=" not in raw[0]:
+        if len(raw) < 2:
             raise one.fail(f"{one.word} needs a name and a value", f"{one.word} NAME=value")
         name, rest = one.rest.split(None, 1)
         return {words.expand(name, values, escape): words.expand(rest, values, escape)}
-    made = {}
-    for word in found:
+    expanded = {}
+    for word in raw:
         name, equals, value = word.partition("=")
         if not equals:
             raise one.fail(f"{word!r} lacks a value", f"{one.word} NAME=value; quote values with blanks")
         name = words.expand(name, values, escape)
         if not name:
             raise one.fail(f"{one.word}: a name is empty")
-        made[name] = words.expand(value, values, escape)
-    return made
+        expanded[name] = words.expand(value, values, escape)
+    return expanded
 
 
-def change(config: Tree, one: Instruction, values: Mapping[str, str], escape: str, own: set[str]) -> None:
+def change(config: Tree, one: Instruction, values: Mapping[str, str], escape: str, set_here: set[str]) -> None:
     """Let an instruction that makes no files change `config`; `own` gathers what this Dockerfile has set."""
     word = one.word
-    given = flags(one, _NONE if word != "HEALTHCHECK" else dict.fromkeys(_HEALTH, False))
+    options = flags(one, _NONE if word != "HEALTHCHECK" else dict.fromkeys(_HEALTH, False))
     match word:
         case "ENV":
             config["Env"] = [f"{name}={value}" for name, value in {**env(config), **pairs(one, values, escape)}.items()]
@@ -61,18 +61,18 @@ def change(config: Tree, one: Instruction, values: Mapping[str, str], escape: st
             config["Labels"] = {**(config.get("Labels") or {}), **pairs(one, values, escape)}
         case "CMD" | "ENTRYPOINT":
             key = "Cmd" if word == "CMD" else "Entrypoint"
-            told = one.json()
-            config[key] = list(told) if told is not None else [*shell(config), one.rest]
-            own.add(key)
-            if key == "Entrypoint" and "Cmd" not in own:
+            listed = one.json()
+            config[key] = list(listed) if listed is not None else [*shell(config), one.rest]
+            set_here.add(key)
+            if key == "Entrypoint" and "Cmd" not in set_here:
                 config.pop("Cmd", None)  # it was meant for another entrypoint
         case "USER":
             config["User"] = words.expand(one.rest, values, escape)
         case "VOLUME":
-            told = one.json()
+            listed = one.json()
             names = (
-                [words.expand(name, values, escape) for name in told]
-                if told is not None
+                [words.expand(name, values, escape) for name in listed]
+                if listed is not None
                 else words.split(one.rest, values, escape)
             )
             if not all(names):
@@ -86,12 +86,12 @@ def change(config: Tree, one: Instruction, values: Mapping[str, str], escape: st
         case "STOPSIGNAL":
             config["StopSignal"] = _signal(one, words.expand(one.rest, values, escape))
         case "SHELL":
-            told = one.json()
-            if not told:
+            listed = one.json()
+            if not listed:
                 raise one.fail("SHELL wants a JSON list", 'SHELL ["/bin/bash", "-c"]')
-            config["Shell"] = list(told)
+            config["Shell"] = list(listed)
         case "HEALTHCHECK":
-            config["Healthcheck"] = _health(one, {name: found[-1] for name, found in given.items()}, shell(config))
+            config["Healthcheck"] = _health(one, {name: texts[-1] for name, texts in options.items()}, shell(config))
         case "ONBUILD":
             _trigger(config, one)
         case _:
@@ -99,13 +99,13 @@ def change(config: Tree, one: Instruction, values: Mapping[str, str], escape: st
 
 
 def _ports(one: Instruction, text: str) -> list[str]:
-    found = _PORT.fullmatch(text)
-    if found is None or not 0 < int(found[1]) <= int(found[2] or found[1]) < 65536:
+    match = _PORT.fullmatch(text)
+    if match is None or not 0 < int(match[1]) <= int(match[2] or match[1]) < 65536:
         raise one.fail(f"EXPOSE: {text!r} is no port", "80, 53/udp, 8000-8010/tcp")
-    protocol = (found[3] or "tcp").lower()
+    protocol = (match[3] or "tcp").lower()
     if protocol not in ("tcp", "udp", "sctp"):
         raise one.fail(f"EXPOSE: {text!r}: the protocol must be tcp, udp or sctp")
-    return [f"{port}/{protocol}" for port in range(int(found[1]), int(found[2] or found[1]) + 1)]
+    return [f"{port}/{protocol}" for port in range(int(match[1]), int(match[2] or match[1]) + 1)]
 
 
 def _signal(one: Instruction, text: str) -> str:
@@ -125,28 +125,28 @@ _HEALTH = {
 }
 
 
-def _health(one: Instruction, given: Mapping[str, str], usual: tuple[str, ...]) -> Tree:
+def _health(one: Instruction, options: Mapping[str, str], usual: tuple[str, ...]) -> Tree:
     word, _, rest = one.rest.partition(" ")
     rest = rest.strip()
     if word.upper() == "NONE":
-        if rest or given:
+        if rest or options:
             raise one.fail("HEALTHCHECK NONE takes nothing else")
         return {"Test": ["NONE"]}
     if word.upper() != "CMD" or not rest:
         raise one.fail(
             "HEALTHCHECK wants CMD and a command, or NONE", "HEALTHCHECK --interval=30s CMD curl -f localhost"
         )
-    made: Tree = {}
-    for name, value in given.items():
+    check: Tree = {}
+    for name, value in options.items():
         if name == "retries":
             if not value.isdecimal():
                 raise one.fail(f"HEALTHCHECK --retries={value}: a number is wanted")
-            made["Retries"] = int(value)
+            check["Retries"] = int(value)
         else:
-            made[_HEALTH[name]] = _duration(one, name, value)
-    told = Instruction("CMD", rest, one.position).json()
-    made["Test"] = ["CMD", *told] if told is not None else ["CMD-SHELL", rest]
-    return made
+            check[_HEALTH[name]] = _duration(one, name, value)
+    listed = Instruction("CMD", rest, one.position).json()
+    check["Test"] = ["CMD", *listed] if listed is not None else ["CMD-SHELL", rest]
+    return check
 
 
 def _duration(one: Instruction, name: str, text: str) -> int:

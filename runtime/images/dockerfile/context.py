@@ -86,21 +86,21 @@ def read(tree: Tree, dockerfile: str = "", *, inline: str | None = None, local: 
         except OSError as error:
             raise BuildError(f"{local}: {error.strerror}") from None
     else:
-        found = _text(tree, name)
-        if found is None:
+        content = _text(tree, name)
+        if content is None:
             hint = "-f names another one"
             if not dockerfile and _text(tree, "Containerfile") is not None:
                 hint = "there is a Containerfile: -f Containerfile"
             raise BuildError(f"there is no {name} in {tree.path or tree.what}", hint)
-        text = found
+        text = content
     rules = None
     if local and os.path.isfile(f"{local}.dockerignore"):
         with open(f"{local}.dockerignore", encoding="utf-8", errors="surrogateescape") as file:
             rules = ignore.read(file.read(MAX_TEXT), f"{local}.dockerignore")
     candidates = [".dockerignore"] if inline is not None or local else [f"{name}.dockerignore", ".dockerignore"]
     for candidate in candidates if rules is None else ():
-        if (found := _text(tree, candidate)) is not None:
-            rules = ignore.read(found, candidate)
+        if (content := _text(tree, candidate)) is not None:
+            rules = ignore.read(content, candidate)
             break
     return BuildContext(replace(tree, ignore=rules or ignore.NOTHING), text, name)
 

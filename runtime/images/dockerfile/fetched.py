@@ -78,16 +78,16 @@ def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
 
     run("init", "--quiet", ".")
     run("remote", "add", "origin", "--", url)
-    found = "FETCH_HEAD"
+    fetched = "FETCH_HEAD"
     try:
         run("fetch", "--quiet", "--depth=1", "origin", "--", ref or "HEAD")
     except BuildError:  # a server that cannot cut a history, or gives no single commit
         if re.fullmatch(r"[0-9a-f]{7,64}", ref):
-            found = ref
+            fetched = ref
             run("fetch", "--quiet", "--tags", "origin")
         else:
             run("fetch", "--quiet", "origin", "--", ref or "HEAD")
-    run("checkout", "--quiet", "--detach", found)
+    run("checkout", "--quiet", "--detach", fetched)
     run("submodule", "--quiet", "update", "--init", "--recursive")
     commit = run("rev-parse", "HEAD")
     if not keep_git:
@@ -125,11 +125,11 @@ def download(url: str, work: str, checksum: str = "") -> tuple[str, str]:
                     raise BuildError(f"{url}: it is too large")
                 sha.update(data)
                 out.write(data)
-            told = answer.headers.get("Last-Modified", "")
+            modified = answer.headers.get("Last-Modified", "")
             os.fchmod(out.fileno(), 0o600)
         when = 0.0
         with contextlib.suppress(ValueError, TypeError):
-            when = parsedate_to_datetime(told).timestamp()
+            when = parsedate_to_datetime(modified).timestamp()
         os.utime(path, (when, when))
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise BuildError(f"{url}: {getattr(error, 'reason', None) or error}") from error

@@ -54,7 +54,7 @@ def read(text: str, name: str = ".dockerignore") -> Ignore:
 
 def patterns(lines: Iterable[str], name: str = "--exclude") -> Ignore:
     """Raises BuildError for what is no pattern."""
-    found = []
+    kept_patterns = []
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text:
@@ -67,10 +67,10 @@ def patterns(lines: Iterable[str], name: str = "--exclude") -> Ignore:
         if text == ".":
             continue  # nothing can leave the context's root out
         try:
-            found.append(Pattern(re.compile(_regex(text)), kept))
+            kept_patterns.append(Pattern(re.compile(_regex(text)), kept))
         except re.error as error:
             raise BuildError(f"{name}: {line.strip()!r} is no pattern: {error}") from error
-    return Ignore(tuple(found))
+    return Ignore(tuple(kept_patterns))
 
 
 def glob(pattern: str) -> re.Pattern[str]:
@@ -82,7 +82,7 @@ def glob(pattern: str) -> re.Pattern[str]:
 
 
 def _regex(pattern: str) -> str:
-    made, at = "", 0
+    regex, at = "", 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
@@ -92,21 +92,21 @@ def _regex(pattern: str) -> str:
                 if pattern[at : at + 1] == "/":
                     at += 1
                 # at the end everything below; else any number of folders, or none
-                made += ".*" if at >= len(pattern) else "(?:.*/)?"
+                regex += ".*" if at >= len(pattern) else "(?:.*/)?"
             else:
-                made += "[^/]*"
+                regex += "[^/]*"
         elif char == "?":
-            made += "[^/]"
+            regex += "[^/]"
         elif char == "[":
             end = pattern.find("]", at + 1)
             if end < 0:
                 raise re.error("a ] is missing")
             inner = pattern[at:end].replace("\\", "\\\\").replace("[", "\\[")
-            made += f"[{'^' + inner[1:] if inner[:1] in '^' else inner}]"
+            regex += f"[{'^' + inner[1:] if inner[:1] in '^' else inner}]"
             at = end + 1
         elif char == "\\" and at < len(pattern):
-            made += re.escape(pattern[at])
+            regex += re.escape(pattern[at])
             at += 1
         else:
-            made += re.escape(char)
-    return made
+            regex += re.escape(char)
+    return regex

@@ -85,7 +85,7 @@ _SAME = {"dst": "target", "destination": "target", "src": "source"}
 
 def mount(text: str, one: Instruction, values: Mapping[str, str], escape: str, cwd: str) -> Wanted:
     """A --mount as it is written. Raises BuildError."""
-    given: dict[str, str] = {}
+    options: dict[str, str] = {}
     for item in next(csv.reader([text]), []):
         key, equals, value = item.partition("=")
         key = key.strip().lower()
@@ -103,13 +103,13 @@ def mount(text: str, one: Instruction, values: Mapping[str, str], escape: str, c
                 value = words.expand(value, values, escape)
             except BuildError as error:
                 raise one.fail(f"--mount: {error.message}", error.hint) from None
-        given[key] = value
-    kind = given.pop("type", "bind")
+        options[key] = value
+    kind = options.pop("type", "bind")
     if kind not in _FIELDS:
         raise one.fail(f"--mount: unknown type {kind!r}", "bind, cache, tmpfs, secret and ssh are known")
-    if unknown := sorted(set(given) - _FIELDS[kind]):
+    if unknown := sorted(set(options) - _FIELDS[kind]):
         raise one.fail(f"--mount=type={kind} does not know {', '.join(unknown)}", ", ".join(sorted(_FIELDS[kind])))
-    target = given.get("target", "")
+    target = options.get("target", "")
     if not target and kind in ("bind", "cache", "tmpfs"):
         raise one.fail(f"--mount=type={kind} needs a target")
     if target:
@@ -117,29 +117,29 @@ def mount(text: str, one: Instruction, values: Mapping[str, str], escape: str, c
         if target == "/":
             raise one.fail("--mount: a mount cannot replace the root")
     if kind in ("secret", "ssh"):
-        name = given.get("id") or (posixpath.basename(given.get("target", "")) if kind == "secret" else "default")
+        name = options.get("id") or (posixpath.basename(options.get("target", "")) if kind == "secret" else "default")
         if not name:
             raise one.fail("--mount=type=secret needs an id")
-        given["id"] = name
-        if not target and not (kind == "secret" and given.get("env")):
+        options["id"] = name
+        if not target and not (kind == "secret" and options.get("env")):
             target = f"/run/secrets/{name}" if kind == "secret" else ""
-    sharing = given.get("sharing", "shared")
+    sharing = options.get("sharing", "shared")
     if sharing not in ("shared", "private", "locked"):
         raise one.fail(f"--mount: sharing={sharing}", "shared, private and locked are known")
     return Wanted(
         kind,
         target,
-        given.get("source", ""),
-        given.get("from", ""),
-        given.get("id", ""),
+        options.get("source", ""),
+        options.get("from", ""),
+        options.get("id", ""),
         sharing,
-        bool(given["rw"]) if "rw" in given else None,
-        _octal(given.get("mode"), one),
-        _number(given.get("uid"), one),
-        _number(given.get("gid"), one),
-        _size(given.get("size"), one),
-        bool(given.get("required")),
-        given.get("env", ""),
+        bool(options["rw"]) if "rw" in options else None,
+        _octal(options.get("mode"), one),
+        _number(options.get("uid"), one),
+        _number(options.get("gid"), one),
+        _size(options.get("size"), one),
+        bool(options.get("required")),
+        options.get("env", ""),
     )
 
 
@@ -178,15 +178,15 @@ def _size(text: str | None, one: Instruction) -> int:
 
 def flags(one: Instruction, known: Mapping[str, bool]) -> dict[str, list[str]]:
     """The flags of an instruction by name; `known` says whether one may be there several times. Raises BuildError."""
-    found: dict[str, list[str]] = {}
+    options: dict[str, list[str]] = {}
     for name, value in one.flags:
         if name not in known:
             names = ", ".join(f"--{each}" for each in sorted(known))
             raise one.fail(f"{one.word} does not know --{name}", f"it knows {names}" if names else "it has no flags")
-        if name in found and not known[name]:
+        if name in options and not known[name]:
             raise one.fail(f"--{name} is there twice")
-        found.setdefault(name, []).append("true" if value is None else value)
-    return found
+        options.setdefault(name, []).append("true" if value is None else value)
+    return options
 
 
 def lines(texts: Sequence[str]) -> tuple[str, ...]:

@@ -63,20 +63,20 @@ def find(stages: Sequence[Stage], name: str) -> int | None:
 
 
 def plan(
-    dockerfile: Dockerfile, target: str, given: Mapping[str, str], platform: Mapping[str, str], contexts: Iterable[str]
+    dockerfile: Dockerfile, target: str, args: Mapping[str, str], platform: Mapping[str, str], contexts: Iterable[str]
 ) -> BuildPlan:
     """`given` are --build-arg, `platform` TARGETARCH and the like, `contexts` names of further contexts.
 
     Raises BuildError.
     """
     escape, contexts = dockerfile.escape, set(contexts)
-    values = {**platform, **{name: given[name] for name in platform if name in given}}
+    values = {**platform, **{name: args[name] for name in platform if name in args}}
     instructions = list(dockerfile.instructions)
     while instructions and instructions[0].word == "ARG":
         one = instructions.pop(0)
         for name, default in arguments(one):
-            if name in given:
-                values[name] = given[name]
+            if name in args:
+                values[name] = args[name]
             elif default is not None:
                 values[name] = _expanded(one, default, values, escape)
     if not instructions:
@@ -102,14 +102,14 @@ def plan(
 
 def arguments(one: Instruction) -> list[tuple[str, str | None]]:
     """Names and defaults (unexpanded) of an ARG."""
-    found = []
+    declared = []
     for word in words.raw_words(one.rest):
         name, equals, value = word.partition("=")
         name = name.strip("'\"")
         if not name:
             raise one.fail("ARG needs a name", "ARG NAME, or ARG NAME=default")
-        found.append((name, value if equals else None))
-    return found
+        declared.append((name, value if equals else None))
+    return declared
 
 
 def _expanded(one: Instruction, text: str, values: Mapping[str, str], escape: str) -> str:
@@ -150,11 +150,11 @@ def _with_needs(stage: Stage, every: list[Stage], contexts: set[str], escape: st
         for name in sources(one, escape):
             if name.lower() in contexts:
                 continue
-            found = find(every, name)
-            if found == stage.index:
+            index = find(every, name)
+            if index == stage.index:
                 raise one.fail(f"stage {name!r} copies from itself")
-            if found is not None:
-                needs.append(found)
+            if index is not None:
+                needs.append(index)
     return Stage(
         stage.index,
         stage.name,
@@ -168,32 +168,32 @@ def _with_needs(stage: Stage, every: list[Stage], contexts: set[str], escape: st
 
 def sources(one: Instruction, escape: str) -> list[str]:
     """The stages, contexts or images that an instruction takes files from."""
-    found = []
+    names = []
     if one.word == "COPY":
-        found = [value or "" for name, value in one.flags if name == "from"]
+        names = [value or "" for name, value in one.flags if name == "from"]
     elif one.word == "RUN":
         for name, value in one.flags:
             if name == "mount":
                 pairs = [item.partition("=") for item in (value or "").strip("\"'").split(",")]
-                found += [pair[2] for pair in pairs if pair[0].lower() == "from"]
-    for name in found:
+                names += [pair[2] for pair in pairs if pair[0].lower() == "from"]
+    for name in names:
         if "$" in name:
             raise one.fail(
                 f"from={name}: variables cannot be used here", "FROM ... AS NAME can take them: use its name"
             )
         if not name:
             raise one.fail("from= needs a name")
-    return found
+    return names
 
 
 def _target(every: list[Stage], target: str) -> int:
     if not target:
         return len(every) - 1
-    found = find(every, target)
-    if found is None:
+    index = find(every, target)
+    if index is None:
         known = ", ".join(stage.name for stage in every if stage.name)
         raise BuildError(f"there is no stage {target!r}", f"stages are {known}" if known else "no stage has a name")
-    return found
+    return index
 
 
 def _order(every: list[Stage], target: int) -> tuple[int, ...]:
@@ -205,8 +205,8 @@ def _order(every: list[Stage], target: int) -> tuple[int, ...]:
             wanted.add(index)
             pending += every[index].needs
     try:
-        found = graphlib.TopologicalSorter({index: every[index].needs for index in sorted(wanted)}).static_order()
-        return tuple(found)
+        order = graphlib.TopologicalSorter({index: every[index].needs for index in sorted(wanted)}).static_order()
+        return tuple(order)
     except graphlib.CycleError as error:
         circle = [str(every[index]) for index in error.args[1]]
         raise BuildError(

@@ -53,10 +53,10 @@ class Instruction:
         if not self.rest.lstrip().startswith("["):
             return None
         try:
-            found = json.loads(self.rest)
+            listed = json.loads(self.rest)
         except (ValueError, RecursionError):
             return None
-        return tuple(found) if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
+        return tuple(listed) if isinstance(listed, list) and all(isinstance(word, str) for word in listed) else None
 
     def fail(self, message: str, hint: str = "") -> BuildError:
         return BuildError(message, hint, self.position)
@@ -84,7 +84,7 @@ def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
     directives = _directives(lines, name)
     escape = directives.get("escape", "\\")
     continued = re.compile(re.escape(escape) + r"[ \t]*$")
-    found: list[Instruction] = []
+    instructions: list[Instruction] = []
     warnings: list[str] = []
     at = 0
     while at < len(lines):
@@ -109,25 +109,25 @@ def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
             continue
         one = _instruction(whole.rstrip(), Place(name, first + 1), escape)
         heredocs, at = _heredocs(one, lines, at, escape)
-        found.append(replace(one, heredocs=heredocs))
-    if not found:
+        instructions.append(replace(one, heredocs=heredocs))
+    if not instructions:
         raise BuildError(f"{name} has no instruction")
-    return Dockerfile(tuple(found), escape, directives, tuple(warnings))
+    return Dockerfile(tuple(instructions), escape, directives, tuple(warnings))
 
 
 def _directives(lines: list[str], name: str) -> dict[str, str]:
     """Those at the top: the first line that is none ends them. Their lines are comments to what follows."""
-    found: dict[str, str] = {}
+    directives: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         one = _DIRECTIVE.match(line)
         if one is None or (key := one[1].lower()) not in ("syntax", "escape", "check"):
             break
-        if key in found:
+        if key in directives:
             raise BuildError(f"the directive {key} is there twice", place=Place(name, number))
         if key == "escape" and one[2] not in ("\\", "`"):
             raise BuildError(f"escape={one[2]}: only \\ and ` can be", place=Place(name, number))
-        found[key] = one[2]
-    return found
+        directives[key] = one[2]
+    return directives
 
 
 def _instruction(line: str, position: Place, escape: str) -> Instruction:
@@ -147,15 +147,15 @@ def _instruction(line: str, position: Place, escape: str) -> Instruction:
 
 
 def _flags(rest: str, escape: str, position: Place) -> tuple[tuple[tuple[str, str | None], ...], str]:
-    found: list[tuple[str, str | None]] = []
+    flags: list[tuple[str, str | None]] = []
     while rest.startswith("--"):
         word = _first_word(rest, escape)
         if word == "--":
-            return tuple(found), rest[2:].lstrip()
+            return tuple(flags), rest[2:].lstrip()
         name, equals, value = word[2:].partition("=")
-        found.append((name.lower(), value if equals else None))
+        flags.append((name.lower(), value if equals else None))
         rest = rest[len(word) :].lstrip()
-    return tuple(found), rest
+    return tuple(flags), rest
 
 
 def _first_word(text: str, escape: str) -> str:
@@ -169,11 +169,11 @@ def _heredocs(one: Instruction, lines: list[str], at: int, escape: str) -> tuple
         word, _, rest = rest.partition(" ")
     if word.upper() not in _WITH_HEREDOC or "<<" not in rest or one.json() is not None:
         return (), at
-    found = []
+    documents = []
     for text in raw_words(rest, escape):
-        if (told := heredoc_name(text, escape)) is None:
+        if (marker := heredoc_name(text, escape)) is None:
             continue
-        name, strip, expanded = told
+        name, strip, expanded = marker
         content, start = [], at
         while True:
             if at >= len(lines):
@@ -185,8 +185,8 @@ def _heredocs(one: Instruction, lines: list[str], at: int, escape: str) -> tuple
             content.append(line + "\n")
             if at - start > 1_000_000:
                 raise one.fail("a here-document is too long")
-        found.append(Heredoc(name, "".join(content), expanded, strip))
-    return tuple(found), at
+        documents.append(Heredoc(name, "".join(content), expanded, strip))
+    return tuple(documents), at
 
 
 def heredoc_name(word: str, escape: str = "\\") -> tuple[str, bool, bool] | None:

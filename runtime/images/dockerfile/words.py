@@ -31,18 +31,18 @@ def split(text: str, values: Mapping[str, str], escape: str = "\\") -> list[str]
 
 def expand_document(text: str, values: Mapping[str, str], escape: str = "\\") -> str:
     """A here-document with variables put in: quotes are text, an escape protects `$` and itself. Raises BuildError."""
-    lexer, made = _Lexer(text, values, escape), ""
+    lexer, document = _Lexer(text, values, escape), ""
     while lexer.at < len(text):
         char = text[lexer.at]
         if char == "$":
-            made += lexer.dollar()
+            document += lexer.dollar()
             continue
         if char == escape and text[lexer.at + 1 : lexer.at + 2] in ("$", escape):
             lexer.at += 1
             char = text[lexer.at : lexer.at + 1]
-        made += char
+        document += char
         lexer.at += 1
-    return made
+    return document
 
 
 def raw_words(text: str, escape: str = "\\") -> list[str]:
@@ -97,28 +97,28 @@ class _Lexer:
 
     def word(self, stop: str) -> str:
         """Up to an unquoted character of `stop`, which is not taken, or to the end."""
-        made = ""
+        expanded = ""
         while self.at < len(self.text):
             char = self.text[self.at]
             if char in stop:
-                return made
+                return expanded
             if char == "'":
-                made += self._single()
+                expanded += self._single()
             elif char == '"':
-                made += self._double()
+                expanded += self._double()
             elif char == "$":
-                made += self._add(self.dollar(), quoted=False)
+                expanded += self._add(self.dollar(), quoted=False)
             elif char == self.escape:
                 self.at += 1
                 if self.at < len(self.text):
-                    made += self._add(self.text[self.at], quoted=True)
+                    expanded += self._add(self.text[self.at], quoted=True)
                     self.at += 1
             else:
-                made += self._add(char, quoted=False)
+                expanded += self._add(char, quoted=False)
                 self.at += 1
         if stop:
             raise BuildError(f"a {stop!r} is missing in {self.text[:100]!r}")
-        return made
+        return expanded
 
     def _single(self) -> str:
         end = self.text.find("'", self.at + 1)
@@ -130,38 +130,38 @@ class _Lexer:
 
     def _double(self) -> str:
         self.at += 1
-        made = self._add("", quoted=True)
+        expanded = self._add("", quoted=True)
         while self.at < len(self.text):
             char = self.text[self.at]
             if char == '"':
                 self.at += 1
-                return made
+                return expanded
             if char == "$":
-                made += self._add(self.dollar(), quoted=True)
+                expanded += self._add(self.dollar(), quoted=True)
                 continue
             if char == self.escape:
                 after = self.text[self.at + 1 : self.at + 2]
                 if after in ('"', "$", self.escape) and after:
                     char = after
                     self.at += 1
-            made += self._add(char, quoted=True)
+            expanded += self._add(char, quoted=True)
             self.at += 1
         raise BuildError(f'a closing " is missing in {self.text[:100]!r}')
 
     def dollar(self) -> str:
         self.at += 1
         if self.text[self.at : self.at + 1] != "{":
-            found = _NAME.match(self.text, self.at)
-            if found is None:
+            match = _NAME.match(self.text, self.at)
+            if match is None:
                 return "$"
-            self.at = found.end()
-            return self.values.get(found[0], "")
+            self.at = match.end()
+            return self.values.get(match[0], "")
         start = self.at
         self.at += 1
-        found = _NAME.match(self.text, self.at)
-        if found is None:
+        match = _NAME.match(self.text, self.at)
+        if match is None:
             raise self._unclear(start)
-        name, self.at = found[0], found.end()
+        name, self.at = match[0], match.end()
         value = self.values.get(name)
         rest = self.text[self.at :]
         if rest.startswith("}"):
@@ -198,25 +198,25 @@ class _Lexer:
         inner = _Lexer(self.text, self.values, self.escape)
         inner.at = self.at
         if raw:
-            made = ""
+            operand = ""
             while inner.at < len(self.text) and self.text[inner.at] != stop:
                 char = self.text[inner.at]
                 if char == "$":
-                    made += inner.dollar()
+                    operand += inner.dollar()
                 elif char in "'\"":
-                    made += re.sub(r"([*?\\])", r"\\\1", inner._single() if char == "'" else inner._double())
+                    operand += re.sub(r"([*?\\])", r"\\\1", inner._single() if char == "'" else inner._double())
                 elif char == self.escape:
-                    made += "\\" + self.text[inner.at + 1 : inner.at + 2]
+                    operand += "\\" + self.text[inner.at + 1 : inner.at + 2]
                     inner.at += 2
                 else:
-                    made += char
+                    operand += char
                     inner.at += 1
             if inner.at >= len(self.text):
                 raise BuildError(f"a {stop!r} is missing in {self.text[:100]!r}")
         else:
-            made = inner.word(stop)
+            operand = inner.word(stop)
         self.at = inner.at + 1
-        return made
+        return operand
 
     def _unclear(self, start: int) -> BuildError:
         return BuildError(
@@ -226,27 +226,27 @@ class _Lexer:
 
 
 def _regex(pattern: str, *, greedy: bool) -> str:
-    made, at = "", 0
+    regex, at = "", 0
     while at < len(pattern):
         char = pattern[at]
         if char == "*":
-            made += ".*" if greedy else ".*?"
+            regex += ".*" if greedy else ".*?"
         elif char == "?":
-            made += "."
+            regex += "."
         elif char == "\\" and at + 1 < len(pattern):
             at += 1
-            made += re.escape(pattern[at])
+            regex += re.escape(pattern[at])
         else:
-            made += re.escape(char)
+            regex += re.escape(char)
         at += 1
-    return made
+    return regex
 
 
 def _trimmed(value: str, operator: str, pattern: str) -> str:
     greedy = len(operator) == 2
     if operator[0] == "#":
-        found = re.match(_regex(pattern, greedy=greedy), value, re.DOTALL)
-        return value[found.end() :] if found else value
+        match = re.match(_regex(pattern, greedy=greedy), value, re.DOTALL)
+        return value[match.end() :] if match else value
     # From the end: the shortest suffix begins latest, the longest earliest.
     wanted = re.compile(_regex(pattern, greedy=True), re.DOTALL)
     starts = range(len(value) + 1) if greedy else range(len(value), -1, -1)

@@ -77,21 +77,21 @@ def _origin(url: httpx.URL) -> tuple[str, str, int]:
 def _tls(endpoint: RegistryEndpoint) -> ssl.SSLContext:
     """The system's certificates, SSL_CERT_FILE and SSL_CERT_DIR (OpenSSL reads both), and the registry's own."""
     if endpoint.insecure and not endpoint.ca:
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-        return made
-    made = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+    context = ssl.create_default_context()
     try:
         if endpoint.ca:
-            made.load_verify_locations(endpoint.ca)
+            context.load_verify_locations(endpoint.ca)
     except OSError as error:
         hint = "`ca` of the registry in registries.toml"
         raise ImageError(f"{endpoint.ca}: {error.strerror or error}", hint) from error
-    if not endpoint.ca and not any(made.cert_store_stats().values()) and not os.environ.get("SSL_CERT_FILE"):
+    if not endpoint.ca and not any(context.cert_store_stats().values()) and not os.environ.get("SSL_CERT_FILE"):
         import certifi  # a system without ca-certificates
 
-        made.load_verify_locations(certifi.where())
-    return made
+        context.load_verify_locations(certifi.where())
+    return context
 
 
 class Registry:
@@ -188,8 +188,8 @@ class Registry:
         elif "SSL" in text:
             hint = "if it speaks plain HTTP: `insecure = true` in registries.toml"
         attempts = 2 if isinstance(error, httpx.ConnectError) else ATTEMPTS  # nobody waits for what is not there
-        told = self._says(f"cannot be reached: {text}")
-        return RegistryError(told, hint or "is its name right, is it up, and is there a network?", attempts=attempts)
+        message = self._says(f"cannot be reached: {text}")
+        return RegistryError(message, hint or "is its name right, is it up, and is there a network?", attempts=attempts)
 
     async def _try_out(self) -> None:
         """TLS first, then, where the user or the place allows it, plain HTTP."""
@@ -226,8 +226,8 @@ class Registry:
     async def _error(self, response: httpx.Response) -> RegistryError:
         text = (await self.limited(response, 1 << 16, short=True)).decode(errors="replace")
         try:
-            told = [f"{one.get('message') or one.get('code')}" for one in json.loads(text)["errors"]]
-            said = "; ".join(one for one in told if one)[:300]
+            reasons = [f"{one.get('message') or one.get('code')}" for one in json.loads(text)["errors"]]
+            said = "; ".join(one for one in reasons if one)[:300]
         except (ValueError, KeyError, TypeError, AttributeError):
             said = ""
         status = response.status_code
@@ -274,12 +274,12 @@ class Registry:
             if not self._asked:
                 self._known = await trio.to_thread.run_sync(credentials.find, self.endpoint.registry, self._environ)
                 self._asked = True
-            found = [challenge for text in challenges for challenge in _challenges(text)]
-            for challenge in found:
+            offered = [challenge for text in challenges for challenge in _challenges(text)]
+            for challenge in offered:
                 if challenge.scheme == "bearer":
                     self._authorizations[scope] = "Bearer " + await self._token(challenge, scope)
                     return True
-            if any(challenge.scheme == "basic" for challenge in found) and self._known and self._known.username:
+            if any(challenge.scheme == "basic" for challenge in offered) and self._known and self._known.username:
                 self._authorizations[scope] = _basic(self._known)
                 return self._authorizations[scope] != sent
             return False
@@ -317,8 +317,8 @@ class Registry:
         try:
             if response.status_code != 200:
                 raise await self._error(response)
-            told = json.loads(await self.limited(response, MAX_TOKEN))
-            token = told.get("token") or told.get("access_token")
+            answer = json.loads(await self.limited(response, MAX_TOKEN))
+            token = answer.get("token") or answer.get("access_token")
         except (ValueError, AttributeError) as error:
             raise RegistryRefused(self._says(f"its token server {realm.host} gave no token")) from error
         finally:
@@ -350,8 +350,8 @@ class Registry:
                 kind = response.headers.get("content-type", "").partition(";")[0].strip()
                 return await self.limited(response, MAX_JSON), kind, response.headers.get("docker-content-digest", "")
 
-        found: tuple[bytes, str, str] = await (ask() if only_once else self.steady(ask))
-        return found
+        document: tuple[bytes, str, str] = await (ask() if only_once else self.steady(ask))
+        return document
 
     async def blob(self, repository: str, digest: str, size: int, start: int = 0) -> AsyncGenerator[bytes, None]:
         """The bytes of a blob from `start` on; the caller goes on from where an error stopped it. Unverified."""
@@ -360,8 +360,8 @@ class Registry:
         async with self.request("GET", path, scope, headers=headers, fine=(200, 206)) as response:
             skip = start
             if response.status_code == 206:
-                told = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
-                if not start or not told or int(told[1]) != start:
+                match = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
+                if not start or not match or int(match[1]) != start:
                     raise RegistryRefused(self._says("answers with another part of a blob than was asked for"))
                 skip = 0
             try:
@@ -395,17 +395,17 @@ def pause(number: int) -> float:
 
 def _reason(error: BaseException) -> str:
     """The words of the innermost error that has any: httpx and its libraries wrap it several times over."""
-    found, here, depth = "", error, 0
+    reason, here, depth = "", error, 0
     while here is not None and depth < 20:
         inner = here.__cause__ or here.__context__  # trio suppresses what TLS said
         if isinstance(here, BaseExceptionGroup):
             inner = here.exceptions[0]
         elif isinstance(here, OSError) and here.strerror:
-            found = here.strerror
+            reason = here.strerror
         elif text := str(here):
-            found = text
+            reason = text
         here, depth = inner, depth + 1  # type: ignore[assignment]
-    return found or type(error).__name__
+    return reason or type(error).__name__
 
 
 @asynccontextmanager
@@ -428,11 +428,16 @@ def _basic(known: Credentials) -> str:
 
 def _challenges(text: str) -> list[_Challenge]:
     """Of one WWW-Authenticate header (RFC 9110 section 11.6.1); schemes that are not known are left out."""
-    found = []
+    challenges = []
     for match in re.finditer(r"(?:^|,\s*)(bearer|basic)\b", text, re.IGNORECASE):
         rest = re.split(r",\s*(?:bearer|basic)\s", text[match.end() :], maxsplit=1, flags=re.IGNORECASE)[0]
-        told = {name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(rest)}
-        found.append(
-            _Challenge(match[1].lower(), told.get("realm", ""), told.get("service", ""), told.get("scope", ""))
+        parameters = {name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(rest)}
+        challenges.append(
+            _Challenge(
+                match[1].lower(),
+                parameters.get("realm", ""),
+                parameters.get("service", ""),
+                parameters.get("scope", ""),
+            )
         )
-    return found
+    return challenges

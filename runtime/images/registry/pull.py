@@ -46,7 +46,7 @@ AHEAD = 4  # chunks of a layer that wait for its thread
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Offer:
     """A manifest, and where it was found."""
 
     manifest: Manifest
@@ -76,10 +76,10 @@ async def pull(
         for endpoint in endpoints(_registry(reference), environ=environ):
             registries.append(Registry(endpoint, environ))
             stack.push_async_callback(registries[-1].aclose)
-        found = await _find(tuple(registries), reference, platform or own_platform())
-        config = await _small(found, reference, found.manifest.config)
-        image = await _fetched(store, name, reference, found, config, report, limit or trio.CapacityLimiter(AT_ONCE))
-    report(Transfer(name, "", "done", text=(found.digests or (found.manifest.digest,))[0]))
+        source = await _find(tuple(registries), reference, platform or own_platform())
+        config = await _small(source, reference, source.manifest.config)
+        image = await _fetched(store, name, reference, source, config, report, limit or trio.CapacityLimiter(AT_ONCE))
+    report(Transfer(name, "", "done", text=(source.digests or (source.manifest.digest,))[0]))
     return image
 
 
@@ -94,7 +94,7 @@ def _path(reference: Reference) -> str:
 # Finding
 
 
-async def _find(registries: tuple[Registry, ...], reference: Reference, platform: Platform) -> _Found:
+async def _find(registries: tuple[Registry, ...], reference: Reference, platform: Platform) -> _Offer:
     for number, registry in enumerate(registries):
         last = number == len(registries) - 1
         try:
@@ -107,7 +107,7 @@ async def _find(registries: tuple[Registry, ...], reference: Reference, platform
 
 async def _find_in(
     registry: Registry, registries: tuple[Registry, ...], reference: Reference, platform: Platform, last: bool
-) -> _Found:
+) -> _Offer:
     wanted, media_type, digests = reference.digest or reference.tag, "", list[str]()
     if reference.digest and reference.tag:
         data, _, _ = await registry.manifest(_path(reference), reference.tag, only_once=not last)
@@ -124,11 +124,11 @@ async def _find_in(
         if header and header.startswith("sha256:") and header != digest:
             raise ImageError(f"the registry says that a manifest is {header[:80]}, and it is {digest}")
         # Some registries call every manifest JSON; then what is in it says what it is.
-        told = read(data, media_type or (said if "manifest" in said or "index" in said else ""))
-        if isinstance(told, Manifest):
-            return _Found(told, tuple(digests), registries)
+        document = read(data, media_type or (said if "manifest" in said or "index" in said else ""))
+        if isinstance(document, Manifest):
+            return _Offer(document, tuple(digests), registries)
         digests.append(digest)
-        chosen = choose(told, platform)
+        chosen = choose(document, platform)
         wanted, media_type = chosen.digest, chosen.media_type
     raise ImageError("its indexes are nested too deep")
 
@@ -137,12 +137,12 @@ def _sha(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-async def _small(found: _Found, reference: Reference, blob: Descriptor) -> bytes:
+async def _small(source: _Offer, reference: Reference, blob: Descriptor) -> bytes:
     """The configuration, verified."""
     if blob.size > MAX_JSON:
         raise ImageError("the image's configuration is too large")
     data = b""
-    async with aclosing(_download(found, reference, blob, lambda _: None)) as chunks:
+    async with aclosing(_download(source, reference, blob, lambda _: None)) as chunks:
         async for chunk in chunks:
             data += chunk
     if _sha(data) != blob.digest:
@@ -151,12 +151,12 @@ async def _small(found: _Found, reference: Reference, blob: Descriptor) -> bytes
 
 
 async def _download(
-    found: _Found, reference: Reference, blob: Descriptor, failed: Callable[[RegistryError], None]
+    source: _Offer, reference: Reference, blob: Descriptor, failed: Callable[[RegistryError], None]
 ) -> AsyncGenerator[bytes, None]:
     """A blob's bytes; errors of the connection do not end it, as long as it gets on."""
     got, number, place = 0, 0, 0
     while True:
-        registry = found.registries[place]
+        registry = source.registries[place]
         before = got
         try:
             async with aclosing(registry.blob(_path(reference), blob.digest, blob.size, got)) as chunks:
@@ -166,7 +166,7 @@ async def _download(
             return
         except RegistryError as error:
             number = 0 if got > before else number + 1
-            if place + 1 < len(found.registries) and (not error.transient or number >= 2):
+            if place + 1 < len(source.registries) and (not error.transient or number >= 2):
                 place, number = place + 1, 0  # a mirror that lacks it, or fails
             elif not error.transient or number >= ATTEMPTS:
                 raise
@@ -181,12 +181,12 @@ async def _fetched(
     store: Store,
     name: str,
     reference: Reference,
-    found: _Found,
+    source: _Offer,
     config: bytes,
     report: Report,
     limit: trio.CapacityLimiter,
 ) -> Image:
-    manifest = found.manifest
+    manifest = source.manifest
     diff_ids = configuration.read(config).diff_ids
     if len(diff_ids) != len(manifest.layers):
         raise ImageError("the image's configuration and its layers differ in number")
@@ -202,7 +202,7 @@ async def _fetched(
         try:
             async with trio.open_nursery() as nursery:
                 for layer, diff_id in sorted(pairs.values(), key=lambda pair: -pair[0].size):  # the longest first
-                    one = _Layer(store, name, reference, found, layer, diff_id, work, report)
+                    one = _Layer(store, name, reference, source, layer, diff_id, work, report)
                     await limit.acquire_on_behalf_of(one.turn)
                     nursery.start_soon(one.fetch, limit)
         except BaseExceptionGroup as group:
@@ -212,7 +212,7 @@ async def _fetched(
             raise error from None
 
         def commit() -> Image:
-            return store.commit((reference,), config, work, manifest=manifest.data, digests=found.digests)
+            return store.commit((reference,), config, work, manifest=manifest.data, digests=source.digests)
 
         with trio.CancelScope(shield=True):
             image = await trio.to_thread.run_sync(commit)
@@ -269,7 +269,7 @@ class _Layer:
     store: Store
     name: str
     reference: Reference
-    found: _Found
+    found: _Offer
     blob: Descriptor
     diff_id: str
     work: str

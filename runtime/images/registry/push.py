@@ -61,19 +61,19 @@ async def push(
 def _sources(store: Store, reference: Reference) -> dict[str, str]:
     """Blob -> a repository of the same registry that is known to have it."""
     registry = reference.repository.partition("/")[0]
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for key in store.names():
         if "@" not in key or not key.startswith(f"{registry}/"):
             continue
         known = parse(key)
         try:
-            told = read(store.blobs.small(known.digest))
+            document = read(store.blobs.small(known.digest))
         except (OSError, ImageError):
             continue  # an index, or damaged
-        if isinstance(told, Manifest) and known.repository != reference.repository:
-            for one in (told.config, *told.layers):
-                found[one.digest] = known.repository.partition("/")[2]
-    return found
+        if isinstance(document, Manifest) and known.repository != reference.repository:
+            for one in (document.config, *document.layers):
+                sources[one.digest] = known.repository.partition("/")[2]
+    return sources
 
 
 @dataclass(slots=True)
@@ -111,9 +111,9 @@ class _Push:
             async with self.registry.request(
                 "PUT", path, self.scope, headers=headers, body=lambda: manifest.data, fine=(200, 201, 202)
             ) as response:
-                told = response.headers.get("docker-content-digest", "")
-                if told.startswith("sha256:") and told != manifest.digest:
-                    raise ImageError(f"the registry made {told[:80]} of the manifest {manifest.digest}")
+                digest = response.headers.get("docker-content-digest", "")
+                if digest.startswith("sha256:") and digest != manifest.digest:
+                    raise ImageError(f"the registry made {digest[:80]} of the manifest {manifest.digest}")
 
         await self.registry.steady(put)
 
@@ -212,17 +212,17 @@ class _Push:
 
         async def ask() -> tuple[str, int]:
             async with self.registry.request("GET", location, self.scope, fine=(204, 200, 202)) as response:
-                told = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("range", ""))
-                there = int(told[1]) + 1 if told and int(told[1]) else 0
+                match = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("range", ""))
+                there = int(match[1]) + 1 if match and int(match[1]) else 0
                 return (self._location(response) if "location" in response.headers else location), there
 
         try:
-            found: tuple[str, int] = await self.registry.steady(ask)
+            position: tuple[str, int] = await self.registry.steady(ask)
         except RegistryError as error:
             if error.status != 404:
                 raise
-            found = await self._begin_anew(), 0
-        return found
+            position = await self._begin_anew(), 0
+        return position
 
     async def _begin_anew(self) -> str:
         async def ask() -> str:
