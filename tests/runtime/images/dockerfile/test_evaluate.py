@@ -139,3 +139,14 @@ def test_a_step_that_is_not_remembered_leaves_the_whole_build_to_be_done(evaluat
     request = Request(evaluated.context, "FROM scratch\nENV a=1\nWORKDIR /new")
     assert builder.remembered(evaluated.store, request, evaluated.told.append) is None
     assert evaluated.told == []
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "sigquit", "TERM", "9", "64", "SIGRTMIN", "RTMIN+3", "SIGRTMAX-1"])
+def test_a_stop_signal_is_a_name_or_a_number_and_is_kept_as_it_is_written(evaluated: Evaluated, name: str) -> None:
+    assert evaluated.image(f"FROM scratch\nSTOPSIGNAL {name}")["config"] == {"StopSignal": name}
+
+
+@pytest.mark.parametrize("name", ["", "0", "65", "SIG", "SIGTERMS", "SIGSIGTERM", "RTMIN+"])
+def test_what_is_no_signal_is_refused(evaluated: Evaluated, name: str) -> None:
+    with pytest.raises(BuildError):
+        evaluated.image(f"FROM scratch\nSTOPSIGNAL {name}")
