@@ -71,10 +71,10 @@ def _shares_with(service: Service) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Halt:
-    """A running container that is stopped for a network that changed: steps that stop it and make the network."""
+    """A running container that is stopped for networks that changed: the steps that stop it and make its networks."""
 
     stop: str
-    network: str
+    networks: tuple[str, ...]
     cause: Cause
 
 
@@ -141,12 +141,13 @@ class _Up:
         users = [c for c in self.observed.containers if network.name in c.networks and is_running(c)]
         for c in users:
             if c.name not in self.halted:
-                self.halted[c.name] = _Halt(self.out.stop(c, stopped), "", stopped)
+                self.halted[c.name] = _Halt(self.out.stop(c, stopped), (), stopped)
         stops = [self.halted[c.name].stop for c in users]
         removed = self.out.remove_network(network.name, changed, stops)
         created = self.out.create_network(network, changed, (removed,))
         for c in users:
-            self.halted[c.name] = replace(self.halted[c.name], network=created)
+            halt = self.halted[c.name]
+            self.halted[c.name] = replace(halt, networks=(*halt.networks, created))
         return created
 
     def _start_halted(self) -> None:
@@ -154,7 +155,7 @@ class _Up:
         for c in self.observed.containers:
             halt = self.halted.get(c.name)
             if halt and not (self.options.no_start or self.out.starts(c.name) or self.out.removal(c.name)):
-                self.out.start(c.name, c.service, halt.cause, (halt.stop, halt.network))
+                self.out.start(c.name, c.service, halt.cause, (halt.stop, *halt.networks))
 
     def _settle(self, existing: tuple[ObservedContainer, ...]) -> tuple[ObservedContainer, ...]:
         """A recreation that broke off leaves a container under its temporary name: it goes, or takes its name."""
@@ -243,7 +244,7 @@ class _Up:
             return []
         out, name, service = self.out, container.name, container.service
         if halt := self.halted.get(name):
-            return [out.start(name, service, halt.cause, (halt.stop, halt.network, *before))]
+            return [out.start(name, service, halt.cause, (halt.stop, *halt.networks, *before))]
         if container.status == "running" and not restarted:
             return list(before)
         if container.status == "paused":

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
+from pycompose.compose.model.errors import NoSuchService
 from pycompose.compose.model.observed import Observed, ObservedContainer
 from pycompose.compose.model.project import Project
-from pycompose.errors import PycomposeError
 
 from .draft import is_running
 from .graph import CycleError
 
 
-def check_names(names: Iterable[str], known: Iterable[str]) -> None:
-    """Raises PycomposeError for the first name that is no service."""
-    known = set(known)
+def check_names(names: Iterable[str], known: Collection[str]) -> None:
+    """Raises NoSuchService for the first name that is no service."""
     for name in names:
         if name not in known:
-            raise PycomposeError(f"no such service: {name}", hint=f"services are: {', '.join(sorted(known)) or 'none'}")
+            raise NoSuchService(name, known)
 
 
 def selected(project: Project, names: tuple[str, ...], no_deps: bool) -> tuple[str, ...]:
@@ -54,7 +53,7 @@ def orphans(project: Project, observed: Observed) -> tuple[ObservedContainer, ..
 def containers_of(
     project: Project | None, observed: Observed, services: tuple[str, ...], *, oneoffs: bool = False
 ) -> tuple[ObservedContainer, ...]:
-    """The containers of `services` (of all, if that is empty). Raises PycomposeError for a name that nobody has."""
+    """The containers of `services` (of all, if that is empty). Raises NoSuchService."""
     known = {c.service for c in observed.containers} | set(project.services if project else ())
     check_names(services, known)
     return tuple(
