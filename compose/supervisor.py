@@ -19,6 +19,7 @@ from .control.protocol import Attach, CarryOut, Notice, Ping, Request, StepProgr
 from .engine import scheduler
 from .engine.monitor import Attendant
 from .engine.publisher import Publisher
+from .engine.trace import Trace
 from .linux.linux_host import LinuxHost
 from .state import generations
 
@@ -53,10 +54,12 @@ async def _carry_out(
 ) -> None:
     project = generations.read(host.places, request.generation)
     sender, receiver = trio.open_memory_channel[scheduler.StepEvent](100_000)
+    trace = Trace(host.places)
 
     async def tell() -> None:
         async with receiver:
             async for event in receiver:
+                trace.step(event.step, event.state, event.cause)
                 if event.state == "warning":
                     await reply(Notice(event.cause))
                 else:
@@ -75,6 +78,7 @@ async def _carry_out(
                 sender.send_nowait,
                 parallel=request.parallel or None,
                 publish=publisher.publish_named,
+                attached=request.attached,
             )
         except scheduler.StepsFailed as error:
             failure = error  # told after the last event, and outside the nursery's group

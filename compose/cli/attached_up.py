@@ -89,7 +89,7 @@ class Attached:
                     begin()
 
         try:
-            self.prepared.apply(watch)
+            self.prepared.apply(watch, attached=tuple(sorted(self.follow)))
             begin()
         except KeyboardInterrupt:
             attached = self._thread is not None

@@ -28,6 +28,7 @@ class Publisher:
         self._ids: dict[str, str] = {}  # name -> id
         self._starting: set[str] = set()
         self._running: set[str] = set()
+        self._awaited: set[str] = set()  # ended by somebody who waited for it; the keeper's word is on the way
         self._started: dict[str, float] = {}  # container id -> unix seconds
         self._number = 0
         self._file = -1
@@ -89,9 +90,15 @@ class Publisher:
             if not failed:
                 self.publish(container_id, "start")
 
-    def died(self, container_id: str, code: int | None, at: float | None = None) -> None:
-        """An exit code that nobody can tell is left out."""
+    def died(self, container_id: str, code: int | None, at: float | None = None, *, awaited: bool = False) -> None:
+        """An exit code that nobody can tell is left out. Who `awaited` an end may know it before the keeper's word of
+        it comes, which must not be taken for the end of the next run."""
+        if not awaited and container_id in self._awaited:
+            self._awaited.discard(container_id)
+            return
         self.started(container_id)
+        if awaited and container_id in self._running:
+            self._awaited.add(container_id)
         ran = (at or time.time()) - self._started.get(container_id, time.time())
         attributes = {"execDuration": str(max(0, int(ran)))} | ({} if code is None else {"exitCode": str(code)})
         self.publish(container_id, "die", at=at, **attributes)
@@ -115,6 +122,7 @@ class Publisher:
         if action == "destroy":
             self._ids.pop(self._attributes.pop(container_id)["name"], None)
             self._started.pop(container_id, None)
+            self._awaited.discard(container_id)
 
     def _append(self, container_id: str, action: str, at: float | None = None, **attributes: str) -> None:
         moment = time.time_ns() if at is None else int(at * 1e9)

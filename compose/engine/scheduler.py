@@ -85,10 +85,14 @@ async def run(
     *,
     parallel: int | None = None,
     publish: Callable[[str, str], None] = lambda name, action: None,
+    attached: tuple[str, ...] = (),
 ) -> None:
-    """Raises StepsFailed when any step failed. `publish` gets a container's name and what happened to it, beyond what
-    the host tells. At most `parallel` steps act at once; waiting steps do not count."""
-    await _Run(plan, project, generation, host, conditions, report, parallel, publish).run()
+    """Raises StepsFailed when any step failed. At most `parallel` steps act at once; waiting steps do not count.
+
+    `publish` gets a container's name and what happened to it, beyond what the host tells; `attached` are services whose
+    output somebody follows.
+    """
+    await _Run(plan, project, generation, host, conditions, report, parallel, publish, attached).run()
 
 
 class _Run:
@@ -102,8 +106,9 @@ class _Run:
         report: Callable[[StepEvent], None],
         parallel: int | None,
         publish: Callable[[str, str], None],
+        attached: tuple[str, ...],
     ) -> None:
-        self.publish = publish
+        self.publish, self.attached = publish, attached
         actions = [step.action for step in plan.steps]
         stopped = {action.name for action in actions if isinstance(action, StopContainer)}
         self.restarting = {action.name for action in actions if isinstance(action, StartContainer)} & stopped
@@ -212,6 +217,8 @@ class _Run:
 
     async def _start(self, name: str, service: str) -> None:
         self.conditions.starting(name)
+        if service in self.attached:
+            self.publish(name, "attach")
         await self.host.start_container(name)
         found = self.project.services.get(service)
         for hook in found.post_start if found else ():

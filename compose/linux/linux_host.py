@@ -215,13 +215,13 @@ class LinuxHost:
             if held.running:
                 self._publisher.publish(held.id, "kill", signal="9")
             await self.runtime.kill(held.id)
-            self._publisher.died(held.id, await self.runtime.await_exit(held.id))
+            self._publisher.died(held.id, await self.runtime.await_exit(held.id), awaited=True)
 
     async def await_exit(self, name: str) -> ContainerExited:
         held = self._containers.named(name)
         with _translated(f'container "{name}"'):
             code = await self.runtime.await_exit(held.id)
-            self._publisher.died(held.id, code)
+            self._publisher.died(held.id, code, awaited=True)
         return ContainerExited(name, held.service, code, held.oom_killed, time.time())
 
     async def remove_container(self, name: str, *, volumes: bool = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
@@ -18,6 +20,8 @@ def attach(context: click.Context, /, index: int, no_stdin: bool, service: str) 
     from datetime import UTC, datetime
 
     from pycompose.compose.cli.output.log_follower import Following, Printer, manner
+    from pycompose.compose.control import client
+    from pycompose.compose.control.protocol import Attach, ControlError
 
     places = subject.places_of(context.obj)
     seen = lookup.one_of(observe.containers(places), service, index)
@@ -31,6 +35,8 @@ def attach(context: click.Context, /, index: int, no_stdin: bool, service: str) 
         ended=lambda _, code, again: None if again else codes.append(code),
     )
     following.begin()
+    with suppress(ControlError):  # its output can be read without a supervisor
+        list(client.request(places.control_socket, Attach(seen.name)))
     try:
         while following.turn() and not codes:
             pass
