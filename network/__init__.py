@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dns.resolver import Server
+    from .dns.resolver import Resolver
     from .errors import AddressError, NetworkError, PortTaken
     from .networks import Networks
 
 _WHERE = {
     "Networks": "networks",
-    "Server": "dns.server",
+    "Resolver": "dns.resolver",
     "NetworkError": "errors",
     "PortTaken": "errors",
     "AddressError": "errors",
 }
-__all__ = ["AddressError", "NetworkError", "Networks", "PortTaken", "Server"]
+__all__ = ["AddressError", "NetworkError", "Networks", "PortTaken", "Resolver"]
 
 
 def __getattr__(name: str) -> Any:

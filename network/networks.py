@@ -19,7 +19,7 @@ import trio
 
 from . import addresses, bridge, netlink
 from .allocate import lay_out
-from .dns.resolver import Server
+from .dns.resolver import Resolver
 from .dns.zone import Zone
 from .errors import AddressError, NetworkError, NoSuchNetwork, translated
 from .nft.rules import IPV4, BridgeRules, PortRules, Table
@@ -51,7 +51,7 @@ class Networks:
     def __init__(self, root: str, project: str = "") -> None:
         self.root, self.project = root, project
         self.zone = Zone()
-        self.dns = Server(self.zone, refresh=self.refresh)
+        self.dns = Resolver(self.zone, refresh=self.refresh)
         self._records = Records(root)
         self._firewall = Firewall(root, self._everything)
         self._tasks = Tasks()

@@ -1,4 +1,4 @@
-"""Serves the DNS sockets that were made inside containers' namespaces. Upstream is asked from the host's.
+"""A resolver that serves the DNS sockets made inside containers' namespaces, and asks upstream from the host's.
 
 So a resolver on the host's own 127.0.0.x is reached too. Limits are moby's: three upstreams, four seconds each, 1024
 questions under way. An upstream's answer counts only when it repeats our random id and the question.
@@ -12,10 +12,12 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
-from .zone import Zone, question, refusal
+from .message import answers_to, question, refusal
+from .zone import Zone
 
 UPSTREAMS, IN_FLIGHT, PATIENCE = 3, 1024, 4.0
 BURST = 64  # answers in a row before others have their turn
@@ -23,6 +25,7 @@ RESOLV_CONF = "/etc/resolv.conf"
 
 
 def host_upstreams(path: str = RESOLV_CONF) -> tuple[str, ...]:
+    """The first name servers of a resolv.conf (man 5 resolv.conf); () where there is none."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             words = [line.split() for line in file]
@@ -35,8 +38,11 @@ def _nothing(owner: str) -> None:
     return None
 
 
-class Server:
-    """`refresh(owner)` is called before an answer: what another process changed may have to be read."""
+class Resolver:
+    """Answers from a zone, and from upstream what the zone does not know.
+
+    `refresh(owner)` is called before an answer: what another process changed may have to be read.
+    """
 
     def __init__(
         self, zone: Zone, upstreams: Sequence[str] | None = None, refresh: Callable[[str], None] = _nothing
@@ -58,10 +64,10 @@ class Server:
         return self._read[1]
 
     async def serve(self, udp_fd: int, tcp_fd: int, owner: str, upstreams: Sequence[str] = ()) -> None:
-        """Until cancelled. Takes both descriptors over. Asks `upstreams`, or else the host's."""
-        with contextlib.ExitStack() as ours:
-            udp = ours.enter_context(socket.socket(fileno=udp_fd))
-            tcp = ours.enter_context(socket.socket(fileno=tcp_fd))
+        """Answer until cancelled. Takes both descriptors over. Asks `upstreams`, or else the host's."""
+        with contextlib.ExitStack() as sockets:
+            udp = sockets.enter_context(socket.socket(fileno=udp_fd))
+            tcp = sockets.enter_context(socket.socket(fileno=tcp_fd))
             udp.setblocking(False)
             tcp.listen(64)
             async with trio.open_nursery() as nursery:
@@ -117,11 +123,7 @@ class Server:
         if asked is None:
             return refusal(query)
         sent = secrets.token_bytes(2) + query[2:]
-
-        def echoes(answer: bytes) -> bool:
-            same = answer[12 : asked.end].lower() == query[12 : asked.end].lower()
-            return len(answer) >= asked.end and answer[:2] == sent[:2] and bool(answer[2] & 0x80) and same
-
+        echoes = partial(answers_to, sent, asked)
         for upstream in (upstreams or self.upstreams())[:UPSTREAMS]:
             with contextlib.suppress(OSError, ValueError, trio.TooSlowError, trio.BrokenResourceError):
                 with trio.fail_after(PATIENCE):
@@ -144,10 +146,10 @@ async def _over_datagrams(upstream: str, query: bytes, echoes: Callable[[bytes],
 
 
 async def _over_stream(upstream: str, query: bytes, echoes: Callable[[bytes], bool]) -> bytes | None:
-    async with await trio.open_tcp_stream(upstream, 53) as there:
-        await there.send_all(struct.pack(">H", len(query)) + query)
-        head = await _exactly(there, 2)
-        answer = await _exactly(there, struct.unpack(">H", head)[0]) if head else None
+    async with await trio.open_tcp_stream(upstream, 53) as stream:
+        await stream.send_all(struct.pack(">H", len(query)) + query)
+        head = await _exactly(stream, 2)
+        answer = await _exactly(stream, struct.unpack(">H", head)[0]) if head else None
         return answer if answer and echoes(answer) else None
 
 

@@ -1,93 +1,32 @@
-"""What a name means to who asks. Pure: bytes of a query in, bytes of an answer (or None: ask upstream) out.
+"""Names of endpoints, as each asker sees them: bytes of a query in, bytes of an answer, or None (ask upstream), out.
 
 Who asks sees the networks that it is on, itself included: a name leads to all endpoints that have it there, in turned
 order. A name that exists without an address of the asked kind is NODATA (no error, no answer), another NXDOMAIN or
-upstream's. RFC 1035; RFC 6891 for the size of answers.
+upstream's. Pure.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections.abc import Iterable
+from ipaddress import ip_address
 
-from pycompose.frozen import dataclass
 from pycompose.network.spec import Endpoint
 
-A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
-SERVFAIL, NXDOMAIN = 2, 3
-TTL = 0  # addresses move with restarts; a resolver must not keep them
-PLAIN_SIZE, LARGEST = 512, 4096  # of an answer over UDP, in bytes: without EDNS; more is never promised
-REMEMBERED = 4096
+from .message import (
+    AAAA,
+    ANY,
+    NXDOMAIN,
+    PTR,
+    STREAM_SIZE,
+    A,
+    Question,
+    pointed_address,
+    question,
+    reply,
+    wire_name,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    name: str  # lower case, without the last dot
-    kind: int
-    end: int  # where the question ends in the query
-    size: int  # what the asker takes over UDP
-    edns: bool
-
-
-def question(query: bytes) -> Question | None:
-    """None when it is not one question in class IN."""
-    if len(query) < 17 or query[2] & 0xF8 or struct.unpack_from(">H", query, 4)[0] != 1:
-        return None
-    labels, at = [], 12
-    while at < len(query) and (length := query[at]):
-        if length > 63 or at + 1 + length >= len(query):
-            return None
-        labels.append(query[at + 1 : at + 1 + length].decode("latin-1").lower())
-        at += 1 + length
-    end = at + 5
-    if end > len(query) or end - 17 > 254:
-        return None
-    kind, class_ = struct.unpack_from(">HH", query, at + 1)
-    if class_ != 1:
-        return None
-    edns = len(query) >= end + 11 and query[10:12] != b"\0\0" and query[end : end + 3] == b"\0\0\x29"
-    size = struct.unpack_from(">H", query, end + 3)[0] if edns else PLAIN_SIZE
-    return Question(".".join(labels), kind, end, min(max(size, PLAIN_SIZE), LARGEST), edns)
-
-
-def reply(
-    query: bytes, asked: Question, code: int, answers: Sequence[tuple[int, bytes]] = (), size: int = 65535
-) -> bytes:
-    """The answer to `asked`; without any record, and marked as cut, when it is larger than `size`."""
-    records = b"".join(struct.pack(">HHHIH", 0xC00C, kind, 1, TTL, len(d)) + d for kind, d in answers)
-    extra = struct.pack(">BHHIH", 0, OPT, LARGEST, 0, 0) if asked.edns else b""
-    flags = 0x8080 | (query[2] & 1) << 8 | code  # an answer, recursion available; recursion desired as it was
-    found = len(answers)
-    if asked.end + len(records) + len(extra) > size:
-        records, found, flags = b"", 0, flags | 0x0200
-    head = query[:2] + struct.pack(">HHHHH", flags, 1, found, 0, 1 if extra else 0)
-    return head + query[12 : asked.end] + records + extra
-
-
-def refusal(query: bytes) -> bytes:
-    """SERVFAIL, to what may not even be a question."""
-    asked = question(query)
-    if asked:
-        return reply(query, asked, SERVFAIL)
-    return query[:2].ljust(2, b"\0") + struct.pack(">HHHHH", 0x8080 | 1, 0, 0, 0, 0)
-
-
-def _pointed(name: str) -> str | None:
-    """The address that a name under in-addr.arpa or ip6.arpa stands for."""
-    try:
-        if name.endswith(".in-addr.arpa"):
-            return str(IPv4Address(".".join(reversed(name.split(".")[:-2]))))
-        if name.endswith(".ip6.arpa"):
-            digits = "".join(reversed(name.split(".")[:-2]))
-            return str(IPv6Address(bytes.fromhex(digits)))
-    except ValueError:
-        return None
-    return None
-
-
-def _wire(name: str) -> bytes:
-    return b"".join(bytes([len(p)]) + p.encode() for p in name.split(".")) + b"\0"
+REMEMBERED = 4096  # answers
 
 
 class Zone:
@@ -107,7 +46,8 @@ class Zone:
         self._answers.clear()
 
     def add(self, endpoint: Endpoint) -> None:
-        self._discard(endpoint.network, endpoint.owner)
+        """The endpoint, in place of the one that its owner had on the network."""
+        self.discard(endpoint.network, endpoint.owner)
         network, owner = endpoint.network, endpoint.owner
         self._networks.setdefault(network, {})[owner] = endpoint
         names = self._names.setdefault(network, {})
@@ -123,7 +63,8 @@ class Zone:
         plain = dict.fromkeys(name.lower().rstrip(".") for name in endpoint.names)
         return dict.fromkeys([*plain, *(f"{name}.{endpoint.network.lower()}" for name in plain)])
 
-    def _discard(self, network: str, owner: str) -> None:
+    def discard(self, network: str, owner: str) -> None:
+        """No name leads to the owner on this network any more."""
         endpoint = self._networks.get(network, {}).pop(owner, None)
         if endpoint is None:
             return
@@ -139,17 +80,15 @@ class Zone:
         self._answers.clear()
 
     def remove(self, owner: str) -> None:
+        """No name leads to the owner any more."""
         for network in self._of.get(owner, ()):
-            self._discard(network, owner)
+            self.discard(network, owner)
 
     def remove_network(self, name: str) -> None:
         for owner in list(self._networks.get(name, ())):
-            self._discard(name, owner)
+            self.discard(name, owner)
         for known in (self._networks, self._names, self._addresses, self._internal):
             known.pop(name, None)
-
-    def discard(self, network: str, owner: str) -> None:
-        self._discard(network, owner)
 
     def endpoints_on(self, network: str) -> list[Endpoint]:
         return list(self._networks.get(network, {}).values())
@@ -180,28 +119,28 @@ class Zone:
         turned = self._answers.get(key)
         if turned is None:
             asked = question(query)
-            found = self._find(owner, query, asked, stream) if asked else None
-            if found is None:
+            orders = self._orders(owner, query, asked, stream) if asked else None
+            if orders is None:
                 return None
             if len(self._answers) >= REMEMBERED:
                 self._answers.clear()
-            turned = self._answers[key] = tuple(answer[2:] for answer in found)
+            turned = self._answers[key] = tuple(answer[2:] for answer in orders)
         self._turn += 1
         return query[:2] + turned[self._turn % len(turned)]
 
-    def _find(self, owner: str, query: bytes, asked: Question, stream: bool) -> list[bytes] | None:
-        """Every order of the answer, at most as many as there are records."""
-        size = 65535 if stream else asked.size
+    def _orders(self, owner: str, query: bytes, asked: Question, stream: bool) -> list[bytes] | None:
+        """The answer, each of its records first in turn: one order a record, at most 16. None: ask upstream."""
+        size = STREAM_SIZE if stream else asked.size
         four, six = self.addresses(owner, asked.name), self.addresses(owner, asked.name, 6)
         if four or six:
             records = [(A, ip_address(a).packed) for a in four if asked.kind in (A, ANY)]
             records += [(AAAA, ip_address(a).packed) for a in six if asked.kind in (AAAA, ANY)]
-            orders = min(len(records), 16) or 1
-            return [reply(query, asked, 0, records[n:] + records[:n], size) for n in range(orders)]
-        if asked.kind == PTR and (address := _pointed(asked.name)):
+            count = min(len(records), 16) or 1
+            return [reply(query, asked, 0, records[n:] + records[:n], size) for n in range(count)]
+        if asked.kind == PTR and (address := pointed_address(asked.name)):
             for network in self.networks_of(owner):
                 endpoint = self._addresses[network].get(address)
                 if endpoint and endpoint.names:
-                    named = endpoint.names[min(1, len(endpoint.names) - 1)]  # the first is that of all replicas
-                    return [reply(query, asked, 0, [(PTR, _wire(f"{named}.{network}"))], size)]
+                    name = endpoint.names[min(1, len(endpoint.names) - 1)]  # the first is that of all replicas
+                    return [reply(query, asked, 0, [(PTR, wire_name(f"{name}.{network}"))], size)]
         return None if self.forwards(owner) else [reply(query, asked, NXDOMAIN)]

@@ -6,7 +6,8 @@ import struct
 import pytest
 import trio
 from pycompose.network.dns import resolver as dns
-from pycompose.network.dns.zone import SERVFAIL, Zone
+from pycompose.network.dns.message import SERVFAIL
+from pycompose.network.dns.zone import Zone
 from pycompose.network.spec import Endpoint
 
 QUERY = b"\x12\x34\1\0\0\1\0\0\0\0\0\0\7example\3org\0\0\1\0\1"
@@ -19,13 +20,15 @@ def the_zone(*, internal: bool = False) -> Zone:
     return zone
 
 
-async def served(nursery: trio.Nursery, server: dns.Server, upstreams: tuple[str, ...] = ()) -> trio.socket.SocketType:
+async def served(
+    nursery: trio.Nursery, resolver: dns.Resolver, upstreams: tuple[str, ...] = ()
+) -> trio.socket.SocketType:
     """A client's socket that asks a served one."""
     udp, tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
     udp.bind(("127.0.0.1", 0))
     tcp.bind(("127.0.0.1", 0))
     where = udp.getsockname()
-    nursery.start_soon(server.serve, udp.detach(), tcp.detach(), "a", upstreams)
+    nursery.start_soon(resolver.serve, udp.detach(), tcp.detach(), "a", upstreams)
     client = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     await client.connect(where)
     return client
@@ -64,10 +67,10 @@ async def test_an_answer_counts_only_with_our_id_and_our_question(monkeypatch: p
     monkeypatch.setattr(dns.trio.socket, "socket", Upstream)
     answer = await dns._over_datagrams("192.0.2.53", query, lambda a: a[:2] == query[:2] and a[12:] != b"")
     assert answer is not None
-    server = dns.Server(the_zone(), ["192.0.2.53"])
-    answer = await server._ask(QUERY, (), stream=False)
+    resolver = dns.Resolver(the_zone(), ["192.0.2.53"])
+    answer = await resolver._ask(QUERY, (), stream=False)
     assert answer == QUERY[:2] + b"\x81\x80" + QUERY[4:] + b"truth"
-    first, second = seen[-1], (await server._ask(QUERY, (), stream=False), seen[-1])[1]
+    first, second = seen[-1], (await resolver._ask(QUERY, (), stream=False), seen[-1])[1]
     assert first[2:] == second[2:] == QUERY[2:]
     assert (first[:2], second[:2]) != (QUERY[:2], QUERY[:2]), "the asker's id is not used"
 
@@ -84,12 +87,12 @@ async def test_three_upstreams_are_asked_in_turn_and_no_fourth(
 
     monkeypatch.setattr(dns, "_over_datagrams", silent)
     began = trio.current_time()
-    answer = await dns.Server(the_zone(), [f"192.0.2.{n}" for n in range(5)])._ask(QUERY, (), stream=False)
+    answer = await dns.Resolver(the_zone(), [f"192.0.2.{n}" for n in range(5)])._ask(QUERY, (), stream=False)
     assert answer[3] & 15 == SERVFAIL
     assert asked == ["192.0.2.0", "192.0.2.1", "192.0.2.2"]
     assert trio.current_time() - began == pytest.approx(12)
     asked.clear()
-    await dns.Server(the_zone(), ["192.0.2.9"])._ask(QUERY, ["192.0.2.77"], stream=False)
+    await dns.Resolver(the_zone(), ["192.0.2.9"])._ask(QUERY, ["192.0.2.77"], stream=False)
     assert asked == ["192.0.2.77"], "a service's own come in place of the host's"
 
 
@@ -97,9 +100,9 @@ async def test_who_is_on_internal_networks_alone_asks_nobody(monkeypatch: pytest
     async def never(*_: object) -> bytes:
         raise AssertionError("an upstream was asked")
 
-    monkeypatch.setattr(dns.Server, "_ask", never)
+    monkeypatch.setattr(dns.Resolver, "_ask", never)
     async with trio.open_nursery() as nursery:
-        client = await served(nursery, dns.Server(the_zone(internal=True), ["192.0.2.9"]))
+        client = await served(nursery, dns.Resolver(the_zone(internal=True), ["192.0.2.9"]))
         await client.send(QUERY)
         answer = await client.recv(512)
         assert answer[:2] == QUERY[:2]
@@ -116,10 +119,10 @@ async def test_more_than_1024_questions_under_way_are_refused_at_once(monkeypatc
         return None
 
     monkeypatch.setattr(dns, "_over_datagrams", silent)
-    server = dns.Server(the_zone(), ["192.0.2.9"])
-    server._limit.total_tokens = 3
+    resolver = dns.Resolver(the_zone(), ["192.0.2.9"])
+    resolver._limit.total_tokens = 3
     async with trio.open_nursery() as nursery:
-        client = await served(nursery, server)
+        client = await served(nursery, resolver)
         for number in range(4):
             await client.send(struct.pack(">H", number) + QUERY[2:])
             await trio.testing.wait_all_tasks_blocked(0.01)

@@ -5,7 +5,8 @@ from ipaddress import ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
-from pycompose.network.dns.zone import AAAA, ANY, NXDOMAIN, PTR, SERVFAIL, A, Zone, question, refusal
+from pycompose.network.dns.message import AAAA, ANY, NXDOMAIN, PTR, SERVFAIL, A, question, refusal
+from pycompose.network.dns.zone import Zone
 from pycompose.network.spec import Endpoint
 
 
