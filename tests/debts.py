@@ -3,9 +3,7 @@
 
 DEBTS: dict[str, set[str]] = {
     "ladder": {},
-    "circles": {
-        "compose/file/merge.py <-> compose/file/paths.py <-> compose/file/reading.py <-> compose/file/source.py",
-    },
+    "circles": {},
     "command_line_imported": {},
     "doubled_modules": {},
     "doubled_classes": {

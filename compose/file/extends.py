@@ -10,12 +10,13 @@ import os.path
 from collections.abc import Callable
 
 from pycompose.compose.model.errors import FileError
+from pycompose.compose.model.suggest import suggestion
 from pycompose.errors import Place
 
 from .files import Files
 from .merge import merge
 from .paths import rebased_service
-from .reading import Reading, Section, suggestion
+from .reading import Reading, Section
 from .source import Map, Text, Tree, position
 
 CHAIN = 150

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from pycompose.compose.model.errors import FileError, Problem
 from pycompose.compose.model.quantities import duration_of, size_of
+from pycompose.compose.model.suggest import suggestion
 from pycompose.errors import Place
 
 from .merge import pairs
@@ -24,15 +25,6 @@ DIGITS = re.compile(r"[-+]?[0-9]{1,30}\Z")
 
 def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    if len(name) > 60:  # comparing takes the square of the length
-        return ""
-    import difflib  # a millisecond that a good file does not need
-
-    close = difflib.get_close_matches(name, [one for one in known if len(one) <= 60], 1)
-    return f'did you mean "{close[0]}"?' if close else ""
 
 
 class Reading:

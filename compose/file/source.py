@@ -382,7 +382,7 @@ class _Builder:
         if any(one.anchor == name for one in self.stack):
             self.problems.append(Problem(f'anchor "{name}" contains itself', at, code="anchor-cycle"))
         else:
-            from .reading import suggestion
+            from pycompose.compose.model.suggest import suggestion
 
             hint = suggestion(name, self.anchors) or f"an anchor is written &{name}, above and in the same document"
             self.problems.append(Problem(f'anchor "{name}" is not defined', at, hint, "anchor"))

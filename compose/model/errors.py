@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pycompose.errors import Place, PycomposeError
 from pycompose.frozen import dataclass
 
+from .suggest import suggestion
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -42,11 +44,8 @@ class NoSuchService(PycomposeError):
     """A service that is asked for is not among the `known` ones; the hint names the nearest, or all of them."""
 
     def __init__(self, service: str, known: Iterable[str] = ()) -> None:
-        from difflib import get_close_matches
-
         names = sorted(set(known) - {""})
-        near = get_close_matches(service, names, 1, 0.5) if len(service) <= 60 else []
-        hint = f'did you mean "{near[0]}"?' if near else f"services are: {', '.join(names)}" if names else ""
+        hint = suggestion(service, names, 0.5) or (f"services are: {', '.join(names)}" if names else "")
         super().__init__(self.text(service), hint=hint)
         self.service = service
 
