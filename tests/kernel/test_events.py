@@ -28,9 +28,8 @@ class Events:
     """`events --json` beside a test."""
 
     def __init__(self, host: Machine, *arguments: str) -> None:
-        join = ("nsenter", f"--target={host.pid}", "--mount", "--net", "--wd=/")
         self.process = subprocess.Popen(
-            [*join, sys.executable, "-m", "pycompose", "-p", "e", "events", "--json", *arguments],
+            [*host_join(host), sys.executable, "-m", "pycompose", "-p", "e", "events", "--json", *arguments],
             env=dict(host.environment),
             stdout=subprocess.PIPE,
         )
@@ -129,16 +128,34 @@ def test_events_are_kept_and_told_since_a_time(host: Machine, file: str) -> None
     assert host.pycompose("-p", "e", "events", "--since", "1h", "--until", "30m").stdout == ""
 
 
-def test_an_idle_follower_sleeps(host: Machine, file: str, events: Events) -> None:
-    host.pycompose("-f", file, "up", "-d")
-    events.take("start")
-    before = switches(events.process.pid)
-    with pytest.raises(subprocess.TimeoutExpired):
-        events.process.wait(2)
-    assert switches(events.process.pid) == before
+@pytest.mark.parametrize("command", [("events",), ("logs", "-f"), ("attach", "web"), ("up",)])
+def test_an_idle_follower_sleeps(host: Machine, file: str, command: tuple[str, ...]) -> None:
+    """It waits once, for as long as nothing happens: no thread of it wakes for 3 s."""
+    if command != ("up",):
+        host.pycompose("-f", file, "up", "-d")
+    follower = subprocess.Popen(
+        [*host_join(host), sys.executable, "-m", "pycompose", "-f", file, *command],
+        env=dict(host.environment),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            follower.wait(3 * SLOWER)  # until it has begun
+        before = switches(follower.pid)
+        with pytest.raises(subprocess.TimeoutExpired):
+            follower.wait(3)
+        assert switches(follower.pid) == before
+    finally:
+        follower.kill()
+        follower.wait()
+
+
+def host_join(host: Machine) -> tuple[str, ...]:
+    return ("nsenter", f"--target={host.pid}", "--mount", "--net", "--wd=/")
 
 
 def switches(pid: int) -> int:
-    """How often a process has waited."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(text.partition("voluntary_ctxt_switches:")[2].split()[0])
+    """How often the threads of a process have waited."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(int(text.partition("voluntary_ctxt_switches:")[2].split()[0]) for text in texts)
