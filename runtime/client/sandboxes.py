@@ -162,6 +162,8 @@ class Runtime:
             try:
                 if prepare is not None:
                     await prepare(sandbox)
+                # The keeper's word of the run before may have come only now: it says nothing of this one.
+                self._unrecorded.pop(container_id, None)
                 own = os.dup(sandbox.pidfd)
                 try:
                     await keeper.ask(Go(container_id), Done)
