@@ -43,7 +43,6 @@ DEBTS: dict[str, set[str]] = {
         "compose/plan/graph.py: Who needs whom: the services of a project as a directed graph. The only importer of networkx, and only when asked.",
         "compose/plan/lifecycle.py: What happens next to a container: restart back-off and the health state machine.",
         "network/addresses.py: Which subnet a network gets and which address an endpoint gets. Pure: what is taken arrives as arguments.",
-        "network/allocate.py: What a network to be gets: subnets that nobody has, gateways, the uplink's MTU, the name of its link.",
         "network/records.py: What there is, as files under one folder; every file is written whole and renamed, so a reader sees it old or new.",
         "network/spec.py: What a caller asks of this folder: networks, endpoints and published ports, as frozen data.",
         "runtime/__init__.py: no head comment",
