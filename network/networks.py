@@ -3,6 +3,10 @@
 State is files (`records`), links (`bridge`), one nft table (`firewall`) and listening sockets (`publish`); the first
 is the truth, and the others are made from it again where they are missing. One Networks is one project's, and several
 may work in the same folder at once. `run` must run for what needs a task: relaying to published ports, and DNS.
+
+Rules: whatever changes something is a plain function and waits for the folder's lock, which another project may hold:
+a process that serves tasks calls it in one worker thread of its own. Tasks and the zone that they answer from belong
+to the loop (`Tasks.on_loop`), `resolve`, `adopt`, `refresh` too.
 """
 
 from __future__ import annotations
@@ -66,18 +70,18 @@ class Networks:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Relays and answers until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._tasks.nursery = nursery
+            self._tasks.open(nursery)
             self._ports.start()
             task_status.started()
             self._warm()
             try:
                 await trio.sleep_forever()
             finally:
-                self._tasks.nursery = None
+                self._tasks.close()
 
     # --- networks
 
-    async def create(self, spec: NetworkSpec) -> NetworkRecord:
+    def create(self, spec: NetworkSpec) -> NetworkRecord:
         """Make the bridge and its rules, or return what exists. Raises NetworkError."""
         with self._records.changing():
             existing = self._records.network(spec.name)
@@ -97,7 +101,7 @@ class Networks:
                     bridge.remove(network.bridge)
                 raise
 
-    async def remove(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Raises NetworkError when containers are on it."""
         with self._records.changing(), translated(f'network "{name}" cannot be removed'):
             network = self._records.network(name)
@@ -108,15 +112,18 @@ class Networks:
                 whose = ", ".join(sorted({e.names[1] if len(e.names) > 1 else e.owner[:12] for e in leases}))
                 raise NetworkError(f'network "{name}" still has containers: {whose}')
             self._records.forget_network(name)
-            self.zone.remove_network(name)
-            self._seen.pop(name, None)
-            self._stamps.pop(name, None)
+            self._tasks.on_loop(self._forget, name)
             bridge.remove(network.bridge)
             if self._records.current():
                 self._firewall.remove_network(_bridge_rules(network))
             else:
                 self._firewall.remove()
             self._forwarding()
+
+    def _forget(self, name: str) -> None:
+        self.zone.remove_network(name)
+        self._seen.pop(name, None)
+        self._stamps.pop(name, None)
 
     def records(self) -> list[NetworkRecord]:
         return self._records.networks()
@@ -137,7 +144,7 @@ class Networks:
             bridge.make(network, self._records.leases(network.name) if not bridge.index_of(network.bridge) else ())
             self._forwarding()
             self._firewall.add_network(_bridge_rules(network))
-            self.zone.add_network(network.name, network.internal)
+            self._tasks.on_loop(self.zone.add_network, network.name, network.internal)
             return network
 
     def _everything(self) -> tuple[Iterable[BridgeRules], Iterable[PortRules]]:
@@ -159,7 +166,7 @@ class Networks:
 
     # --- endpoints
 
-    async def attach(
+    def attach(
         self,
         netns_fd: int,
         route_socket: int | socket.socket,
@@ -191,8 +198,7 @@ class Networks:
             for endpoint, _ in done:
                 self._release(endpoint)
             raise
-        for endpoint, network in done:
-            self._known(endpoint, network.internal)
+        self._tasks.on_loop(self._known, done)
         return [endpoint for endpoint, _ in done]
 
     def _lease(self, network: NetworkRecord, spec: EndpointSpec, number: int) -> Endpoint:
@@ -234,26 +240,21 @@ class Networks:
         self._records.keep_lease(endpoint)
         return endpoint
 
-    def _known(self, endpoint: Endpoint, internal: bool) -> None:
-        self.zone.add_network(endpoint.network, internal)
-        self.zone.add(endpoint)
+    def _known(self, joined: Sequence[tuple[Endpoint, NetworkRecord]]) -> None:
+        for endpoint, network in joined:
+            self.zone.add_network(endpoint.network, network.internal)
+            self.zone.add(endpoint)
 
     def _release(self, endpoint: Endpoint) -> None:
         address = endpoint.addresses[0].partition("/")[0]
         self._records.forget_lease(endpoint.network, address)
         self._released[endpoint.network, address] = time.monotonic(), endpoint.link
 
-    def _owned(self, owner: str) -> list[Endpoint]:
-        found = self.zone.endpoints_of(owner)
-        if found or self._recovered:  # the zone has all of this project since then
-            return found
-        return [e for e in self.endpoints() if e.owner == owner]
-
-    async def detach(self, owner: str) -> None:
+    def detach(self, owner: str) -> None:
         """Forget the owner's addresses and answer it no more; its links die with its namespace."""
-        self._tasks.stop(owner)
-        endpoints = self._owned(owner)
-        self.zone.remove(owner)
+        endpoints = self._tasks.on_loop(self._unknown, owner)
+        if not self._recovered:  # since then the zone has all of this project
+            endpoints = endpoints or [e for e in self.endpoints() if e.owner == owner]
         if not endpoints:
             return
         gone = {e.addresses[0].partition("/")[0] for e in endpoints}
@@ -261,6 +262,13 @@ class Networks:
             for endpoint in endpoints:
                 self._release(endpoint)
             self._ports.without(gone)
+
+    def _unknown(self, owner: str) -> list[Endpoint]:
+        """The endpoints of an owner who is answered no more."""
+        self._tasks.stop(owner)
+        endpoints = self.zone.endpoints_of(owner)
+        self.zone.remove(owner)
+        return endpoints
 
     # --- DNS
 
@@ -336,16 +344,16 @@ class Networks:
 
     # --- published ports
 
-    async def publish(self, publication: Publication) -> PublishedPort:
+    def publish(self, publication: Publication) -> PublishedPort:
         """Reserve the first free port of the range, or keep the one that it has. Raises PortTaken."""
-        return await self._ports.publish(publication)
+        return self._ports.publish(publication)
 
-    async def unpublish(self, published: PublishedPort) -> None:
-        await self._ports.unpublish(published)
+    def unpublish(self, published: PublishedPort) -> None:
+        self._ports.unpublish(published)
 
-    async def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
+    def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
         """Where the connections to the group's published ports go from now on; without any, they are refused."""
-        await self._ports.set_backends(group, backends)
+        self._ports.set_backends(group, backends)
 
     def published(self, group: str | None = None) -> list[PublishedPort]:
         """The ports that the group has, or any group of any project: this process's, or an earlier one's."""
@@ -357,7 +365,7 @@ class Networks:
 
     # --- after a restart
 
-    async def recover(self) -> list[NetworkRecord]:
+    def recover(self) -> list[NetworkRecord]:
         """Know what is there again, and make what is missing: after a restart of the caller, or of the machine.
 
         This project's published ports are held again. One that another program took meanwhile stays published over
@@ -372,12 +380,16 @@ class Networks:
             if self._records.current():
                 with translated("the firewall's table cannot be made"):
                     self._firewall.ensure()
-        for network in self._records.networks():
-            self.zone.add_network(network.name, network.internal)
-            self._reread(network.name)
+        records = self.records()
+        self._tasks.on_loop(self._reread_all, records)
         self._ports.hold_again()
         self._recovered = True
-        return self.records()
+        return records
+
+    def _reread_all(self, records: Iterable[NetworkRecord]) -> None:
+        for network in records:
+            self.zone.add_network(network.name, network.internal)
+            self._reread(network.name)
 
 
 def _borrowed(given: int | socket.socket) -> socket.socket:

@@ -10,6 +10,7 @@ import contextlib
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from . import netlink, relay
 from .errors import NetworkError, PortTaken, translated
@@ -38,7 +39,7 @@ class Ports:
         self._held: dict[PublishedPort, list[socket.socket]] = {}
         self._backends: dict[PublishedPort, tuple[str, ...]] = {}
 
-    async def publish(self, publication: Publication) -> PublishedPort:
+    def publish(self, publication: Publication) -> PublishedPort:
         """Reserve the first free port of the range, or keep the one that it has. Raises PortTaken."""
         p = publication
         for published in self._held:
@@ -74,15 +75,18 @@ class Ports:
         return relay.holder_of(p.host_ip, p.first, p.protocol)
 
     def relay(self, published: PublishedPort) -> None:
-        if self._tasks.nursery is not None and self._held.get(published):
-            self._tasks.start(
-                published, relay.relay, published, self._held[published], lambda: self._backends.get(published, ())
-            )
+        """Serve what the firewall does not: IPv6, and the host's own connections, while there is a nursery."""
+        sockets = self._held.get(published)
+        if self._tasks.nursery is not None and sockets:
+            backends = partial(self._backends.get, published, ())
+            self._tasks.on_loop(self._tasks.start, published, relay.relay, published, sockets, backends)
 
-    async def unpublish(self, published: PublishedPort) -> None:
+    def unpublish(self, published: PublishedPort) -> None:
         sockets = self._held.pop(published, [])
         self._backends.pop(published, None)
-        self._tasks.stop(published)  # before the sockets are closed: a cancelled task does not wait for them any more
+        self._tasks.on_loop(
+            self._tasks.stop, published
+        )  # before the sockets are closed: a cancelled task does not wait for them any more
         for sock in sockets:
             sock.close()
         with self._records.changing(), translated("a port cannot be unpublished"):
@@ -101,7 +105,7 @@ class Ports:
         found = [p.backends for p in self._records.ports() if p.published.publication.group == group]
         return list(found[0]) if found else []
 
-    async def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
+    def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
         """Where the connections to the group's published ports go from now on."""
         wanted = tuple(backends)
         with self._records.changing(), translated("published ports cannot be changed"):

@@ -90,10 +90,13 @@ class Records:
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
-        """What is done under the lock is short: it blocks."""
+        """Hold the folder's lock. Another process may have it, however long: no thread with tasks calls this."""
         fd = os.open(f"{self.root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
             os.close(fd)

@@ -18,6 +18,7 @@ from types import MappingProxyType
 import trio
 from pycompose.compose.control import session
 from pycompose.compose.linux import etc_files, network_spec, oci, sandbox_network
+from pycompose.compose.linux.worker import Worker
 from pycompose.compose.model.image_build import Ulimit
 from pycompose.compose.model.project import Attachment, Network, Project, Service
 from pycompose.frozen import dataclass
@@ -51,7 +52,7 @@ class StepRunner:
     def __init__(self, places: Places, own: ProjectPlaces, nursery: trio.Nursery) -> None:
         self._roots, self._own, self._nursery = places, own, nursery
         self._runtime = Runtime(own)
-        self._networks = Networks(places.networks, own.project)
+        self._networks, self._worker = Networks(places.networks, own.project), Worker()
         self._network = Network(NETWORK, f"{own.project}_{NETWORK}")
         self._starting = trio.Lock()
         self._awake = self._connected = False
@@ -64,7 +65,8 @@ class StepRunner:
                 self._awake = True
             if connected and not self._connected:
                 await self._nursery.start(self._networks.run)
-                await self._networks.create(network_spec.network_spec(self._own.project, self._network))
+                spec = network_spec.network_spec(self._own.project, self._network)
+                await self._worker.run(self._networks.create, spec)
                 self._connected = True
 
     async def run(self, job: Job, output: Callable[[str], None], limits: RunLimits) -> int:
@@ -108,6 +110,7 @@ class StepRunner:
             async def prepare(sandbox: Sandbox) -> None:
                 await sandbox_network.join(
                     self._networks,
+                    self._worker,
                     sandbox,
                     project,
                     service,
@@ -131,7 +134,7 @@ class StepRunner:
                 await self._runtime.kill(container_id)
                 await self._runtime.await_exit(container_id)
         with suppress(NetworkError):
-            await self._networks.detach(container_id)
+            await self._worker.run(self._networks.detach, container_id)
         with suppress(RuntimeFailure, OSError):
             await self._runtime.remove(container_id)
 
@@ -155,7 +158,7 @@ class StepRunner:
         """Nothing of it is left when this returns."""
         if self._connected:
             with suppress(NetworkError):
-                await self._networks.remove(self._network.name)
+                await self._worker.run(self._networks.remove, self._network.name)
         if self._awake:
             await trio.to_thread.run_sync(session.close_if_empty, self._own)
 
@@ -232,15 +235,18 @@ async def _sweep(places: Places, left: ProjectPlaces) -> None:
                     with trio.move_on_after(PATIENCE):
                         await _gone(left, container.id)
             await runtime.remove(container.id)
-    networks = Networks(places.networks, left.project)
     with suppress(NetworkError):
-        for endpoint in networks.endpoints():
-            if endpoint.network.startswith(f"{left.project}_"):
-                await networks.detach(endpoint.owner)
-        for record in networks.records():
-            if record.project == left.project:
-                await networks.remove(record.name)
+        await trio.to_thread.run_sync(_remove_networks, Networks(places.networks, left.project))
     await trio.to_thread.run_sync(session.close_if_empty, left)
+
+
+def _remove_networks(networks: Networks) -> None:
+    for endpoint in networks.endpoints():
+        if endpoint.network.startswith(f"{networks.project}_"):
+            networks.detach(endpoint.owner)
+    for record in networks.records():
+        if record.project == networks.project:
+            networks.remove(record.name)
 
 
 async def _gone(left: ProjectPlaces, container_id: str) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 import trio
 from pycompose.compose.engine.host import (
@@ -37,6 +38,7 @@ from pycompose.runtime.spec import User
 from . import network_spec, service_mounts
 from .containers import Containers, HeldContainer
 from .sandbox_network import ServiceNetwork
+from .worker import Worker
 
 
 @contextmanager
@@ -62,9 +64,9 @@ class LinuxHost:
         self._relaunch = relaunch  # the supervisor's own command, for a keeper that is launched again
         self.roots, self.places = roots, roots.project(project)
         self.runtime = Runtime(self.places)
-        self.networks = Networks(roots.networks, project)
+        self.networks, self._worker = Networks(roots.networks, project), Worker()
         self._containers = Containers(roots, self.places, self.runtime)
-        self._service_network = ServiceNetwork(self.networks, self._containers, project)
+        self._service_network = ServiceNetwork(self.networks, self._worker, self._containers, project)
         self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
 
     # its life
@@ -73,7 +75,7 @@ class LinuxHost:
         """Take over what runs, then pass on what happens, until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.networks.run)
-            await self.networks.recover()
+            await self._worker.run(self.networks.recover)
             await nursery.start(self.runtime.serve, self._relaunch)
             await self._recover()
             task_status.started()
@@ -131,11 +133,12 @@ class LinuxHost:
 
     async def create_network(self, network: Network) -> None:
         with _translated(f'network "{network.name}" cannot be made'):
-            await self.networks.create(network_spec.network_spec(self.places.project, network))
+            spec = network_spec.network_spec(self.places.project, network)
+            await self._worker.run(self.networks.create, spec)
 
     async def remove_network(self, name: str) -> None:
         with _translated(f'network "{name}" cannot be removed'):
-            await self.networks.remove(name)
+            await self._worker.run(self.networks.remove, name)
 
     async def create_volume(self, volume: Volume) -> None:
         labels = {
@@ -145,7 +148,8 @@ class LinuxHost:
             Label.CONFIG_HASH: volume.config_hash,
         }
         with _translated(f'volume "{volume.name}" cannot be made'):
-            self._containers.volumes.create(volume.name, labels, volume.driver_opts, volume.driver or "local")
+            make = partial(self._containers.volumes.create, volume.name, labels, volume.driver_opts)
+            await trio.to_thread.run_sync(make, volume.driver or "local")
 
     async def remove_volume(self, name: str) -> None:
         with _translated(f'volume "{name}" cannot be removed'):
@@ -177,7 +181,7 @@ class LinuxHost:
                 await self._service_network.join(held, sandbox)
 
             held.oom_killed = False
-            service_mounts.refresh(project, service, self._containers.folder(held))
+            await trio.to_thread.run_sync(service_mounts.refresh, project, service, self._containers.folder(held))
             self._publisher.starting(held.id)
             try:
                 notes = await self.runtime.start(held.id, prepare)

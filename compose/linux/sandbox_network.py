@@ -18,10 +18,12 @@ from pycompose.runtime.client.sandboxes import Sandbox
 
 from . import etc_files, network_spec
 from .containers import Containers, HeldContainer
+from .worker import Worker
 
 
 async def join(
     networks: Networks,
+    worker: Worker,
     sandbox: Sandbox,
     project: Project,
     service: Service,
@@ -44,7 +46,7 @@ async def join(
             try:
                 specs = network_spec.endpoints(project, service, container_id, name)
                 ports = (_port_of(udp), _port_of(tcp))
-                endpoints = await networks.attach(sandbox.netns_fd, route, netfilter, ports, specs)
+                endpoints = await worker.run(networks.attach, sandbox.netns_fd, route, netfilter, ports, specs)
             finally:
                 os.close(route)
                 os.close(netfilter)
@@ -87,8 +89,9 @@ def _host_text(path: str) -> str:
 class ServiceNetwork:
     """The containers of a project on its networks. A service has its published ports while a container of it runs."""
 
-    def __init__(self, networks: Networks, containers: Containers, project: str) -> None:
-        self._networks, self._containers, self._project = networks, containers, project
+    def __init__(self, networks: Networks, worker: Worker, containers: Containers, project: str) -> None:
+        self._networks, self._worker = networks, worker
+        self._containers, self._project = containers, project
         self._published: dict[str, list[PublishedPort]] = {}  # service -> its ports
         self._publishing: dict[str, trio.Lock] = {}
 
@@ -96,11 +99,12 @@ class ServiceNetwork:
         """Before its program runs. What it leaves behind on failure, `leave` takes away."""
         project, service = self._containers.project_of(held), self._containers.service_of(held)
         if service.networks:
-            await self._networks.detach(held.id)
+            await self._worker.run(self._networks.detach, held.id)
         mode = service.network_mode or ""
         shares = mode.startswith(("service:", "container:"))  # then the files are the other one's
         endpoints = await join(
             self._networks,
+            self._worker,
             sandbox,
             project,
             service,
@@ -118,7 +122,7 @@ class ServiceNetwork:
         ours = {n.name for n in self._networks.records() if n.project == self._project}
         for endpoint in self._networks.endpoints():
             if endpoint.owner not in running and (known(endpoint.owner) or endpoint.network in ours):
-                await self._networks.detach(endpoint.owner)
+                await self._worker.run(self._networks.detach, endpoint.owner)
         for published in self._networks.published():
             owner, _, service = published.publication.group.partition("/")
             if owner == self._project:
@@ -146,7 +150,7 @@ class ServiceNetwork:
         held.running = False
         await self.serve(held, healthy=False)
         held.address = ""
-        await self._networks.detach(held.id)
+        await self._worker.run(self._networks.detach, held.id)
         await self._release(held.service)
 
     async def serve(self, held: HeldContainer, *, healthy: bool) -> None:
@@ -157,8 +161,10 @@ class ServiceNetwork:
         held.healthy = healthy
         if self._published.get(held.service):
             members = [one for one in self._containers.of_service(held.service) if one.healthy]
-            await self._networks.set_backends(
-                network_spec.group(self._project, held.service), [Backend(one.id, one.address) for one in members]
+            await self._worker.run(
+                self._networks.set_backends,
+                network_spec.group(self._project, held.service),
+                [Backend(one.id, one.address) for one in members],
             )
 
     async def release_idle(self) -> None:
@@ -173,16 +179,16 @@ class ServiceNetwork:
             have = self._published.setdefault(service.name, [])
             for old in [p for p in have if p.publication not in wanted]:
                 have.remove(old)
-                await self._networks.unpublish(old)
+                await self._worker.run(self._networks.unpublish, old)
             for publication in wanted:
                 if all(p.publication != publication for p in have):
-                    have.append(await self._networks.publish(publication))
+                    have.append(await self._worker.run(self._networks.publish, publication))
 
     async def _release(self, service: str) -> None:
         async with self._publishing.setdefault(service, trio.Lock()):
             if not any(held.running or held.address for held in self._containers.of_service(service)):
                 for port in self._published.pop(service, []):
-                    await self._networks.unpublish(port)
+                    await self._worker.run(self._networks.unpublish, port)
 
     def _first_address(self, endpoints: Sequence[Endpoint]) -> str:
         """The IPv4 address that published ports lead to: on the first network that leads outside, else on the first."""

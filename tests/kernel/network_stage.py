@@ -8,9 +8,7 @@ dns NAME KIND [tcp]   prints the code and the sorted answers of 127.0.0.11
 
 from __future__ import annotations
 
-import ast
 import errno
-import inspect
 import json
 import os
 import select
@@ -69,9 +67,9 @@ def supervisor(channel: int, root: str, project: str) -> None:
                     nursery.cancel_scope.cancel()
                     return
                 try:
-                    code = compile(data.decode(), "told", "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                    code = compile(data.decode(), "told", "eval", 0)
                     result = eval(code, {**names, "fds": fds})
-                    answer = ["", repr(await result if inspect.iscoroutine(result) else result)]
+                    answer = ["", repr(result)]
                 except Exception as error:
                     answer = [type(error).__name__, str(error)]
                 talk.send(json.dumps(answer).encode())
