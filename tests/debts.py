@@ -2,31 +2,13 @@
 """Breaches of house rules that stand yet; a row is taken away with its breach."""
 
 DEBTS: dict[str, set[str]] = {
-    "ladder": {},
-    "circles": {},
-    "command_line_imported": {},
-    "doubled_modules": {},
     "doubled_classes": {
         "BuildSecret: compose/builds/options.py, compose/model/image_build.py",
         "PublishedPort: compose/model/observed.py, network/spec.py",
         "Resources: compose/model/project.py, runtime/spec.py",
-        "Store: runtime/images/store.py, runtime/keeper/fd_store.py",
         "User: runtime/spec.py, runtime/state/usage.py",
         "Volume: compose/model/project.py, runtime/state/volumes.py",
     },
-    "idle_coroutines": {
-        "compose/linux/linux_host.py: async def create_volume never waits",
-        "network/networks.py: async def attach never waits",
-        "network/networks.py: async def create never waits",
-        "network/networks.py: async def detach never waits",
-        "network/networks.py: async def recover never waits",
-        "network/networks.py: async def remove never waits",
-        "network/ports.py: async def publish never waits",
-        "network/ports.py: async def set_backends never waits",
-        "network/ports.py: async def unpublish never waits",
-    },
-    "meaning_in_words": {},
-    "long_files": {},
     "vague_heads": {
         "compose/__init__.py: no head comment",
         "compose/diagram/layout.py: Where the boxes and wires of a layered drawing are: what is needed above, what needs it below. Pure.",
