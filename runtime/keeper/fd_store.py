@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from pycompose.log_lines import complain
 from pycompose.runtime.linux import syscalls
 
 from . import messages
-from .loop import complain
 from .messages import Drop, GiveBack, GivenBack, Keep, Message
 
 
@@ -29,7 +29,7 @@ class DescriptorStore:
     def __init__(self, path: str) -> None:
         self.path = path
         self._connection: socket.socket | None = None
-        self._pid = 0
+        self.pid = 0
         self._kept: dict[str, dict[str, int]] = {}
 
     def recover(self) -> dict[str, dict[str, int]]:
@@ -43,7 +43,7 @@ class DescriptorStore:
             while True:
                 message, descriptors = messages.receive(connection)
                 if isinstance(message, GivenBack):
-                    self._pid = message.pid
+                    self.pid = message.pid
                     break
                 if not isinstance(message, Keep):
                     raise ConnectionError
@@ -76,7 +76,7 @@ class DescriptorStore:
         """Return when it has ended, as it does once nobody is connected, for it holds nothing any more."""
         if self._connection:
             with suppress(OSError):
-                process = os.pidfd_open(self._pid)
+                process = os.pidfd_open(self.pid)
                 self.close()
                 select.select([process], [], [], 1)
                 os.close(process)
@@ -102,8 +102,8 @@ class DescriptorStore:
         listener.bind(self.path)
         listener.listen(8)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             hold(self.path, listener, theirs)
         listener.close()
         theirs.close()
@@ -137,36 +137,57 @@ def hold(path: str, listener: socket.socket, first: socket.socket) -> NoReturn:
 def _serve(listener: socket.socket, first: socket.socket) -> None:
     held: dict[str, tuple[Keep, list[int]]] = {}
     connections = {first.fileno(): first}
+    first.setblocking(False)
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     poll.register(first, select.POLLIN)
     while held or connections:
-        for fd, _ in poll.poll():
-            if fd == listener.fileno():
-                accepted, _ = listener.accept()
-                connections[accepted.fileno()] = accepted
-                poll.register(accepted, select.POLLIN)
-                continue
-            connection = connections[fd]
-            try:
-                message, descriptors = messages.receive(connection)
-            except (OSError, messages.Malformed):
-                message, descriptors = None, []
-            match message:
-                case Keep(container_id):
-                    _forget(held, container_id)
-                    held[container_id] = message, descriptors
-                case Drop(container_id):
-                    _forget(held, container_id)
-                case GiveBack():
-                    with suppress(OSError):
-                        for kept, several in held.values():
-                            messages.send(connection, kept, several)
-                        messages.send(connection, GivenBack(os.getpid()))
-                case _:
-                    poll.unregister(fd)
-                    del connections[fd]
-                    connection.close()
+        ready = {fd for fd, _ in poll.poll()}
+        # What a killed keeper sent is taken before the next one is answered, which may ask while that still waits.
+        asking = [connection for fd, connection in connections.items() if fd in ready and _take(connection, held)]
+        for fd in [fd for fd, connection in connections.items() if connection.fileno() < 0]:
+            poll.unregister(fd)
+            del connections[fd]
+        for connection in asking:
+            if connection.fileno() >= 0:
+                _give_back(connection, held)
+        if listener.fileno() in ready:
+            accepted, _ = listener.accept()
+            accepted.setblocking(False)
+            connections[accepted.fileno()] = accepted
+            poll.register(accepted, select.POLLIN)
+
+
+def _take(connection: socket.socket, held: dict[str, tuple[Keep, list[int]]]) -> bool:
+    """Everything that has come over a connection; whether what is held is asked for. It is closed at its end."""
+    asked = False
+    while True:
+        try:
+            message, descriptors = messages.receive(connection)
+        except BlockingIOError:
+            return asked
+        except (OSError, messages.Malformed):
+            message, descriptors = None, []
+        match message:
+            case Keep(container_id):
+                _forget(held, container_id)
+                held[container_id] = message, descriptors
+            case Drop(container_id):
+                _forget(held, container_id)
+            case GiveBack():
+                asked = True
+            case _:
+                connection.close()
+                return False
+
+
+def _give_back(connection: socket.socket, held: dict[str, tuple[Keep, list[int]]]) -> None:
+    connection.setblocking(True)
+    with suppress(OSError):
+        for kept, descriptors in held.values():
+            messages.send(connection, kept, descriptors)
+        messages.send(connection, GivenBack(os.getpid()))
+    connection.setblocking(False)
 
 
 def _forget(held: dict[str, tuple[Keep, list[int]]], container_id: str) -> None:
