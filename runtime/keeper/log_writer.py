@@ -7,7 +7,7 @@ A chunk is moved from the FIFO into a spool file by one splice(2), stamped, and 
 says how much of both is done. So a keeper that is killed between any two instructions loses no byte and writes none
 twice: the next one cuts the log to what is done, and stamps the rest of the spool again (`Output._recover`).
 A terminal's output cannot be spliced so, and goes to the log directly. A full disk loses output, never the container.
-`stamp` is pure; `Log` writes and rotates (log, log.1, log.2, …).
+`stamp` is pure; `LogFile` writes and rotates (log, log.1, log.2, …).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import struct
 import time
 from contextlib import suppress
 
-from .loop import note
+from pycompose.log_lines import note
 
 CHUNK = 1 << 17  # bytes taken from one stream before the others have their turn
 HEAD = struct.Struct("<QQQQ")  # inode and size of the log, bytes of the spool that are in it, stream
@@ -41,7 +41,7 @@ def stamp(chunk: bytes, stream: bytes, when: bytes) -> bytes:
     return text + b"%s %s P %s\n" % (when, stream, part) if part else text
 
 
-class Log:
+class LogFile:
     """`max_size` (bytes; 0 is without limit) is kept to the line, unless one line alone is longer."""
 
     def __init__(self, path: str, max_size: int, max_files: int) -> None:
@@ -123,7 +123,7 @@ class Log:
 class Output:
     """The way of one container's output into its log; the spool lies at `spool` until `close`."""
 
-    def __init__(self, log: Log, spool: str) -> None:
+    def __init__(self, log: LogFile, spool: str) -> None:
         self.log, self.path = log, spool
         self.stream = 0
         self.begun = self.log.unfinished()
