@@ -12,6 +12,7 @@ import sys
 from typing import assert_never
 
 import trio
+from pycompose.log_lines import note
 from pycompose.runtime.places import Places
 
 from .control import server
@@ -28,7 +29,7 @@ async def supervise(name: str, listening: int) -> None:
     roots = Places.default()
     publisher = Publisher(roots.project(name))
     host = LinuxHost(roots, name, publisher, (sys.executable, "-m", "pycompose.compose.supervisor", name))
-    attendant = Attendant(host, publish=publisher.publish_named, warn=lambda text: print(text, flush=True))
+    attendant = Attendant(host, publish=publisher.publish_named, warn=note)
     async with trio.open_nursery() as nursery:
         await nursery.start(host.run)
         await nursery.start(attendant.run)

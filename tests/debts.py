@@ -6,8 +6,6 @@ DEBTS: dict[str, set[str]] = {
         "BuildSecret: compose/builds/options.py, compose/model/image_build.py",
         "PublishedPort: compose/model/observed.py, network/spec.py",
         "Resources: compose/model/project.py, runtime/spec.py",
-        "User: runtime/spec.py, runtime/state/usage.py",
-        "Volume: compose/model/project.py, runtime/state/volumes.py",
     },
     "vague_heads": {
         "compose/__init__.py: no head comment",

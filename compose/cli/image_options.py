@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
 import click
+from pycompose import durable
 from pycompose.compose.app.choices import Choices
 from pycompose.errors import PycomposeError
 
@@ -35,14 +36,8 @@ def output_file(path: str | None) -> Iterator[IO[bytes]]:
         with open(path, "wb") as out:  # a pipe, a device
             yield out
         return
-    try:
-        with open(f"{path}.part", "wb") as out:
-            yield out
-        os.rename(f"{path}.part", path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{path}.part")
-        raise
+    with durable.replacing(path, flush=False, mode=0o666) as out:
+        yield out
 
 
 def container_of(choices: Choices, service: str, index: int) -> tuple[Located, ObservedContainer]:

@@ -10,12 +10,12 @@ import os
 import socket
 import struct
 import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import trio
 from pycompose.errors import PycomposeError
+from pycompose.log_lines import complain
 
 from . import protocol
 from .protocol import Answer, ControlError, Hello, Report, Request, RequestDone, RequestFailed
@@ -49,7 +49,7 @@ async def _attend(stream: trio.SocketStream, handler: Handler) -> None:
             if peer_allowed(stream):
                 await _converse(stream, handler, descriptors)
     except Exception:
-        traceback.print_exc(file=sys.stderr)
+        complain()
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -104,7 +104,7 @@ async def _outcome(handler: Handler, request: Request, reply: Reply) -> RequestD
     except PycomposeError as error:
         return RequestFailed(error.message, error.hint, error.exit_code)
     except Exception as error:
-        traceback.print_exc(file=sys.stderr)
+        complain()
         return RequestFailed(f"internal error: {type(error).__name__}: {error}", internal=True)
     return RequestDone()
 

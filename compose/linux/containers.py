@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 
 import trio
+from pycompose import durable
 from pycompose.compose.engine.host import HostError
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.fields import EMPTY
@@ -223,9 +224,7 @@ class Containers:
                 with suppress(FileNotFoundError):
                     os.unlink(path)
                 return
-            with open(path + "~", "w", encoding="utf-8") as file:
-                file.write(to_json(supervision))
-            os.replace(path + "~", path)
+            durable.write(path, to_json(supervision).encode(), flush=False)
 
     # others' namespaces and volumes
 

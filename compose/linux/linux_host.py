@@ -28,6 +28,7 @@ from pycompose.compose.model.observed import Label, Observed, Supervision
 from pycompose.compose.model.project import Network, Project, Volume
 from pycompose.compose.state.observe import observe
 from pycompose.errors import PycomposeError
+from pycompose.log_lines import note
 from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks
 from pycompose.runtime.client.sandboxes import OutOfMemory, Runtime, Sandbox
@@ -95,7 +96,7 @@ class LinuxHost:
         try:
             await self._service_network.leave(held)
         except NetworkError as error:
-            print(f"{held.name}: {error}", flush=True)  # to the supervisor's log
+            note(f"{held.name}: {error}")
         await self._tell(ContainerExited(held.name, held.service, code, oom_killed, time.time()))
 
     async def _recover(self) -> None:

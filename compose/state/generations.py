@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
+from pycompose import durable
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.project import Project
 from pycompose.errors import PycomposeError
@@ -46,11 +47,9 @@ def keep(places: ProjectPlaces, project: Project, *, newest: bool = True) -> str
         if newest:
             os.utime(path)
         return digest
-    with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    if not newest:
-        os.utime(path + ".new", (0, 0))
-    os.replace(path + ".new", path)
+    with durable.replacing(path) as file:
+        file.write(text.encode())
+        if not newest:
+            file.flush()
+            os.utime(file.fileno(), (0, 0))
     return digest

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator
 from io import BufferedReader
 
-from pycompose.runtime.files import atomic
+from pycompose import durable
 
 from .errors import ImageError
 from .manifest import MAX_JSON
@@ -52,7 +52,7 @@ class Blobs:
         """Keep a small blob; its digest."""
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         if not self.has(digest):
-            atomic.write(self.path(digest), data)
+            durable.write(self.path(digest), data)
         return digest
 
     def take(self, path: str, digest: str) -> None:
@@ -114,5 +114,5 @@ class Blobs:
                 if os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
                     os.unlink(path)
         for entry in os.listdir(f"{self._root}/blobs"):
-            if entry.startswith(atomic.TEMPORARY):
+            if entry.startswith(durable.TEMPORARY):
                 os.unlink(f"{self._root}/blobs/{entry}")

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pycompose.runtime.files import atomic
+from pycompose import durable
 
 if TYPE_CHECKING:
     from .store import Store
@@ -28,7 +28,7 @@ class Cache:
     def remember(self, key: str, record: Mapping[str, Any], layers: Sequence[str] = ()) -> None:
         """`layers` are diff_ids; all are in the store, or needed by the caller's work folder."""
         with self._store.locked():
-            atomic.write(self._path(key), json.dumps({"record": record, "layers": list(layers)}).encode())
+            durable.write(self._path(key), json.dumps({"record": record, "layers": list(layers)}).encode())
 
     def recall(self, key: str, work: str) -> dict[str, Any] | None:
         """The record, whose layers `work` needs from now on."""
@@ -45,7 +45,7 @@ class Cache:
             os.utime(path)
             if layers:
                 needs = self._store.needs(work) | set(layers)
-                atomic.write(f"{work}/needs", json.dumps(sorted(needs)).encode())
+                durable.write(f"{work}/needs", json.dumps(sorted(needs)).encode())
             return record
 
     def forget(self, older: float = 0) -> int:

@@ -16,7 +16,7 @@ import tarfile
 from collections.abc import Sequence
 from typing import IO, Any, cast
 
-from pycompose.runtime.files import atomic
+from pycompose import durable
 
 from . import config as configuration
 from .assemble import complete
@@ -94,15 +94,11 @@ class _Folder:
             if os.path.exists(path) and os.stat(path).st_size == size:
                 return
             told = _Told(source, self._progress)
-            with open(f"{path}{atomic.TEMPORARY}", "wb") as out:
+            with durable.replacing(path, mode=0o644) as out:
                 while data := told.read(PIECE):
                     out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            os.rename(f"{path}{atomic.TEMPORARY}", path)
         else:
-            atomic.write(path, source.read())
-            os.chmod(path, 0o644)
+            durable.write(path, source.read(), mode=0o644)
 
     def index(self) -> list[dict[str, Any]]:
         """The images that are there already."""

@@ -16,8 +16,9 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
+from pycompose import durable
 from pycompose.frozen import dataclass
-from pycompose.runtime.files import atomic
+from pycompose.runtime.files.flush import flush_file_system
 
 from . import config as configuration
 from . import host_image, image_names
@@ -114,7 +115,7 @@ class Store(StoreContents):
         here. Raises ImageError.
         """
         self.need(work, (fresh.layer.diff_id, *filter(None, (fresh.layer.blob,))))
-        atomic.sync(work)
+        flush_file_system(work)
         with _disk_errors(), self.locked():
             self._place(fresh, replace_blob)
 
@@ -127,7 +128,7 @@ class Store(StoreContents):
         if known is None or replace_blob or (layer.blob and not (known.blob and self.blobs.has(known.blob))):
             notes = {"size": known.size if known else layer.size, "blob": layer.blob}
             notes |= {"blob_size": layer.blob_size, "media_type": layer.media_type}
-            atomic.write(f"{self.folder(layer.diff_id)}.json", json.dumps(notes).encode())
+            durable.write(f"{self.folder(layer.diff_id)}.json", json.dumps(notes).encode())
         if known is None and fresh.folder:  # else another was first with the same
             os.rename(fresh.folder, self.folder(layer.diff_id))
 
@@ -145,7 +146,7 @@ class Store(StoreContents):
         the registry of its names, as an index that leads to it. Raises ImageError."""
         digest = "sha256:" + hashlib.sha256(config).hexdigest()
         if fresh:
-            atomic.sync(work)
+            flush_file_system(work)
         with _disk_errors(), self.locked():
             for layer in fresh:
                 self._place(layer)
@@ -153,8 +154,8 @@ class Store(StoreContents):
             known = list(digests)
             if manifest:
                 known.append(self.blobs.put(manifest))
-                atomic.write(f"{path}.manifest", known[-1].encode())
-            atomic.write(f"{path}.json", config)
+                durable.write(f"{path}.manifest", known[-1].encode())
+            durable.write(f"{path}.json", config)
             names = self.names()
             for reference in references:
                 if reference.tag:
@@ -168,7 +169,7 @@ class Store(StoreContents):
 
     def keep_names(self, names: Mapping[str, str]) -> None:
         """The lock is held. What no name leads to any more is for `reachability.collect`."""
-        atomic.write(f"{self.root}/names.json", json.dumps(names, indent=1).encode())
+        durable.write(f"{self.root}/names.json", json.dumps(names, indent=1).encode())
 
     def _write_names(self, names: Mapping[str, str], images: Sequence[str] = ()) -> None:
         """Images keep their digest as a name when they have no other any more. The lock is held."""
@@ -192,7 +193,7 @@ class Store(StoreContents):
             path = f"{self.root}/configs/{digest_hex(digest)}"
             if not os.path.exists(f"{path}.json"):
                 return  # removed meanwhile
-            atomic.write(f"{path}.manifest", manifest.encode())
+            durable.write(f"{path}.manifest", manifest.encode())
             self._write_names({**self.names(), f"{reference.repository}@{manifest}": digest})
 
     def place_config(self, config: bytes) -> None:

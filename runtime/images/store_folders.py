@@ -23,7 +23,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 
-from pycompose.runtime.files import atomic
+from pycompose import durable
 from pycompose.runtime.files.remove import empty
 from pycompose.runtime.places import Places
 
@@ -90,7 +90,7 @@ class StoreFolders:
                     os.unlink(f"{folder}.lock")
         for place in (self.root, *(f"{self.root}/{name}" for name in ("configs", "layers", "cache"))):
             for entry in os.listdir(place):
-                if entry.startswith(atomic.TEMPORARY):
+                if entry.startswith(durable.TEMPORARY):
                     os.unlink(f"{place}/{entry}")
         self.blobs.sweep()
 
@@ -98,7 +98,7 @@ class StoreFolders:
         """Nobody removes these layers and blobs while `work` exists, whether they are here yet or not."""
         with self.locked():
             needs = self.needs(work) | set(digests)
-            atomic.write(f"{work}/needs", json.dumps(sorted(needs)).encode())
+            durable.write(f"{work}/needs", json.dumps(sorted(needs)).encode())
 
     def needs(self, work: str) -> set[str]:
         try:

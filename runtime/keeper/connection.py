@@ -9,8 +9,10 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from pycompose.log_lines import complain, note
+
 from . import messages
-from .loop import Loop, complain, note
+from .loop import Loop
 from .messages import Answer, Event, Refusal, Request
 
 LONGEST_QUEUE = 4096  # messages

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, assert_never
 
+from pycompose.log_lines import complain, note
 from pycompose.runtime.errors import LimitRefused
 from pycompose.runtime.init import start
 from pycompose.runtime.linux import pidfd, syscalls
@@ -31,8 +32,8 @@ from . import messages
 from .connection import Client, Refused, Reply
 from .container_stages import RAN, TRANSITIONS, ContainerStage, Effect, Occurrence
 from .household import Household
-from .log_writer import Log, Output
-from .loop import Timer, complain, note
+from .log_writer import LogFile, Output
+from .loop import Timer
 from .messages import Answer, Done, Ended, FirstReady, OutOfMemory, Prepared, Refusal
 
 NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
@@ -227,7 +228,7 @@ class Container:
             "boot_id": container_record.boot_id(),
             "started": time.time(),
         }
-        container_record.write(f"{self.folder}/process.json", state, durable=False)
+        container_record.write(f"{self.folder}/process.json", state, flush=False)
         self._watch_memory()
         with suppress(OSError):
             self.channel.send(b"start")
@@ -266,7 +267,7 @@ class Container:
     def open_output(self, kept: Mapping[str, int] | None = None) -> None:
         """Begin to copy what it prints, from the descriptors `kept` or newly opened FIFOs."""
         kept = kept or {}
-        log = Log(f"{self.folder}/log", self.bundle.log_max_size, self.bundle.log_max_files)
+        log = LogFile(f"{self.folder}/log", self.bundle.log_max_size, self.bundle.log_max_files)
         self.output = Output(log, self.keeper.places.output(self.id))
         if self.master >= 0:
             self._stream(self.master, 0)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from pycompose.log_lines import complain
 from pycompose.runtime.init import join
 from pycompose.runtime.spec import Process
 
@@ -15,7 +16,6 @@ from . import messages
 from .connection import Reply
 from .container import Container
 from .household import Household
-from .loop import complain
 from .messages import Born, ExecEnded, Executing, FirstReady, Message, Refusal
 
 

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import select
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-LARGEST_LOG = 1 << 20  # bytes
+from pycompose.log_lines import complain
 
 Handler = Callable[[int], object]
 
@@ -55,6 +52,9 @@ class Loop:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), timer))
         return timer
 
+    def close(self) -> None:
+        self._poll.close()
+
     def turn(self) -> None:
         """Wait for something, and do everything that is to be done now."""
         while self._timers and self._timers[0][2].action is None:
@@ -76,21 +76,3 @@ class Loop:
                     action()
                 except Exception:
                     complain()
-
-
-def complain() -> None:
-    """Write the exception that is being handled to the log (standard error), which stays small."""
-    with suppress(OSError, ValueError):
-        if os.fstat(2).st_size > LARGEST_LOG:
-            os.ftruncate(2, 0)
-        sys.stderr.write(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + traceback.format_exc())
-        sys.stderr.flush()
-
-
-def note(text: str) -> None:
-    """A line for the keeper's log."""
-    with suppress(OSError, ValueError):
-        if os.fstat(2).st_size > LARGEST_LOG:
-            os.ftruncate(2, 0)
-        sys.stderr.write(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + text + "\n")
-        sys.stderr.flush()

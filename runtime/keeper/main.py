@@ -26,6 +26,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import assert_never
 
+from pycompose.log_lines import complain, note
 from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.policy.cgroup import Cgroup, leave_unit
@@ -37,7 +38,7 @@ from .container import Container, Leftover
 from .container_stages import ContainerStage
 from .executions import Execution
 from .fd_store import DescriptorStore
-from .loop import Loop, complain, note
+from .loop import Loop
 from .messages import (
     Abandon,
     Done,
@@ -208,7 +209,7 @@ class Keeper:
             self._start_supervisor()
             return
         self.supervisor_pid, self.supervisor_at = state["pid"], time.monotonic()
-        container_record.write(self.places.supervisor_record, state, durable=False)
+        container_record.write(self.places.supervisor_record, state, flush=False)
 
         def ended(_: int) -> None:
             self.loop.unwatch(descriptor)
@@ -262,7 +263,7 @@ class Keeper:
         self.await_child(self.supervisor_pid, lambda _: self._supervisor_ended())
         pid = self.supervisor_pid
         state = {"pid": pid, "start_time": container_record.start_time(pid), "boot_id": container_record.boot_id()}
-        container_record.write(self.places.supervisor_record, state, durable=False)
+        container_record.write(self.places.supervisor_record, state, flush=False)
 
     def _supervisor_ended(self) -> None:
         lived = time.monotonic() - self.supervisor_at
@@ -392,7 +393,7 @@ class Keeper:
         path = f"{self.places.container(container_id)}/exit.json"
         end = container_record.read(path)
         if end and end.get("code") is None:
-            container_record.write(path, end | {"code": code}, durable=False)
+            container_record.write(path, end | {"code": code}, flush=False)
 
     def stop(self, reply: Reply) -> None:
         if self.containers:
@@ -441,7 +442,7 @@ class Keeper:
         if process and not done and process.get("boot_id") != container_record.boot_id():
             # another boot: nothing of it is left but its files
             end = {"code": None, "oom_killed": False, "finished": time.time()}
-            container_record.write(f"{folder}/exit.json", end, durable=False)
+            container_record.write(f"{folder}/exit.json", end, flush=False)
             return
         try:
             with open(f"{folder}/bundle.json") as file:

@@ -6,14 +6,13 @@ ended) are the keeper's. A record is replaced whole by rename, so that a reader 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import field
 from typing import Any
 
+from pycompose import durable
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import ProjectPlaces
 
@@ -40,48 +39,23 @@ class ContainerState:
     image: str = ""
 
 
-def write(path: str, tree: Mapping[str, Any], durable: bool = True) -> None:
-    """Replace the record at `path`. Raises OSError.
+def write(path: str, tree: Mapping[str, Any], *, flush: bool = True) -> None:
+    """Replace the record at `path`, on a full disk too if it does not grow. Raises OSError.
 
-    `durable` is for what must survive a power cut. The processes of before that are gone then anyway, so their records
-    are spared the wait for the disk. On a full disk a record that does not grow is written over instead, in one call,
-    so that what runs can be stopped.
+    `flush` is for what must survive a power cut. The processes of before that are gone then anyway, so their records
+    are spared the wait for the disk.
     """
-    text = json.dumps(tree)
-    try:
-        with open(path + ".new", "w") as file:
-            file.write(text)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.rename(path + ".new", path)
-    except OSError as error:
-        with suppress(OSError):
-            os.unlink(path + ".new")
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _written_over(path, text.encode()):
-            raise
-
-
-def _written_over(path: str, data: bytes) -> bool:
-    try:
-        with open(path, "r+b", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            return len(data) <= size and file.write(data.ljust(size)) == size  # JSON ends in any number of blanks
-    except OSError:
-        return False
+    durable.write(path, json.dumps(tree).encode(), flush=flush, padded=True)
 
 
 def reserve(path: str) -> None:
-    """Take the room on the disk that `write_reserved` needs later, so that it cannot fail for want of it."""
-    with open(path + ".new", "wb") as file:
-        file.write(b" " * RESERVED)
+    """Take the room on the disk that `write_reserved` needs later. Raises OSError."""
+    durable.reserve(path, RESERVED)
 
 
 def write_reserved(path: str, tree: Mapping[str, Any]) -> None:
-    """As `write` (not durable), into what `reserve` took. Raises OSError."""
-    with open(os.open(path + ".new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b", buffering=0) as file:
-        file.write(json.dumps(tree).encode().ljust(RESERVED))
-    os.rename(path + ".new", path)
+    """As `write` without flushing, into what `reserve` took. Raises OSError."""
+    durable.write_reserved(path, json.dumps(tree).encode(), RESERVED)
 
 
 def read(path: str) -> dict[str, Any]:

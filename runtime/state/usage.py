@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 
+from pycompose import durable
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places
 
@@ -28,7 +29,7 @@ class Uses:
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class ContainerUses:
     project: str
     container: str  # its name
     uses: Uses
@@ -37,9 +38,7 @@ class User:
 def write(folder: str, uses: Uses) -> None:
     """Record what the container in `folder` uses; as durable as its bundle, which has no fsync. Raises OSError."""
     tree = {"image": uses.image, "digest": uses.digest, "layers": uses.layers, "volumes": uses.volumes}
-    with open(f"{folder}/{FILE}.new", "w", encoding="utf-8") as file:
-        json.dump(tree, file)
-    os.rename(f"{folder}/{FILE}.new", f"{folder}/{FILE}")
+    durable.write(f"{folder}/{FILE}", json.dumps(tree).encode(), flush=False)
 
 
 def read(folder: str) -> Uses:
@@ -51,7 +50,7 @@ def read(folder: str) -> Uses:
         return Uses()
 
 
-def everyone(places: Places) -> list[User]:
+def everyone(places: Places) -> list[ContainerUses]:
     """Every container of every project."""
     found = []
     for project in _names(places.projects):
@@ -59,7 +58,7 @@ def everyone(places: Places) -> list[User]:
         for container in _names(own.containers):
             folder = own.container(container)
             name = container_record.read(f"{folder}/state.json").get("name", container[:12])
-            found.append(User(project, str(name), read(folder)))
+            found.append(ContainerUses(project, str(name), read(folder)))
     return found
 
 

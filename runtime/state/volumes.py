@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 
+from pycompose import durable
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.files.remove import discard
@@ -40,7 +41,7 @@ class VolumeError(RuntimeFailure):
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
+class VolumeRecord:
     name: str
     path: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +73,7 @@ class Volumes:
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
         driver: str = "local",
-    ) -> Volume:
+    ) -> VolumeRecord:
         """Make the volume; one that exists is left as it is. Raises VolumeError."""
         folder = self._folder(name)
         if driver != "local":
@@ -90,7 +91,7 @@ class Volumes:
             os.chmod(made, 0o711)
             os.mkdir(f"{made}/_data")
             os.chmod(f"{made}/_data", 0o755)
-            _record(made, Volume(name, "", labels, "local", options))
+            _record(made, VolumeRecord(name, "", labels, "local", options))
             os.rename(made, folder)
         except OSError:
             discard(made)
@@ -103,7 +104,7 @@ class Volumes:
                 with suppress(OSError):
                     discard(f"{self._root}/{entry}")
 
-    def get(self, name: str) -> Volume:
+    def get(self, name: str) -> VolumeRecord:
         """Raises VolumeError if there is none."""
         try:
             with open(f"{self._folder(name)}/volume.json", encoding="utf-8") as source:
@@ -112,7 +113,7 @@ class Volumes:
             raise VolumeError(f'there is no volume "{name}"', "pycompose volume ls lists them") from None
         except ValueError as error:
             raise VolumeError(f'the record of volume "{name}" cannot be read: {error}') from error
-        return Volume(
+        return VolumeRecord(
             name,
             self.path(name),
             told.get("labels") or {},
@@ -127,7 +128,7 @@ class Volumes:
     def path(self, name: str) -> str:
         return f"{self._folder(name)}/_data"
 
-    def list(self) -> list[Volume]:
+    def list(self) -> list[VolumeRecord]:
         if not os.path.isdir(self._root):
             return []
         return [self.get(n) for n in sorted(os.listdir(self._root)) if _NAME.fullmatch(n) and self.exists(n)]
@@ -186,7 +187,7 @@ class Volumes:
             options = (*options, f"x-subpath={subpath}")
         return Mount(target, "bind", source, options)
 
-    def _use(self, volume: Volume, target: str, layers: Sequence[str]) -> None:
+    def _use(self, volume: VolumeRecord, target: str, layers: Sequence[str]) -> None:
         if volume.seeded:
             return
         folder = self._folder(volume.name)
@@ -195,7 +196,7 @@ class Volumes:
                 return
             if layers and not os.listdir(volume.path):
                 self._seed(folder, layers, target)
-            _record(folder, Volume(volume.name, "", volume.labels, volume.driver, volume.options, True))
+            _record(folder, VolumeRecord(volume.name, "", volume.labels, volume.driver, volume.options, True))
 
     def _seed(self, folder: str, layers: Sequence[str], target: str) -> None:
         discard(f"{folder}/_seed")  # of a process that died
@@ -228,7 +229,7 @@ def check_options(options: Mapping[str, str]) -> None:
         raise VolumeError(f'the device "{options.get("device", "")}" of a volume is not an absolute path')
 
 
-def _record(folder: str, volume: Volume) -> None:
+def _record(folder: str, volume: VolumeRecord) -> None:
     tree = {
         "name": volume.name,
         "labels": dict(volume.labels),
@@ -236,8 +237,4 @@ def _record(folder: str, volume: Volume) -> None:
         "options": dict(volume.options),
         "seeded": volume.seeded,
     }
-    with open(f"{folder}/volume.json.new", "w", encoding="utf-8") as out:
-        json.dump(tree, out)
-        out.flush()
-        os.fsync(out.fileno())
-    os.rename(f"{folder}/volume.json.new", f"{folder}/volume.json")
+    durable.write(f"{folder}/volume.json", json.dumps(tree).encode())

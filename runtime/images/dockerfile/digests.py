@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 
-from pycompose.runtime.files import atomic
+from pycompose import durable
 
 from . import copying
 from .trees import Tree, TreeEntry
@@ -62,4 +62,4 @@ class Digests:
                 continue
             with contextlib.suppress(OSError):
                 os.makedirs(self._folder, 0o700, exist_ok=True)
-                atomic.write(self._file(path), json.dumps(digests).encode("ascii"), durable=False)
+                durable.write(self._file(path), json.dumps(digests).encode("ascii"), flush=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pycompose.runtime.files import atomic
+from pycompose import durable
 from pycompose.runtime.images import ImageError, ImageInUse, ImageNotFound, Store
 from pycompose.runtime.images.gc import prune, remove
 from pycompose.runtime.images.load import import_rootfs, load
@@ -320,14 +320,14 @@ def test_a_failure_at_the_last_step_leaves_the_store_as_it_was(
     images: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(images, io.BytesIO(packed(docker(["one:1"], [layer(a="1")]))))
-    before, real = on_disk(tmp_path), atomic.write
+    before, real = on_disk(tmp_path), durable.write
 
-    def fails(path: str, data: bytes) -> None:
+    def fails(path: str, data: bytes, **options: Any) -> None:
         if path.endswith("names.json"):
             raise OSError(28, os.strerror(28))
-        real(path, data)
+        real(path, data, **options)
 
-    monkeypatch.setattr(atomic, "write", fails)
+    monkeypatch.setattr(durable, "write", fails)
     with pytest.raises(ImageError, match="disk is full"):
         load(images, io.BytesIO(packed(docker(["one:1"], [layer(a="2")]))))
     monkeypatch.undo()
