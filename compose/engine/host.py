@@ -1,8 +1,8 @@
-"""What the engine asks of a machine: the protocol `Host`, its events and its errors.
+"""The protocol `Host`: one machine as the engine needs it, with its events and errors.
 
-`linux_host.LinuxHost` is the real one, `tests/contract/fake_host.FakeHost` the one in memory; both pass the tests in
-`tests/contract`. Rules: every method either does all it says or leaves nothing behind and raises `HostError`; removing
-what is not there is no error; nothing here knows of plans, graphs or policies.
+`linux_host.LinuxHost` is the real one, `tests/contract/fake_host.FakeHost` the one in memory. Each sentence of Host's
+docstrings is an obligation in `tests/contract/obligations.py`, which both keep. Rules: nothing here knows of plans,
+graphs or policies.
 """
 
 from __future__ import annotations
@@ -60,13 +60,24 @@ class ExecResult:
 
 
 class Host(Protocol):
-    """One machine, as one project sees it. Names are container, network and volume names."""
+    """One machine, as one project sees it. Names are those of containers, networks and volumes.
 
-    def observe(self) -> Observed: ...
+    A method does all that it says, or leaves nothing behind and raises HostError. What is there already is not made
+    again, and removing what is not there is no error, so that every step can be repeated. Any other request for a
+    container that is not there raises HostError. A new Host of the same project takes over all of it, what runs too.
+    """
+
+    def observe(self) -> Observed:
+        """Everything that the project has, as it is now."""
+
     async def create_network(self, network: Network) -> None: ...
-    async def remove_network(self, name: str) -> None: ...
+    async def remove_network(self, name: str) -> None:
+        """Refused while a container is on it."""
+
     async def create_volume(self, volume: Volume) -> None: ...
-    async def remove_volume(self, name: str) -> None: ...
+    async def remove_volume(self, name: str) -> None:
+        """Refused while a container has it, running or not."""
+
     async def create_container(
         self,
         project: Project,
@@ -77,16 +88,36 @@ class Host(Protocol):
         *,
         inherit: str | None = None,
         replaces: str | None = None,
-    ) -> None: ...
-    async def start_container(self, name: str) -> None: ...
-    async def signal_container(self, name: str, signal: int) -> None: ...
-    async def kill_container(self, name: str) -> None:
-        """SIGKILL to every process inside; returns when the container is gone."""
+    ) -> None:
+        """Make a container that does not run yet; a name that is taken is refused.
 
-    async def await_exit(self, name: str) -> ContainerExited: ...
-    async def remove_container(self, name: str, *, volumes: bool = False) -> None: ...
-    async def rename_container(self, name: str, new_name: str) -> None: ...
-    async def pause_container(self, name: str) -> None: ...
+        Volumes without a name are made for it alone, or are those of the container `inherit` at the same targets.
+        """
+
+    async def start_container(self, name: str) -> None:
+        """Return when its program runs: HostError with exit code 126 or 127 if it cannot, and then nothing runs.
+
+        May be repeated after it ended; one that runs already is refused.
+        """
+
+    async def signal_container(self, name: str, signal: int) -> None:
+        """To its first process; nothing happens to one that does not run."""
+
+    async def kill_container(self, name: str) -> None:
+        """SIGKILL to every process inside, paused or not; returns when the container is gone, at once if it was."""
+
+    async def await_exit(self, name: str) -> ContainerExited:
+        """Its end, when it comes; at once for one that has ended, or was never started (with no exit code)."""
+
+    async def remove_container(self, name: str, *, volumes: bool = False) -> None:
+        """With `volumes` its anonymous ones too, unless another container has them. Refused while it runs."""
+
+    async def rename_container(self, name: str, new_name: str) -> None:
+        """Running or not, it is the same container; a name that is taken is refused."""
+
+    async def pause_container(self, name: str) -> None:
+        """No process inside gets on until `unpause_container`; it counts as paused, not as running."""
+
     async def unpause_container(self, name: str) -> None: ...
     async def exec_container(
         self,
@@ -99,15 +130,20 @@ class Host(Protocol):
         privileged: bool = False,
         output_limit: int = 4096,
     ) -> ExecResult:
-        """Run a process inside and wait for it; when cancelled, the process is killed."""
+        """Run a process inside, with the container's environment and this one, and wait for it.
+
+        Of its output the first `output_limit` bytes are kept, whatever it writes. When cancelled, the process is
+        killed. Refused where the container does not run.
+        """
 
     def notes(self, name: str) -> tuple[str, ...]:
         """What its service asks for and this machine cannot give, in words; each is told once."""
 
     def remember(self, name: str, supervision: Supervision) -> None:
-        """Persist what the supervisor knows of a container, durable against SIGKILL of anyone."""
+        """Persist the supervisor's knowledge of a container, durable against SIGKILL of anyone; it is observed."""
 
     async def serve(self, name: str, *, healthy: bool) -> None:
         """Whether `name` takes part in its service's published ports (a stopping or unhealthy replica does not)."""
 
-    def events(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[HostEvent]]: ...
+    def events(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[HostEvent]]:
+        """Starts, ends and shortages of memory from now on, in their order; every listener hears them all."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import field
 
 import trio
 from pycompose import durable
@@ -31,6 +32,7 @@ from pycompose.runtime.policy import profile
 from pycompose.runtime.spec import Bundle, Mount, Process
 from pycompose.runtime.spec import RootFilesystem as Root
 from pycompose.runtime.spec import from_json as bundle_from_json
+from pycompose.runtime.state.container_record import read_container
 from pycompose.runtime.state.volumes import VolumeError, Volumes
 
 from . import container_labels, etc_files, oci, service_mounts
@@ -41,7 +43,11 @@ GENERATIONS = 8  # projects that are kept in memory
 
 @dataclass(slots=True)
 class HeldContainer:
-    """A container as this process knows it."""
+    """A container as this process knows it.
+
+    A run begins with `began`; its start is told, then its end, and then it is `gone`: off its networks, and free to run
+    again. Whoever waits for the end waits for that, so that no late end of one run touches the next.
+    """
 
     id: str
     name: str
@@ -50,7 +56,20 @@ class HeldContainer:
     running: bool = False
     healthy: bool = False  # takes part in its service's ports
     address: str = ""  # its first
+    exit_code: int | None = None
     oom_killed: bool = False
+    oom_told: bool = False
+    told: trio.Event = field(default_factory=trio.Event)
+    gone: trio.Event = field(default_factory=trio.Event)
+
+    def began(self) -> None:
+        self.running, self.exit_code, self.oom_killed, self.oom_told = True, None, False, False
+        self.told, self.gone = trio.Event(), trio.Event()
+
+    def ended(self) -> None:
+        self.running = False
+        self.told.set()
+        self.gone.set()
 
 
 class Containers:
@@ -60,11 +79,22 @@ class Containers:
         self._by_name: dict[str, HeldContainer] = {}
         self._by_id: dict[str, HeldContainer] = {}
         self._projects: dict[str, Project] = {}  # by generation
+        self._claims: set[str] = set()  # names of containers that are being made
         self._notes: dict[str, tuple[str, ...]] = {}  # container -> what nobody has told yet
 
     def recover(self, observed: Sequence[ObservedContainer]) -> None:
         """Hold those that are on record, and sweep folders that were not made, or not removed, to the end."""
-        self._by_id = {c.id: HeldContainer(c.id, c.name, c.service, Own.of(c.labels)) for c in observed}
+        self._by_id = {}
+        for container in observed:
+            held = self._by_id[container.id] = HeldContainer(
+                container.id, container.name, container.service, Own.of(container.labels)
+            )
+            if container.status in ("running", "paused"):
+                held.began()
+                held.told.set()
+            else:
+                held.ended()
+                held.exit_code, held.oom_killed = container.exit_code, container.oom_killed
         self._by_name = {held.name: held for held in self._by_id.values()}
         with suppress(FileNotFoundError):
             for entry in os.listdir(self.places.containers):
@@ -91,6 +121,11 @@ class Containers:
 
     def folder(self, held: HeldContainer) -> str:
         return self.places.container(held.id)
+
+    def runs(self, held: HeldContainer) -> bool:
+        """Whether its process lives, as its record says."""
+        state = read_container(self.places, held.id)
+        return state is not None and state.status in ("running", "paused")
 
     def project_of(self, held: HeldContainer) -> Project:
         """The project that it was made from. Raises HostError."""
@@ -126,7 +161,7 @@ class Containers:
         self._projects[generation] = project
         container_id = secrets.token_hex(32)
         folder = self.places.container(container_id)
-        with ExitStack() as holding:
+        with self._claimed(name), ExitStack() as holding:
             holding.enter_context(self.store.held())  # until its record says what it uses
             image = self.store.resolve(service.image or "")
             self.store.use(image.digest)
@@ -187,6 +222,7 @@ class Containers:
                 discard(folder)
                 raise
         held = HeldContainer(container_id, name, service.name, own)
+        held.ended()
         self._by_name[name] = self._by_id[container_id] = held
         self._notes[name] = defaults.notes
 
@@ -199,8 +235,20 @@ class Containers:
             with suppress(VolumeError):
                 await trio.to_thread.run_sync(self.volumes.remove, volume)
 
+    @contextmanager
+    def _claimed(self, name: str) -> Iterator[None]:
+        """Nobody else gives this name to a container meanwhile. Raises HostError if one has it."""
+        if name in self._by_name or name in self._claims:
+            raise HostError(f'container "{name}" is there already')
+        self._claims.add(name)
+        try:
+            yield
+        finally:
+            self._claims.discard(name)
+
     async def rename(self, held: HeldContainer, name: str) -> None:
-        await self.runtime.rename(held.id, name)
+        with self._claimed(name):
+            await self.runtime.rename(held.id, name)
         self._by_name[name] = self._by_name.pop(held.name)
         self._notes[name] = self._notes.pop(held.name, ())
         held.name = name

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from signal import SIGKILL
 
 import trio
 from pycompose.compose.engine.host import (
@@ -85,19 +86,27 @@ class LinuxHost:
                 if held is None:
                     continue
                 if isinstance(event, OutOfMemory):
-                    self._publisher.publish(held.id, "oom")
-                    await self._tell(ContainerOutOfMemory(held.name, held.service, time.time()))
+                    await self._out_of_memory(held)
                 else:
                     await self._ended(held, event.code, event.oom_killed)
 
     async def _ended(self, held: HeldContainer, code: int | None, oom_killed: bool) -> None:
-        held.oom_killed = oom_killed
+        await held.told.wait()  # a short-lived one may end before its start is told
+        if oom_killed and not held.oom_told:  # the first process was the one that was killed
+            await self._out_of_memory(held)
+        held.exit_code, held.oom_killed = code, oom_killed
         self._publisher.died(held.id, code)
         try:
             await self._service_network.leave(held)
         except NetworkError as error:
             note(f"{held.name}: {error}")
         await self._tell(ContainerExited(held.name, held.service, code, oom_killed, time.time()))
+        held.ended()
+
+    async def _out_of_memory(self, held: HeldContainer) -> None:
+        held.oom_told = True
+        self._publisher.publish(held.id, "oom")
+        await self._tell(ContainerOutOfMemory(held.name, held.service, time.time()))
 
     async def _recover(self) -> None:
         """Take over from a supervisor before this one: its containers go on, its half-made ones are swept."""
@@ -109,7 +118,6 @@ class LinuxHost:
         for container_id in running:
             held = self._containers.by_id(container_id)
             assert held is not None
-            held.running = True
             with suppress(RuntimeFailure):  # it ended meanwhile: the event is on its way
                 self._service_network.adopt(held, await self.runtime.sandbox(container_id))
         await self._service_network.release_idle()
@@ -176,27 +184,35 @@ class LinuxHost:
     async def start_container(self, name: str) -> None:
         held = self._containers.named(name)
         with _translated(f'container "{name}"'):
+            await self._rests(held)
             project, service = self._containers.project_of(held), self._containers.service_of(held)
 
             async def prepare(sandbox: Sandbox) -> None:
                 await self._service_network.join(held, sandbox)
 
-            held.oom_killed = False
-            await trio.to_thread.run_sync(service_mounts.refresh, project, service, self._containers.folder(held))
-            self._publisher.starting(held.id)
+            held.began()
             try:
+                await trio.to_thread.run_sync(service_mounts.refresh, project, service, self._containers.folder(held))
                 notes = await self.runtime.start(held.id, prepare)
             except BaseException:
-                self._publisher.started(held.id, failed=True)
                 with trio.CancelScope(shield=True):
                     await self._service_network.leave(held)
+                held.ended()
                 raise
-            held.running = True
-            self._publisher.started(held.id)
-            self._containers.note(held, notes)
-            if held.own.check() is None:  # else the monitor says when
-                await self._service_network.serve(held, healthy=True)
-        await self._tell(ContainerStarted(name, held.service, time.time(), held.own.policy(), held.own.check()))
+            try:
+                self._publisher.publish(held.id, "start")
+                self._containers.note(held, notes)
+                if held.own.check() is None:  # else the monitor says when
+                    await self._service_network.serve(held, healthy=True)
+                await self._tell(ContainerStarted(name, held.service, time.time(), held.own.policy(), held.own.check()))
+            finally:
+                held.told.set()
+
+    async def _rests(self, held: HeldContainer) -> None:
+        """Return when nothing of its last run is left. Raises PycomposeError if it runs."""
+        if not held.gone.is_set() and self._containers.runs(held):
+            raise PycomposeError("it runs")
+        await held.gone.wait()
 
     async def serve(self, name: str, *, healthy: bool) -> None:
         if held := self._containers.get(name):
@@ -209,33 +225,30 @@ class LinuxHost:
         return self._containers.taken_notes(name)
 
     async def signal_container(self, name: str, signal: int) -> None:
+        held = self._containers.named(name)
         with _translated(f'container "{name}" cannot be signalled'), suppress(NoSuchContainer):
-            held = self._containers.named(name)
             await self.runtime.signal(held.id, signal)
             self._publisher.publish(held.id, "kill", signal=str(signal))
 
     async def kill_container(self, name: str) -> None:
+        held = self._containers.named(name)
         with _translated(f'container "{name}" cannot be killed'):
-            held = self._containers.named(name)
-            if held.running:
-                self._publisher.publish(held.id, "kill", signal="9")
-            await self.runtime.kill(held.id)
-            self._publisher.died(held.id, await self.runtime.await_exit(held.id), awaited=True)
+            if not held.gone.is_set():
+                self._publisher.publish(held.id, "kill", signal=str(int(SIGKILL)))
+                await self.runtime.kill(held.id)
+                await held.gone.wait()
 
     async def await_exit(self, name: str) -> ContainerExited:
         held = self._containers.named(name)
-        with _translated(f'container "{name}"'):
-            code = await self.runtime.await_exit(held.id)
-            self._publisher.died(held.id, code, awaited=True)
-        return ContainerExited(name, held.service, code, held.oom_killed, time.time())
+        await held.gone.wait()
+        return ContainerExited(held.name, held.service, held.exit_code, held.oom_killed, time.time())
 
     async def remove_container(self, name: str, *, volumes: bool = False) -> None:
         held = self._containers.get(name)
         if held is None:
             return
         with _translated(f'container "{name}" cannot be removed'), trio.CancelScope(shield=True):
-            if held.running or held.address:
-                await self._service_network.leave(held)
+            await self._rests(held)
             await self._containers.remove(held, volumes=volumes)
             self._publisher.publish(held.id, "destroy")
 

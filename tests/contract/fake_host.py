@@ -7,14 +7,32 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import trio
-from pycompose.compose.engine.host import ContainerExited, ContainerStarted, ExecResult, HostError, HostEvent
+from pycompose.compose.engine.host import (
+    ContainerExited,
+    ContainerOutOfMemory,
+    ContainerStarted,
+    ExecResult,
+    HostError,
+    HostEvent,
+)
 from pycompose.compose.model.fields import EMPTY
-from pycompose.compose.model.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume, Supervision
-from pycompose.compose.model.project import Network, Project, Volume
+from pycompose.compose.model.observed import (
+    Observed,
+    ObservedContainer,
+    ObservedNetwork,
+    ObservedVolume,
+    PublishedPort,
+    Supervision,
+)
+from pycompose.compose.model.project import Network, Project, Service, Volume, VolumeMount
 
 
 class FakeHost:
-    """`fail` holds calls that raise ("start p-web-1"); `deaf` names containers that only SIGKILL ends."""
+    """`fail` holds calls that raise ("start p-web-1"); `deaf` names containers that only SIGKILL ends.
+
+    Its programs: `sh -c "exit N"`, `tail /dev/zero` (out of memory), `/no/such/program`; inside also `echo`, `printenv`
+    and `sleep`. Any other one runs until it is signalled; inside it ends at once with `probe_code`.
+    """
 
     def __init__(self, project: str) -> None:
         self.project = project
@@ -26,9 +44,19 @@ class FakeHost:
         self.deaf: set[str] = set()
         self.probe_code = 0
         self.serving: set[str] = set()
+        self.inside: dict[str, int] = {}  # container -> processes that exec runs in it
+        self._services: dict[str, Service] = {}  # by container
+        self._notes: dict[str, tuple[str, ...]] = {}
         self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
         self._exits: dict[str, trio.Event] = {}
-        self._made = 0
+        self._numbers = 0
+
+    def successor(self) -> FakeHost:
+        """Another host of the same machine and project."""
+        other = FakeHost(self.project)
+        other.containers, other.networks, other.volumes = self.containers, self.networks, self.volumes
+        other._services, other._exits, other._numbers = self._services, self._exits, self._numbers
+        return other
 
     def _call(self, text: str) -> None:
         self.calls.append(text)
@@ -37,43 +65,59 @@ class FakeHost:
 
     def _get(self, name: str) -> ObservedContainer:
         if name not in self.containers:
-            raise HostError(f"no such container: {name}")
+            raise HostError(f'no such container: "{name}"')
         return self.containers[name]
 
     def _send(self, event: HostEvent) -> None:
         for listener in self._listeners:
             listener.send_nowait(event)
 
-    def exit(self, name: str, code: int) -> None:
+    def _runs(self, name: str) -> bool:
+        return self._get(name).status in ("running", "paused")
+
+    def exit(self, name: str, code: int, oom_killed: bool = False) -> None:
         """The container's process ends by itself."""
-        found = self._get(name)
-        self.containers[name] = replace(found, status="exited", exit_code=code, pid=None, finished=trio.current_time())
+        container, now = self._get(name), trio.current_time()
+        self.containers[name] = replace(
+            container, status="exited", exit_code=code, pid=None, finished=now, oom_killed=oom_killed, ports=()
+        )
+        self.serving.discard(name)
         self._exits[name].set()
-        self._send(ContainerExited(name, found.service, code, False, trio.current_time()))
+        self._send(ContainerExited(name, container.service, code, oom_killed, now))
 
     def observe(self) -> Observed:
         return Observed(
             self.project,
-            tuple(self.containers.values()),
+            tuple(
+                replace(c, status="restarting") if c.supervision.restarting and not self._runs(c.name) else c
+                for c in self.containers.values()
+            ),
             tuple(self.networks.values()),
             tuple(self.volumes.values()),
         )
 
     async def create_network(self, network: Network) -> None:
         self._call(f"create network {network.name}")
-        self.networks[network.name] = ObservedNetwork(network.name, network.key, network.config_hash)
+        self.networks.setdefault(network.name, ObservedNetwork(network.name, network.key, network.config_hash))
 
     async def remove_network(self, name: str) -> None:
         self._call(f"remove network {name}")
+        if any(name in c.networks and self._runs(c.name) for c in self.containers.values()):
+            raise HostError(f'network "{name}" still has containers')
         self.networks.pop(name, None)
 
     async def create_volume(self, volume: Volume) -> None:
         self._call(f"create volume {volume.name}")
-        self.volumes[volume.name] = ObservedVolume(volume.name, volume.key, volume.config_hash)
+        self.volumes.setdefault(volume.name, ObservedVolume(volume.name, volume.key, volume.config_hash))
 
     async def remove_volume(self, name: str) -> None:
         self._call(f"remove volume {name}")
+        if self._users(name):
+            raise HostError(f'volume "{name}" is used')
         self.volumes.pop(name, None)
+
+    def _users(self, volume: str) -> list[str]:
+        return [c.name for c in self.containers.values() if volume in c.volumes.values()]
 
     async def create_container(
         self,
@@ -87,32 +131,72 @@ class FakeHost:
         replaces: str | None = None,
     ) -> None:
         self._call(f"create {name}")
+        wanted = project.services[service]
         if name in self.containers:
-            raise HostError(f"container {name} exists")
-        made = project.services[service]
-        self._made += 1
+            raise HostError(f'container "{name}" is there already')
+        if wanted.image == "absent":
+            raise HostError(f'container "{name}" cannot be made: no such image: absent')
+        way, _, other = (wanted.network_mode or "").partition(":")
+        if way == "service" and all(c.service != other for c in self.containers.values()):
+            raise HostError(f'no service "{other}" to share the network namespace of')
+        self._numbers += 1
+        container_id = f"{self._numbers:064x}"
+        inherited = self._get(inherit) if inherit else None
+        volumes, anonymous = {}, []
+        for mount in wanted.mounts:
+            if isinstance(mount, VolumeMount) and mount.source is not None:
+                volumes[mount.target] = project.volumes[mount.source].name
+            elif isinstance(mount, VolumeMount):
+                of_other = inherited.volumes.get(mount.target) if inherited else None
+                volume = of_other or f"{container_id[-4:]}{mount.target}"
+                volumes[mount.target] = volume
+                anonymous.append(volume)
+                self.volumes.setdefault(volume, ObservedVolume(volume, ""))
+        self._services[name] = wanted
+        self._notes[name] = tuple(f"{option} has no effect" for option in wanted.security_opt)
         self.containers[name] = ObservedContainer(
-            f"{self._made:064x}",
+            container_id,
             name,
             service,
             number,
             "created",
-            config_hash=made.config_hash,
+            image=wanted.image or "",
+            command=wanted.command or (),
+            config_hash=wanted.config_hash,
+            hash_parts=wanted.hash_parts,
             generation=generation,
-            restart=made.restart,
-            healthcheck=made.healthcheck,
-            networks=tuple(project.networks[a.network].name for a in made.networks),
-            depends_on=tuple((d.service, d.condition, d.restart) for d in made.depends_on),
-            stop_grace_period=made.stop_grace_period,
+            created=trio.current_time(),
+            restart=wanted.restart,
+            healthcheck=wanted.healthcheck,
+            networks=tuple(project.networks[a.network].name for a in wanted.networks),
+            volumes=volumes,
+            anonymous_volumes=tuple(anonymous),
+            depends_on=tuple((d.service, d.condition, d.restart) for d in wanted.depends_on),
+            stop_grace_period=wanted.stop_grace_period,
+            stop_signal=wanted.stop_signal,
         )
 
     async def start_container(self, name: str) -> None:
         self._call(f"start {name}")
-        found = self._get(name)
-        self._exits[name] = trio.Event()
-        now = trio.current_time()
-        self.containers[name] = replace(found, status="running", exit_code=None, started=now, pid=1)
-        self._send(ContainerStarted(name, found.service, now, found.restart, found.healthcheck))
+        container, wanted = self._get(name), self._services[name]
+        if self._runs(name):
+            raise HostError(f'container "{name}" runs already')
+        command = wanted.command or ()
+        if command == ("/no/such/program",):
+            raise HostError(f'container "{name}": {command[0]}: no such file', exit_code=127)
+        self._exits[name], now = trio.Event(), trio.current_time()
+        ports = tuple(PublishedPort("0.0.0.0", (p.published or (0, 0))[0], p.target, p.protocol) for p in wanted.ports)
+        self.containers[name] = replace(
+            container, status="running", exit_code=None, started=now, finished=None, pid=1, ports=ports
+        )
+        if container.healthcheck is None:
+            await self.serve(name, healthy=True)
+        self._send(ContainerStarted(name, container.service, now, container.restart, container.healthcheck))
+        if command == ("tail", "/dev/zero"):
+            self._send(ContainerOutOfMemory(name, container.service, now))
+            self.exit(name, 137, oom_killed=True)
+        elif (code := _exit_code(command)) is not None:
+            self.exit(name, code)
 
     async def signal_container(self, name: str, signal: int) -> None:
         self._call(f"signal {name} {signal}")
@@ -121,25 +205,40 @@ class FakeHost:
 
     async def kill_container(self, name: str) -> None:
         self._call(f"kill {name}")
-        if self._get(name).status in ("running", "paused"):
+        if self._runs(name):
             self.exit(name, 137)
 
     async def await_exit(self, name: str) -> ContainerExited:
+        container = self._get(name)
         if name in self._exits:
             await self._exits[name].wait()
-        found = self._get(name)
-        return ContainerExited(name, found.service, found.exit_code, False, found.finished or 0.0)
+            container = self._get(name)
+        return ContainerExited(
+            name, container.service, container.exit_code, container.oom_killed, container.finished or 0.0
+        )
 
     async def remove_container(self, name: str, *, volumes: bool = False) -> None:
         self._call(f"remove {name}")
-        self.containers.pop(name, None)
+        if name not in self.containers:
+            return
+        if self._runs(name):
+            raise HostError(f'container "{name}" cannot be removed: it runs')
+        container = self.containers.pop(name)
+        self._exits.pop(name, None)
+        for volume in container.anonymous_volumes if volumes else ():
+            if not self._users(volume):
+                self.volumes.pop(volume, None)
 
     async def rename_container(self, name: str, new_name: str) -> None:
         self._call(f"rename {name} {new_name}")
+        container = self._get(name)
         if new_name in self.containers:
-            raise HostError(f"container {new_name} exists")
-        self.containers[new_name] = replace(self._get(name), name=new_name)
+            raise HostError(f'container "{new_name}" is there already')
+        self.containers[new_name] = replace(container, name=new_name)
         del self.containers[name]
+        self._services[new_name] = self._services.pop(name)
+        if name in self._exits:
+            self._exits[new_name] = self._exits.pop(name)
 
     async def pause_container(self, name: str) -> None:
         self._call(f"pause {name}")
@@ -161,17 +260,36 @@ class FakeHost:
         output_limit: int = 4096,
     ) -> ExecResult:
         self._call(f"exec {name} {' '.join(command)}")
-        return ExecResult(self.probe_code, b"")
+        if not self._runs(name):
+            raise HostError(f'container "{name}" does not run')
+        self.inside[name] = self.inside.get(name, 0) + 1
+        try:
+            match command:
+                case ("sleep", seconds):
+                    await trio.sleep(float(seconds))
+                    return ExecResult(0, b"")
+                case ("echo", text):
+                    return ExecResult(0, f"{text}\n".encode()[:output_limit])
+                case ("printenv", variable):
+                    value = {**self._services[name].environment, **environment}.get(variable)
+                    return ExecResult(0 if value else 1, f"{value}\n".encode()[:output_limit])
+            code = _exit_code(command)
+            return ExecResult(self.probe_code if code is None else code, b"")
+        finally:
+            self.inside[name] -= 1
 
     def notes(self, name: str) -> tuple[str, ...]:
-        return ()
+        return self._notes.pop(name, ())
 
     def remember(self, name: str, supervision: Supervision) -> None:
         if name in self.containers:
             self.containers[name] = replace(self.containers[name], supervision=supervision)
 
     async def serve(self, name: str, *, healthy: bool) -> None:
-        (self.serving.add if healthy else self.serving.discard)(name)
+        if healthy and name in self.containers and self._runs(name):
+            self.serving.add(name)
+        else:
+            self.serving.discard(name)
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[trio.MemoryReceiveChannel[HostEvent]]:
@@ -183,3 +301,10 @@ class FakeHost:
         finally:
             self._listeners.remove(send)
             send.close()
+
+
+def _exit_code(command: tuple[str, ...]) -> int | None:
+    """N of `sh -c "exit N"`."""
+    if len(command) == 3 and command[:2] == ("sh", "-c") and command[2].startswith("exit "):
+        return int(command[2].removeprefix("exit "))
+    return None

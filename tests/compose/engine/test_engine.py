@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import trio
 import trio.testing
@@ -24,13 +20,7 @@ from pycompose.compose.model.project import (
 from pycompose.compose.plan import commands, reconcile
 from pycompose.compose.plan.steps import Plan, render
 
-_path = Path(__file__).parents[2] / "contract" / "fake_host.py"
-_spec = importlib.util.spec_from_file_location("fake_host", _path)
-assert _spec is not None
-assert _spec.loader is not None
-fake_host = importlib.util.module_from_spec(_spec)
-sys.modules["fake_host"] = fake_host
-_spec.loader.exec_module(fake_host)
+from tests.contract.fake_host import FakeHost
 
 
 def project(**changes: object) -> Project:
@@ -69,7 +59,7 @@ async def act(host, plan, attendant, events=None):
 
 def in_trio(main) -> None:
     async def whole() -> None:
-        host = fake_host.FakeHost("p")
+        host = FakeHost("p")
         attendant = Attendant(host)
         async with trio.open_nursery() as nursery:
             await nursery.start(attendant.run)
@@ -80,7 +70,7 @@ def in_trio(main) -> None:
 
 
 def test_first_up_is_planned_in_order_of_dependencies():
-    plan = reconcile.up(project(), fake_host.FakeHost("p").observe())
+    plan = reconcile.up(project(), FakeHost("p").observe())
     assert render(plan) == UP
     assert codec.from_json(Plan, codec.to_json(plan)) == plan
     assert codec.from_json(Project, codec.to_json(project())) == project()
