@@ -1,4 +1,7 @@
-"""Which subnet a network gets and which address an endpoint gets. Pure: what is taken arrives as arguments."""
+"""Choice of subnets for networks, and of addresses, MACs and link names for endpoints. Pure.
+
+What is taken arrives as arguments; addresses are text, without prefix length unless a docstring says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +20,23 @@ POOLS = tuple(IPv4Network(f"172.{n}.0.0/16") for n in range(17, 32)) + tuple(
 
 
 def choose_subnet(taken: Iterable[str]) -> str:
-    """The first pool that overlaps no subnet of `taken` (routes of the host and other networks)."""
-    used = [n for n in (ip_network(t, strict=False) for t in taken) if n.prefixlen]
+    """The first pool that overlaps none of `taken`: routes of the host, other networks. Raises AddressError."""
+    used = [subnet for subnet in (ip_network(text, strict=False) for text in taken) if subnet.prefixlen]
     for pool in POOLS:
-        if not any(n.version == 4 and pool.overlaps(n) for n in used):
+        if not any(subnet.version == 4 and pool.overlaps(subnet) for subnet in used):
             return str(pool)
     raise AddressError("no free subnet is left for a network", hint="name one under ipam.config.subnet")
 
 
 def checked_subnet(text: str, network: str, taken: Iterable[tuple[str, str]]) -> str:
-    """A subnet that the user names; `taken` are subnets, each with words for whose it is. Raises AddressError."""
+    """The subnet that a user names; `taken` are subnets, each with words for whose it is. Raises AddressError."""
     try:
         subnet = ip_network(text)
     except ValueError as error:
         raise AddressError(f'network "{network}": "{text}" is not a subnet: {error}') from error
     for other, whose in taken:
-        there = ip_network(other, strict=False)
-        if there.prefixlen and there.version == subnet.version and subnet.overlaps(there):
+        existing = ip_network(other, strict=False)
+        if existing.prefixlen and existing.version == subnet.version and subnet.overlaps(existing):
             hint = "choose another under ipam.config.subnet, or leave it out: a free one is found"
             raise AddressError(f'network "{network}": subnet {subnet} overlaps {other} of {whose}', hint=hint)
     return str(subnet)
@@ -59,7 +62,7 @@ def gateway_of(pool: Pool, subnet: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _number(address: str) -> int:
-    """Asked for every address that is taken whenever one is chosen."""
+    """An address as a number; remembered, for it is asked of every taken address whenever one is chosen."""
     return int(ip_address(address))
 
 
@@ -71,9 +74,9 @@ def choose_address(
     range_: str | None = None,
     later: Collection[str] = (),
 ) -> str:
-    """An address of `subnet` that is not in `taken`; `wanted` exactly, when given. Without prefix length.
+    """An address of `subnet` that is not in `taken`, out of `range_` if there is one; or `wanted` itself.
 
-    Those of `later` are given only when nothing else is left: their links may not have gone yet.
+    Those of `later` are given only when nothing else is left: their links may not have gone yet. Raises AddressError.
     """
     net = ip_network(subnet)
     if wanted is not None:
@@ -86,14 +89,14 @@ def choose_address(
         if str(address) in taken:
             raise AddressError(f"address {wanted} is already in use")
         return str(address)
-    out_of = ip_network(range_, strict=False) if range_ else net
+    source = ip_network(range_, strict=False) if range_ else net
     kind = type(net.network_address)
     used = {_number(a) for a in taken if (":" in a) == (net.version == 6)}
     if net.prefixlen < net.max_prefixlen - 1:
         used |= {int(net.network_address), int(net.broadcast_address)}
     waiting = {_number(a) for a in later}
-    first = max(int(out_of.network_address), int(net.network_address))
-    last = min(int(out_of.broadcast_address), int(net.broadcast_address))
+    first = max(int(source.network_address), int(net.network_address))
+    last = min(int(source.broadcast_address), int(net.broadcast_address))
     for refused in (used | waiting, used):
         for number in range(first, min(last, first + len(refused)) + 1):
             if number not in refused:

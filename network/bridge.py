@@ -1,4 +1,4 @@
-"""Links: the bridge of a network, a pair for each endpoint, addresses and routes inside. Raises OSError.
+"""Links: the bridge of a network, a veth pair for each endpoint, addresses and routes inside. Raises OSError.
 
 The host's side is the namespace of the calling process; a container's side is reached through a netlink socket that
 was made in there. Links are not deleted one by one (17 ms each): a pair dies with its namespace.
@@ -19,17 +19,19 @@ FORWARD = "/proc/sys/net/ipv4/ip_forward"
 
 
 def set_switch(path: str, value: str) -> None:
+    """Set a sysctl by its path in /proc/sys."""
     with open(path, "w", encoding="ascii") as file:
         file.write(value)
 
 
 def read_switch(path: str) -> str:
+    """The value of a sysctl, by its path in /proc/sys."""
     with open(path, encoding="ascii") as file:
         return file.read().strip()
 
 
 def index_of(name: str) -> int | None:
-    """The host's link with this name."""
+    """The index of the host's link with this name; None where there is none."""
     try:
         return socket.if_nametoindex(name)
     except OSError:
@@ -37,7 +39,7 @@ def index_of(name: str) -> int | None:
 
 
 def make(network: NetworkRecord, endpoints: Iterable[Endpoint] = ()) -> None:
-    """The bridge, if it is not there, with its addresses; `endpoints` that have lost theirs are put into it again."""
+    """Make the bridge with its addresses, if it is not there; links of `endpoints` that lost it are put in again."""
     if index_of(network.bridge) is not None:
         return
     with netlink.open_route() as sock:
@@ -46,9 +48,11 @@ def make(network: NetworkRecord, endpoints: Iterable[Endpoint] = ()) -> None:
         )
         try:
             index = socket.if_nametoindex(network.bridge)
-            own = zip(network.gateways, network.subnets, strict=True)
-            given = [rtnetlink.new_address(index, f"{gate}/{ip_network(subnet).prefixlen}") for gate, subnet in own]
-            netlink.transact(sock, [*given, rtnetlink.link_up(index)])
+            messages = [
+                rtnetlink.new_address(index, f"{gateway}/{ip_network(subnet).prefixlen}")
+                for gateway, subnet in zip(network.gateways, network.subnets, strict=True)
+            ]
+            netlink.transact(sock, [*messages, rtnetlink.link_up(index)])
             set_switch(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
         except OSError:
             remove(network.bridge)
@@ -80,7 +84,7 @@ def _filtered() -> bool:
 def join(
     netns_fd: int, inside: socket.socket, endpoints: Sequence[tuple[Endpoint, NetworkRecord]], gateway: Endpoint | None
 ) -> None:
-    """A pair for each endpoint, with its addresses; the default route goes through that of `gateway`."""
+    """Make a pair for each endpoint, with its addresses; the default route goes through that of `gateway`."""
     messages: list[bytes] = []
     filtered = _filtered()
     with netlink.open_route() as host:

@@ -1,4 +1,4 @@
-"""Ports of the host: held by listening sockets of ours, and relayed for those whom the firewall does not translate.
+"""Relays of published ports: sockets that hold a port of the host, and serve whom the firewall does not translate.
 
 The sockets reserve the port against other programs, and are what is reached over IPv6, ::1 included: the firewall
 sends IPv4 to the replicas in the kernel, and this relays the rest to them over IPv4. What it does not do: choose who
@@ -32,12 +32,12 @@ NO_LINGER = b"\1\0\0\0\0\0\0\0"  # struct linger: closing resets
 def hold(host_ip: str | None, port: int, protocol: str) -> list[socket.socket]:
     """Sockets that hold the port, [] when another has it. Raises NetworkError when the address cannot be had."""
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    with contextlib.ExitStack() as made:
+    with contextlib.ExitStack() as undo:
         held: list[socket.socket] = []
         for address in (host_ip,) if host_ip else ("0.0.0.0", "::"):
             six = ":" in address
             try:
-                sock = made.enter_context(socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind))
+                sock = undo.enter_context(socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind))
                 if kind == socket.SOCK_STREAM:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if six:
@@ -56,7 +56,7 @@ def hold(host_ip: str | None, port: int, protocol: str) -> list[socket.socket]:
             sock.setblocking(False)
             held.append(sock)
             port = sock.getsockname()[1]
-        made.pop_all()
+        undo.pop_all()
         return held
 
 
@@ -83,13 +83,13 @@ def holder_of(host_ip: str | None, port: int, protocol: str) -> str:
 
 
 async def relay(published: PublishedPort, sockets: Sequence[socket.socket], backends: Backends) -> None:
-    """Serve the held sockets until cancelled. Closes them."""
+    """Serve the held sockets until cancelled, by the backends at the time of each connection. Closes them."""
     turn = count()
     target = published.publication.target
 
     def choose() -> tuple[str, int] | None:
-        now = backends()
-        return (now[next(turn) % len(now)], target) if now else None
+        addresses = backends()
+        return (addresses[next(turn) % len(addresses)], target) if addresses else None
 
     async with trio.open_nursery() as nursery:
         for sock in sockets:
@@ -120,13 +120,13 @@ async def _stream(client: trio.socket.SocketType, choose: Choose) -> None:
         if where is None:
             return
         family = socket.AF_INET6 if ip_address(where[0]).version == 6 else socket.AF_INET
-        with trio.socket.socket(family, socket.SOCK_STREAM) as there:
+        with trio.socket.socket(family, socket.SOCK_STREAM) as replica:
             with trio.fail_after(30):
-                await there.connect(where)
+                await replica.connect(where)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(8))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_pump, client, there)
-                nursery.start_soon(_pump, there, client)
+                nursery.start_soon(_pump, client, replica)
+                nursery.start_soon(_pump, replica, client)
 
 
 async def _pump(source: trio.socket.SocketType, sink: trio.socket.SocketType) -> None:
@@ -143,38 +143,38 @@ async def _pump(source: trio.socket.SocketType, sink: trio.socket.SocketType) ->
                 end.shutdown(socket.SHUT_RDWR)
 
 
-async def _datagrams(here: trio.socket.SocketType, choose: Choose) -> None:
+async def _datagrams(listener: trio.socket.SocketType, choose: Choose) -> None:
     """Each sender has a socket of its own towards a replica, by which the answers are known to be its."""
     senders: dict[tuple[object, ...], trio.socket.SocketType] = {}
 
-    async def answers(sender: tuple[object, ...], there: trio.socket.SocketType) -> None:
+    async def answers(sender: tuple[object, ...], replica: trio.socket.SocketType) -> None:
         try:
-            with there, contextlib.suppress(OSError):
+            with replica, contextlib.suppress(OSError):
                 while True:
                     with trio.fail_after(IDLE):
-                        data = await there.recv(1 << 16)
-                    await here.sendto(data, sender)
+                        data = await replica.recv(1 << 16)
+                    await listener.sendto(data, sender)
         except trio.TooSlowError:
             pass
         finally:
             senders.pop(sender, None)
 
-    with here:
+    with listener:
         async with trio.open_nursery() as nursery:
             while True:
                 try:
-                    data, sender = await here.recvfrom(1 << 16)
+                    data, sender = await listener.recvfrom(1 << 16)
                 except OSError:
                     continue
-                there = senders.get(sender)
-                if there is None:
+                replica = senders.get(sender)
+                if replica is None:
                     where = choose()
                     if where is None or len(senders) >= SENDERS:
                         continue
-                    there = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    replica = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                     with contextlib.suppress(OSError):
-                        await there.connect(where)
-                    senders[sender] = there
-                    nursery.start_soon(answers, sender, there)
+                        await replica.connect(where)
+                    senders[sender] = replica
+                    nursery.start_soon(answers, sender, replica)
                 with contextlib.suppress(OSError):
-                    await there.send(data)
+                    await replica.send(data)

@@ -1,7 +1,7 @@
-"""What a caller asks of this folder: networks, endpoints and published ports, as frozen data.
+"""Networks, endpoints and published ports: what is asked for, and what there is, as frozen data.
 
 Nothing here knows of services or containers: an endpoint belongs to an `owner` (any text, unique on the machine) and
-lives in a network namespace that arrives as descriptors. Addresses are text; ports numbers. Data only.
+lives in a network namespace that arrives as descriptors. Addresses are text; ports numbers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ def no_text() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
+    """Where a network's addresses come from: `ipam.config` of the compose specification."""
+
     subnet: str | None = None
     ip_range: str | None = None
     gateway: str | None = None
@@ -31,7 +33,9 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A network to be. Without pools, a subnet is taken from the machine's pool that overlaps no route of the host.
+    """A network that is asked for.
+
+    Without pools, a subnet is taken from the machine's pool that overlaps no route of the host.
 
     With `ipv6` the endpoints have IPv6 addresses too, and names lead to them, inside the network: nothing is routed out
     over IPv6. Without `ipv4` a network cannot be made.
@@ -43,7 +47,7 @@ class NetworkSpec:
     ipv4: bool = True
     ipv6: bool = False
     pools: tuple[Pool, ...] = ()
-    mtu: int | None = None  # None: the uplink's
+    mtu: int | None = None  # in bytes; None: the uplink's
     bridge: str | None = None  # a name for the link (com.docker.network.bridge.name)
     masquerade: bool = True
     labels: Mapping[str, str] = field(default_factory=no_text)
@@ -61,7 +65,7 @@ class NetworkRecord:
     internal: bool
     mtu: int
     labels: Mapping[str, str]
-    created: float
+    created: float  # seconds since 1970
     boot_id: str
     masquerade: bool = True
     reserved: tuple[str, ...] = ()
@@ -70,7 +74,7 @@ class NetworkRecord:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
-    """One owner's place on one network. Names are what DNS answers with this endpoint's address on this network."""
+    """One owner's place on one network, that is asked for. DNS answers `names` with its address on this network."""
 
     network: str
     owner: str  # container id
@@ -84,7 +88,7 @@ class EndpointSpec:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What an owner got; persisted as the lease file `<networks>/<network>/leases/<address>`."""
+    """One owner's place on one network; persisted as the lease `<networks>/<network>/leases/<address>`."""
 
     network: str
     owner: str
@@ -118,6 +122,8 @@ class PublishedPort:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
+    """An owner that the connections to a published port may go to."""
+
     owner: str
     address: str  # IPv4, without prefix
 

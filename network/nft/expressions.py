@@ -1,4 +1,4 @@
-"""The words of nftables rules, each with the expressions that they are to the kernel, in the header's names. Pure.
+"""Expressions of nftables rules in the header's names, each with the words that `nft` prints for it. Pure.
 
 A rule is a row of parts: words as `nft` prints them, and the expressions, which work on registers: one loads, the next
 compares, looks up, or acts. `rules` puts rows together. Numbers are from linux/netfilter/nf_tables.h.
@@ -124,8 +124,8 @@ PORT_AT = ("ip daddr . meta l4proto . th dport", (load(1, 16, 4), meta(16, 9), l
 
 def tracked(words: str, key: int, bits: int) -> Part:
     value = struct.pack("=I", bits)
-    found = expression("ct", ("NFTA_CT_DREG", 1), ("NFTA_CT_KEY", key))
-    return words, (found, mask(value), compare(bytes(4), 1))
+    loaded = expression("ct", ("NFTA_CT_DREG", 1), ("NFTA_CT_KEY", key))
+    return words, (loaded, mask(value), compare(bytes(4), 1))
 
 
 NEW = tracked("ct state new", 0, 8)

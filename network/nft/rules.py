@@ -1,7 +1,7 @@
-"""The nftables rules of this project, as data in the header's names and in nft's own words. Pure; `netlink` sends them.
+"""Rules of nftables for networks and published ports, as data in the header's names and in nft's own words. Pure.
 
-One table of family inet holds everything. Its rules never change: what there is stands in sets and maps, so a network
-or a published port is a few elements and, for a port, one short chain and a map of its own:
+One table of family inet holds everything. Its rules never change: networks and ports stand in sets and maps, so each
+is a few elements and, for a port, one short chain and a map of its own:
 
     table inet pycompose_…
       bridges, same, internal                    which links are ours, and what is allowed to them
@@ -57,14 +57,18 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One nftables message of a batch."""
+
     kind: Kind
     attributes: tuple[Attribute, ...]
-    text: str  # what `nft` would be told
+    text: str  # the same as a command of `nft`
     create: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeRules:
+    """A network, as the rules know it."""
+
     bridge: str
     subnet: str  # the IPv4 one
     internal: bool
@@ -73,6 +77,8 @@ class BridgeRules:
 
 @dataclass(frozen=True, slots=True)
 class PortRules:
+    """A published port, as the rules know it."""
+
     host_ip: str | None  # None: every IPv4 address of the host
     port: int
     protocol: str
@@ -85,7 +91,7 @@ class PortRules:
 
 
 def table_name(root: str) -> str:
-    """Of one folder of networks: two of them on one machine do not meet."""
+    """The table's name for one folder of networks: two of them on one machine do not meet."""
     return "pycompose_" + sha256(root.encode()).hexdigest()[:8]
 
 
@@ -94,7 +100,7 @@ def _padded(name: str) -> bytes:
 
 
 def _port_key(protocol: str, port: int, host_ip: str | None = None) -> bytes:
-    """Every part of a concatenation is padded to 32 bits."""
+    """A port as a set's key, in which every part of a concatenation is padded to 32 bits."""
     key = struct.pack(">Bxxx Hxx", PROTOCOLS[protocol], port)
     return IPv4Address(host_ip).packed + key if host_ip else key
 
@@ -113,6 +119,7 @@ class Table:
         return Message(kind, attributes, text, verb == "add")
 
     def rule(self, chain: str, *parts: Part) -> Message:
+        """A rule at the end of a chain."""
         listed = tuple(
             (("NFTA_EXPR_NAME", name), ("NFTA_EXPR_DATA", data))
             for _, expressions in parts
@@ -128,6 +135,7 @@ class Table:
         )
 
     def chain(self, name: str, kind: str = "", hook: int = 0, priority: int = 0) -> Message:
+        """A chain; with a kind, one that the kernel enters at `hook`."""
         attributes: list[Attribute] = [("NFTA_CHAIN_TABLE", self.name), ("NFTA_CHAIN_NAME", name)]
         words = name
         if kind:
@@ -162,10 +170,10 @@ class Table:
         pairs = list(pairs)
         listed: tuple[tuple[Attribute, ...], ...] = ()
         for words, key, data in pairs:
-            kept: tuple[Attribute, ...] = (("NFTA_SET_ELEM_KEY", nft.data(key)),)
+            element: tuple[Attribute, ...] = (("NFTA_SET_ELEM_KEY", nft.data(key)),)
             if not words:  # the end of the interval before
-                kept += (("NFTA_SET_ELEM_FLAGS", INTERVAL_END),)
-            listed += ((*kept, ("NFTA_SET_ELEM_DATA", data)) if data is not None else kept,)
+                element += (("NFTA_SET_ELEM_FLAGS", INTERVAL_END),)
+            listed += ((*element, ("NFTA_SET_ELEM_DATA", data)) if data is not None else element,)
         return self._message(
             kind,
             "element",
@@ -175,8 +183,8 @@ class Table:
             words=f"{name} {{ {', '.join(words for words, _, _ in pairs if words)} }}",
         )
 
-    def _gone(self, name: str, pairs: Sequence[Pair]) -> list[Message]:
-        """Added, then deleted: without failing when it was not there."""
+    def _removed(self, name: str, pairs: Sequence[Pair]) -> list[Message]:
+        """Elements that are added, then deleted: which does not fail when they were not there."""
         return [self.elements(name, pairs), self.elements(name, pairs, Kind.DELETE_ELEMENT)]
 
     def _flushed(self, chain: str, name: str) -> list[Message]:
@@ -189,30 +197,31 @@ class Table:
         ]
 
     def fresh(self) -> list[Message]:
-        """Made, deleted, made: deletes what was there without failing when nothing was."""
-        named = (("NFTA_TABLE_NAME", self.name),)
-        made = Message(Kind.NEW_TABLE, named, f"add table {self._words}")
-        return [made, Message(Kind.DELETE_TABLE, named, f"delete table {self._words}", False), made]
+        """An empty table: added, deleted, added, which does not fail when none was there."""
+        name = (("NFTA_TABLE_NAME", self.name),)
+        add = Message(Kind.NEW_TABLE, name, f"add table {self._words}")
+        return [add, Message(Kind.DELETE_TABLE, name, f"delete table {self._words}", False), add]
 
     def none(self) -> list[Message]:
+        """No table any more."""
         return self.fresh()[:2]
 
     # the host's table
 
     def skeleton(self) -> list[Message]:
         """An empty table with all of its rules; `version` names what this is, so that another release makes it anew."""
-        rule, chain, made = self.rule, self.chain, self.named_set
+        rule, chain, named = self.rule, self.chain, self.named_set
         refused = nft.end("goto refuse", GOTO, "refuse")
         body = [
-            made("bridges", 1, "ifname", [IFNAME], 16),
-            made("internal", 2, "ifname", [IFNAME], 16),
-            made("same", 3, "ifname . ifname", [IFNAME, IFNAME], 32),
-            made("subnets", 4, "ipv4_addr; flags interval", [ADDRESS], 4),
-            made("masquerading", 9, "ipv4_addr; flags interval", [ADDRESS], 4),
-            made("published", 5, "inet_proto . inet_service", [PROTOCOL, SERVICE], 8),
-            made("published_at", 6, "ipv4_addr . inet_proto . inet_service", [ADDRESS, PROTOCOL, SERVICE], 12),
-            made("anywhere", 7, "inet_proto . inet_service : verdict", [PROTOCOL, SERVICE], 8, VERDICT),
-            made(
+            named("bridges", 1, "ifname", [IFNAME], 16),
+            named("internal", 2, "ifname", [IFNAME], 16),
+            named("same", 3, "ifname . ifname", [IFNAME, IFNAME], 32),
+            named("subnets", 4, "ipv4_addr; flags interval", [ADDRESS], 4),
+            named("masquerading", 9, "ipv4_addr; flags interval", [ADDRESS], 4),
+            named("published", 5, "inet_proto . inet_service", [PROTOCOL, SERVICE], 8),
+            named("published_at", 6, "ipv4_addr . inet_proto . inet_service", [ADDRESS, PROTOCOL, SERVICE], 12),
+            named("anywhere", 7, "inet_proto . inet_service : verdict", [PROTOCOL, SERVICE], 8, VERDICT),
+            named(
                 "somewhere",
                 8,
                 "ipv4_addr . inet_proto . inet_service : verdict",
@@ -268,24 +277,24 @@ class Table:
         return "version_" + sha256("\n".join(m.text for m in listed).encode()).hexdigest()[:8]
 
     def _of_network(self, network: BridgeRules) -> list[tuple[str, list[Pair]]]:
-        """What stands in which set."""
+        """A network's elements by set."""
         key, net = _padded(network.bridge), IPv4Network(network.subnet)
         link: list[Pair] = [(f'"{network.bridge}"', key, None)]
         both: list[Pair] = [(f'"{network.bridge}" . "{network.bridge}"', key * 2, None)]
         after = (net.broadcast_address + 1).packed
         subnet: list[Pair] = [(network.subnet, net.network_address.packed, None), ("", after, None)]
-        found = [("bridges", link), ("same", both), ("subnets", subnet)]
+        sets = [("bridges", link), ("same", both), ("subnets", subnet)]
         if network.internal:
-            found.append(("internal", link))
+            sets.append(("internal", link))
         elif network.masquerade:
-            found.append(("masquerading", subnet))
-        return found
+            sets.append(("masquerading", subnet))
+        return sets
 
     def add_network(self, network: BridgeRules) -> list[Message]:
         return [self.elements(name, pairs) for name, pairs in self._of_network(network)]
 
     def remove_network(self, network: BridgeRules) -> list[Message]:
-        return [m for name, pairs in self._of_network(network) for m in self._gone(name, pairs)]
+        return [m for name, pairs in self._of_network(network) for m in self._removed(name, pairs)]
 
     def _of_port(self, port: PortRules) -> tuple[str, str, str, bytes, Value]:
         at = port.host_ip is not None
@@ -325,25 +334,27 @@ class Table:
                 ),
             )
             # nat needs the protocol to be known
-            known: Part = (
+            protocol: Part = (
                 f"meta l4proto {port.protocol}",
                 (nft.meta(16), nft.compare(bytes([PROTOCOLS[port.protocol]]))),
             )
-            messages += [*(self.elements(name, [pair]) for pair in pairs), self.rule(port.chain, nft.V4, known, spread)]
+            messages += [self.elements(name, [pair]) for pair in pairs]
+            messages.append(self.rule(port.chain, nft.V4, protocol, spread))
         return messages
 
     def unpublish(self, port: PortRules) -> list[Message]:
+        """The port is nobody's any more."""
         published, where, words, key, verdict = self._of_port(port)
         name = f"to_{port.chain}"
-        gone = (("NFTA_CHAIN_TABLE", self.name), ("NFTA_CHAIN_NAME", port.chain))
+        chain = (("NFTA_CHAIN_TABLE", self.name), ("NFTA_CHAIN_NAME", port.chain))
         return [
             self.chain(port.chain),
             self.named_set(name, 1, "integer : ipv4_addr", [INTEGER], 4, ADDRESS),
-            *self._gone(published, [(words, key, None)]),
-            *self._gone(where, [(f"{words} : goto {port.chain}", key, verdict)]),
+            *self._removed(published, [(words, key, None)]),
+            *self._removed(where, [(f"{words} : goto {port.chain}", key, verdict)]),
             *self._flushed(port.chain, name),
             self._message(Kind.DELETE_SET, "map", ("NFTA_SET_TABLE", self.name), ("NFTA_SET_NAME", name), words=name),
-            self._message(Kind.DELETE_CHAIN, "chain", *gone, words=port.chain),
+            self._message(Kind.DELETE_CHAIN, "chain", *chain, words=port.chain),
         ]
 
     # the table inside a container
@@ -353,7 +364,7 @@ class Table:
         messages = [*self.fresh(), self.chain("dns", "filter", OUTPUT, RAW)]
         address = IPv4Address(server).packed
         for name, actual, checksum_at in (("udp", udp, 6), ("tcp", tcp, 16)):
-            known = nft.protocol(name)
+            protocol = nft.protocol(name)
             for end, at, port, offset, before, after in (
                 ("daddr", 16, "dport", 2, 53, actual),
                 ("saddr", 12, "sport", 0, actual, 53),
@@ -365,5 +376,5 @@ class Table:
                     (nft.load(2, offset, 2), nft.compare(struct.pack(">H", before))),
                 )
                 become = (nft.immediate(1, number), nft.store(offset, 2, checksum_at))
-                messages.append(self.rule("dns", ip, known, asked, (f"{name} {port} set {after}", become)))
+                messages.append(self.rule("dns", ip, protocol, asked, (f"{name} {port} set {after}", become)))
         return messages

@@ -1,7 +1,8 @@
-"""The nft table of one folder of networks: changed in atomic batches, made whole again when it is not there.
+"""The kernel's nft table of one folder of networks: changed in atomic batches, made whole again when it is not there.
 
 A change is a few elements. When the kernel does not know the table (first network, someone flushed the rules, another
-release's table), the batch fails as a whole, and the table is built from everything that `everything` tells.
+release's table), the batch fails as a whole, and the table is built from all that `everything` returns.
+Every method raises OSError.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ Everything = Callable[[], tuple[Iterable[BridgeRules], Iterable[PortRules]]]
 
 
 class Firewall:
+    """The table by its folder's path; `everything` is called when it has to be built whole."""
+
     def __init__(self, root: str, everything: Everything) -> None:
         self.table = Table(table_name(root))
         self._everything = everything
         self._version = ""
-        # one for all: closing it waits until the kernel has freed what was deleted, 16 ms
+        # one socket for all changes: closing it waits until the kernel has freed what was deleted, 16 ms
         self.socket = netlink.open_netfilter()
 
     def add_network(self, network: BridgeRules) -> None:
@@ -31,7 +34,7 @@ class Firewall:
         self._change(self.table.remove_network(network))
 
     def publish(self, ports: Sequence[PortRules]) -> None:
-        """All of them at once. Raises OSError."""
+        """Publish all of them in one batch."""
         self._change([message for port in ports for message in self.table.publish(port)])
 
     def unpublish(self, port: PortRules) -> None:
@@ -40,11 +43,11 @@ class Firewall:
     def ensure(self) -> None:
         """Build the table when it is missing or another release's."""
         self._version = self._version or self.table.version()
-        there = netlink.has_chain(self.socket, self.table.name, self._version, self.table.family)
-        if not there:
+        if not netlink.has_chain(self.socket, self.table.name, self._version, self.table.family):
             self.rebuild()
 
     def rebuild(self) -> None:
+        """Build the table anew, in one batch."""
         networks, ports = self._everything()
         messages = self.table.skeleton()
         for network in networks:
@@ -54,6 +57,7 @@ class Firewall:
         self._apply(messages)
 
     def remove(self) -> None:
+        """Delete the table, if it is there."""
         self._apply(self.table.none())
 
     def _change(self, messages: Sequence[Message]) -> None:
