@@ -1,17 +1,16 @@
-"""exec: processes inside containers that run. The keeper makes the process; this side lends it its descriptors."""
+"""`exec`: a process inside a container that runs."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import NoReturn
 
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.state import lookup, observe
-from pycompose.errors import PycomposeError
-from pycompose.runtime.places import ProjectPlaces
 
 
 @command("exec", context_settings={"allow_interspersed_args": False}, accepted=("-i/--interactive", "-t/--tty"))
@@ -33,7 +32,10 @@ def execute(
     service: str,
     arguments: tuple[str, ...],
     index: int,
-    **options: Any,
+    environment: tuple[str, ...],
+    user: str,
+    folder: str,
+    privileged: bool,
 ) -> None:
     """Run a command in a running container, with a terminal where there is one; ends with its exit code."""
     choices: Choices = context.obj
@@ -42,61 +44,30 @@ def execute(
     if choices.dry_run:
         click.echo(f"exec {container.name}  ({' '.join(arguments)})")
         return
+    from pycompose.compose.app import execution
+
     terminal = not (no_tty or detach) and os.isatty(0) and os.isatty(1)
-    context.exit(run_inside(places, container.id, arguments, terminal=terminal, detach=detach, **options))
+    options = execution.ExecOptions(_variables(environment), user, folder, privileged, terminal)
+    if not detach:
+        context.exit(execution.execute(places, container.id, arguments, options))
+    if os.fork() == 0:
+        _stay(lambda: execution.execute(places, container.id, arguments, options))
 
 
-def run_inside(
-    places: ProjectPlaces,
-    container_id: str,
-    arguments: tuple[str, ...],
-    *,
-    terminal: bool,
-    detach: bool,
-    environment: tuple[str, ...],
-    user: str,
-    folder: str,
-    privileged: bool,
-) -> int:
-    """The process's exit code; 0 at once where it is detached."""
-    import dataclasses
+def _variables(texts: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=VALUE`, or `NAME` with the value that it has here."""
+    pairs = (text.partition("=") for text in texts)
+    return {name: value if equals else os.environ.get(name, "") for name, equals, value in pairs}
 
-    from pycompose.runtime import spec
-    from pycompose.runtime.client.process import exec_interactive
-    from pycompose.runtime.errors import RuntimeFailure, StartFailed
 
-    with open(f"{places.container(container_id)}/bundle.json", "rb") as file:
-        first = spec.from_json(spec.Bundle, file.read()).spec.process
-    variables = dict(entry.partition("=")[::2] for entry in first.env)
-    for entry in environment:
-        key, equals, value = entry.partition("=")
-        variables[key] = value if equals else os.environ.get(key, "")
-    if terminal:
-        variables.setdefault("TERM", os.environ.get("TERM", "xterm"))
-    process = dataclasses.replace(
-        first,
-        args=arguments,
-        env=tuple(f"{key}={value}" for key, value in variables.items()),
-        cwd=folder or first.cwd,
-        user=spec.User(username=user) if user else first.user,
-        terminal=terminal,
-    )
-    if detach and os.fork():
-        return 0
-    stdio = (0, 1, 2)
-    if detach:  # the child stays as the process's client
+def _stay(execute: Callable[[], int]) -> NoReturn:
+    """Be the client of a detached process until it ends, away from the terminal."""
+    code = 1
+    try:
         os.setsid()
         nothing = os.open("/dev/null", os.O_RDWR)
-        for fd in stdio:
+        for fd in (0, 1, 2):
             os.dup2(nothing, fd)
-    code = 125
-    try:
-        code = exec_interactive(places, container_id, process, stdio, privileged)
-    except RuntimeFailure as error:
-        if not detach:
-            text = error.reason if isinstance(error, StartFailed) and error.step == "exec" else str(error)
-            raise PycomposeError(text, exit_code=error.exit_code if isinstance(error, StartFailed) else 125) from error
+        code = execute()
     finally:
-        if detach:
-            os._exit(code)
-    return code
+        os._exit(code)
