@@ -132,8 +132,11 @@ class Attached:
             following.begin()
             while not self._enough.is_set():
                 settled = self._settled.is_set()
-                if not following.turn() and settled:
-                    break
+                if not following.turn():
+                    if settled:
+                        break
+                    if self._settled.is_set():  # while that turn went on, which may have taken the wake for it
+                        following.wake()
         except BrokenPipeError:
             pass
         finally:
