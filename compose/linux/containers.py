@@ -162,7 +162,8 @@ class Containers:
         container_id = secrets.token_hex(32)
         folder = self.places.container(container_id)
         with self._claimed(name), ExitStack() as holding:
-            holding.enter_context(self.store.held())  # until its record says what it uses
+            # Until its record says what it uses. Another project may have the store's lock: a thread waits for it.
+            await trio.to_thread.run_sync(holding.enter_context, self.store.held())
             image = self.store.resolve(service.image or "")
             self.store.use(image.digest)
             shared = self._shared(service)
@@ -196,8 +197,8 @@ class Containers:
                     )
                     return filled, root_for(image, folder, self.roots, filled.used)
 
-                # Content of an image may have to be copied, which must not keep the resolvers waiting.
-                mounted, root = await trio.to_thread.run_sync(fill) if image.layers else fill()
+                # Content may have to be copied, and volumes have a lock: neither must keep the resolvers waiting.
+                mounted, root = await trio.to_thread.run_sync(fill)
                 own = container_labels.own_of(
                     project, service, generation, image, mounted.volumes, mounted.anonymous, shared
                 )

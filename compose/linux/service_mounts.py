@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Callable, Mapping
 
 from pycompose.compose.model.observed import Label
@@ -223,7 +224,10 @@ def _content(service: Service, kind: str, source: FileSource) -> bytes:
     if not source.file:
         raise MountError(f"{what} is external: there is no store of {kind}s here", hint="give it a file or content")
     try:
-        with open(source.file, "rb") as file:
+        # A pipe that nobody writes would never be open otherwise.
+        with open(os.open(source.file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise MountError(f"{what}: {source.file} is no regular file")
             return file.read()
     except OSError as error:
         raise MountError(f"{what}: {source.file}: {error.strerror}") from error
