@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def venv(tmp_path: Path) -> Path:
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     return folder
+
+
+def test_the_wheel_has_its_types_and_its_licence(tmp_path: Path) -> None:
+    with zipfile.ZipFile(build_wheel(tmp_path / "source")) as wheel:
+        names = wheel.namelist()
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        assert "License-Expression: MIT\n" in wheel.read(metadata).decode()
+    assert "pycompose/py.typed" in names
+    assert any(name.endswith("/LICENSE") for name in names)
 
 
 def test_the_wheel_runs_the_dask_example_from_another_folder(host: Machine, venv: Path, tmp_path: Path) -> None:

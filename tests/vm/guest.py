@@ -233,7 +233,8 @@ def build_wheel(within: Path, environment: dict[str, str] | None = None) -> Path
     within.mkdir(parents=True)
     for name in ("compose", "runtime", "network"):
         shutil.copytree(PROJECT / name, within / name, ignore=LEFT_OUT)
-    for path in (PROJECT / "pyproject.toml", PROJECT / "README.md", *PROJECT.glob("*.py")):
+    beside = ("pyproject.toml", "README.md", "LICENSE", "py.typed")
+    for path in (*(PROJECT / name for name in beside), *PROJECT.glob("*.py")):
         shutil.copy(path, within / path.name)
     pip("wheel", "--no-deps", "--no-build-isolation", "-w", within, within, environment=environment)
     (wheel,) = within.glob("*.whl")
