@@ -12,13 +12,14 @@ What it does not do: know what of this is true; that is for who reads it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
+
+from pycompose import durable
 
 from .spec import Backend, Endpoint, NetworkRecord, PortRecord, Publication, PublishedPort
 
@@ -31,30 +32,8 @@ def boot_id() -> str:
 
 
 def _write(path: str, text: str) -> None:
-    """The name that is written first starts with a dot: no one takes it for a record.
-
-    On a full disk a record that does not grow is written over instead, in one call, so that what is there can end.
-    """
-    folder, _, name = path.rpartition("/")
-    waiting = f"{folder}/.{name}.{os.getpid()}~"
-    try:
-        with open(waiting, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(waiting, path)
-    except OSError as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(waiting)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _written_over(path, text.encode()):
-            raise
-
-
-def _written_over(path: str, data: bytes) -> bool:
-    try:
-        with open(path, "r+b", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            return len(data) <= size and file.write(data.ljust(size)) == size  # JSON ends in any number of blanks
-    except OSError:
-        return False
+    """On a full disk too if the record does not grow, so that what is there can end. Raises OSError."""
+    durable.write(path, text.encode(), flush=False, padded=True)
 
 
 def _read(path: str) -> dict[str, Any] | None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pycompose.network import records
 from pycompose.network.records import Records, boot_id
 from pycompose.network.spec import Backend, Endpoint, NetworkRecord, PortRecord, Publication, PublishedPort
 
@@ -101,7 +100,7 @@ def test_a_record_that_shrinks_is_written_on_a_full_disk_and_one_that_grows_is_a
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(records.os, "replace", full)
+    monkeypatch.setattr(os, "rename", full)
     without = PortRecord(WEB, "p", "boot")
     kept.keep_port(without)
     assert kept.port(WEB) == without
