@@ -1,8 +1,8 @@
-"""`dataclass(frozen=True, slots=True)`, whose methods are compiled when the first object is made.
+"""`dataclass(frozen=True, slots=True)`, whose methods are compiled when many objects are made.
 
 The standard library's decorator compiles six methods for each class while its module is imported: 0.5 to 1 ms a class,
-which for the model alone was more than reading YAML and half of what `ps` took. Most commands make objects of few of
-these classes. Here `__init__` is compiled with the first object, and the other methods are shared by all classes.
+which for the model alone was more than reading YAML and half of what `ps` took. Most commands make few objects of few
+of these classes. Here `__init__` is compiled when there are many, and the other methods are shared by all classes.
 
 Rules: what is made is a data class for `dataclasses` (`fields`, `replace`, `asdict`, `match`) and behaves as the
 standard library's does; a type checker sees the standard library's decorator itself. Standard library only, for the
@@ -20,6 +20,8 @@ else:
     from dataclasses import MISSING, FrozenInstanceError, fields
     from functools import cache
     from operator import attrgetter
+
+    FEW = 20  # objects that are made faster than the method is compiled that would make them
 
     def dataclass(*, frozen: bool = False, slots: bool):
         """As `dataclasses.dataclass`; `slots` must be true."""
@@ -39,9 +41,14 @@ else:
                     setattr(cls, name, method)
             made = _slotted(cls)
 
+            objects = 0
+
             def __init__(self, *values, **named):
-                made.__init__ = _compiled(made)
-                made.__init__(self, *values, **named)
+                nonlocal objects
+                objects += 1
+                if objects > FEW or not _filled(self, made, values, named):
+                    made.__init__ = _compiled(made)
+                    made.__init__(self, *values, **named)
 
             made.__init__ = __init__
             return made
@@ -68,6 +75,25 @@ else:
         content["__dataclass_fields__"] = inherited | own
         content["__match_args__"] = tuple(n for n, f in content["__dataclass_fields__"].items() if not f.kw_only)
         return type(cls)(cls.__name__, cls.__bases__, content)
+
+    def _filled(self, cls, values, named):
+        """Set every slot; false where these are not the arguments that it takes, for the compiled one to say so."""
+        every = cls.__dataclass_fields__
+        given = dict(zip(cls.__match_args__, values, strict=False))
+        if len(given) < len(values) or given.keys() & named.keys():
+            return False
+        given |= named
+        for name, field in every.items():
+            if name in given:
+                value = given[name]
+            elif field.default is not MISSING:
+                value = field.default
+            elif field.default_factory is not MISSING:
+                value = field.default_factory()
+            else:
+                return False
+            object.__setattr__(self, name, value)
+        return given.keys() <= every.keys()
 
     def _compiled(cls):
         """The `__init__` that sets every slot of `cls`."""
