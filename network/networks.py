@@ -32,12 +32,12 @@ from .ports import Ports, port_rules
 from .records import Records, boot_id
 from .spec import (
     Backend,
+    BoundPort,
     Endpoint,
     EndpointSpec,
     NetworkRecord,
     NetworkSpec,
     Publication,
-    PublishedPort,
 )
 from .tasks import Tasks
 
@@ -344,18 +344,18 @@ class Networks:
 
     # --- published ports
 
-    def publish(self, publication: Publication) -> PublishedPort:
+    def publish(self, publication: Publication) -> BoundPort:
         """Reserve the first free port of the range, or keep the one that it has. Raises PortTaken."""
         return self._ports.publish(publication)
 
-    def unpublish(self, published: PublishedPort) -> None:
+    def unpublish(self, published: BoundPort) -> None:
         self._ports.unpublish(published)
 
     def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
         """Where the connections to the group's published ports go from now on; without any, they are refused."""
         self._ports.set_backends(group, backends)
 
-    def published(self, group: str | None = None) -> list[PublishedPort]:
+    def published(self, group: str | None = None) -> list[BoundPort]:
         """The ports that the group has, or any group of any project: this process's, or an earlier one's."""
         return self._ports.all(group)
 

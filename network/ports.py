@@ -18,7 +18,7 @@ from .nft.expressions import PROTOCOLS
 from .nft.rules import PortRules
 from .nft.table import Firewall
 from .records import Records, boot_id
-from .spec import Backend, PortRecord, Publication, PublishedPort
+from .spec import Backend, BoundPort, PortRecord, Publication
 from .tasks import Tasks
 
 
@@ -36,10 +36,10 @@ class Ports:
     def __init__(self, project: str, records: Records, firewall: Firewall, tasks: Tasks) -> None:
         self.project = project
         self._records, self._firewall, self._tasks = records, firewall, tasks
-        self._held: dict[PublishedPort, list[socket.socket]] = {}
-        self._backends: dict[PublishedPort, tuple[str, ...]] = {}
+        self._held: dict[BoundPort, list[socket.socket]] = {}
+        self._backends: dict[BoundPort, tuple[str, ...]] = {}
 
-    def publish(self, publication: Publication) -> PublishedPort:
+    def publish(self, publication: Publication) -> BoundPort:
         """Reserve the first free port of the range, or keep the one that it has. Raises PortTaken."""
         p = publication
         for published in self._held:
@@ -54,7 +54,7 @@ class Ports:
                 ports = f"{p.first}" if p.first == p.last else f"{p.first}-{p.last}"
                 holder = self._holder(p) if p.first == p.last else ""
                 raise PortTaken(p.host_ip or "0.0.0.0", ports, p.protocol, holder)
-            published = PublishedPort(p, p.host_ip or "0.0.0.0", sockets[0].getsockname()[1])
+            published = BoundPort(p, p.host_ip or "0.0.0.0", sockets[0].getsockname()[1])
             try:
                 self.lead([PortRecord(published, self.project, boot_id())])
             except BaseException:
@@ -74,14 +74,14 @@ class Ports:
                     return f'service "{group}" of project "{project or port.project}"'
         return relay.holder_of(p.host_ip, p.first, p.protocol)
 
-    def relay(self, published: PublishedPort) -> None:
+    def relay(self, published: BoundPort) -> None:
         """Serve what the firewall does not: IPv6, and the host's own connections, while there is a nursery."""
         sockets = self._held.get(published)
         if self._tasks.nursery is not None and sockets:
             backends = partial(self._backends.get, published, ())
             self._tasks.on_loop(self._tasks.start, published, relay.relay, published, sockets, backends)
 
-    def unpublish(self, published: PublishedPort) -> None:
+    def unpublish(self, published: BoundPort) -> None:
         sockets = self._held.pop(published, [])
         self._backends.pop(published, None)
         self._tasks.on_loop(
@@ -95,7 +95,7 @@ class Ports:
             if port and (gone := port_rules(port)) and self._records.current():
                 self._firewall.unpublish(gone)
 
-    def all(self, group: str | None = None) -> list[PublishedPort]:
+    def all(self, group: str | None = None) -> list[BoundPort]:
         """The ports that the group has, or any group of any project: this process's, or an earlier one's."""
         found = [p.published for p in self._records.ports()]
         return [p for p in found if group is None or p.publication.group == group]

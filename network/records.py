@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from pycompose import durable
 
-from .spec import Backend, Endpoint, NetworkRecord, PortRecord, Publication, PublishedPort
+from .spec import Backend, BoundPort, Endpoint, NetworkRecord, PortRecord, Publication
 
 Record = TypeVar("Record", NetworkRecord, Endpoint)
 
@@ -127,7 +127,7 @@ class Records:
 
     # published ports
 
-    def _port_path(self, published: PublishedPort) -> str:
+    def _port_path(self, published: BoundPort) -> str:
         name = f"{published.publication.protocol}-{published.port}-{published.host_ip}.json"
         return f"{self.root}/.published/{name}"
 
@@ -135,14 +135,14 @@ class Records:
         folder = f"{self.root}/.published"
         return [p for name in _names(folder) if (p := self._port(_read(f"{folder}/{name}")))]
 
-    def port(self, published: PublishedPort) -> PortRecord | None:
+    def port(self, published: BoundPort) -> PortRecord | None:
         return self._port(_read(self._port_path(published)))
 
     def _port(self, tree: dict[str, Any] | None) -> PortRecord | None:
         try:
             tree = tree or {}
             inner = tree["published"]
-            published = PublishedPort(Publication(**inner["publication"]), inner["host_ip"], inner["port"])
+            published = BoundPort(Publication(**inner["publication"]), inner["host_ip"], inner["port"])
             backends = tuple(Backend(**b) for b in tree["backends"])
             return PortRecord(published, tree["project"], tree["boot_id"], backends)
         except (KeyError, TypeError):
@@ -151,7 +151,7 @@ class Records:
     def keep_port(self, port: PortRecord) -> None:
         _write(self._port_path(port.published), json.dumps(asdict(port)))
 
-    def forget_port(self, published: PublishedPort) -> None:
+    def forget_port(self, published: BoundPort) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._port_path(published))
 

@@ -18,7 +18,7 @@ from itertools import count
 import trio
 
 from .errors import NetworkError
-from .spec import PublishedPort
+from .spec import BoundPort
 
 Backends = Callable[[], Sequence[str]]
 IDLE = 60.0  # seconds after which a sender of datagrams is forgotten
@@ -82,7 +82,7 @@ def holder_of(host_ip: str | None, port: int, protocol: str) -> str:
 # --- relaying
 
 
-async def relay(published: PublishedPort, sockets: Sequence[socket.socket], backends: Backends) -> None:
+async def relay(published: BoundPort, sockets: Sequence[socket.socket], backends: Backends) -> None:
     """Serve the held sockets until cancelled, by the backends at the time of each connection. Closes them."""
     turn = count()
     target = published.publication.target

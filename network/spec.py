@@ -114,10 +114,12 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedPort:
+class BoundPort:
+    """A publication with the port of the host that it got."""
+
     publication: Publication
     host_ip: str
-    port: int  # the one that was taken
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class Backend:
 class PortRecord:
     """A published port with where it leads; persisted as `<networks>/.published/<protocol>-<port>-<host ip>.json`."""
 
-    published: PublishedPort
+    published: BoundPort
     project: str
     boot_id: str
     backends: tuple[Backend, ...] = ()

@@ -4,7 +4,6 @@
 DEBTS: dict[str, set[str]] = {
     "doubled_classes": {
         "BuildSecret: compose/builds/options.py, compose/model/image_build.py",
-        "PublishedPort: compose/model/observed.py, network/spec.py",
         "Resources: compose/model/project.py, runtime/spec.py",
     },
     "vague_heads": {

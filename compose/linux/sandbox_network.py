@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import trio
 from pycompose.compose.model.project import Project, Service
 from pycompose.network.networks import Networks
-from pycompose.network.spec import Backend, Endpoint, PublishedPort
+from pycompose.network.spec import Backend, BoundPort, Endpoint
 from pycompose.runtime.client.sandboxes import Sandbox
 
 from . import etc_files, network_spec
@@ -92,7 +92,7 @@ class ServiceNetwork:
     def __init__(self, networks: Networks, worker: Worker, containers: Containers, project: str) -> None:
         self._networks, self._worker = networks, worker
         self._containers, self._project = containers, project
-        self._published: dict[str, list[PublishedPort]] = {}  # service -> its ports
+        self._published: dict[str, list[BoundPort]] = {}  # service -> its ports
         self._publishing: dict[str, trio.Lock] = {}
 
     async def join(self, held: HeldContainer, sandbox: Sandbox) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from pycompose.network.records import Records, boot_id
-from pycompose.network.spec import Backend, Endpoint, NetworkRecord, PortRecord, Publication, PublishedPort
+from pycompose.network.spec import Backend, BoundPort, Endpoint, NetworkRecord, PortRecord, Publication
 
 FRONT = NetworkRecord(
     "p_front", "p", "br-1", ("10.0.0.0/24", "fd00::/64"), ("10.0.0.1", "fd00::1"), False, 1500, {"a": "b"}, 5.0, "boot"
 )
 LEASE = Endpoint("p_front", "owner", "eth0", ("10.0.0.2/24", "fd00::2/64"), "02:42:0a:00:00:02", "10.0.0.1", ("web",))
-WEB = PublishedPort(Publication("p/web", None, 8080, 8080, "tcp", 80), "0.0.0.0", 8080)
+WEB = BoundPort(Publication("p/web", None, 8080, 8080, "tcp", 80), "0.0.0.0", 8080)
 PORT = PortRecord(WEB, "p", "boot", (Backend("owner", "10.0.0.2"),))
 
 
@@ -53,7 +53,7 @@ def test_what_was_forgotten_is_not_there_and_may_be_forgotten_twice(kept: Record
 
 def test_the_same_port_of_two_addresses_and_protocols_is_three_records(kept: Records) -> None:
     ports = [
-        PublishedPort(Publication("p/web", host, 80, 80, protocol, 80), host or "0.0.0.0", 80)
+        BoundPort(Publication("p/web", host, 80, 80, protocol, 80), host or "0.0.0.0", 80)
         for host, protocol in ((None, "tcp"), (None, "udp"), ("127.0.0.1", "tcp"))
     ]
     for port in ports:

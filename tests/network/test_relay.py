@@ -11,7 +11,7 @@ import pytest
 import trio
 from pycompose.network.errors import NetworkError
 from pycompose.network.relay import hold, holder_of, relay
-from pycompose.network.spec import Publication, PublishedPort
+from pycompose.network.spec import BoundPort, Publication
 
 LOCAL = "127.0.0.1"
 
@@ -99,7 +99,7 @@ async def relayed(protocol: str, *replicas: str) -> AsyncIterator[Relayed]:
         port = sockets[0].getsockname()[1]
         publication = Publication("p/web", LOCAL, port, port, protocol, target)  # type: ignore[arg-type]
         made = Relayed((LOCAL, port), list(replicas))
-        nursery.start_soon(relay, PublishedPort(publication, LOCAL, port), sockets, lambda: made.backends)
+        nursery.start_soon(relay, BoundPort(publication, LOCAL, port), sockets, lambda: made.backends)
         yield made
         nursery.cancel_scope.cancel()
 
