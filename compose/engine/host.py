@@ -59,6 +59,14 @@ class ExecResult:
     output: bytes  # stdout and stderr together, cut at the limit that was asked
 
 
+@dataclass(frozen=True, slots=True)
+class HostNote:
+    """Something that a service asks for and this machine cannot give, in words."""
+
+    text: str
+    of_machine: bool = False  # not the service's doing: the same for every one
+
+
 class Host(Protocol):
     """One machine, as one project sees it. Names are those of containers, networks and volumes.
 
@@ -136,8 +144,8 @@ class Host(Protocol):
         killed. Refused where the container does not run.
         """
 
-    def notes(self, name: str) -> tuple[str, ...]:
-        """What its service asks for and this machine cannot give, in words; each is told once."""
+    def notes(self, name: str) -> tuple[HostNote, ...]:
+        """Those of a container that nobody has been told yet."""
 
     def remember(self, name: str, supervision: Supervision) -> None:
         """Persist the supervisor's knowledge of a container, durable against SIGKILL of anyone; it is observed."""

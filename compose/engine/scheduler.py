@@ -156,8 +156,7 @@ class _Run:
     def _pass_on_notes(self, step: Step) -> None:
         if isinstance(step.action, CreateContainer | StartContainer):
             for note in self.host.notes(step.action.name):
-                of_all = note.startswith("this machine ")  # not the service's doing: told once
-                text = note if of_all else f'service "{step.action.service}": {note}'
+                text = note.text if note.of_machine else f'service "{step.action.service}": {note.text}'
                 if text not in self.told:  # replicas all say the same
                     self.told.add(text)
                     self.report(StepEvent(step.id, "warning", text))

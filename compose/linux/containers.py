@@ -15,7 +15,7 @@ from dataclasses import field
 
 import trio
 from pycompose import durable
-from pycompose.compose.engine.host import HostError
+from pycompose.compose.engine.host import HostError, HostNote
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import ObservedContainer, Supervision
@@ -80,7 +80,7 @@ class Containers:
         self._by_id: dict[str, HeldContainer] = {}
         self._projects: dict[str, Project] = {}  # by generation
         self._claims: set[str] = set()  # names of containers that are being made
-        self._notes: dict[str, tuple[str, ...]] = {}  # container -> what nobody has told yet
+        self._notes: dict[str, tuple[HostNote, ...]] = {}  # container -> what nobody has told yet
 
     def recover(self, observed: Sequence[ObservedContainer]) -> None:
         """Hold those that are on record, and sweep folders that were not made, or not removed, to the end."""
@@ -225,7 +225,10 @@ class Containers:
         held = HeldContainer(container_id, name, service.name, own)
         held.ended()
         self._by_name[name] = self._by_id[container_id] = held
-        self._notes[name] = defaults.notes
+        self._notes[name] = (
+            *(HostNote(text) for text in defaults.notes),
+            *(HostNote(text, of_machine=True) for text in defaults.machine_notes),
+        )
 
     async def remove(self, held: HeldContainer, *, volumes: bool) -> None:
         """With `volumes`, its anonymous ones too, unless another container has them by volumes_from."""
@@ -254,10 +257,10 @@ class Containers:
         self._notes[name] = self._notes.pop(held.name, ())
         held.name = name
 
-    def note(self, held: HeldContainer, notes: Sequence[str]) -> None:
-        self._notes[held.name] = (*self._notes.get(held.name, ()), *notes)
+    def note(self, held: HeldContainer, texts: Sequence[str]) -> None:
+        self._notes[held.name] = (*self._notes.get(held.name, ()), *map(HostNote, texts))
 
-    def taken_notes(self, name: str) -> tuple[str, ...]:
+    def taken_notes(self, name: str) -> tuple[HostNote, ...]:
         """Those that nobody took before."""
         return self._notes.pop(name, ())
 

@@ -22,6 +22,7 @@ from pycompose.compose.engine.host import (
     ExecResult,
     HostError,
     HostEvent,
+    HostNote,
 )
 from pycompose.compose.engine.publisher import Publisher
 from pycompose.compose.model.fields import EMPTY
@@ -221,7 +222,7 @@ class LinuxHost:
 
     # what runs
 
-    def notes(self, name: str) -> tuple[str, ...]:
+    def notes(self, name: str) -> tuple[HostNote, ...]:
         return self._containers.taken_notes(name)
 
     async def signal_container(self, name: str, signal: int) -> None:

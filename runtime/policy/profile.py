@@ -147,6 +147,7 @@ class Defaults:
     mounts: tuple[Mount, ...]  # Spec, before the container's own
     sysctl: Mapping[str, str] = field(default_factory=no_text)
     notes: tuple[str, ...] = ()  # what was asked for and has no effect on this machine
+    machine_notes: tuple[str, ...] = ()  # what this machine lacks, whatever is asked for
 
 
 def capability_name(text: str) -> str:
@@ -301,7 +302,8 @@ def linux_defaults(
         if reason := sysctl_refused(name, own):
             raise ProfileError("sysctls", f'"{name}" {reason}')
         values[name] = value
-    label, note = apparmor.choose(options.get("apparmor", ""), privileged)
+    asked = options.get("apparmor", "")
+    label, note = apparmor.choose(asked, privileged)
     return Defaults(
         capabilities=held,
         no_new_privileges=options.get("no-new-privileges", "false") in ("", "true"),
@@ -314,7 +316,8 @@ def linux_defaults(
         device_rules=tuple(rules),
         mounts=_mounts(privileged, shm_size, outside),
         sysctl=values,
-        notes=(*notes, *([note] if note else [])),
+        notes=(*notes, *([note] if note and asked else [])),
+        machine_notes=(note,) if note and not asked else (),
     )
 
 

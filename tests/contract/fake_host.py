@@ -14,6 +14,7 @@ from pycompose.compose.engine.host import (
     ExecResult,
     HostError,
     HostEvent,
+    HostNote,
 )
 from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import (
@@ -46,7 +47,7 @@ class FakeHost:
         self.serving: set[str] = set()
         self.inside: dict[str, int] = {}  # container -> processes that exec runs in it
         self._services: dict[str, Service] = {}  # by container
-        self._notes: dict[str, tuple[str, ...]] = {}
+        self._notes: dict[str, tuple[HostNote, ...]] = {}
         self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
         self._exits: dict[str, trio.Event] = {}
         self._numbers = 0
@@ -153,7 +154,7 @@ class FakeHost:
                 anonymous.append(volume)
                 self.volumes.setdefault(volume, ObservedVolume(volume, ""))
         self._services[name] = wanted
-        self._notes[name] = tuple(f"{option} has no effect" for option in wanted.security_opt)
+        self._notes[name] = tuple(HostNote(f"{option} has no effect") for option in wanted.security_opt)
         self.containers[name] = ObservedContainer(
             container_id,
             name,
@@ -278,7 +279,7 @@ class FakeHost:
         finally:
             self.inside[name] -= 1
 
-    def notes(self, name: str) -> tuple[str, ...]:
+    def notes(self, name: str) -> tuple[HostNote, ...]:
         return self._notes.pop(name, ())
 
     def remember(self, name: str, supervision: Supervision) -> None:

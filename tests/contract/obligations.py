@@ -512,7 +512,8 @@ async def exec_is_refused_where_nothing_runs(stage: Stage) -> None:
 @obligation
 async def each_note_is_told_once(stage: Stage) -> None:
     await create(stage, security_opt=("label=type:t",))
-    assert any("label=type:t" in note for note in stage.host.notes("p-web-1"))
+    (note,) = (note for note in stage.host.notes("p-web-1") if "label=type:t" in note.text)
+    assert not note.of_machine
     assert stage.host.notes("p-web-1") == ()
     assert stage.host.notes("nobody") == ()
 

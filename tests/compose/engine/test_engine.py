@@ -6,6 +6,7 @@ import pytest
 import trio
 import trio.testing
 from pycompose.compose.engine import scheduler
+from pycompose.compose.engine.host import HostNote
 from pycompose.compose.engine.monitor import Attendant
 from pycompose.compose.model import codec
 from pycompose.compose.model.project import (
@@ -126,7 +127,7 @@ def test_what_a_machine_lacks_is_told_once_and_what_a_service_lacks_for_each():
     events = []
 
     async def main(host, attendant):
-        host.notes = lambda name: ("this machine has no such thing", "cpus has no effect")
+        host.notes = lambda name: (HostNote("there is no such thing", of_machine=True), HostNote("cpus has no effect"))
         await act(host, reconcile.up(project(), host.observe()), attendant, events)
 
     in_trio(main)
@@ -134,5 +135,5 @@ def test_what_a_machine_lacks_is_told_once_and_what_a_service_lacks_for_each():
     assert told == [
         'service "db": cpus has no effect',
         'service "web": cpus has no effect',
-        "this machine has no such thing",
+        "there is no such thing",
     ]

@@ -69,7 +69,8 @@ def test_without_the_compiler_there_is_no_profile_and_it_is_told(kernel: Kernel)
     kernel(None)
     made = profile.linux_defaults()
     assert made.apparmor_profile == ""
-    assert "apt-get install apparmor" in made.notes[0]
+    assert "apt-get install apparmor" in made.machine_notes[0]
+    assert made.notes == ()
 
 
 def test_a_policy_that_the_kernel_refuses_stops_the_container(kernel: Kernel) -> None:
