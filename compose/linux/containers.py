@@ -25,12 +25,11 @@ from pycompose.frozen import dataclass
 from pycompose.runtime.client.sandboxes import Runtime
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.images.roots import root_for
-from pycompose.runtime.images.store import Image, Store
+from pycompose.runtime.images.store import Store
 from pycompose.runtime.linux import seccomp
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
 from pycompose.runtime.spec import Bundle, Mount, Process
-from pycompose.runtime.spec import RootFilesystem as Root
 from pycompose.runtime.spec import from_json as bundle_from_json
 from pycompose.runtime.state.container_record import read_container
 from pycompose.runtime.state.volumes import VolumeError, Volumes
@@ -70,6 +69,27 @@ class HeldContainer:
         self.running = False
         self.told.set()
         self.gone.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _ContainerToMake:
+    """A container to be made."""
+
+    project: Project
+    generation: str
+    service: Service
+    number: int
+    id: str
+    shared: Mapping[str, str]  # namespace type -> id of the container that has it
+    inherited: Mapping[str, str]  # target -> anonymous volume of another container
+    fresh: list[str] = field(default_factory=list)  # anonymous volumes that are made for it
+
+
+@dataclass(frozen=True, slots=True)
+class _MadeContainer:
+    bundle: Bundle
+    own: Own
+    notes: tuple[HostNote, ...]
 
 
 class Containers:
@@ -157,78 +177,91 @@ class Containers:
     async def create(
         self, project: Project, generation: str, service: Service, name: str, number: int, inherit: str | None
     ) -> None:
-        """Leaves nothing behind on failure."""
+        """Leaves nothing behind on failure. Raises HostError where the name is taken."""
         self._projects[generation] = project
         container_id = secrets.token_hex(32)
-        folder = self.places.container(container_id)
         with self._claimed(name), ExitStack() as holding:
-            # Until its record says what it uses. Another project may have the store's lock: a thread waits for it.
-            await trio.to_thread.run_sync(holding.enter_context, self.store.held())
-            image = self.store.resolve(service.image or "")
-            self.store.use(image.digest)
-            shared = self._shared(service)
-            defaults = profile.linux_defaults(
-                cap_add=service.cap_add,
-                cap_drop=service.cap_drop,
-                privileged=service.privileged,
-                security_opt=service.security_opt,
-                devices=[(d.source, d.target, d.permissions) for d in service.devices],
-                device_cgroup_rules=service.device_cgroup_rules,
-                shm_size=service.shm_size,
-                sysctls=service.sysctls,
-                host=oci.host_namespaces(service),
-                shared=tuple(shared),
-                folder=project.working_dir,
+            wanted = _ContainerToMake(
+                project,
+                generation,
+                service,
+                number,
+                container_id,
+                self._shared(service),
+                self._anonymous(inherit) if inherit else EMPTY,
             )
-            os.makedirs(f"{folder}/etc", mode=0o755)
             try:
-                inherited = self._anonymous(inherit) if inherit else EMPTY
-
-                def fill(image: Image = image) -> tuple[service_mounts.Mounted, Root]:
-                    filled = service_mounts.mounted(
-                        project,
-                        service,
-                        image,
-                        folder,
-                        self.volumes,
-                        self.store,
-                        before=inherited,
-                        container=self._folder_of,
-                    )
-                    return filled, root_for(image, folder, self.roots, filled.used)
-
-                # Content may have to be copied, and volumes have a lock: neither must keep the resolvers waiting.
-                mounted, root = await trio.to_thread.run_sync(fill)
-                own = container_labels.own_of(
-                    project, service, generation, image, mounted.volumes, mounted.anonymous, shared
-                )
-                bundle = oci.bundle(
-                    project,
-                    service,
-                    container_id,
-                    root,
-                    oci.ImageConfig(image.env, image.cmd, image.entrypoint, image.user, image.workdir),
-                    defaults,
-                    oci.HostFacts(
-                        mounted.mounts + self._etc(service, folder, shared),
-                        _block_devices(service),
-                        shared,
-                        self.hostname(service, container_id, shared),
-                    ),
-                    annotations=container_labels.labels(project, service, number, image.digest, own),
-                )
-                program = seccomp.compile(bundle.spec.linux.seccomp) if bundle.spec.linux.seccomp else None
-                await self.runtime.create(container_id, name, bundle, service.image or "", program)
+                # The stores' locks are waited for, and content may have to be copied: the loop answers DNS meanwhile.
+                made = await trio.to_thread.run_sync(self._make, wanted, holding)
+                seccomp_filter = made.bundle.spec.linux.seccomp
+                program = seccomp.compile(seccomp_filter) if seccomp_filter else None
+                await self.runtime.create(container_id, name, made.bundle, service.image or "", program)
             except BaseException:
-                discard(folder)
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._unmake, wanted)
                 raise
-        held = HeldContainer(container_id, name, service.name, own)
+        held = HeldContainer(container_id, name, service.name, made.own)
         held.ended()
         self._by_name[name] = self._by_id[container_id] = held
-        self._notes[name] = (
-            *(HostNote(text) for text in defaults.notes),
-            *(HostNote(text, of_machine=True) for text in defaults.machine_notes),
+        self._notes[name] = made.notes
+
+    def _unmake(self, wanted: _ContainerToMake) -> None:
+        discard(self.places.container(wanted.id))
+        for volume in wanted.fresh:
+            with suppress(VolumeError):
+                self.volumes.remove(volume)
+
+    def _make(self, wanted: _ContainerToMake, holding: ExitStack) -> _MadeContainer:
+        """Its folder, its mounts and its bundle; `holding` keeps the image until the container's record names it."""
+        project, service, folder = wanted.project, wanted.service, self.places.container(wanted.id)
+        holding.enter_context(self.store.held())
+        image = self.store.resolve(service.image or "")
+        self.store.use(image.digest)
+        defaults = profile.linux_defaults(
+            cap_add=service.cap_add,
+            cap_drop=service.cap_drop,
+            privileged=service.privileged,
+            security_opt=service.security_opt,
+            devices=[(d.source, d.target, d.permissions) for d in service.devices],
+            device_cgroup_rules=service.device_cgroup_rules,
+            shm_size=service.shm_size,
+            sysctls=service.sysctls,
+            host=oci.host_namespaces(service),
+            shared=tuple(wanted.shared),
+            folder=project.working_dir,
         )
+        os.makedirs(f"{folder}/etc", mode=0o755)
+        mounted = service_mounts.mounted(
+            project,
+            service,
+            image,
+            folder,
+            self.volumes,
+            self.store,
+            before=wanted.inherited,
+            fresh=wanted.fresh,
+            container=self._folder_of,
+        )
+        own = container_labels.own_of(
+            project, service, wanted.generation, image, mounted.volumes, mounted.anonymous, wanted.shared
+        )
+        bundle = oci.bundle(
+            project,
+            service,
+            wanted.id,
+            root_for(image, folder, self.roots, mounted.used),
+            oci.ImageConfig(image.env, image.cmd, image.entrypoint, image.user, image.workdir),
+            defaults,
+            oci.HostFacts(
+                mounted.mounts + self._etc(service, folder, wanted.shared),
+                _block_devices(service),
+                wanted.shared,
+                self.hostname(service, wanted.id, wanted.shared),
+            ),
+            annotations=container_labels.labels(project, service, wanted.number, image.digest, own),
+        )
+        of_machine = (HostNote(text, of_machine=True) for text in defaults.machine_notes)
+        return _MadeContainer(bundle, own, (*map(HostNote, defaults.notes), *of_machine))
 
     async def remove(self, held: HeldContainer, *, volumes: bool) -> None:
         """With `volumes`, its anonymous ones too, unless another container has them by volumes_from."""

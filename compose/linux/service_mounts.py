@@ -1,7 +1,7 @@
 """From what a service mounts to what the runtime mounts: volumes, binds, tmpfs, configs, secrets, other containers'.
 
 Volumes are found or made, and filled at their first use; configs and secrets become files in the container's folder,
-which nobody else may enter. Rules: no trio; what a failure leaves are volumes that nobody uses, and those are removed.
+which nobody else may enter. Rules: no trio.
 """
 
 from __future__ import annotations
@@ -54,46 +54,42 @@ def mounted(
     store: Store,
     *,
     before: Mapping[str, str],
+    fresh: list[str],
     container: Callable[[str, str], str],
 ) -> Mounted:
     """What a container of `service` in `folder` mounts.
 
-    `before`: target -> volume of the container that it takes the place of. `container(way, name)` is the folder of the
+    `before`: target -> volume of the container that it takes the place of. Anonymous volumes that are made are added to
+    `fresh`, whatever happens: who fails removes them. `container(way, name)` is the folder of the
     first container of a service, or of the container of that name. Raises MountError and the runtime's errors.
     """
     made: dict[str, Made] = {}
     names: dict[str, str] = {}
     anonymous: list[str] = []
-    fresh: list[str] = []
     inherited: list[str] = []
     wanted = list(service.mounts)
     taken = {mount.target for mount in wanted}
     wanted += [VolumeMount(None, path) for path in sorted(image.volumes) if _clean(path) not in taken]
-    try:
-        for one in service.volumes_from:
-            found, theirs = _from_other(one, container)
-            made.update({mount.destination: mount for mount in found})
-            inherited += theirs
-        for mount in wanted:
-            if isinstance(mount, VolumeMount) and mount.source is None:
-                target = _clean(mount.target)
-                if target in made and mount not in service.mounts:
-                    continue  # volumes_from has something at the place of an image's volume
-                name = before.get(target) or secrets.token_hex(32)
-                if not volumes.exists(name):
-                    volumes.create(name, {**mount.labels, Label.PROJECT: project.name})
-                    fresh.append(name)
-                anonymous.append(name)
-                names[target] = name
-            elif isinstance(mount, VolumeMount):
-                names[_clean(mount.target)] = project.volumes[mount.source or ""].name
-            made[_clean(mount.target)] = _mount(service, mount, names, image, volumes, store)
-        for made_file in _files(project, service, folder):
-            made[made_file.destination] = made_file
-    except BaseException:
-        for name in fresh:
-            volumes.remove(name)
-        raise
+    for one in service.volumes_from:
+        found, theirs = _from_other(one, container)
+        made.update({mount.destination: mount for mount in found})
+        inherited += theirs
+    for mount in wanted:
+        if isinstance(mount, VolumeMount) and mount.source is None:
+            target = _clean(mount.target)
+            if target in made and mount not in service.mounts:
+                continue  # volumes_from has something at the place of an image's volume
+            name = before.get(target) or secrets.token_hex(32)
+            if not volumes.exists(name):
+                volumes.create(name, {**mount.labels, Label.PROJECT: project.name})
+                fresh.append(name)
+            anonymous.append(name)
+            names[target] = name
+        elif isinstance(mount, VolumeMount):
+            names[_clean(mount.target)] = project.volumes[mount.source or ""].name
+        made[_clean(mount.target)] = _mount(service, mount, names, image, volumes, store)
+    for made_file in _files(project, service, folder):
+        made[made_file.destination] = made_file
     ordered = tuple(made[target] for target in sorted(made, key=lambda t: (t.count("/"), t)))
     used = tuple(dict.fromkeys((*names.values(), *inherited)))
     return Mounted(ordered, names, tuple(anonymous), used)

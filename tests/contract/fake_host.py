@@ -137,6 +137,8 @@ class FakeHost:
             raise HostError(f'container "{name}" is there already')
         if wanted.image == "absent":
             raise HostError(f'container "{name}" cannot be made: no such image: absent')
+        if wanted.command == ():
+            raise HostError(f'container "{name}" cannot be made: no command to run')
         way, _, other = (wanted.network_mode or "").partition(":")
         if way == "service" and all(c.service != other for c in self.containers.values()):
             raise HostError(f'no service "{other}" to share the network namespace of')

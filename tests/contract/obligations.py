@@ -229,6 +229,8 @@ async def a_container_that_cannot_be_made_leaves_nothing(stage: Stage) -> None:
         await create(stage, image="absent", mounts=(VolumeMount(None, "/cache"),))
     async with refused("nobody"):
         await create(stage, network_mode="service:nobody", mounts=(VolumeMount(None, "/cache"),))
+    async with refused("no command"):
+        await create(stage, command=(), mounts=(VolumeMount(None, "/cache"),))
     assert names(stage) == set()
     assert volumes(stage) == set()
     await create(stage)
