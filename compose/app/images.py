@@ -365,12 +365,8 @@ def _digest(service: str, image: str, platform: str = "") -> str:
 
 
 def needed(project: Project, services: tuple[str, ...], no_deps: bool) -> list[str]:
-    pending = [name for name in services or tuple(project.services) if name in project.services]
-    services_needed: dict[str, None] = {}
-    while pending:
-        name = pending.pop(0)
-        if name not in services_needed:
-            services_needed[name] = None
-            if not (no_deps and services):
-                pending += [d.service for d in project.services[name].depends_on if d.service in project.services]
-    return list(services_needed)
+    """The services asked for (all, if none) and what they need, in the order of the file. Raises NoSuchService."""
+    from pycompose.compose.plan.select import selected
+
+    chosen = set(selected(project, services, no_deps))
+    return [name for name in project.services if name in chosen]

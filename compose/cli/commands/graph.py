@@ -101,13 +101,10 @@ def _part(whole: Project, services: tuple[str, ...]) -> Project:
         return whole
     from dataclasses import replace
 
-    pending, selected = list(services), set()
-    while pending:
-        name = pending.pop()
-        if name in whole.services and name not in selected:
-            selected.add(name)
-            pending += [need.service for need in whole.services[name].depends_on]
-    return replace(whole, services={name: service for name, service in whole.services.items() if name in selected})
+    from pycompose.compose.plan.select import selected
+
+    chosen = set(selected(whole, services, no_deps=False))
+    return replace(whole, services={name: service for name, service in whole.services.items() if name in chosen})
 
 
 def _containers(name: str) -> dict[str, list[ObservedContainer]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from collections.abc import Iterable
 
@@ -143,6 +142,8 @@ def ports(published: Iterable[PublishedPort]) -> str:
 
 def as_json(container: ObservedContainer, name: str, arguments: Iterable[str], now: float) -> dict[str, object]:
     """The keys of `docker compose ps --format json`."""
+    import shlex
+
     return {
         "Command": f'"{shlex.join(arguments)}"',
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(container.created)),
