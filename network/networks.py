@@ -1,6 +1,6 @@
-"""The networks of this machine: made, joined, published to, removed, found again. The front door of this folder.
+"""Networks of one project on this machine: creation, endpoints, DNS, published ports, recovery. The front door.
 
-State is files (`records`), links (`bridge`), one nft table (`firewall`) and listening sockets (`publish`); the first
+State is files (`records`), links (`bridge`), one nft table (`nft.table`) and listening sockets (`relay`); the first
 is the truth, and the others are made from it again where they are missing. One Networks is one project's, and several
 may work in the same folder at once. `run` must run for what needs a task: relaying to published ports, and DNS.
 
@@ -52,6 +52,8 @@ def _bridge_rules(network: NetworkRecord) -> BridgeRules:
 
 
 class Networks:
+    """The networks of `project`, among those of all projects in the folder `root`."""
+
     def __init__(self, root: str, project: str = "") -> None:
         self.root, self.project = root, project
         self.zone = Zone()
@@ -60,7 +62,7 @@ class Networks:
         self._firewall = Firewall(root, self._everything)
         self._tasks = Tasks()
         self._ports = Ports(project, self._records, self._firewall, self._tasks)
-        self._seen: dict[str, dict[str, tuple[int, int]]] = {}  # network -> address -> inode and time of its lease
+        self._leases: dict[str, dict[str, tuple[int, int]]] = {}  # network -> address -> inode and time of its lease
         self._stamps: dict[str, int] = {}
         self._released: dict[tuple[str, str], tuple[float, str]] = {}  # network, address -> when, and the old link
         self._redirect: netlink.Template | None = None
@@ -68,7 +70,7 @@ class Networks:
         self._recovered = False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Relays and answers until cancelled."""
+        """Relay published ports and answer DNS until cancelled."""
         async with trio.open_nursery() as nursery:
             self._tasks.open(nursery)
             self._ports.start()
@@ -102,15 +104,15 @@ class Networks:
                 raise
 
     def remove(self, name: str) -> None:
-        """Raises NetworkError when containers are on it."""
+        """Remove the network, if it is there. Raises NetworkError when containers are on it."""
         with self._records.changing(), translated(f'network "{name}" cannot be removed'):
             network = self._records.network(name)
             if network is None:
                 return
             leases = self._records.leases(name)
             if leases:
-                whose = ", ".join(sorted({e.names[1] if len(e.names) > 1 else e.owner[:12] for e in leases}))
-                raise NetworkError(f'network "{name}" still has containers: {whose}')
+                containers = ", ".join(sorted({e.names[1] if len(e.names) > 1 else e.owner[:12] for e in leases}))
+                raise NetworkError(f'network "{name}" still has containers: {containers}')
             self._records.forget_network(name)
             self._tasks.on_loop(self._forget, name)
             bridge.remove(network.bridge)
@@ -121,19 +123,21 @@ class Networks:
             self._forwarding()
 
     def _forget(self, name: str) -> None:
+        """The network has no names any more. On the loop."""
         self.zone.remove_network(name)
-        self._seen.pop(name, None)
+        self._leases.pop(name, None)
         self._stamps.pop(name, None)
 
     def records(self) -> list[NetworkRecord]:
+        """The networks of all projects."""
         return self._records.networks()
 
     def endpoints(self) -> list[Endpoint]:
-        """Those of all projects."""
+        """The endpoints of all projects."""
         return [e for n in self._records.networks() for e in self._records.leases(n.name)]
 
     def _ready(self, network: NetworkRecord) -> NetworkRecord:
-        """Its bridge and its rules are there; after a reboot nothing of it was, and no lease holds."""
+        """Make what is missing of the network: its bridge, its rules. After a reboot all is, and no lease holds."""
         with translated(f'network "{network.name}" cannot be made'):
             boot = boot_id()
             if network.boot_id != boot:
@@ -153,7 +157,7 @@ class Networks:
         return map(_bridge_rules, self._records.current()), [p for p in ports if p]
 
     def _forwarding(self) -> None:
-        """ip_forward is on while there is a network, and then again what it was."""
+        """Switch ip_forward on while there is a network, and then back to what it was."""
         before = self._records.forwarding_before()
         if self._records.current():
             if before is None:
@@ -178,7 +182,7 @@ class Networks:
 
         All or nothing. Raises NetworkError.
         """
-        done: list[tuple[Endpoint, NetworkRecord]] = []
+        joined: list[tuple[Endpoint, NetworkRecord]] = []
         try:
             with self._records.changing(), translated("cannot join the networks"):
                 for number, spec in enumerate(specs):
@@ -187,21 +191,22 @@ class Networks:
                         raise NoSuchNetwork(spec.network)
                     if bridge.index_of(network.bridge) is None or network.boot_id != boot_id():
                         network = self._ready(network)
-                    done.append((self._lease(network, spec, number), network))
-                ways = [(not spec.default_route, n) for n, spec in enumerate(specs) if done[n][0].gateway]
-                gateway = done[min(ways)[1]][0] if ways else None
+                    joined.append((self._lease(network, spec, number), network))
+                routed = [(not spec.default_route, n) for n, spec in enumerate(specs) if joined[n][0].gateway]
+                gateway = joined[min(routed)[1]][0] if routed else None
                 with _borrowed(route_socket) as inside:
-                    bridge.join(netns_fd, inside, done, gateway)
+                    bridge.join(netns_fd, inside, joined, gateway)
                 if netfilter_socket is not None and dns_ports is not None:
                     self._redirect_dns(netfilter_socket, dns_ports)
         except BaseException:
-            for endpoint, _ in done:
+            for endpoint, _ in joined:
                 self._release(endpoint)
             raise
-        self._tasks.on_loop(self._known, done)
-        return [endpoint for endpoint, _ in done]
+        self._tasks.on_loop(self._name, joined)
+        return [endpoint for endpoint, _ in joined]
 
     def _lease(self, network: NetworkRecord, spec: EndpointSpec, number: int) -> Endpoint:
+        """Write down the addresses that an endpoint gets. The lock is held. Raises AddressError."""
         leased = self._records.leased(network.name)
         taken = {*leased, *network.gateways, *network.reserved}
         now = time.monotonic()
@@ -211,10 +216,10 @@ class Networks:
         address = addresses.choose_address(
             subnet, taken, wanted=spec.ipv4_address, range_=network.ip_range, later=later
         )
-        old = self._released.pop((network.name, address), None)
-        if old:
-            bridge.remove(old[1])
-        given = [f"{address}/{ip_network(subnet).prefixlen}"]
+        released = self._released.pop((network.name, address), None)
+        if released:
+            bridge.remove(released[1])
+        leased_addresses = [f"{address}/{ip_network(subnet).prefixlen}"]
         if len(network.subnets) > 1:
             six = network.subnets[1]
             if spec.ipv6_address:
@@ -222,7 +227,7 @@ class Networks:
                 chosen = addresses.choose_address(six, used | set(network.gateways), wanted=spec.ipv6_address)
             else:
                 chosen = addresses.address6_of(six, subnet, address)
-            given.append(f"{chosen}/{ip_network(six).prefixlen}")
+            leased_addresses.append(f"{chosen}/{ip_network(six).prefixlen}")
         elif spec.ipv6_address:
             raise AddressError(f'network "{network.name}" has no IPv6 for {spec.ipv6_address}', hint="set enable_ipv6")
         self._links += 1
@@ -230,7 +235,7 @@ class Networks:
             network.name,
             spec.owner,
             spec.interface or f"eth{number}",
-            tuple(given),
+            tuple(leased_addresses),
             spec.mac_address or addresses.mac_of(address),
             None if network.internal else network.gateways[0],
             spec.names,
@@ -240,7 +245,8 @@ class Networks:
         self._records.keep_lease(endpoint)
         return endpoint
 
-    def _known(self, joined: Sequence[tuple[Endpoint, NetworkRecord]]) -> None:
+    def _name(self, joined: Sequence[tuple[Endpoint, NetworkRecord]]) -> None:
+        """Names lead to these endpoints from now on. On the loop."""
         for endpoint, network in joined:
             self.zone.add_network(endpoint.network, network.internal)
             self.zone.add(endpoint)
@@ -252,19 +258,19 @@ class Networks:
 
     def detach(self, owner: str) -> None:
         """Forget the owner's addresses and answer it no more; its links die with its namespace."""
-        endpoints = self._tasks.on_loop(self._unknown, owner)
+        endpoints = self._tasks.on_loop(self._unname, owner)
         if not self._recovered:  # since then the zone has all of this project
             endpoints = endpoints or [e for e in self.endpoints() if e.owner == owner]
         if not endpoints:
             return
-        gone = {e.addresses[0].partition("/")[0] for e in endpoints}
+        left = {e.addresses[0].partition("/")[0] for e in endpoints}
         with self._records.changing(), translated("published ports cannot be changed"):
             for endpoint in endpoints:
                 self._release(endpoint)
-            self._ports.without(gone)
+            self._ports.without(left)
 
-    def _unknown(self, owner: str) -> list[Endpoint]:
-        """The endpoints of an owner who is answered no more."""
+    def _unname(self, owner: str) -> list[Endpoint]:
+        """Answer an owner no more, and nobody with it; the endpoints that it had. On the loop."""
         self._tasks.stop(owner)
         endpoints = self.zone.endpoints_of(owner)
         self.zone.remove(owner)
@@ -311,7 +317,7 @@ class Networks:
             netlink.transact(sock, self._warm().filled(ports))
 
     def refresh(self, owner: str) -> None:
-        """Know what other processes changed on the owner's networks: a folder tells that by its time."""
+        """Read what other processes changed on the owner's networks: a folder tells that by its time. On the loop."""
         for network in self.zone.networks_of(owner):
             try:
                 stamp = os.stat(self._records.lease_folder(network)).st_mtime_ns
@@ -322,25 +328,25 @@ class Networks:
                 self._reread(network)
 
     def _reread(self, network: str) -> None:
-        known = self._seen.setdefault(network, {})
-        found: dict[str, tuple[int, int]] = {}
+        before = self._leases.setdefault(network, {})
+        now: dict[str, tuple[int, int]] = {}
         with contextlib.suppress(OSError), os.scandir(self._records.lease_folder(network)) as entries:
             for entry in entries:
                 if not entry.name.startswith("."):
                     with contextlib.suppress(OSError):
                         status = entry.stat()
-                        found[entry.name] = status.st_ino, status.st_mtime_ns
-        if found == known:
+                        now[entry.name] = status.st_ino, status.st_mtime_ns
+        if now == before:
             return
         record = self._records.network(network)
         self.zone.add_network(network, bool(record and record.internal))
-        there = {e.addresses[0].partition("/")[0]: e for e in self.zone.endpoints_on(network)}
-        for address in there.keys() - found.keys():
-            self.zone.discard(network, there[address].owner)
-        for address, state in found.items():
-            if known.get(address) != state and (endpoint := self._records.lease(network, address)):
+        named = {e.addresses[0].partition("/")[0]: e for e in self.zone.endpoints_on(network)}
+        for address in named.keys() - now.keys():
+            self.zone.discard(network, named[address].owner)
+        for address, state in now.items():
+            if before.get(address) != state and (endpoint := self._records.lease(network, address)):
                 self.zone.add(endpoint)
-        self._seen[network] = found
+        self._leases[network] = now
 
     # --- published ports
 
@@ -349,6 +355,7 @@ class Networks:
         return self._ports.publish(publication)
 
     def unpublish(self, published: BoundPort) -> None:
+        """Close the port, and take its rules away."""
         self._ports.unpublish(published)
 
     def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
@@ -366,7 +373,7 @@ class Networks:
     # --- after a restart
 
     def recover(self) -> list[NetworkRecord]:
-        """Know what is there again, and make what is missing: after a restart of the caller, or of the machine.
+        """Read what there is, and make what is missing: after a restart of the caller, or of the machine.
 
         This project's published ports are held again. One that another program took meanwhile stays published over
         IPv4, where the firewall comes first.

@@ -1,6 +1,6 @@
-"""Published ports: which group has which, where they lead, and whose listening sockets hold them.
+"""Published ports: the group that has each, the backends that it leads to, the listening sockets that hold it.
 
-A port is a file, a few elements of the firewall, and sockets that hold it and relay what is not IPv4 (`publish`).
+A port is a file, a few elements of the firewall, and sockets that hold it and relay what is not IPv4 (`relay`).
 Only this project's ports are held, changed or closed.
 """
 
@@ -23,7 +23,7 @@ from .tasks import Tasks
 
 
 def port_rules(port: PortRecord) -> PortRules | None:
-    """None for what only the relay serves."""
+    """A port as the firewall knows it; None for one that only the relay serves."""
     publication = port.published.publication
     if publication.host_ip and ":" in publication.host_ip:
         return None
@@ -33,6 +33,8 @@ def port_rules(port: PortRecord) -> PortRules | None:
 
 
 class Ports:
+    """The ports of `project`, among those of all projects."""
+
     def __init__(self, project: str, records: Records, firewall: Firewall, tasks: Tasks) -> None:
         self.project = project
         self._records, self._firewall, self._tasks = records, firewall, tasks
@@ -82,28 +84,28 @@ class Ports:
             self._tasks.on_loop(self._tasks.start, published, relay.relay, published, sockets, backends)
 
     def unpublish(self, published: BoundPort) -> None:
+        """Close the port, and take its rules away."""
         sockets = self._held.pop(published, [])
         self._backends.pop(published, None)
-        self._tasks.on_loop(
-            self._tasks.stop, published
-        )  # before the sockets are closed: a cancelled task does not wait for them any more
+        # before the sockets are closed: a cancelled task does not wait for them any more
+        self._tasks.on_loop(self._tasks.stop, published)
         for sock in sockets:
             sock.close()
         with self._records.changing(), translated("a port cannot be unpublished"):
             port = self._records.port(published)
             self._records.forget_port(published)
-            if port and (gone := port_rules(port)) and self._records.current():
-                self._firewall.unpublish(gone)
+            if port and (rules := port_rules(port)) and self._records.current():
+                self._firewall.unpublish(rules)
 
     def all(self, group: str | None = None) -> list[BoundPort]:
         """The ports that the group has, or any group of any project: this process's, or an earlier one's."""
-        found = [p.published for p in self._records.ports()]
-        return [p for p in found if group is None or p.publication.group == group]
+        ports = [p.published for p in self._records.ports()]
+        return [p for p in ports if group is None or p.publication.group == group]
 
     def backends(self, group: str) -> list[Backend]:
         """Where the group's connections go."""
-        found = [p.backends for p in self._records.ports() if p.published.publication.group == group]
-        return list(found[0]) if found else []
+        backends = (p.backends for p in self._records.ports() if p.published.publication.group == group)
+        return list(next(backends, ()))
 
     def set_backends(self, group: str, backends: Sequence[Backend]) -> None:
         """Where the connections to the group's published ports go from now on."""
@@ -117,7 +119,10 @@ class Ports:
             self.lead(changed)
 
     def lead(self, ports: Sequence[PortRecord]) -> None:
-        """Write, tell the firewall, and end the flows of datagrams to those who are not backends any more."""
+        """Write the ports, change the firewall, and end flows of datagrams to who is a backend no more.
+
+        The lock is held.
+        """
         before = {port.published: self._records.port(port.published) for port in ports}
         for port in ports:
             self._records.keep_port(port)
@@ -126,32 +131,34 @@ class Ports:
         self._firewall.publish([rules for _, rules in ruled])
         for port, rules in ruled:
             old = before[port.published]
-            gone = {b.address for b in old.backends} - set(rules.backends) if old else set()
-            if gone and rules.protocol == "udp":
-                for address in gone:
+            if old and rules.protocol == "udp":
+                for address in {b.address for b in old.backends} - set(rules.backends):
                     netlink.forget_connections(self._firewall.socket, address, PROTOCOLS["udp"], rules.port)
 
     def without(self, addresses: set[str]) -> None:
-        """None of the project's ports leads to these any more. The lock is held."""
+        """Lead none of the project's ports to these addresses any more. The lock is held."""
         for port in self._records.ports():
             left = tuple(b for b in port.backends if b.address not in addresses)
             if left != port.backends and port.project == self.project:
                 self.lead([replace(port, backends=left)])
 
     def start(self) -> None:
-        """There is a nursery now."""
+        """Relay the ports that are held: there is a nursery now."""
         for published in self._held:
             self.relay(published)
 
     def forget_old(self) -> None:
-        """Those of an earlier boot. The lock is held."""
+        """Forget the project's ports of an earlier boot. The lock is held."""
         boot = boot_id()
         for port in self._records.ports():
             if port.project == self.project and port.boot_id != boot:
                 self._records.forget_port(port.published)
 
     def hold_again(self) -> None:
-        """What an earlier process held. One that another program took meanwhile stays published over IPv4."""
+        """Hold the ports that an earlier process held.
+
+        One that another program took meanwhile stays published over IPv4.
+        """
         for port in self._records.ports():
             if port.project == self.project and port.published not in self._held:
                 publication = port.published.publication

@@ -1,4 +1,4 @@
-"""What there is, as files under one folder; every file is written whole and renamed, so a reader sees it old or new.
+"""Records of networks, leases and published ports: files under one folder, each written whole and renamed.
 
     <root>/<name>/network.json                          one NetworkRecord
     <root>/<name>/leases/<IPv4 address>                 one Endpoint
@@ -27,6 +27,7 @@ Record = TypeVar("Record", NetworkRecord, Endpoint)
 
 
 def boot_id() -> str:
+    """What tells one boot of this machine from another (man 5 proc_sys_kernel)."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
 
@@ -37,15 +38,16 @@ def _write(path: str, text: str) -> None:
 
 
 def _read(path: str) -> dict[str, Any] | None:
+    """The object of a JSON file; None when there is none, or it is broken."""
     try:
         with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+            tree = json.load(file)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return tree if isinstance(tree, dict) else None
 
 
-def _made(kind: type[Record], tree: Mapping[str, Any] | None) -> Record | None:
+def _record(kind: type[Record], tree: Mapping[str, Any] | None) -> Record | None:
     """A record from its JSON; what this release does not know is left out, what is broken is no record."""
     names = {f.name for f in fields(kind)}
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in (tree or {}).items() if k in names}
@@ -63,6 +65,8 @@ def _names(folder: str) -> list[str]:
 
 
 class Records:
+    """The records in the folder `root`. What is read may be another process's; what is written raises OSError."""
+
     def __init__(self, root: str) -> None:
         self.root = root
         os.makedirs(f"{root}/.published", exist_ok=True)
@@ -86,10 +90,10 @@ class Records:
         return [n for n in map(self.network, _names(self.root)) if n]
 
     def network(self, name: str) -> NetworkRecord | None:
-        return _made(NetworkRecord, _read(f"{self.root}/{name}/network.json"))
+        return _record(NetworkRecord, _read(f"{self.root}/{name}/network.json"))
 
     def current(self) -> list[NetworkRecord]:
-        """Those that were made, or made again, in this boot."""
+        """The networks that were made, or made again, in this boot."""
         boot = boot_id()
         return [n for n in self.networks() if n.boot_id == boot]
 
@@ -99,9 +103,9 @@ class Records:
 
     def forget_network(self, name: str) -> None:
         folder = f"{self.root}/{name}"
-        for left in (f"{folder}/network.json", f"{folder}/leases", folder):
+        for path in (f"{folder}/network.json", f"{folder}/leases", folder):
             with contextlib.suppress(FileNotFoundError):
-                os.rmdir(left) if os.path.isdir(left) else os.unlink(left)
+                os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
 
     # leases
 
@@ -109,10 +113,11 @@ class Records:
         return f"{self.root}/{network}/leases"
 
     def leased(self, network: str) -> list[str]:
+        """The addresses that are leased, without their records being read."""
         return _names(self.lease_folder(network))
 
     def lease(self, network: str, address: str) -> Endpoint | None:
-        return _made(Endpoint, _read(f"{self.lease_folder(network)}/{address}"))
+        return _record(Endpoint, _read(f"{self.lease_folder(network)}/{address}"))
 
     def leases(self, network: str) -> list[Endpoint]:
         return [e for a in self.leased(network) if (e := self.lease(network, a))]
@@ -158,7 +163,7 @@ class Records:
     # ip_forward as it was
 
     def forwarding_before(self) -> str | None:
-        """None when it is not ours: never switched on, or in an earlier boot."""
+        """What ip_forward was; None when we have not switched it on in this boot."""
         try:
             with open(f"{self.root}/.forward", encoding="ascii") as file:
                 boot, _, value = file.read().strip().rpartition(" ")

@@ -21,7 +21,6 @@ DEBTS: dict[str, set[str]] = {
         "compose/model/observed.py: What exists on a machine for one project: a frozen snapshot, taken once, from which everything is decided.",
         "compose/plan/graph.py: Who needs whom: the services of a project as a directed graph. The only importer of networkx, and only when asked.",
         "compose/plan/lifecycle.py: What happens next to a container: restart back-off and the health state machine.",
-        "network/records.py: What there is, as files under one folder; every file is written whole and renamed, so a reader sees it old or new.",
         "runtime/__init__.py: no head comment",
         "runtime/errors.py: What can go wrong with a container. One base; fields, not only text.",
         "runtime/init/__init__.py: no head comment",
