@@ -209,7 +209,7 @@ class Following:
                 break
         for one in self._containers.values():
             self._tell_end(one)
-        return any(one.runs or self._comes_back(one) for one in self._containers.values())
+        return any(one.runs or self._is_ending(one) or self._comes_back(one) for one in self._containers.values())
 
     def wake(self) -> None:
         """Let `turn` return; for another thread."""
@@ -231,6 +231,11 @@ class Following:
         from datetime import datetime
 
         return datetime.fromisoformat(self.since.decode()[:19] + "+00:00").timestamp()
+
+    def _is_ending(self, one: ObservedContainer) -> bool:
+        """Its process is gone, and the keeper has not yet copied the last of its output and written down its end."""
+        gone = one.status == "exited" and one.started is not None and one.finished is None
+        return gone and os.path.exists(self.places.keeper_socket)
 
     @staticmethod
     def _comes_back(one: ObservedContainer) -> bool:
