@@ -5,9 +5,11 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from pycompose.network import netlink
 from pycompose.network.nft.encode import NUMBERS, message
-from pycompose.network.nft.rules import Table
+from pycompose.network.nft.rules import IPV4, Table
 from pyroute2.netlink.nfnetlink import nftsocket  # type: ignore[import-untyped]
 
 
@@ -47,3 +49,10 @@ def test_a_batch_begins_and_ends_with_the_subsystem_in_network_order() -> None:
     batch = netlink.encode_rules(Table("t").none(), 1)
     assert [struct.unpack_from("=H", one, 4)[0] for one in (batch[0], batch[-1])] == [0x10, 0x11]
     assert {bytes(one[18:20]) for one in (batch[0], batch[-1])} == {b"\x00\x0a"}
+
+
+@given(st.integers(1, 65535), st.integers(1, 65535))
+def test_a_template_that_is_filled_is_what_would_have_been_encoded(udp: int, tcp: int) -> None:
+    table, marks = Table("t", IPV4), (0x5A5A, 0x6B6B)
+    template = netlink.Template(table.redirect_dns("127.0.0.11", *marks), IPV4, marks)
+    assert template.filled((udp, tcp)) == netlink.encode_rules(table.redirect_dns("127.0.0.11", udp, tcp), IPV4)
