@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pycompose.compose.model.errors import NoSuchService
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
@@ -47,9 +46,9 @@ class Located:
 
     def check(self, services: Iterable[str]) -> None:
         """Raises NoSuchService for one that is not described, or behind a profile."""
-        for name in services:
-            if name not in self.described.services:
-                raise NoSuchService(name, self.described.services)
+        from pycompose.compose.state import lookup
+
+        lookup.check(services, self.described.services)
 
 
 def options_of(choices: Choices) -> Options:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pycompose.compose.app import locate
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.state import lookup
 
 from .output import terminal
 
@@ -42,6 +41,9 @@ def check_services(choices: Choices, containers: list[ObservedContainer], servic
         return
     project = target(choices).project
     known |= {*project.services, *project.disabled_services} if project is not None else set()
+
+    from pycompose.compose.state import lookup
+
     lookup.check(services, known)
 
 

@@ -13,7 +13,7 @@ from pycompose.compose.cli.arguments import output_form
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output.tables import age, shortened, table
 from pycompose.compose.model.observed import ObservedContainer, PublishedPort
-from pycompose.compose.state import lookup, observe
+from pycompose.compose.state import observe
 
 STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 COMMAND_WIDTH = 20
@@ -59,7 +59,10 @@ def ps(
             if not orphans:
                 containers = [container for container in containers if container.service in described]
             services_known |= described
-    lookup.check(services, services_known)
+    if services:
+        from pycompose.compose.state import lookup
+
+        lookup.check(services, services_known)
     containers = [container for container in containers if not services or container.service in services]
     if states:
         containers = [container for container in containers if container.status in states]
