@@ -24,7 +24,7 @@ from pycompose.compose.state import generations
 from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.runtime.client.blocking import end_keeper
 from pycompose.runtime.errors import RuntimeFailure
-from pycompose.runtime.keeper.launch import launch_keeper, launching
+from pycompose.runtime.keeper.launch import await_launch, launch_keeper, launching
 from pycompose.runtime.places import ProjectPlaces
 
 from . import client
@@ -153,6 +153,7 @@ def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: 
     with locked(places, waiting):
         if observe(places).containers:
             return False
+        await_launch(places)
         pid = listening_pid(places.keeper_socket)
         if pid is not None and not _keeper_ended(places, pid):
             return False

@@ -47,6 +47,12 @@ def _sealed_interpreter() -> int:
     return memory
 
 
+def await_launch(places: ProjectPlaces) -> None:
+    """Return when no keeper is coming up: whoever launched one may have been killed meanwhile."""
+    with _alone(places):
+        pass
+
+
 def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> bool:
     """Return when a keeper listens: the one that runs (False), or a new one. Raises KeeperGone if it does not come up.
 
@@ -60,11 +66,11 @@ def launch_keeper(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), su
 @contextmanager
 def launching(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), supervisor_pid: int = 0) -> Iterator[bool]:
     """As `launch_keeper`, but the keeper comes up while the body runs; waited for at its end, however it ends."""
-    with _alone(places):
+    with _alone(places) as lock:
         if _answers(places):
             yield False
             return
-        pid, reader = _spawn(places, [str(supervisor_pid), *supervisor_argv])
+        pid, reader = _spawn(places, lock, [str(supervisor_pid), *supervisor_argv])
         try:
             yield True
         finally:
@@ -75,20 +81,24 @@ def launching(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), superv
             raise KeeperGone(f"the keeper did not start; see {places.keeper_log}")
 
 
-def _spawn(places: ProjectPlaces, supervisor: Sequence[str]) -> tuple[int, int]:
-    """A child that leaves a keeper behind and ends, and a descriptor by which that tells that it listens."""
+def _spawn(places: ProjectPlaces, lock: int, supervisor: Sequence[str]) -> tuple[int, int]:
+    """A child that leaves a keeper behind and ends, and a descriptor by which that tells that it listens.
+
+    The keeper holds the launch's lock until then, so that it is known to be coming up when its launcher was killed.
+    """
     interpreter = _sealed_interpreter()
     reader, writer = os.pipe()
     log = os.open(places.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        arguments = [places.project, places.state, places.run, str(READY), *supervisor]
+        arguments = [places.project, places.state, places.run, str(READY), str(LOCK), *supervisor]
         pid = os.posix_spawn(
             f"/proc/self/fd/{interpreter}",
             [sys.executable, "-I", "-S", "-c", BOOT, folder, *arguments],
             os.environ,
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, writer, READY),
+                (os.POSIX_SPAWN_DUP2, lock, LOCK),
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
                 (os.POSIX_SPAWN_DUP2, log, 1),
                 (os.POSIX_SPAWN_DUP2, log, 2),
@@ -113,12 +123,15 @@ def _answers(places: ProjectPlaces) -> bool:
     return False
 
 
-READY = 100  # the descriptor by which a keeper tells that it listens
+READY, LOCK = 100, 102  # descriptors: by which a keeper tells that it listens, and whose lock it holds until then
 
 
 @contextmanager
-def _alone(places: ProjectPlaces) -> Iterator[None]:
-    """One launcher at a time, and none while a keeper is ending: that one removes the lock's file in the end."""
+def _alone(places: ProjectPlaces) -> Iterator[int]:
+    """One launcher at a time, and none while a keeper is ending: that one removes the lock's file in the end.
+
+    The lock's descriptor.
+    """
     while True:
         os.makedirs(places.run, 0o700, exist_ok=True)
         os.makedirs(places.containers, exist_ok=True)
@@ -133,7 +146,7 @@ def _alone(places: ProjectPlaces) -> Iterator[None]:
             except FileNotFoundError:
                 same = False
             if same:
-                yield
+                yield lock
                 return
         finally:
             os.close(lock)

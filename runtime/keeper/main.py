@@ -83,7 +83,7 @@ class Keeper:
 
     # --- its life ---
 
-    def run(self, ready: int, supervisor_pid: int) -> None:
+    def run(self, ready: int, launching: int, supervisor_pid: int) -> None:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         self._protect()
         leave_unit()
@@ -104,7 +104,9 @@ class Keeper:
         self.loop.watch(listener.fileno(), lambda _: self._accept(listener))
         if self.supervisor:
             self._watch_supervisor(supervisor_pid)
-        os.write(ready, b"1")
+        os.close(launching)
+        with suppress(BrokenPipeError):  # who launched it has been killed
+            os.write(ready, b"1")
         os.close(ready)
         gc.collect()
         gc.freeze()
@@ -466,14 +468,16 @@ class Keeper:
 
 
 def main(arguments: list[str]) -> None:
-    project, state, run, ready, supervisor_pid, *supervisor = arguments
+    project, state, run, *numbers = arguments[:6]
+    ready, launching, supervisor_pid = map(int, numbers)
     if os.fork():  # nobody's child: whoever launched it need not wait for it
         os._exit(0)
-    os.set_inheritable(int(ready), False)
+    for descriptor in (ready, launching):
+        os.set_inheritable(descriptor, False)
     os.umask(0o022)
     os.chdir("/")
     try:
-        Keeper(ProjectPlaces(project, state, run), supervisor).run(int(ready), int(supervisor_pid))
+        Keeper(ProjectPlaces(project, state, run), arguments[6:]).run(ready, launching, supervisor_pid)
     except BaseException:
         complain()
         note("the keeper ends")
