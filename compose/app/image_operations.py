@@ -71,8 +71,10 @@ def make_ready(
 
     Nothing is fetched or built in a dry run, whose plan lacks the digests of what would be.
     """
+    from pycompose.compose.plan.select import chosen
+
     policy, build = (options.policy, options.build) if options else (None, None)
-    buildable = [n for n in images.needed(project, services, no_deps) if project.services[n].build is not None]
+    buildable = [n for n in chosen(project, services, no_deps) if project.services[n].build is not None]
     buildable = [] if build is False else buildable
     asked = [n for n in buildable if build or project.services[n].pull_policy == "build"]
     due = images.to_fetch(project, services, no_deps=no_deps, policy=policy, to_build=asked)
@@ -245,5 +247,7 @@ def _chosen(project: Project, services: tuple[str, ...], dependencies: bool) -> 
         if name not in project.services:
             raise NoSuchService(name, project.services)
     if dependencies:
-        return tuple(images.needed(project, services, False))
+        from pycompose.compose.plan.select import chosen
+
+        return chosen(project, services)
     return services or tuple(project.services)

@@ -63,8 +63,10 @@ def ready(
     Images that are only mounted must be here too; those `passed_over` need not be. Raises ImagesMissing with every one
     that is not here, PycomposeError for what is no image's name.
     """
+    from pycompose.compose.plan.select import chosen
+
     images: list[tuple[str, str, bool]] = []
-    for name in needed(project, tuple(services), no_deps):
+    for name in chosen(project, tuple(services), no_deps):
         service = project.services[name]
         images.append((name, service.image or "", True))
         images += [(name, mount.source, False) for mount in service.mounts if isinstance(mount, ImageMount)]
@@ -93,9 +95,11 @@ def to_fetch(
 
     `to_build` are services whose images will be built anyway. Raises PycomposeError for what is no image's name.
     """
+    from pycompose.compose.plan.select import chosen
+
     asked: dict[str, Fetch] = {}
     apart = set(to_build)
-    for name in needed(project, tuple(services), no_deps):
+    for name in chosen(project, tuple(services), no_deps):
         service = project.services[name]
         platform, pull_policy = service.platform or "", policy or service.pull_policy or "missing"
         built = service.build is not None
@@ -362,11 +366,3 @@ def _digest(service: str, image: str, platform: str = "") -> str:
     except (RuntimeFailure, OSError) as error:
         reason = SystemRefused(error) if isinstance(error, OSError) else error
         raise PycomposeError(f'service "{service}": {reason}', hint=reason.hint) from error
-
-
-def needed(project: Project, services: tuple[str, ...], no_deps: bool) -> list[str]:
-    """The services asked for (all, if none) and what they need, in the order of the file. Raises NoSuchService."""
-    from pycompose.compose.plan.select import selected
-
-    chosen = set(selected(project, services, no_deps))
-    return [name for name in project.services if name in chosen]

@@ -105,7 +105,12 @@ def _carry_out(
 
 
 def _target(choices: Choices, services: tuple[str, ...], tell: Tell, *, remembered: bool = True) -> Located:
+    from pycompose.compose.state import generations
+
     located = locate.target(choices, services, remembered=remembered)
+    if (project := located.project) and not project.order:
+        project = replace(project, order=generations.order(located.places, project))
+        located = replace(located, project=project)
     for warning in located.warnings:
         tell(phases.FileWarning(warning))
     return located
@@ -155,10 +160,13 @@ def prepared_up(
             raise PycomposeError("no service selected", hint=hint)
         located.check((*options.services, *options.scale))
 
-        from .image_operations import make_ready
-        from .images import needed
+        from pycompose.compose.plan import graph, select
 
-        selected = frozenset(needed(project, options.services, options.no_deps))
+        from .image_operations import make_ready
+
+        project = graph.ordered(project)  # while the supervisor starts
+        located = replace(located, project=project)
+        selected = frozenset(select.chosen(project, options.services, options.no_deps))
         if recreate_dependencies:  # everything selected is made anew, not only what was named
             options = replace(options, services=tuple(sorted(selected)), force_recreate=True)
         awake()
@@ -190,12 +198,13 @@ def scale(
     timeout: float | None = None,
 ) -> Outcome:
     """Set how many containers services have."""
-    from pycompose.compose.plan import reconcile
+    from pycompose.compose.plan import graph, reconcile
 
     from .image_operations import make_ready
 
     located = _target(choices, tuple(counts), tell)
-    project = located.described
+    project = graph.ordered(located.described)
+    located = replace(located, project=project)
     digests = make_ready(choices, project, tuple(counts), None, tell, no_deps=no_deps)
     options = reconcile.UpOptions(no_deps=no_deps, timeout=timeout, images=digests)
 

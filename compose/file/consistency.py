@@ -7,6 +7,7 @@ what the engine would refuse later. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
 from pycompose.compose.model.deployment import LanguageModel
@@ -193,29 +194,25 @@ def _edges(service: Service, whole: Whole) -> list[str]:
 
 
 def cycles(edges: Mapping[str, list[str]]) -> Iterator[list[str]]:
-    """Paths that come back to where they start (the first and the last name). Linear; does not recurse."""
-    done: set[str] = set()
-    found = 0
-    for start in edges:
-        if start in done:
-            continue
-        path, on_path, waiting = [start], {start: 0}, [iter(edges[start])]
-        while waiting:
-            following = next(waiting[-1], None)
-            if following is None:
-                waiting.pop()
-                name = path.pop()
-                del on_path[name]
-                done.add(name)
-            elif following in on_path:
-                found += 1
-                yield [*path[on_path[following] :], following]
-                if found == CYCLES:
-                    return
-            elif following not in done:
-                on_path[following] = len(path)
-                path.append(following)
-                waiting.append(iter(edges[following]))
+    """Paths that come back to where they start (the first and the last name), each closed by another edge; few.
+
+    The standard library's graph, not `plan.graph`: whoever reads a file asks this, and networkx takes longer to import.
+    """
+    closing: set[tuple[str, str]] = set()
+    while len(closing) < CYCLES:
+        sorter = TopologicalSorter({name: () for name in edges})
+        for name, others in edges.items():
+            for other in others:
+                if (name, other) not in closing:
+                    sorter.add(other, name)
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            path = error.args[1]
+            closing.add((path[-2], path[-1]))
+            yield path
+        else:
+            return
 
 
 def _tell_cycle(path: list[str], whole: Whole, reading: Reading) -> None:

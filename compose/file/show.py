@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from . import emitter
@@ -90,16 +90,9 @@ def used(tree: Plain) -> Plain:
     return ordered(made, TOP)
 
 
-def selected(tree: Plain, services: Iterable[str]) -> Plain:
-    """Those services and whatever they depend on."""
-    known = tree.get("services", {})
-    pending, found = list(services), set()
-    while pending:
-        name = pending.pop()
-        if name in known and name not in found:
-            found.add(name)
-            pending += known[name].get("depends_on", ())
-    return {**tree, "services": {name: known[name] for name in known if name in found}}
+def only(tree: Plain, services: Collection[str]) -> Plain:
+    """The tree without the other services."""
+    return {**tree, "services": {name: one for name, one in tree.get("services", {}).items() if name in services}}
 
 
 def pinned(tree: Plain, digests: Mapping[str, str]) -> Plain:

@@ -374,3 +374,4 @@ class Project:
     models: Mapping[str, LanguageModel] = field(default_factory=lambda: MappingProxyType({}))
     profiles: tuple[str, ...] = ()  # those that are active
     kept: Mapping[str, str] = field(default_factory=no_text)  # x- keys, as canonical JSON
+    order: tuple[str, ...] = ()  # the active services, what is needed first; empty: not worked out (`plan.graph.order`)

@@ -15,7 +15,7 @@ from pycompose.compose.model.project import Project
 from pycompose.frozen import dataclass
 
 from .draft import Cause, Draft, asked, is_running, not_running
-from .select import containers_of, edges, in_order
+from .select import containers_of, in_order
 from .steps import AwaitCondition, Plan, StartContainer
 
 Act = Callable[[ObservedContainer, tuple[str, ...]], str]
@@ -47,7 +47,7 @@ def down(project: Project | None, observed: Observed, options: DownOptions | Non
         removed.append(out.stop_and_remove(container, asked("down"), after, volumes=options.volumes))
         return removed[-1]
 
-    in_order(edges(project, observed), chosen, remove, reverse=True)
+    in_order(project, observed, chosen, remove, reverse=True)
     if not options.services:
         remaining = [c for c in observed.containers if c not in chosen]
         _remove_networks(out, project, observed, remaining, removed)
@@ -91,7 +91,7 @@ def stop(
     def act(c: ObservedContainer, after: tuple[str, ...]) -> str:
         return out.stop(c, asked("stop"), after)
 
-    in_order(edges(project, observed), running, act, reverse=True)
+    in_order(project, observed, running, act, reverse=True)
     return out.plan()
 
 
@@ -99,7 +99,7 @@ def start(project: Project | None, observed: Observed, services: tuple[str, ...]
     """Each after what it depends on, and after the conditions of that which is started too."""
     out = Draft(observed.project)
     resting = [c for c in containers_of(project, observed, services) if not is_running(c)]
-    in_order(edges(project, observed), resting, _starter(out, project), reverse=False)
+    in_order(project, observed, resting, _starter(out, project), reverse=False)
     return out.plan()
 
 
@@ -157,7 +157,6 @@ def restart(
     if services and not no_deps:
         also = {c.service for c in observed.containers for n, _, again in c.depends_on if again and n in services}
     chosen = containers_of(project, observed, (*services, *sorted(also - set(services))))
-    needs = edges(project, observed)
     stops: dict[str, str] = {}
 
     def halt(c: ObservedContainer, after: tuple[str, ...]) -> str | None:
@@ -166,8 +165,8 @@ def restart(
         stops[c.name] = out.stop(c, asked("restart"), after)
         return stops[c.name]
 
-    in_order(needs, chosen, halt, reverse=True)
-    in_order(needs, chosen, _starter(out, project, asked("restart"), stops), reverse=False)
+    in_order(project, observed, chosen, halt, reverse=True)
+    in_order(project, observed, chosen, _starter(out, project, asked("restart"), stops), reverse=False)
     return out.plan()
 
 

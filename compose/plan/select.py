@@ -1,15 +1,15 @@
-"""Services and containers that a command is about: by the names that it was given, and by who needs whom."""
+"""Selection of the services and containers that a command is about, by the names that it was given. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 
 from pycompose.compose.model.errors import NoSuchService
 from pycompose.compose.model.observed import Observed, ObservedContainer
 from pycompose.compose.model.project import Project
 
+from . import graph
 from .draft import is_running
-from .graph import CycleError
 
 
 def check_names(names: Iterable[str], known: Collection[str]) -> None:
@@ -19,27 +19,22 @@ def check_names(names: Iterable[str], known: Collection[str]) -> None:
             raise NoSuchService(name, known)
 
 
-def selected(project: Project, names: tuple[str, ...], no_deps: bool) -> tuple[str, ...]:
-    """The services asked for and all they need, what is needed first. Raises CycleError."""
+def chosen(project: Project, names: Collection[str], no_deps: bool = False) -> tuple[str, ...]:
+    """The services asked for (all, if none is named) and all they need, in the order of the file.
+
+    Raises NoSuchService, CycleError.
+    """
     check_names(names, project.services)
-    ordered: dict[str, None] = {}
-    visiting: list[str] = []
+    wanted = set(names or project.services)
+    if names and not no_deps:
+        wanted = graph.closure(names, graph.needs(project), graph.order(project))
+    return tuple(name for name in project.services if name in wanted)
 
-    def visit(name: str) -> None:
-        if name in ordered or name not in project.services:
-            return
-        if name in visiting:
-            raise CycleError((*visiting[visiting.index(name) :], name))
-        visiting.append(name)
-        for dependency in project.services[name].depends_on:
-            if not (no_deps and names) or dependency.service in names:
-                visit(dependency.service)
-        visiting.pop()
-        ordered[name] = None
 
-    for name in names or tuple(project.services):
-        visit(name)
-    return tuple(ordered)
+def selected(project: Project, names: Collection[str], no_deps: bool = False) -> tuple[str, ...]:
+    """The same, what is needed first."""
+    wanted = set(chosen(project, names, no_deps))
+    return tuple(name for name in graph.order(project) if name in wanted)
 
 
 def orphans(project: Project, observed: Observed) -> tuple[ObservedContainer, ...]:
@@ -61,43 +56,45 @@ def containers_of(
     )
 
 
-def edges(project: Project | None, observed: Observed) -> dict[str, set[str]]:
-    """Service -> the services it needs, from the file where there is one and from labels."""
-    needs: dict[str, set[str]] = {}
-    for container in observed.containers:
-        needs.setdefault(container.service, set()).update(name for name, _, _ in container.depends_on)
-    if project is not None:
-        for name, service in project.services.items():
-            needs[name] = {d.service for d in service.depends_on}
-    return needs
-
-
 def in_order(
-    needs: Mapping[str, set[str]],
+    project: Project | None,
+    observed: Observed,
     containers: Iterable[ObservedContainer],
     act: Callable[[ObservedContainer, tuple[str, ...]], str | None],
     *,
     reverse: bool,
 ) -> None:
-    """Call `act` for each container, with the steps of the services that come before its own."""
+    """Call `act` for each container, with the steps of the services that come before its own.
+
+    Who needs whom is the file's; for services that it does not have, their labels'.
+    """
     by_service: dict[str, list[ObservedContainer]] = {}
     for container in containers:
         by_service.setdefault(container.service, []).append(container)
-    names = sorted({*needs, *by_service})
-    before = {n: set(needs.get(n, ())) for n in names}
-    if reverse:
-        before = {n: {m for m in names if n in needs.get(m, ())} for n in names}
-    ends: dict[str, tuple[str, ...]] = {}
-    visiting: set[str] = set()
-
-    def visit(name: str) -> tuple[str, ...]:
-        if name in ends or name in visiting:  # labels can lie in a circle; a file cannot
-            return ends.get(name, ())
-        visiting.add(name)
-        after = tuple(dict.fromkeys(s for other in sorted(before.get(name, ())) for s in visit(other)))
-        steps = [act(c, after) for c in sorted(by_service.get(name, ()), key=lambda c: (c.number, c.name))]
-        ends[name] = tuple(s for s in steps if s) or after
-        return ends[name]
-
+    needs = _needs(project, observed)
+    known = project is not None and needs.keys() == project.services.keys()
+    names = graph.order(project) if project is not None and known else graph.sequence(needs)
+    before: dict[str, list[str]] = {name: [] for name in names}
     for name in names:
-        visit(name)
+        for other in needs.get(name, ()):
+            if other not in before:  # not active, and nothing of it exists
+                continue
+            before[other if reverse else name].append(name if reverse else other)
+    ends: dict[str, tuple[str, ...]] = {}  # service -> the steps after which those that wait for it may go on
+    for name in reversed(names) if reverse else names:
+        after = tuple(dict.fromkeys(step for other in sorted(before[name]) for step in ends.get(other, ())))
+        steps = [act(c, after) for c in sorted(by_service.get(name, ()), key=lambda c: (c.number, c.name))]
+        ends[name] = tuple(step for step in steps if step) or after
+
+
+def _needs(project: Project | None, observed: Observed) -> dict[str, Collection[str]]:
+    """Service -> the services that it needs: from the file where there is one, of others from the labels."""
+    services = project.services.values() if project else ()
+    needs: dict[str, Collection[str]] = {s.name: [d.service for d in s.depends_on] for s in services}
+    labelled: dict[str, set[str]] = {}
+    for container in observed.containers:
+        if container.service not in needs:
+            labelled.setdefault(container.service, set()).update(name for name, _, _ in container.depends_on)
+    for service in sorted(labelled, reverse=True):  # so that they are stopped in the order of their names
+        needs[service] = sorted(labelled[service])
+    return needs

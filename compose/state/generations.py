@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 
 from pycompose import durable
@@ -15,15 +16,32 @@ from pycompose.runtime.places import ProjectPlaces
 def newest(places: ProjectPlaces) -> Project | None:
     """The project as the last `up` had it; None if there was none."""
     try:
-        paths = [entry.path for entry in os.scandir(places.generations) if entry.name.endswith(".json")]
-        if not paths:
-            return None
-        with open(max(paths, key=os.path.getmtime), encoding="utf-8") as file:
-            return from_json(Project, file.read())
-    except FileNotFoundError:
-        return None
+        text = _newest_text(places)
+        return from_json(Project, text) if text else None
     except ValueError as error:
         raise PycomposeError(f"the record of project {places.project!r} cannot be read: {error}") from error
+
+
+def order(places: ProjectPlaces, project: Project) -> tuple[str, ...]:
+    """The order of the newest generation's services, where they need each other as those of `project` do; else ()."""
+    try:
+        record = json.loads(_newest_text(places) or "{}")
+        recorded = {name: [d["service"] for d in s["depends_on"]] for name, s in record.get("services", {}).items()}
+        needs = {name: [d.service for d in service.depends_on] for name, service in project.services.items()}
+        return tuple(record.get("order", ())) if list(recorded.items()) == list(needs.items()) else ()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()  # it can be worked out again
+
+
+def _newest_text(places: ProjectPlaces) -> str:
+    try:
+        paths = [entry.path for entry in os.scandir(places.generations) if entry.name.endswith(".json")]
+        if not paths:
+            return ""
+        with open(max(paths, key=os.path.getmtime), encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def read(places: ProjectPlaces, digest: str) -> Project:

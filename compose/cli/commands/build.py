@@ -93,7 +93,7 @@ def build(
     services: tuple[str, ...],
 ) -> None:
     """Build the images of services that have a `build`."""
-    from pycompose.compose.app import image_operations, images
+    from pycompose.compose.app import image_operations
     from pycompose.compose.builds.service_builds import Overrides
     from pycompose.compose.state import lookup
 
@@ -101,7 +101,9 @@ def build(
     lookup.check(services, project.services)
     names = services or tuple(project.services)
     if with_dependencies and services:
-        names = tuple(sorted(images.needed(project, services, False)))
+        from pycompose.compose.plan.select import chosen
+
+        names = tuple(sorted(chosen(project, services)))
     overrides = Overrides(pairs(args, "--build-arg"), no_cache, pull, ssh_agents(ssh))
     drawing = Drawing(quiet_transfers=quiet, quiet_builds=quiet)
     built = image_operations.build_services(choices, project, names, overrides, drawing, check=check)

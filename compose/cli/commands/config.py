@@ -125,7 +125,7 @@ def _canonical(
 
     tree = loaded.tree
     if services:
-        tree = show.selected(tree, services)
+        tree = show.only(tree, _chosen(loaded, services))
     if not choices.all_resources:
         tree = show.used(tree)
     if lock or pin:
@@ -133,6 +133,12 @@ def _canonical(
     if lock:
         tree = show.images_only(tree)
     return show.to_json(tree) if form == "json" else show.to_yaml(tree)
+
+
+def _chosen(loaded: Loaded, services: tuple[str, ...]) -> tuple[str, ...]:
+    from pycompose.compose.plan.select import chosen
+
+    return chosen(loaded.project, services)
 
 
 def _as_written(options: Options, form: str | None, what: str | None, *, lock: bool, pin: bool) -> str:
@@ -192,7 +198,7 @@ def _names(loaded: Loaded, what: str, services: tuple[str, ...]) -> list[str]:
     from pycompose.compose.file import show
 
     described = loaded.project
-    tree = show.selected(loaded.tree, services) if services else loaded.tree
+    tree = show.only(loaded.tree, _chosen(loaded, services)) if services else loaded.tree
     match what:
         case "services":
             return [name for name in described.services if name in tree["services"]]

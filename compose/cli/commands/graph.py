@@ -66,7 +66,7 @@ def graph(choices: Choices, form: str, services: tuple[str, ...]) -> None:
     if form == "json":
         terminal.progress = "json"
     described = _part(load(locate.options_of(choices), services).project, services)  # warnings are for who runs it
-    order = graphs.order(described)
+    order = graphs.levels(described)
     containers = _containers(described.name)
     if form == "json":
         click.echo(json.dumps(_as_json(described, order, containers), indent=2, ensure_ascii=False))
@@ -101,10 +101,9 @@ def _part(whole: Project, services: tuple[str, ...]) -> Project:
         return whole
     from dataclasses import replace
 
-    from pycompose.compose.plan.select import selected
+    from pycompose.compose.plan.select import chosen
 
-    chosen = set(selected(whole, services, no_deps=False))
-    return replace(whole, services={name: service for name, service in whole.services.items() if name in chosen})
+    return replace(whole, services={name: whole.services[name] for name in chosen(whole, services)})
 
 
 def _containers(name: str) -> dict[str, list[ObservedContainer]]:

@@ -190,7 +190,7 @@ def one_round(seed: int, folder: Path, known: list[Seed]) -> bool:
         took = time.process_time() - begin
         if took > SLOW:
             raise TimeoutError(f"loading took {took:.1f} s")
-    graph.order(found.project)
+    graph.levels(found.project)
     assert from_json(Project, to_json(found.project)) == found.project, "its record is another project"
     shown = (show.to_yaml if chance.random() < 0.5 else show.to_json)(found.tree)
     (folder / "again.yaml").write_text(shown)

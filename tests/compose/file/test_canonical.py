@@ -215,11 +215,10 @@ def test_what_nobody_uses_is_left_out(tmp_path: Path) -> None:
     assert set(show.used(tree)["networks"]) == {"default"}
 
 
-def test_selected_services_bring_what_they_depend_on(tmp_path: Path) -> None:
+def test_of_some_services_only_those_and_what_they_use_is_shown(tmp_path: Path) -> None:
     tree = loaded(tmp_path).tree
-    assert list(show.selected(tree, ["db"])["services"]) == ["db"]
-    assert list(show.selected(tree, ["web"])["services"]) == ["db", "web"]
-    assert "volumes" not in show.used(show.selected(tree, ["db"]))
+    assert list(show.only(tree, ["db"])["services"]) == ["db"]
+    assert "volumes" not in show.used(show.only(tree, ["db"]))
 
 
 def test_a_file_is_shown_as_far_as_it_is_asked_to_go(tmp_path: Path) -> None:
