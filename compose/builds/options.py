@@ -49,11 +49,11 @@ class BuildOptions:
     ssh: Mapping[str, str] = field(default_factory=no_text)  # id -> socket, "" for the agent of the environment
     notes: tuple[str, ...] = ()
 
-    @property
-    def services(self) -> tuple[str, ...]:
-        """Those whose images it is built from."""
-        named = (text for text in self.contexts.values() if text.startswith(SERVICE))
-        return tuple(dict.fromkeys(text.removeprefix(SERVICE) for text in named))
+
+def needed_images(build: Build) -> tuple[str, ...]:
+    """The services whose images it is built from."""
+    named = (text for text in build.additional_contexts.values() if text.startswith(SERVICE))
+    return tuple(dict.fromkeys(text.removeprefix(SERVICE) for text in named))
 
 
 def options(service: str, build: Build) -> BuildOptions:

@@ -15,7 +15,8 @@ from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from pycompose.compose.model.project import Project
+from pycompose.compose.model.project import Project, Service
+from pycompose.compose.plan import graph
 from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import RuntimeFailure
@@ -31,7 +32,7 @@ from pycompose.runtime.images.pack import source_date_epoch
 from pycompose.runtime.images.store import Image, Store
 from pycompose.runtime.places import Places
 
-from .options import SERVICE, BuildOptions, options
+from .options import SERVICE, BuildOptions, needed_images, options
 
 if TYPE_CHECKING:
     from pycompose.runtime.images.registry.progress import Transfer
@@ -80,26 +81,24 @@ def targets(project: Project, services: Iterable[str]) -> list[Target]:
 
     Raises PycomposeError.
     """
-    found: dict[str, Target] = {}
-    pending = [name for name in services if project.services[name].build is not None]
-    while pending:
-        name = pending.pop(0)
-        if name in found:
-            continue
-        service = project.services.get(name) or project.disabled_services.get(name)
-        if service is None or service.build is None:
-            who = next((f'service "{t.name}"' for t in found.values() if name in t.needs), "build")
-            told = "is not built" if service else "is not defined"
-            raise PycomposeError(f'{who}: additional_contexts: service "{name}" {told}')
-        wanted = options(name, service.build)
-        image = service.image or f"{project.name}-{name}"
-        found[name] = Target(name, (image, *wanted.tags), wanted, _secrets(project, wanted), wanted.services)
-        pending += wanted.services
-    if not any(target.needs for target in found.values()):
-        return list(found.values())
-    from pycompose.compose.plan.graph import build_order
+    described = {**project.disabled_services, **project.services}
+    needs = {name: needed_images(service.build) for name, service in described.items() if service.build is not None}
+    asked = [name for name in services if name in needs]
+    wanted = graph.closure(asked, needs, graph.sequence(needs))
+    names = dict.fromkeys((*asked, *(name for name in described if name in wanted)))
+    for name in names:
+        for base in needs[name]:
+            if base not in needs:
+                fault = "is not built" if base in described else "is not defined"
+                raise PycomposeError(f'service "{name}": additional_contexts: service "{base}" {fault}')
+    return [_target(project, described[name]) for name in graph.build_order({name: needs[name] for name in names})]
 
-    return [found[name] for name in build_order({name: target.needs for name, target in found.items()})]
+
+def _target(project: Project, service: Service) -> Target:
+    assert service.build is not None
+    wanted = options(service.name, service.build)
+    image = service.image or f"{project.name}-{service.name}"
+    return Target(service.name, (image, *wanted.tags), wanted, _secrets(project, wanted), needed_images(service.build))
 
 
 def _secrets(project: Project, wanted: BuildOptions) -> dict[str, Secret]:

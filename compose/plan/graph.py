@@ -77,7 +77,7 @@ def closure(names: Iterable[str], wanted: Needs, sequence: Iterable[str]) -> set
     closed = set(names)
     for name in reversed(tuple(sequence)):  # who needs comes before what it needs: one pass is enough
         if name in closed:
-            closed.update(wanted[name])
+            closed.update(wanted.get(name, ()))
     return closed
 
 
