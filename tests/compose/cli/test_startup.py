@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from pycompose.compose.file.loader import Options, load
+from pycompose.compose.plan import graph
+from pycompose.compose.state import generations
+from pycompose.runtime.places import Places
 
 # A looking command imports no more than records need; one that reads files brings YAML, and no engine.
 ENGINE = ("trio", "pyroute2", "pycompose.compose.engine", "pycompose.compose.linux", "pycompose.network")
@@ -40,16 +44,33 @@ def file(places: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", FORBIDDEN, ids=" ".join)
-def test_a_command_imports_what_it_needs(file: Path, command: tuple[str, ...]) -> None:
+def modules_of(*command: str) -> set[str]:
+    """What a command has imported when it ends."""
     code = (
         f"import sys; from pycompose.compose.cli import main; main({list(command)!r});"
         "print(*sys.modules, sep='\\n', file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    modules = done.stderr.splitlines()
+    return set(done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("command", FORBIDDEN, ids=" ".join)
+def test_a_command_imports_what_it_needs(file: Path, command: tuple[str, ...]) -> None:
     heavy = FORBIDDEN[command]
+    modules = modules_of(*command)
     assert [name for name in modules if any(name == one or name.startswith(f"{one}.") for one in heavy)] == []
+
+
+def test_services_are_ordered_once_as_long_as_they_need_the_same(places: Path) -> None:
+    file = places / "compose.yaml"
+    file.write_text("name: x\nservices: {web: {image: host, depends_on: [db]}, db: {image: host}}\n")
+    assert "networkx" in modules_of("up", "--dry-run")
+    project = load(Options(files=(str(file),))).project
+    generations.keep(Places.default().project("x"), graph.ordered(project))
+    for command in (("up", "--dry-run"), ("up", "--dry-run", "web"), ("scale", "--dry-run", "web=2")):
+        assert "networkx" not in modules_of(*command)
+    file.write_text("name: x\nservices: {web: {image: host}, db: {image: host, depends_on: [web]}}\n")
+    assert "networkx" in modules_of("up", "--dry-run")
 
 
 def processor_time(*arguments: str) -> float:
