@@ -3,13 +3,11 @@
 
 DEBTS: dict[str, set[str]] = {
     "doubled_classes": {
-        "BuildSecret: compose/builds/options.py, compose/model/image_build.py",
         "Resources: compose/model/project.py, runtime/spec.py",
     },
     "vague_heads": {
         "compose/__init__.py: no head comment",
         "compose/diagram/layout.py: Where the boxes and wires of a layered drawing are: what is needed above, what needs it below. Pure.",
-        "compose/engine/host.py: What the engine asks of a machine: the protocol `Host`, its events and its errors.",
         "compose/file/__init__.py: no head comment",
         "compose/file/addressing.py: Whether the addresses that a file gives out can be had: pools of networks, and fixed addresses of services. Pure.",
         "compose/file/consistency.py: Whether what a file says fits together: references, exclusions, cycles. Each finding has the place that is to blame.",

@@ -18,7 +18,7 @@ SERVICE = "service:"
 
 
 @dataclass(frozen=True, slots=True)
-class BuildSecret:
+class DockerfileSecret:
     source: str
     target: str  # the id in the Dockerfile
 
@@ -45,7 +45,7 @@ class BuildOptions:
     ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     extra_hosts: tuple[tuple[str, str], ...] = ()
     contexts: Mapping[str, str] = field(default_factory=no_text)
-    secrets: tuple[BuildSecret, ...] = ()
+    secrets: tuple[DockerfileSecret, ...] = ()
     ssh: Mapping[str, str] = field(default_factory=no_text)  # id -> socket, "" for the agent of the environment
     notes: tuple[str, ...] = ()
 
@@ -94,7 +94,7 @@ def options(service: str, build: Build) -> BuildOptions:
         ulimits={name: (limit.soft, limit.hard) for name, limit in build.ulimits.items()},
         extra_hosts=tuple(host(text) for text in build.extra_hosts),
         contexts=build.additional_contexts,
-        secrets=tuple(BuildSecret(one.source, one.target or one.source) for one in build.secrets),
+        secrets=tuple(DockerfileSecret(one.source, one.target or one.source) for one in build.secrets),
         ssh={name: path or "" for name, path in build.ssh.items()},
         notes=tuple(notes),
     )

@@ -1,0 +1,82 @@
+"""Networks, endpoints and ports of services, in the terms of the network folder."""
+
+from __future__ import annotations
+
+from pycompose.compose.linux import network_spec
+from pycompose.compose.model.project import Attachment, Network, Port, Project, Service
+from pycompose.network.spec import Publication
+
+ID = "0123456789abcdef" * 4
+NETWORKS = {
+    "back": Network("back", "p_back", internal=True),
+    "front": Network("front", "p_front"),
+    "other": Network("other", "p_other"),
+}
+
+
+def project(*services: Service) -> Project:
+    return Project("p", "/", (), services={service.name: service for service in services}, networks=NETWORKS)
+
+
+def web(*networks: Attachment, **changes: object) -> Service:
+    return Service("web", networks=networks, **changes)  # type: ignore[arg-type]
+
+
+def test_options_of_the_bridge_driver_are_understood() -> None:
+    options = {
+        "com.docker.network.driver.mtu": "1400",
+        "com.docker.network.bridge.name": "br-mine",
+        "com.docker.network.bridge.enable_ip_masquerade": "false",
+    }
+    spec = network_spec.network_spec("p", Network("n", "p_n", driver_opts=options, labels={"a": "b"}, config_hash="h"))
+    assert (spec.name, spec.mtu, spec.bridge, spec.masquerade) == ("p_n", 1400, "br-mine", False)
+    assert spec.labels == {
+        "a": "b",
+        "com.docker.compose.project": "p",
+        "com.docker.compose.network": "n",
+        "com.docker.compose.config-hash": "h",
+    }
+
+
+def test_an_mtu_that_is_no_number_is_the_uplinks() -> None:
+    spec = network_spec.network_spec("p", Network("n", "p_n", driver_opts={"com.docker.network.driver.mtu": "big"}))
+    assert (spec.mtu, spec.bridge, spec.masquerade) == (None, None, True)
+
+
+def test_endpoints_are_ordered_by_priority_then_name() -> None:
+    service = web(Attachment("other"), Attachment("back"), Attachment("front", priority=5))
+    specs = network_spec.endpoints(project(service), service, ID, "p-web-1")
+    assert [spec.network for spec in specs] == ["p_front", "p_back", "p_other"]
+
+
+def test_the_default_route_goes_outside_by_gateway_priority() -> None:
+    service = web(Attachment("back", gw_priority=9), Attachment("front"), Attachment("other", gw_priority=1))
+    specs = network_spec.endpoints(project(service), service, ID, "p-web-1")
+    assert [spec.network for spec in specs if spec.default_route] == ["p_other"]
+
+
+def test_without_a_way_outside_there_is_no_default_route() -> None:
+    service = web(Attachment("back"))
+    (spec,) = network_spec.endpoints(project(service), service, ID, "p-web-1")
+    assert not spec.default_route
+
+
+def test_a_container_has_each_of_its_names_once() -> None:
+    service = web(Attachment("front", aliases=("www", "web")), hostname="box")
+    linking = Service("proxy", links=(("web", "upstream"), ("web", "web")))
+    (spec,) = network_spec.endpoints(project(service, linking), service, ID, "p-web-1")
+    assert spec.names == ("web", "p-web-1", ID[:12], "box", "www", "upstream")
+
+
+def test_a_services_mac_address_is_that_of_its_first_network() -> None:
+    service = web(Attachment("front"), Attachment("other"), mac_address="02:00:00:00:00:01")
+    specs = network_spec.endpoints(project(service), service, ID, "p-web-1")
+    assert [spec.mac_address for spec in specs] == ["02:00:00:00:00:01", None]
+
+
+def test_ports_belong_to_the_service() -> None:
+    service = web(ports=(Port(80, (8080, 8090), "127.0.0.1"), Port(53, protocol="udp")))
+    assert network_spec.publications(project(service), service) == (
+        Publication("p/web", "127.0.0.1", 8080, 8090, "tcp", 80),
+        Publication("p/web", None, 0, 0, "udp", 53),
+    )
