@@ -26,9 +26,7 @@ class Publisher:
         self._places, self._path = places, event_record.path(places)
         self._attributes: dict[str, dict[str, str]] = {}  # container id -> what every event of it says
         self._ids: dict[str, str] = {}  # name -> id
-        self._starting: set[str] = set()
         self._running: set[str] = set()
-        self._awaited: set[str] = set()  # ended by somebody who waited for it; the keeper's word is on the way
         self._started: dict[str, float] = {}  # container id -> unix seconds
         self._number = 0
         self._file = -1
@@ -80,25 +78,8 @@ class Publisher:
             self._ids[name], attributes["name"] = container_id, name
             self._append(container_id, "rename", oldName=before)
 
-    def starting(self, container_id: str) -> None:
-        """Its end may be heard of before its start has returned."""
-        self._starting.add(container_id)
-
-    def started(self, container_id: str, *, failed: bool = False) -> None:
-        if container_id in self._starting:
-            self._starting.discard(container_id)
-            if not failed:
-                self.publish(container_id, "start")
-
-    def died(self, container_id: str, code: int | None, at: float | None = None, *, awaited: bool = False) -> None:
-        """An exit code that nobody can tell is left out. Who `awaited` an end may know it before the keeper's word of
-        it comes, which must not be taken for the end of the next run."""
-        if not awaited and container_id in self._awaited:
-            self._awaited.discard(container_id)
-            return
-        self.started(container_id)
-        if awaited and container_id in self._running:
-            self._awaited.add(container_id)
+    def died(self, container_id: str, code: int | None, at: float | None = None) -> None:
+        """An exit code that nobody can tell is left out."""
         ran = (at or time.time()) - self._started.get(container_id, time.time())
         attributes = {"execDuration": str(max(0, int(ran)))} | ({} if code is None else {"exitCode": str(code)})
         self.publish(container_id, "die", at=at, **attributes)
@@ -122,7 +103,6 @@ class Publisher:
         if action == "destroy":
             self._ids.pop(self._attributes.pop(container_id)["name"], None)
             self._started.pop(container_id, None)
-            self._awaited.discard(container_id)
 
     def _append(self, container_id: str, action: str, at: float | None = None, **attributes: str) -> None:
         moment = time.time_ns() if at is None else int(at * 1e9)

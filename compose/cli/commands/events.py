@@ -40,12 +40,12 @@ def events(choices: Choices, as_json: bool, since: str, until: str, services: tu
     try:
         follower.add("", path, (files(path)[0], 0) if since else None)
         while True:
+            follower.folder_changed()  # before the lines are asked for: it takes word of them, too
             for _, block in follower.new():
                 for event in event_record.parse(block):
                     chosen = not event.oneoff and (not services or event.service in services)
                     if chosen and event.time >= first and (not end or event.time < end):
                         click.echo(_json(event) if as_json else _text(event))
-            follower.folder_changed()
             left = None if not end else max(0, end - time.time_ns()) // 1_000_000
             if left == 0:
                 return

@@ -59,26 +59,13 @@ def test_a_code_that_nobody_can_tell_is_left_out(places: ProjectPlaces) -> None:
     assert "exitCode" not in event_record.read(places)[-1].attributes
 
 
-def test_an_end_that_two_hear_of_is_told_once_and_after_its_start(places: ProjectPlaces) -> None:
+def test_an_end_that_is_known_is_not_told_again(places: ProjectPlaces) -> None:
     publisher, one = begun(places), container(places, "a")
     publisher.created(one)
-    publisher.starting(one)
+    publisher.publish(one, "start")
     publisher.died(one, 0)
     publisher.died(one, 0)
-    publisher.started(one)
     assert words(places) == ["create", "start", "die"]
-
-
-def test_the_keepers_word_of_an_end_is_not_taken_for_the_next_ones(places: ProjectPlaces) -> None:
-    publisher, one = begun(places), container(places, "a")
-    publisher.created(one)
-    publisher.publish(one, "start")
-    publisher.died(one, 0, awaited=True)
-    publisher.publish(one, "start")
-    publisher.died(one, 0)
-    assert words(places) == ["create", "start", "die", "start"]
-    publisher.died(one, 1)
-    assert words(places)[-1] == "die"
 
 
 def test_what_happened_while_no_supervisor_ran_is_told_by_the_next(places: ProjectPlaces) -> None:
