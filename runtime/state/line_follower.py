@@ -94,6 +94,11 @@ class LineFollower:
         changed, self._folder_changed = self._folder_changed, self._folder_changed and keep
         return changed
 
+    @property
+    def pending(self) -> bool:
+        """Whether a file has changed since `new`, as far as was heard: then there may be nothing to wait for."""
+        return bool(self._changed)
+
     def _hear(self) -> None:
         """Take note of what woke us."""
         changed = False

@@ -205,7 +205,7 @@ class Following:
                 for entry in self._within(self._lines[container_id].take(block)):
                     self.printer.line(self._containers[container_id], entry)
             self.printer.flush()
-            if not self._follower.folder_changed(keep=True):
+            if not self._follower.folder_changed(keep=True) and not self._follower.pending:
                 break
         for one in self._containers.values():
             self._tell_end(one)

@@ -125,6 +125,19 @@ def test_a_folder_that_changed_is_told_apart_from_a_line(tmp_path: Path, followe
     assert follower.folder_changed()
 
 
+def test_a_line_that_was_heard_of_beside_a_folder_is_not_forgotten(tmp_path: Path, follower: LineFollower) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"")
+    follower.add("a", str(path))
+    list(follower.new())
+    assert not follower.pending
+    path.write_bytes(b"late\n")
+    assert not follower.folder_changed()
+    assert follower.pending, "nobody is woken by it a second time"
+    assert list(follower.new()) == [("a", b"late\n")]
+    assert not follower.pending
+
+
 def test_parts_are_joined_by_stream() -> None:
     lines = logs.LogLines()
     block = line(1, "a", "P") + line(2, "x", "P", "stderr") + line(3, "b") + line(4, "y", "P")
