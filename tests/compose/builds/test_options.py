@@ -31,11 +31,6 @@ def test_attributes_become_options() -> None:
     assert (options.network, options.notes) == ("default", ())
 
 
-def test_services_that_an_image_is_built_from_are_named_once() -> None:
-    contexts = {"a": "service:base", "b": "service:base", "c": "/folder", "d": "service:tools"}
-    assert module.options("web", Build(additional_contexts=contexts)).services == ("base", "tools")
-
-
 @pytest.mark.parametrize(
     ("build", "words"),
     [
