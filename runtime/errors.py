@@ -1,4 +1,4 @@
-"""What can go wrong with a container. One base; fields, not only text."""
+"""Errors of containers and their keeper. One base; fields, not only text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where things lie on this machine. Paths are values: nothing else in the project spells a folder of ours.
+"""Places of files and sockets on this machine. Paths are values: nothing else in the project spells a folder of ours.
 
     state (/var/lib/pycompose)             survives a reboot
       images/                              the image store (`runtime.images`)

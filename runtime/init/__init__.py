@@ -1,0 +1,1 @@
+"""Processes inside a container, from birth to execve."""

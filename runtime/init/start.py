@@ -1,4 +1,4 @@
-"""What a container's first process does, in order, from its birth to execve. The order is runc's, and is its meaning.
+"""A container's first process, from its birth to execve. The order of its steps is runc's, and is its meaning.
 
 Runs in a child that the keeper cloned (`clone.clone_container`). Messages on `channel` are those of `keeper.messages`:
   FirstReady with descriptors [terminal master] + sockets, answered by b"start" (end of file: give up);

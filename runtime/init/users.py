@@ -1,4 +1,4 @@
-"""Who a process is: `user[:group]` looked up in the root's own /etc/passwd and /etc/group, never through NSS.
+"""The identity of a process: `user[:group]` looked up in the root's own /etc/passwd and /etc/group, never through NSS.
 
 NSS loads libraries from the container (CVE-2019-14271). Numbers are decimal and at most 2**31-1 (CVE-2024-40635).
 Bytes in, numbers out; an OSError of reading means an empty file.

@@ -1,7 +1,7 @@
 """The birth of a container's first process: one clone3 that makes its namespaces and puts it into its cgroup.
 
 For a process with one thread only (the keeper). The cgroup namespace is not made here: the kernel would root it at the
-keeper's cgroup (copy_cgroup_ns looks at the parent), so `first` unshares it in the child.
+keeper's cgroup (copy_cgroup_ns looks at the parent), so `start` unshares it in the child.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From OCI's seccomp section to classic BPF (linux/seccomp.h, linux/filter.h). Pure.
+"""Compiler of OCI's seccomp section to classic BPF (linux/seccomp.h, linux/filter.h). Pure.
 
 It tells the architecture, finds the system call by binary search, then compares arguments. What is newer than
 every call that our tables know answers ENOSYS, so that a C library falls back instead of giving up (as runc does).

@@ -1,1 +1,1 @@
-"""What a container may do and use: security profile, control groups, limits, AppArmor."""
+"""Confinement of containers: security profile, control groups, limits, AppArmor."""

@@ -1,4 +1,4 @@
-"""What each container on this machine holds on to: `uses.json` in its folder, so that nobody removes it from under it.
+"""Use of images, layers and volumes by containers: `uses.json` in its folder, so that nobody removes it from under it.
 
 Written before the container is; read by whoever wants to remove an image, a layer or a volume, of any project.
 Rules: synchronous, standard library only. It outlives nothing: it goes with the container's folder.
@@ -44,8 +44,8 @@ def write(folder: str, uses: Uses) -> None:
 def read(folder: str) -> Uses:
     try:
         with open(f"{folder}/{FILE}", encoding="utf-8") as file:
-            told = json.load(file)
-        return Uses(told["image"], told["digest"], tuple(told["layers"]), tuple(told["volumes"]))
+            tree = json.load(file)
+        return Uses(tree["image"], tree["digest"], tuple(tree["layers"]), tuple(tree["volumes"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Uses()
 
