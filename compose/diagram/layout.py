@@ -1,4 +1,4 @@
-"""Where the boxes and wires of a layered drawing are: what is needed above, what needs it below. Pure.
+"""Layout of a layered drawing: boxes and wires, what is needed above, what needs it below. Pure.
 
 As Sugiyama, Tagawa and Toda did it (1981): layers by the longest path; an order within each that crosses few wires;
 columns by least squares; then the gaps between layers are channels, in which wires get rows of their own. All edges of

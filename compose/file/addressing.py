@@ -1,4 +1,4 @@
-"""Whether the addresses that a file gives out can be had: pools of networks, and fixed addresses of services. Pure.
+"""Check of the addresses that a file gives out: pools of networks, and fixed addresses of services. Pure.
 
 Only networks that say their subnets can be judged; the others get theirs when they are made.
 """

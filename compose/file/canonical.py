@@ -22,8 +22,8 @@ from pycompose.compose.model.project import (
     Network,
     Port,
     Project,
-    Resources,
     Service,
+    ServiceLimits,
     TmpfsMount,
     Volume,
     VolumeMount,
@@ -166,7 +166,7 @@ def _build(build: dict[str, Any]) -> dict[str, Any]:
     return cast(dict[str, Any], arranged(made, "build"))
 
 
-def _resources(resources: Resources) -> dict[str, Any]:
+def _resources(resources: ServiceLimits) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if resources.cpus is not None:
         made["cpus"] = number(resources.cpus)

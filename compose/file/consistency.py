@@ -1,4 +1,4 @@
-"""Whether what a file says fits together: references, exclusions, cycles. Each finding has the place that is to blame.
+"""Consistency of a file: references, exclusions, cycles. Each finding has the place that is to blame.
 
 Only services whose profile is active are looked at, as docker compose does. Source: compose-go, checkConsistency, and
 what the engine would refuse later. Pure.

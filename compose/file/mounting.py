@@ -1,4 +1,4 @@
-"""What a service mounts: volumes and tmpfs, configs and secrets, short forms made long. Paths are never looked at.
+"""Mounts of a service: volumes and tmpfs, configs and secrets, short forms made long. Paths are never looked at.
 
 Source: compose specification, "volumes", and compose-go's reading of the short form.
 """

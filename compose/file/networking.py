@@ -1,4 +1,4 @@
-"""What a service says of networks, ports and names of hosts: short forms made long. Pure."""
+"""Networks, ports and host names of a service: short forms made long. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which attributes of a compose file hold paths, and a tree of another file with those made absolute. Pure.
+"""Attributes of a compose file that hold paths, and another file's tree with those made absolute. Pure.
 
 What an `include`d or `extend`ed file says is relative to that file's folder, wherever it ends up; the project's own
 files are left alone, `build` joins their paths to the project's folder.

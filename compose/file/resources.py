@@ -1,10 +1,10 @@
-"""What a service may use: limits, from its own keys and from `deploy` (which must agree), ulimits and devices. Pure."""
+"""Resource limits of a service, from its own keys and from `deploy` (which must agree); ulimits and devices. Pure."""
 
 from __future__ import annotations
 
 from pycompose.compose.model.deployment import Deploy
 from pycompose.compose.model.image_build import Ulimit
-from pycompose.compose.model.project import BlkioConfig, Device, DeviceRate, DeviceWeight, Resources, RestartPolicy
+from pycompose.compose.model.project import BlkioConfig, Device, DeviceRate, DeviceWeight, RestartPolicy, ServiceLimits
 from pycompose.compose.model.quantities import duration_of
 from pycompose.errors import Place
 
@@ -72,7 +72,7 @@ def deployed_restart(deploy: Deploy | None) -> RestartPolicy:
     return RestartPolicy()
 
 
-def resources(section: Section, deploy: Deploy | None) -> Resources:
+def resources(section: Section, deploy: Deploy | None) -> ServiceLimits:
     declared = deploy.resources if deploy else None
     limits = declared.limits if declared else None
     reservations = declared.reservations if declared else None
@@ -82,7 +82,7 @@ def resources(section: Section, deploy: Deploy | None) -> Resources:
         return None if found is None else int(found)
 
     reserved = reservations.memory if reservations else None
-    return Resources(
+    return ServiceLimits(
         cpus=agreed(
             section,
             "cpus",

@@ -1,4 +1,4 @@
-"""Which variables a file asks for, and with which defaults: what `config --variables` lists. Pure.
+"""Variables that a file asks for, with their defaults, as `config --variables` lists them. Pure.
 
 It reads the values of a tree that is not interpolated yet, by the grammar of `interpolate`; what cannot be
 interpolated is passed over here and told there.

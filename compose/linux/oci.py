@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from pycompose.compose.model.fields import EMPTY, no_text
-from pycompose.compose.model.project import DeviceRate, Logging, Project, Resources, Service
+from pycompose.compose.model.project import DeviceRate, Logging, Project, Service, ServiceLimits
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime import spec as oci
@@ -151,7 +151,7 @@ def environment(service: Service, image: ImageConfig, hostname: str) -> tuple[st
 
 
 def resources(
-    wanted: Resources, rules: tuple[oci.DeviceRule, ...] = (), numbers: Mapping[str, tuple[int, int]] | None = None
+    wanted: ServiceLimits, rules: tuple[oci.DeviceRule, ...] = (), numbers: Mapping[str, tuple[int, int]] | None = None
 ) -> oci.Resources:
     """Limits as cgroups take them. Memory without a swap limit gets as much swap again, as in Docker."""
     period, quota = wanted.cpu_period, wanted.cpu_quota
@@ -182,7 +182,7 @@ def resources(
     )
 
 
-def _block_io(wanted: Resources, numbers: Mapping[str, tuple[int, int]]) -> oci.BlockIoResources:
+def _block_io(wanted: ServiceLimits, numbers: Mapping[str, tuple[int, int]]) -> oci.BlockIoResources:
     blkio = wanted.blkio
     if blkio is None:
         return oci.BlockIoResources()

@@ -1,4 +1,4 @@
-"""What exists on a machine for one project: a frozen snapshot, taken once, from which everything is decided.
+"""Snapshot of what exists on a machine for one project, frozen and taken once, from which everything is decided.
 
 Plain data: no I/O and no decisions. `Host.observe` makes it; `reconcile` and the displays read it.
 Labels are docker compose's (`com.docker.compose.*`), so a project can be understood without its file.

@@ -160,7 +160,7 @@ class BlkioConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class ServiceLimits:
     """Limits, from the service's own keys or from deploy.resources (the loader has made sure that they agree)."""
 
     cpus: float | None = None
@@ -264,7 +264,7 @@ class Service:
     read_only: bool = False
     shm_size: int | None = None  # bytes
 
-    resources: Resources = Resources()
+    resources: ServiceLimits = ServiceLimits()
     ulimits: Mapping[str, Ulimit] = field(default_factory=lambda: MappingProxyType({}))
     sysctls: Mapping[str, str] = field(default_factory=no_text)
     cap_add: tuple[str, ...] = ()

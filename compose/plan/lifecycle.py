@@ -1,4 +1,4 @@
-"""What happens next to a container: restart back-off and the health state machine.
+"""Restart back-off and health of a container: its next state, from what has happened to it.
 
 Rules: pure; time arrives as an argument. Numbers are Docker's: a back-off of 100 ms that doubles up to one minute and
 begins anew after a run of 10 s; a failing probe within the start period is not counted.

@@ -30,9 +30,9 @@ from pycompose.compose.model.project import (
     Network,
     Port,
     Project,
-    Resources,
     RestartPolicy,
     Service,
+    ServiceLimits,
     Volume,
     VolumeMount,
 )
@@ -447,7 +447,7 @@ async def a_want_of_memory_is_told(stage: Stage) -> None:
         stage,
         command=("tail", "/dev/zero"),
         init=False,
-        resources=Resources(mem_limit=32 << 20, memswap_limit=32 << 20),
+        resources=ServiceLimits(mem_limit=32 << 20, memswap_limit=32 << 20),
     )
     async with listening(stage) as heard:
         await stage.host.start_container("p-web-1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pycompose.compose.linux import oci
 from pycompose.compose.model.image_build import Ulimit
-from pycompose.compose.model.project import Logging, Project, Resources, Service
+from pycompose.compose.model.project import Logging, Project, Service, ServiceLimits
 from pycompose.errors import PycomposeError
 from pycompose.runtime.policy.profile import linux_defaults
 from pycompose.runtime.spec import Bundle, FolderRoot, Mount, from_json, to_json
@@ -54,7 +54,7 @@ def test_log_limits() -> None:
 
 
 def test_limits() -> None:
-    found = made(Service("s", resources=Resources(cpus=1.5, mem_limit=100), ulimits={"nofile": Ulimit(-1, 5)})).spec
+    found = made(Service("s", resources=ServiceLimits(cpus=1.5, mem_limit=100), ulimits={"nofile": Ulimit(-1, 5)})).spec
     assert (found.linux.resources.cpu.quota, found.linux.resources.cpu.period) == (150_000, 100_000)
     assert found.linux.resources.memory.swap == 200
     assert (found.process.rlimits[0].type, found.process.rlimits[0].soft) == ("RLIMIT_NOFILE", 2**64 - 1)
