@@ -1,6 +1,6 @@
 """The supervisor of one project: `python -m pycompose.compose.supervisor PROJECT FD`, started by the keeper.
 
-It joins the parts and decides nothing: plans come over the control socket and go to the scheduler; the attendant keeps
+It joins the parts and decides nothing: plans come over the control socket and go to the scheduler; the monitor keeps
 health and restarts; the host acts. FD is the listening control socket, which the keeper holds: requests wait there
 while a supervisor starts or is replaced. What it is asked is in `control.protocol`.
 """
@@ -18,7 +18,7 @@ from pycompose.runtime.places import Places
 from .control import server
 from .control.protocol import Attach, CarryOut, Notice, Ping, Request, StepProgress
 from .engine import scheduler
-from .engine.monitor import Attendant
+from .engine.monitor import Monitor
 from .engine.publisher import Publisher
 from .engine.trace import Trace
 from .linux.linux_host import LinuxHost
@@ -29,15 +29,15 @@ async def supervise(name: str, listening: int) -> None:
     roots = Places.default()
     publisher = Publisher(roots.project(name))
     host = LinuxHost(roots, name, publisher, (sys.executable, "-m", "pycompose.compose.supervisor", name))
-    attendant = Attendant(host, publish=publisher.publish_named, warn=note)
+    monitor = Monitor(host, publish=publisher.publish_named, warn=note)
     async with trio.open_nursery() as nursery:
         await nursery.start(host.run)
-        await nursery.start(attendant.run)
+        await nursery.start(monitor.run)
 
         async def handle(request: Request, reply: server.Reply) -> None:
             match request:
                 case CarryOut():
-                    await _carry_out(request, reply, host, attendant, publisher)
+                    await _carry_out(request, reply, host, monitor, publisher)
                 case Attach(container):
                     publisher.publish_named(container, "attach")
                 case Ping():
@@ -51,7 +51,7 @@ async def supervise(name: str, listening: int) -> None:
 
 
 async def _carry_out(
-    request: CarryOut, reply: server.Reply, host: LinuxHost, attendant: Attendant, publisher: Publisher
+    request: CarryOut, reply: server.Reply, host: LinuxHost, monitor: Monitor, publisher: Publisher
 ) -> None:
     project = generations.read(host.places, request.generation)
     sender, receiver = trio.open_memory_channel[scheduler.StepEvent](100_000)
@@ -75,7 +75,7 @@ async def _carry_out(
                 project,
                 request.generation,
                 host,
-                attendant,
+                monitor,
                 sender.send_nowait,
                 parallel=request.parallel or None,
                 publish=publisher.publish_named,

@@ -1,8 +1,9 @@
-"""Attends to a project's containers: health checks, restart policies with back-off, and conditions that plans wait for.
+"""Monitor of a project's containers: health checks, restart policies with back-off, conditions that plans wait for.
 
 One task reads the host's events; each running container with a health check, and each that waits to be started, has a
 task of its own. Nothing polls: a condition waits for a change of what is known. What is known is persisted through
-`Host.remember`, so that the next attendant goes on from there. Decisions are `lifecycle`'s.
+`Host.remember`, so that the next monitor goes on from there. A container's stages, and what leads from one to the next,
+are the table in `monitor_stages`; other decisions are `lifecycle`'s.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import field, replace
+from typing import assert_never
 
 import trio
 from pycompose.compose.model.errors import ConditionFailed
@@ -20,12 +22,13 @@ from pycompose.compose.plan.steps import AwaitCondition
 from pycompose.frozen import dataclass
 
 from .host import ContainerExited, ContainerOutOfMemory, ContainerStarted, Host, HostError, HostEvent
+from .monitor_stages import TRANSITIONS, MonitorEffect, MonitorEvent, MonitorStage
 
 
 @dataclass(slots=True)
 class _Known:
     service: str
-    status: str = "created"  # created, running, exited
+    stage: MonitorStage = MonitorStage.CREATED
     exit_code: int | None = None
     supervision: Supervision = field(default_factory=Supervision)
     policy: RestartPolicy = field(default_factory=RestartPolicy)
@@ -35,7 +38,7 @@ class _Known:
     task: trio.CancelScope | None = None
 
 
-class Attendant:
+class Monitor:
     """`warn` takes what nobody waits for; `publish` a container's name and how its health changed."""
 
     def __init__(
@@ -49,32 +52,29 @@ class Attendant:
         self._warn = warn
         self._known: dict[str, _Known] = {}
         self._changed = trio.Event()
+        self._nursery: trio.Nursery  # since `run`
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with self.host.events() as events, trio.open_nursery() as nursery:
+            self._nursery = nursery
             for container in self.host.observe().containers:
-                self._adopt(nursery, container)
+                self._adopt(container)
             for service in {known.service for known in self._known.values()}:
                 await self._balance(service)
             task_status.started()
             async for event in events:
-                await self._take(nursery, event)
+                await self._take(event)
             nursery.cancel_scope.cancel()
 
     # What the scheduler says and asks
 
     def starting(self, name: str) -> None:
-        known = self._of(name)
-        self._leave(known)
-        known.status, known.exit_code, known.delay, known.supervision = "created", None, None, Supervision()
-        self.host.remember(name, known.supervision)
+        self._step(name, MonitorEvent.STARTING)
 
     def stopping(self, name: str) -> bool:
-        known = self._of(name)
-        self._leave(known)
-        waiting = known.status == "exited" and known.supervision.restarting
-        known.supervision = replace(known.supervision, stop_requested=True, restarting=False)
-        self.host.remember(name, known.supervision)
+        """Whether there is something to stop: not so of one that would have been started again."""
+        waiting = self._of(name).stage is MonitorStage.WAITING
+        self._step(name, MonitorEvent.STOPPING)
         self._tell()
         return not waiting
 
@@ -92,6 +92,35 @@ class Attendant:
     def _of(self, name: str, service: str = "") -> _Known:
         return self._known.setdefault(name, _Known(service))
 
+    def _step(self, name: str, event: MonitorEvent) -> None:
+        known = self._of(name)
+        if event is not MonitorEvent.REFUSED:  # that is told by the very task
+            self._leave(known)
+        known.stage, effect = TRANSITIONS[known.stage, event]
+        before = known.supervision
+        match effect:
+            case MonitorEffect.FORGET:
+                known.exit_code, known.delay, known.supervision = None, None, Supervision()
+            case MonitorEffect.WATCH:
+                health: HealthStatus = "starting" if known.probe else "none"
+                known.supervision = replace(before, restarting=False, health=health, failing_streak=0)
+            case MonitorEffect.REST:
+                known.supervision = replace(before, restarting=False)
+            case MonitorEffect.BACK_OFF:
+                known.supervision = replace(before, restarting=True, restarts=before.restarts + 1)
+            case MonitorEffect.GIVE_UP:
+                known.supervision = replace(before, stop_requested=True, restarting=False)
+            case _:
+                assert_never(effect)
+        if effect is not MonitorEffect.REST or known.supervision != before:
+            self.host.remember(name, known.supervision)
+        if effect is MonitorEffect.WATCH:
+            self._watch(name, known)
+        elif effect is MonitorEffect.BACK_OFF:
+            known.delay = lifecycle.next_delay(known.delay, trio.current_time() - known.started)
+            known.task = trio.CancelScope()
+            self._nursery.start_soon(self._start_again, name, known.delay, known.task)
+
     def _tell(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
@@ -106,7 +135,7 @@ class Attendant:
         if wanted.condition == "service_completed_successfully":
             for name in names:
                 known = self._known[name]
-                if known.status == "exited" and not known.supervision.restarting:
+                if known.stage is MonitorStage.EXITED:
                     if known.exit_code != 0:
                         raise ConditionFailed(f"{name} did not complete successfully: exit code {known.exit_code}")
                     return True
@@ -117,9 +146,9 @@ class Attendant:
         known = self._known.get(name)
         if known is None:
             return False
-        if known.status == "exited" and not known.supervision.restarting:
+        if known.stage is MonitorStage.EXITED:
             raise ConditionFailed(f"{name} exited with {known.exit_code}")
-        if known.status != "running":
+        if known.stage is not MonitorStage.RUNNING:
             return False
         if wanted.condition == "service_started":
             return True
@@ -131,50 +160,45 @@ class Attendant:
 
     # What happens
 
-    def _adopt(self, nursery: trio.Nursery, seen: ObservedContainer) -> None:
-        if seen.oneoff:
+    def _adopt(self, container: ObservedContainer) -> None:
+        if container.oneoff:
             return
-        ran = max(0.0, time.time() - seen.started) if seen.started else 0.0
-        known = _Known(seen.service, "created", seen.exit_code, seen.supervision, seen.restart)
-        known.probe = lifecycle.probe_of(seen.healthcheck)
-        self._known[seen.name] = known
+        ran = max(0.0, time.time() - container.started) if container.started else 0.0
+        known = _Known(container.service, MonitorStage.CREATED, container.exit_code, container.supervision)
+        known.policy, known.probe = container.restart, lifecycle.probe_of(container.healthcheck)
         known.started = trio.current_time() - ran
-        if seen.status in ("running", "paused"):
-            known.status = "running"
+        self._known[container.name] = known
+        if container.status in ("running", "paused"):
+            known.stage = MonitorStage.RUNNING
             if known.probe is not None and known.supervision.health == "none":
                 known.supervision = replace(known.supervision, health="starting")
-            self._watch(nursery, seen.name, known)
-        elif seen.status in ("exited", "dead", "restarting"):
-            known.status = "exited"
-            # It may have exited while nobody attended to it.
-            if seen.supervision.restarting or lifecycle.restarts(seen.restart, seen.supervision, seen.exit_code):
-                self._restart(nursery, seen.name, known, ran)
+            self._watch(container.name, known)
+        elif container.status in ("exited", "dead", "restarting"):
+            # It may have ended while nobody attended to it, or while it waited to be started again.
+            before = known.supervision
+            returns = before.restarting or lifecycle.restarts(known.policy, before, known.exit_code)
+            self._step(container.name, MonitorEvent.ENDED_TO_RETURN if returns else MonitorEvent.ENDED)
 
-    async def _take(self, nursery: trio.Nursery, event: HostEvent) -> None:
+    async def _take(self, event: HostEvent) -> None:
         if isinstance(event, ContainerOutOfMemory):
             self._warn(f"{event.name}: a process was killed for want of memory")
             return
         known = self._of(event.name, event.service)
         known.service = event.service
-        self._leave(known)
         if isinstance(event, ContainerStarted):
             known.policy, known.probe = event.restart, lifecycle.probe_of(event.healthcheck)
-            known.status, known.exit_code, known.started = "running", None, trio.current_time()
-            health: HealthStatus = "starting" if known.probe else "none"
-            known.supervision = replace(known.supervision, restarting=False, health=health, failing_streak=0)
-            self.host.remember(event.name, known.supervision)
-            self._watch(nursery, event.name, known)
+            known.exit_code, known.started = None, trio.current_time()
+            self._step(event.name, MonitorEvent.STARTED)
         elif isinstance(event, ContainerExited):
-            ran = trio.current_time() - known.started
-            known.status, known.exit_code = "exited", event.exit_code
-            if lifecycle.restarts(known.policy, known.supervision, event.exit_code):
-                self._restart(nursery, event.name, known, ran)
+            known.exit_code = event.exit_code
+            returns = lifecycle.restarts(known.policy, known.supervision, event.exit_code)
+            self._step(event.name, MonitorEvent.ENDED_TO_RETURN if returns else MonitorEvent.ENDED)
         await self._balance(event.service)
         self._tell()
 
     async def _balance(self, service: str) -> None:
         """Who takes part in the service's ports: the healthy ones; where there is none, those that may become it."""
-        running = {n: k for n, k in self._known.items() if k.service == service and k.status == "running"}
+        running = {n: k for n, k in self._known.items() if k.service == service and k.stage is MonitorStage.RUNNING}
         serving = {n for n, k in running.items() if k.supervision.health in ("healthy", "none")}
         serving = serving or {n for n, k in running.items() if k.supervision.health == "starting"}
         for name, known in list(self._known.items()):
@@ -183,13 +207,6 @@ class Attendant:
                     await self.host.serve(name, healthy=name in serving and not known.supervision.stop_requested)
                 except HostError as error:
                     self._warn(str(error))
-
-    def _restart(self, nursery: trio.Nursery, name: str, known: _Known, ran: float) -> None:
-        known.delay = lifecycle.next_delay(known.delay, ran)
-        known.supervision = replace(known.supervision, restarting=True, restarts=known.supervision.restarts + 1)
-        self.host.remember(name, known.supervision)
-        known.task = trio.CancelScope()
-        nursery.start_soon(self._start_again, name, known.delay, known.task)
 
     async def _start_again(self, name: str, delay: float, scope: trio.CancelScope) -> None:
         with scope:
@@ -200,15 +217,13 @@ class Attendant:
                     await self.host.start_container(name)
                 except HostError as error:
                     self._warn(f"{name} could not be started again: {error}")
-                    known = self._of(name)
-                    known.supervision = replace(known.supervision, restarting=False)
-                    self.host.remember(name, known.supervision)
+                    self._step(name, MonitorEvent.REFUSED)
                     self._tell()
 
-    def _watch(self, nursery: trio.Nursery, name: str, known: _Known) -> None:
+    def _watch(self, name: str, known: _Known) -> None:
         if known.probe is not None:
             known.task = trio.CancelScope()
-            nursery.start_soon(self._check, name, known, known.probe, known.task)
+            self._nursery.start_soon(self._check, name, known, known.probe, known.task)
 
     async def _check(self, name: str, known: _Known, probe: lifecycle.Probe, scope: trio.CancelScope) -> None:
         with scope:

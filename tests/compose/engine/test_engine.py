@@ -1,4 +1,4 @@
-"""Plans, the scheduler and the attendant against the host in memory; time is trio's mock clock."""
+"""Plans, the scheduler and the monitor against the host in memory; time is trio's mock clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import trio
 import trio.testing
 from pycompose.compose.engine import scheduler
 from pycompose.compose.engine.host import HostNote
-from pycompose.compose.engine.monitor import Attendant
+from pycompose.compose.engine.monitor import Monitor
 from pycompose.compose.model import codec
 from pycompose.compose.model.project import (
     Attachment,
@@ -53,18 +53,18 @@ start p-web-2  (no such container)
 """
 
 
-async def act(host, plan, attendant, events=None):
+async def act(host, plan, monitor, events=None):
     report = (events if events is not None else []).append
-    await scheduler.run(plan, project(), "g", host, attendant, report)
+    await scheduler.run(plan, project(), "g", host, monitor, report)
 
 
 def in_trio(main) -> None:
     async def whole() -> None:
         host = FakeHost("p")
-        attendant = Attendant(host)
+        monitor = Monitor(host)
         async with trio.open_nursery() as nursery:
-            await nursery.start(attendant.run)
-            await main(host, attendant)
+            await nursery.start(monitor.run)
+            await main(host, monitor)
             nursery.cancel_scope.cancel()
 
     trio.run(whole, clock=trio.testing.MockClock(autojump_threshold=0), strict_exception_groups=True)
@@ -78,14 +78,14 @@ def test_first_up_is_planned_in_order_of_dependencies():
 
 
 def test_up_scale_down_and_nothing_to_do():
-    async def main(host, attendant):
-        await act(host, reconcile.up(project(), host.observe()), attendant)
+    async def main(host, monitor):
+        await act(host, reconcile.up(project(), host.observe()), monitor)
         calls = host.calls
         assert calls.index("exec p-db-1 true") < calls.index("start p-web-1")
         assert reconcile.up(project(), host.observe()).steps == ()
-        await act(host, reconcile.scale(project(), host.observe(), {"web": 1}), attendant)
+        await act(host, reconcile.scale(project(), host.observe(), {"web": 1}), monitor)
         assert sorted(host.containers) == ["p-db-1", "p-web-1"]
-        await act(host, commands.down(None, host.observe()), attendant)
+        await act(host, commands.down(None, host.observe()), monitor)
         assert not host.containers
         assert not host.networks
         assert calls.index("remove p-web-1") < calls.index("signal p-db-1 15")
@@ -94,11 +94,11 @@ def test_up_scale_down_and_nothing_to_do():
 
 
 def test_failure_stops_dependents_and_others_go_on():
-    async def main(host, attendant):
+    async def main(host, monitor):
         host.fail.add("start p-db-1")
         events = []
         with pytest.raises(scheduler.StepsFailed, match="cannot start p-db-1"):
-            await act(host, reconcile.up(project(), host.observe()), attendant, events)
+            await act(host, reconcile.up(project(), host.observe()), monitor, events)
         assert "create p-web-2" in host.calls
         assert "start p-web-1" not in host.calls
         states = {e.step: e.state for e in events}
@@ -108,14 +108,14 @@ def test_failure_stops_dependents_and_others_go_on():
 
 
 def test_restart_policy_starts_again_until_stopped():
-    async def main(host, attendant):
-        await act(host, reconcile.up(project(), host.observe()), attendant)
+    async def main(host, monitor):
+        await act(host, reconcile.up(project(), host.observe()), monitor)
         host.exit("p-db-1", 1)
         await trio.sleep(0.2)
         assert host.containers["p-db-1"].status == "running"
         assert host.containers["p-db-1"].supervision.restarts == 1
         host.deaf.add("p-db-1")
-        await act(host, commands.stop(project(), host.observe()), attendant)
+        await act(host, commands.stop(project(), host.observe()), monitor)
         await trio.sleep(100)
         assert host.containers["p-db-1"].status == "exited"
         assert "kill p-db-1" in host.calls
@@ -126,9 +126,9 @@ def test_restart_policy_starts_again_until_stopped():
 def test_what_a_machine_lacks_is_told_once_and_what_a_service_lacks_for_each():
     events = []
 
-    async def main(host, attendant):
+    async def main(host, monitor):
         host.notes = lambda name: (HostNote("there is no such thing", of_machine=True), HostNote("cpus has no effect"))
-        await act(host, reconcile.up(project(), host.observe()), attendant, events)
+        await act(host, reconcile.up(project(), host.observe()), monitor, events)
 
     in_trio(main)
     told = sorted(event.cause for event in events if getattr(event, "state", "") == "warning")
