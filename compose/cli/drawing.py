@@ -84,7 +84,7 @@ def _plan(plan: Plan, title: str, plain: bool) -> tuple[Live, Take]:
     from .output.live import Live
 
     board = plan_progress.PlanBoard(plan, title, time.monotonic())
-    live = Live(board, plain=plain)
+    live = Live(board, plain=plain or terminal.verbose)
     text = plan_progress.as_json if terminal.progress == "json" else plan_progress.plain
 
     def take(event: Phase) -> None:
@@ -92,6 +92,8 @@ def _plan(plan: Plan, title: str, plain: bool) -> tuple[Live, Take]:
             case Notice(warning):
                 live.update(lambda _: _warned(warning))
             case StepProgress(step, state, cause):
+                if terminal.verbose:
+                    _traced(step, state, cause)
                 live.update(lambda now: map(text, board.take(step, state, cause, now)))
 
     return live, take
@@ -140,6 +142,14 @@ def _builds(names: tuple[str, ...], quiet: bool) -> tuple[Live, Take]:
 def _warned(text: str) -> tuple[str, ...]:
     terminal.warn(text)
     return ()
+
+
+def _traced(step: str, state: str, cause: str) -> None:
+    """A step as in the trace of its plan."""
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    terminal.note(f"{now} {step}: {state} ({cause})" if cause else f"{now} {step}: {state}")
 
 
 def shown(choices: Choices, outcome: Outcome) -> None:

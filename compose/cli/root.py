@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "port": ("port", "", "Look at it", "Say where a service's port is published"),
     "ls": ("ls", "list_projects", "Look at it", "List the projects of this machine"),
     "events": ("events", "", "Look at it", "Print what happens to containers, as it happens"),
+    "debug": ("debug", "", "Look at it", "Write all that is on record of a project into one file"),
     "exec": ("exec", "execute", "Work inside", "Run a command in a running container"),
     "run": ("run", "", "Work inside", "Run a command in a new container of a service"),
     "export": ("export", "", "Work inside", "Write a container's file system as a tar"),
@@ -194,12 +195,22 @@ def _say_version(context: click.Context, _: click.Parameter, value: bool) -> Non
 )
 @click.option("--compatibility", is_flag=True, hidden=True, callback=without_effect, expose_value=False)
 @click.option("--all-resources", is_flag=True, hidden=True)
-@click.option("--verbose", is_flag=True, hidden=True, expose_value=False)
+@click.option("--verbose", is_flag=True, help="Print each step of a plan, and why it is there, as it goes.")
 @click.option("-v", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version, hidden=True)
 @click.pass_context
-def cli(context: click.Context, /, progress: str, ansi: str, no_ansi: bool, parallel: int, **choices: Any) -> None:
+def cli(
+    context: click.Context,
+    /,
+    progress: str,
+    ansi: str,
+    no_ansi: bool,
+    parallel: int,
+    verbose: bool,
+    **choices: Any,
+) -> None:
     """Run a compose file on this machine."""
     terminal.progress, terminal.ansi = progress, "never" if no_ansi else ansi
+    terminal.verbose = verbose
     if parallel == 0 or parallel < -1:
         raise click.BadParameter(f"{parallel} is no number of steps; -1 is without limit", param_hint="--parallel")
     context.obj = Choices(**choices, parallel=parallel if parallel > 0 else None)

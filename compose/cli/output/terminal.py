@@ -1,6 +1,6 @@
 """Text for a person: colours only where somebody sees them, warnings and errors on stderr.
 
-`ansi` and `progress` are what the user asked for, set once before a command runs. Nothing here decides what is said.
+What the user asked for (`ansi`, `progress`, `verbose`) is set before a command runs. Nothing here decides what is said.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ CODES = {
 
 ansi = "auto"  # never, always, auto
 progress = "auto"  # auto, tty, plain, json, quiet
+verbose = False  # each step of a plan is told as in its trace
 
 
 def coloured(stream: TextIO) -> bool:

@@ -6,7 +6,10 @@ import io
 import json
 
 import pytest
-from pycompose.compose.cli.output import plan_progress
+from pycompose.compose.app import phases
+from pycompose.compose.cli.drawing import Drawing
+from pycompose.compose.cli.output import plan_progress, terminal
+from pycompose.compose.control.protocol import StepProgress
 from pycompose.compose.model.project import Network
 from pycompose.compose.plan.steps import (
     AwaitCondition,
@@ -201,3 +204,18 @@ def test_a_screen_draws_over_what_it_drew_even_when_it_became_narrower() -> None
     assert up > 4
     screen.draw(on, 1.0, last=True)
     assert out.getvalue().endswith("\033[?25h")
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_verbose_tells_each_step_and_its_cause_as_it_goes(
+    verbose: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "verbose", verbose)
+    drawing = Drawing()
+    with phases.phase(drawing, phases.PlanBegin(PLAN, "up")):
+        drawing(StepProgress("create p-db-1", "started", "no such container"))
+        drawing(StepProgress("await db healthy", "failed", "p-db-1 is unhealthy"))
+    lines = capsys.readouterr().err.splitlines()
+    traced = [line.partition(" ")[2] for line in lines if line[:1].isdigit()]
+    expected = ["create p-db-1: started (no such container)", "await db healthy: failed (p-db-1 is unhealthy)"]
+    assert traced == (expected if verbose else [])
