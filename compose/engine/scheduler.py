@@ -1,7 +1,8 @@
 """Carries out a plan: one trio task a step, each waiting for the steps that it must come after.
 
-A step's event is set only on success. A step that fails stops those that depend on it; others go on, and what failed
-is raised together at the end. This module decides nothing: what to do and in which order is the plan's.
+The states of a step are the table in `step_states`; its event is set only on success. A step that fails stops those
+that depend on it; others go on, and what failed is raised together at the end. This module decides nothing: what to do
+and in which order is the plan's.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 from .host import Host
+from .step_states import TRANSITIONS, Occurrence, Reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class StepEvent:
     """`cause` is why the step is there; of failed and skipped, why it failed or was not begun; of a warning, it."""
 
     step: str
-    state: Literal["started", "done", "failed", "skipped", "warning"]
+    state: Reached | Literal["warning"]
     cause: str = ""
 
 
@@ -121,7 +123,7 @@ class _Run:
         for step in plan.steps:
             for before in step.after:
                 self.dependents[before].append(step.id)
-        self.stopped: set[str] = set()
+        self.states: dict[str, Literal["waiting"] | Reached] = {step.id: "waiting" for step in plan.steps}
         self.told: set[str] = set()
         self.failures: list[tuple[str, Exception]] = []
 
@@ -133,25 +135,30 @@ class _Run:
             raise StepsFailed(tuple(self.failures))
 
     async def _step(self, step: Step) -> None:
-        with self.scopes[step.id] as waiting:
+        with self.scopes[step.id]:
             for before in step.after:
                 await self.done[before].wait()
-        if waiting.cancelled_caught or step.id in self.stopped:
+        if self.states[step.id] != "waiting":
             return
         # A condition waits for others' work, so it must not hold one of their places.
         limited = self.limit is not None and not isinstance(step.action, AwaitCondition)
         async with self.limit if limited and self.limit is not None else nullcontext():
-            self.report(StepEvent(step.id, "started", step.cause))
+            self._move(step.id, "began", step.cause)
             try:
                 await self._perform(step.id, step.action)
             except Exception as error:
-                self.report(StepEvent(step.id, "failed", str(error)))
+                self._move(step.id, "raised", str(error))
                 self.failures.append((step.id, error))
                 self._skip_dependents(step.id)
             else:
                 self._pass_on_notes(step)
-                self.report(StepEvent(step.id, "done", step.cause))
+                self._move(step.id, "performed", step.cause)
                 self.done[step.id].set()
+
+    def _move(self, step: str, occurrence: Occurrence, cause: str) -> None:
+        reached = TRANSITIONS[self.states[step], occurrence]
+        self.states[step] = reached
+        self.report(StepEvent(step, reached, cause))
 
     def _pass_on_notes(self, step: Step) -> None:
         if isinstance(step.action, CreateContainer | StartContainer):
@@ -165,10 +172,9 @@ class _Run:
         pending = list(self.dependents[failed])
         while pending:
             step = pending.pop(0)
-            if step not in self.stopped:
-                self.stopped.add(step)
+            if self.states[step] == "waiting":
                 self.scopes[step].cancel()
-                self.report(StepEvent(step, "skipped", f"{failed} failed"))
+                self._move(step, "need failed", f"{failed} failed")
                 pending += self.dependents[step]
 
     def _perform(self, step: str, action: Action) -> Awaitable[None]:
