@@ -58,7 +58,7 @@ def execute(
     try:
         return exec_interactive(places, container_id, process, stdio, options.privileged)
     except StartFailed as error:
-        text = error.message if error.step == "exec" else str(error)
+        text = error.reason if error.step == "exec" else str(error)
         raise PycomposeError(text, hint=error.hint, exit_code=error.exit_code) from error
     except RuntimeFailure as error:
         raise PycomposeError(str(error), hint=error.hint, exit_code=NOT_STARTED) from error

@@ -102,7 +102,7 @@ async def _outcome(handler: Handler, request: Request, reply: Reply) -> RequestD
     try:
         await handler(request, reply)
     except PycomposeError as error:
-        return RequestFailed(error.message, error.hint, error.exit_code)
+        return RequestFailed(str(error), error.hint, error.exit_code)
     except Exception as error:
         complain()
         return RequestFailed(f"internal error: {type(error).__name__}: {error}", internal=True)
