@@ -1,8 +1,9 @@
-# setup    a virtual environment in .venv with the project and what its tests need
+# setup    a virtual environment in .venv with the project and what its tests need;
+#          CONSTRAINTS=.ci/constraints.txt takes the exact versions that CI uses
 # demo     the dask example: up, four workers, a computation, down (root)
 # test     all tests; kernel tests need root
 # test-vm  some of them in a Debian 12 guest: cgroup v2, systemd, AppArmor (root); others: make test-vm VM_TESTS='tests/...'
-# check    format, lint, types
+# check    format, lint, types, house rules
 # bench    the rows of the budgets table beside docker compose and podman-compose, as a table and bench.json (root);
 #          BENCH="--rows up1,up50 --runs 5" chooses; else builds beside buildah and a pull beside skopeo and umoci too
 # clean    everything that the others made
@@ -18,7 +19,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install -q -e '.[dev,dask]'
+	.venv/bin/pip install -q $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev,dask]'
 	mkdir -p .types && ln -sfn .. .types/pycompose
 	touch $@
 
@@ -39,6 +40,7 @@ check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy -p pycompose.compose -p pycompose.runtime -p pycompose.network -p pycompose.errors
+	.venv/bin/pytest -q tests/test_house.py
 
 bench: setup
 	.venv/bin/python tests/bench $(BENCH)
