@@ -102,8 +102,8 @@ def options(service: str, build: Build) -> BuildOptions:
 
 def _cache(what: str, text: str, notes: list[str]) -> str:
     """The image that an entry of cache_from means; "" for anything else."""
-    given = text if "=" in text else f"type=registry,ref={text}"
-    fields = dict(item.partition("=")[::2] for item in given.split(","))
+    entry = text if "=" in text else f"type=registry,ref={text}"
+    fields = dict(item.partition("=")[::2] for item in entry.split(","))
     if fields.get("type") != "registry" or not fields.get("ref"):
         notes.append(f"{what}.cache_from {text!r} has no effect: only images are looked at")
         return ""
@@ -114,10 +114,10 @@ def size(what: str, text: str | None) -> int | None:
     """A size like 64m. Raises PycomposeError."""
     if text is None:
         return None
-    found = size_in_bytes(text)
-    if found is None:
+    number = size_in_bytes(text)
+    if number is None:
         raise PycomposeError(f"{what}: {text!r} is no size", hint="64m, 1g")
-    return found
+    return number
 
 
 def host(text: str) -> tuple[str, str]:

@@ -102,18 +102,18 @@ def _target(project: Project, service: Service) -> Target:
 
 
 def _secrets(project: Project, wanted: BuildOptions) -> dict[str, Secret]:
-    made = {}
+    secrets = {}
     for one in wanted.secrets:
         source = project.secrets.get(one.source)
         if source is None:
             raise PycomposeError(f'build: secret "{one.source}" is not defined')
         if source.content is not None:
-            made[one.target] = Secret(content=source.content.encode("utf-8", "surrogateescape"))
+            secrets[one.target] = Secret(content=source.content.encode("utf-8", "surrogateescape"))
         elif source.file:
-            made[one.target] = Secret(file=source.file)
+            secrets[one.target] = Secret(file=source.file)
         else:
             raise PycomposeError(f'build: secret "{one.source}" is external: there is no store of secrets here')
-    return made
+    return secrets
 
 
 def build(
@@ -125,7 +125,7 @@ def build(
     """
     places = Places.default()
     store = Store(places)
-    made: dict[str, Image] = {}
+    images: dict[str, Image] = {}
     requests: dict[str, Request] = {}
     try:
         with ExitStack() as held:
@@ -137,7 +137,7 @@ def build(
                 if any(other.name in target.needs for other in left):
                     left.append(target)
                     continue
-                request = requests[target.name] = _request(store, target, overrides, made, work, held)
+                request = requests[target.name] = _request(store, target, overrides, images, work, held)
                 if check:
                     with _named(target.name):
                         plan = builder.plan_of(request)
@@ -145,24 +145,24 @@ def build(
                         tell(target.name, Happened(None, "warning", text))
                     continue
                 with _named(target.name):
-                    found = builder.remembered(store, request, partial(tell, target.name))
-                if found is None:
+                    result = builder.remembered(store, request, partial(tell, target.name))
+                if result is None:
                     left.append(target)
                     continue
-                made[target.name] = found.image
-                _warn(tell, target.name, found.warnings)
+                images[target.name] = result.image
+                _warn(tell, target.name, result.warnings)
             if left and not check:
                 import trio
 
                 def request_of(target: Target) -> Request:
                     known = requests.get(target.name)
-                    return known or _request(store, target, overrides, made, work, held)
+                    return known or _request(store, target, overrides, images, work, held)
 
-                trio.run(_build_left, places, store, left, request_of, tell, made, parallel)
+                trio.run(_build_left, places, store, left, request_of, tell, images, parallel)
                 Cache(store).forget(older=UNUSED)
     except PermissionError as error:
         raise SystemRefused(error) from error
-    return made
+    return images
 
 
 class _named:
@@ -190,7 +190,7 @@ async def _build_left(
     left: Sequence[Target],
     request_of: Callable[[Target], Request],
     tell: Tell,
-    made: dict[str, Image],
+    images: dict[str, Image],
     parallel: int,
 ) -> None:
     import trio
@@ -217,9 +217,9 @@ async def _build_left(
             with _named(target.name):
                 request = await trio.to_thread.run_sync(request_of, target)
                 limited = Limited(runner, request.limits)
-                found = await builder.build(store, request, partial(tell, target.name), limited, pull, turns)
-        made[target.name] = found.image
-        _warn(tell, target.name, found.warnings)
+                result = await builder.build(store, request, partial(tell, target.name), limited, pull, turns)
+        images[target.name] = result.image
+        _warn(tell, target.name, result.warnings)
         ready[target.name].set()
 
     try:
@@ -253,15 +253,17 @@ async def image(store: Store, name: str, again: bool, say: Callable[[str], None]
             return store.resolve(name)
     from pycompose.runtime.images.registry.pull import pull
 
-    def report(told: Transfer) -> None:
-        if told.state in ("here", "done", "failed", "retrying") or (told.state == "started" and not told.part):
-            say(" ".join(filter(None, (told.part[:19] or told.image, told.state, told.text))))
+    def report(progress: Transfer) -> None:
+        if progress.state in ("here", "done", "failed", "retrying") or (
+            progress.state == "started" and not progress.part
+        ):
+            say(" ".join(filter(None, (progress.part[:19] or progress.image, progress.state, progress.text))))
 
     return await pull(store, name, report=report)
 
 
 def _request(
-    store: Store, target: Target, overrides: Overrides, made: Mapping[str, Image], work: str, held: ExitStack
+    store: Store, target: Target, overrides: Overrides, images: Mapping[str, Image], work: str, held: ExitStack
 ) -> Request:
     """Raises BuildFailed."""
     wanted = target.options
@@ -274,21 +276,21 @@ def _request(
             # Where the context is a folder, its Dockerfile may lie outside of it.
             path = os.path.normpath(os.path.join(tree.path, wanted.dockerfile))
             local = "" if path.startswith(f"{tree.path}/") else path
-        found = context.read(tree, wanted.dockerfile, inline=inline, local=local)
+        inputs = context.read(tree, wanted.dockerfile, inline=inline, local=local)
         args = {**wanted.args, **overrides.args}
         args = {name: os.environ.get(name) if value is None else value for name, value in args.items()}
-        given = {name: value for name, value in args.items() if value is not None}
-        epoch = source_date_epoch(given if "SOURCE_DATE_EPOCH" in given else os.environ)
+        set_args = {name: value for name, value in args.items() if value is not None}
+        epoch = source_date_epoch(set_args if "SOURCE_DATE_EPOCH" in set_args else os.environ)
         _platforms(target)
         return Request(
-            context=found.tree,
-            dockerfile=found.dockerfile,
-            name=found.name,
+            context=inputs.tree,
+            dockerfile=inputs.dockerfile,
+            name=inputs.name,
             target=wanted.target,
             tags=target.tags,
-            args=given,
+            args=set_args,
             labels=wanted.labels,
-            contexts=_contexts(store, target, made, work, held),
+            contexts=_contexts(store, target, images, work, held),
             secrets=target.secrets,
             ssh=_ssh({**wanted.ssh, **(overrides.ssh or {})}),
             no_cache=wanted.no_cache or overrides.no_cache,
@@ -301,44 +303,49 @@ def _request(
 
 
 def _platforms(target: Target) -> None:
-    own = str(own_platform())
-    plain = {own, own.rpartition("/v")[0] or own, own.partition("/")[0], own.split("/", 1)[1]}
+    platform_here = str(own_platform())
+    plain = {
+        platform_here,
+        platform_here.rpartition("/v")[0] or platform_here,
+        platform_here.partition("/")[0],
+        platform_here.split("/", 1)[1],
+    }
     for platform in target.options.platforms:
         if platform not in plain:
             raise ImageError(
-                f"platform {platform!r}: only images of this machine ({own}) can be built",
+                f"platform {platform!r}: only images of this machine ({platform_here}) can be built",
                 "there is no emulation of other processors",
             )
 
 
 def _contexts(
-    store: Store, target: Target, made: Mapping[str, Image], work: str, held: ExitStack
+    store: Store, target: Target, images: Mapping[str, Image], work: str, held: ExitStack
 ) -> dict[str, Tree | str]:
-    found: dict[str, Tree | str] = {}
+    contexts: dict[str, Tree | str] = {}
     for name, text in target.options.contexts.items():
         if text.startswith(SERVICE):
-            found[name.lower()] = made[text.removeprefix(SERVICE)].digest
+            contexts[name.lower()] = images[text.removeprefix(SERVICE)].digest
         elif text.startswith("docker-image://"):
-            found[name.lower()] = text.removeprefix("docker-image://")
+            contexts[name.lower()] = text.removeprefix("docker-image://")
         elif text.startswith("oci-layout://"):
             from pycompose.runtime.images.load import load
 
             loaded = load(store, text.removeprefix("oci-layout://").partition("@")[0])
-            found[name.lower()] = loaded[0].digest
+            contexts[name.lower()] = loaded[0].digest
         else:
             tree = context.opened(text, work, held)
-            found[name.lower()] = replace(context.read(tree, inline="").tree, what=f"context {name}")
-    return found
+            contexts[name.lower()] = replace(context.read(tree, inline="").tree, what=f"context {name}")
+    return contexts
 
 
-def _ssh(given: Mapping[str, str]) -> dict[str, str]:
-    found = {}
-    for name, path in given.items():
+def _ssh(agents: Mapping[str, str]) -> dict[str, str]:
+    sockets = {}
+    for name, path in agents.items():
         socket = path or os.environ.get("SSH_AUTH_SOCK", "")
         if not socket:
             raise ImageError(f"ssh {name}: no agent runs", "SSH_AUTH_SOCK names its socket; ssh-agent starts one")
-        found[name] = socket
-    return found
+        sockets[name] = socket
+    return sockets
 
 
 def forget() -> tuple[int, int]:
