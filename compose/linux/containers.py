@@ -192,18 +192,18 @@ class Containers:
             )
             try:
                 # The stores' locks are waited for, and content may have to be copied: the loop answers DNS meanwhile.
-                made = await trio.to_thread.run_sync(self._make, wanted, holding)
-                seccomp_filter = made.bundle.spec.linux.seccomp
+                prepared = await trio.to_thread.run_sync(self._make, wanted, holding)
+                seccomp_filter = prepared.bundle.spec.linux.seccomp
                 program = seccomp.compile(seccomp_filter) if seccomp_filter else None
-                await self.runtime.create(container_id, name, made.bundle, service.image or "", program)
+                await self.runtime.create(container_id, name, prepared.bundle, service.image or "", program)
             except BaseException:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._unmake, wanted)
                 raise
-        held = HeldContainer(container_id, name, service.name, made.own)
+        held = HeldContainer(container_id, name, service.name, prepared.own)
         held.ended()
         self._by_name[name] = self._by_id[container_id] = held
-        self._notes[name] = made.notes
+        self._notes[name] = prepared.notes
 
     def _unmake(self, wanted: _ContainerToMake) -> None:
         discard(self.places.container(wanted.id))
@@ -339,8 +339,8 @@ class Containers:
 
     def _anonymous(self, name: str) -> dict[str, str]:
         """Target -> anonymous volume of the container that makes place."""
-        own = self.named(name).own
-        return {target: volume for target, volume in own.volumes.items() if volume in own.anonymous}
+        labelled = self.named(name).own
+        return {target: volume for target, volume in labelled.volumes.items() if volume in labelled.anonymous}
 
     def _folder_of(self, way: str, target: str) -> str:
         return self.folder(self._first_of(way, target, "take the volumes of"))

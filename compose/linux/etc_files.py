@@ -53,8 +53,8 @@ def resolver_file(service: Service, host_file: str) -> str:
     elif not (service.dns or service.dns_search or service.dns_opt):
         return host_file
     else:
-        found = [line.split()[1] for line in host_file.splitlines() if line.startswith("nameserver ")]
-        servers, options = list(service.dns) or found, list(service.dns_opt)
+        host_servers = [line.split()[1] for line in host_file.splitlines() if line.startswith("nameserver ")]
+        servers, options = list(service.dns) or host_servers, list(service.dns_opt)
     lines = [f"nameserver {server}" for server in servers]
     lines += [f"search {' '.join(search)}"] if search and search != ["."] else []
     lines += [f"options {' '.join(options)}"] if options else []

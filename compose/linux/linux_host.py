@@ -284,14 +284,14 @@ class LinuxHost:
     ) -> ExecResult:
         held = self._containers.named(name)
         with _translated(f'container "{name}": exec'):
-            own = self._containers.process(held)
+            main_process = self._containers.process(held)
             process = replace(
-                own,
+                main_process,
                 args=command,
-                env=(*own.env, *(f"{k}={v}" for k, v in environment.items())),
+                env=(*main_process.env, *(f"{k}={v}" for k, v in environment.items())),
                 terminal=False,
-                cwd=working_dir or own.cwd,
-                user=User(username=user) if user is not None else own.user,
+                cwd=working_dir or main_process.cwd,
+                user=User(username=user) if user is not None else main_process.user,
             )
             code, output = await self.runtime.exec(held.id, process, output_limit)
             return ExecResult(code, output)

@@ -145,9 +145,9 @@ def process(service: Service, image: ImageConfig, profile: Defaults, hostname: s
 def environment(service: Service, image: ImageConfig, hostname: str) -> tuple[str, ...]:
     """Docker's own variables, then the image's, then the service's; the later one wins, the first one's place stays."""
     first = [PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if service.tty else [])]
-    found = dict(item.partition("=")[::2] for item in [*first, *image.env])
-    found.update(service.environment)
-    return tuple(f"{name}={value}" for name, value in found.items())
+    variables = dict(item.partition("=")[::2] for item in [*first, *image.env])
+    variables.update(service.environment)
+    return tuple(f"{name}={value}" for name, value in variables.items())
 
 
 def resources(

@@ -63,7 +63,7 @@ def mounted(
     `fresh`, whatever happens: who fails removes them. `container(way, name)` is the folder of the
     first container of a service, or of the container of that name. Raises MountError and the runtime's errors.
     """
-    made: dict[str, Made] = {}
+    mounts: dict[str, Made] = {}
     names: dict[str, str] = {}
     anonymous: list[str] = []
     inherited: list[str] = []
@@ -71,13 +71,13 @@ def mounted(
     taken = {mount.target for mount in wanted}
     wanted += [VolumeMount(None, path) for path in sorted(image.volumes) if _clean(path) not in taken]
     for one in service.volumes_from:
-        found, theirs = _from_other(one, container)
-        made.update({mount.destination: mount for mount in found})
+        other_mounts, theirs = _from_other(one, container)
+        mounts.update({mount.destination: mount for mount in other_mounts})
         inherited += theirs
     for mount in wanted:
         if isinstance(mount, VolumeMount) and mount.source is None:
             target = _clean(mount.target)
-            if target in made and mount not in service.mounts:
+            if target in mounts and mount not in service.mounts:
                 continue  # volumes_from has something at the place of an image's volume
             name = before.get(target) or secrets.token_hex(32)
             if not volumes.exists(name):
@@ -87,10 +87,10 @@ def mounted(
             names[target] = name
         elif isinstance(mount, VolumeMount):
             names[_clean(mount.target)] = project.volumes[mount.source or ""].name
-        made[_clean(mount.target)] = _mount(service, mount, names, image, volumes, store)
+        mounts[_clean(mount.target)] = _mount(service, mount, names, image, volumes, store)
     for made_file in _files(project, service, folder):
-        made[made_file.destination] = made_file
-    ordered = tuple(made[target] for target in sorted(made, key=lambda t: (t.count("/"), t)))
+        mounts[made_file.destination] = made_file
+    ordered = tuple(mounts[target] for target in sorted(mounts, key=lambda t: (t.count("/"), t)))
     used = tuple(dict.fromkeys((*names.values(), *inherited)))
     return Mounted(ordered, names, tuple(anonymous), used)
 
@@ -157,15 +157,15 @@ def _tmpfs(mount: TmpfsMount, target: str) -> Made:
 
 
 def _image(service: Service, mount: ImageMount, target: str, store: Store) -> Made:
-    found = store.resolve(mount.source)
-    if found.is_host:
+    image = store.resolve(mount.source)
+    if image.is_host:
         raise MountError(f'service "{service.name}": the image host cannot be mounted', hint="use a bind")
-    if len(found.layers) == 1:
+    if len(image.layers) == 1:
         more = (f"x-subpath={mount.subpath}",) if mount.subpath else ()
-        return Made(target, "bind", found.layers[0], ("rbind", "rro", "rprivate", *more))
+        return Made(target, "bind", image.layers[0], ("rbind", "rro", "rprivate", *more))
     if mount.subpath:
         raise MountError(f'service "{service.name}": a subpath of image {mount.source} is not supported: it has layers')
-    return Made(target, "overlay", "overlay", ("ro", *(f"lowerdir+={layer}" for layer in found.layers)))
+    return Made(target, "overlay", "overlay", ("ro", *(f"lowerdir+={layer}" for layer in image.layers)))
 
 
 def _from_other(text: str, container: Callable[[str, str], str]) -> tuple[list[Made], tuple[str, ...]]:
@@ -175,28 +175,28 @@ def _from_other(text: str, container: Callable[[str, str], str]) -> tuple[list[M
     folder, read_only = container(way, parts[0]), parts[1:] == ["ro"]
     with open(f"{folder}/bundle.json", encoding="utf-8") as file:
         mounts = from_json(Bundle, file.read()).spec.mounts
-    found = []
+    outside = []
     for mount in mounts:
         if mount.type == "bind" and not mount.source.startswith(os.path.dirname(folder) + "/"):  # not its /etc files
             options = tuple("rro" if o == "rw" and read_only else o for o in mount.options)
-            found.append(Made(mount.destination, "bind", mount.source, options))
-    return found, usage.read(folder).volumes
+            outside.append(Made(mount.destination, "bind", mount.source, options))
+    return outside, usage.read(folder).volumes
 
 
 # configs and secrets
 
 
 def _files(project: Project, service: Service, folder: str) -> list[Made]:
-    made = []
+    mounts = []
     for number, (kind, use, source) in enumerate(_references(project, service)):
         if source.file and os.path.isdir(source.file):
-            made.append(Made(_clean(use.target), "bind", source.file, ("rbind", "rro", "rprivate")))
+            mounts.append(Made(_clean(use.target), "bind", source.file, ("rbind", "rro", "rprivate")))
             continue
         path = f"{folder}/{FILES}/{number}"
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         _write(path, _content(service, kind, source), use)
-        made.append(Made(_clean(use.target), "bind", path, ("rbind", "ro", "rprivate")))
-    return made
+        mounts.append(Made(_clean(use.target), "bind", path, ("rbind", "ro", "rprivate")))
+    return mounts
 
 
 def refresh(project: Project, service: Service, folder: str) -> None:
