@@ -36,8 +36,8 @@ class Cache:
         with self._store.locked():
             try:
                 with open(path, encoding="utf-8") as file:
-                    told = json.load(file)
-                record, layers = dict(told["record"]), list(told["layers"])
+                    entry = json.load(file)
+                record, layers = dict(entry["record"]), list(entry["layers"])
             except (OSError, ValueError, KeyError, TypeError):
                 return None
             if any(self._store.layer(one) is None for one in layers):

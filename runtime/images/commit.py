@@ -37,22 +37,22 @@ class Note:
 
 
 def _used(folder: str) -> usage.Uses:
-    found = usage.read(folder)
-    if found.image == host_image.NAME:
+    uses = usage.read(folder)
+    if uses.image == host_image.NAME:
         raise ImageError("a container of image host has this machine's files, which no image can hold")
-    return found
+    return uses
 
 
 def export(store: Store, folder: str, out: IO[bytes]) -> None:
     """Write the root file system of the container in `folder` as a tar. Raises ImageError, OSError."""
-    found = _used(folder)
+    uses = _used(folder)
     if os.path.isdir(f"{folder}/rootfs"):
         pack(f"{folder}/rootfs", out)
         return
     with store.working() as work:
-        store.need(work, found.layers)
+        store.need(work, uses.layers)
         os.mkdir(f"{work}/whole", 0o755)
-        merge((f"{folder}/upper", *(store.folder(layer) for layer in found.layers)), f"{work}/whole")
+        merge((f"{folder}/upper", *(store.folder(layer) for layer in uses.layers)), f"{work}/whole")
         pack(f"{work}/whole", out)
 
 
@@ -83,7 +83,7 @@ def commit(store: Store, folder: str, name: str, note: Note) -> Image:
             old |= dict(item.partition("=")[::2] for item in config["Env"])
             merged["Env"] = [f"{key}={value}" for key, value in old.items()]
         own = own_platform()
-        made = {
+        configured = {
             "architecture": tree.get("architecture") or own.architecture,
             "os": tree.get("os") or own.os,
             **({"variant": tree["variant"]} if tree.get("variant") else {}),
@@ -93,6 +93,6 @@ def commit(store: Store, folder: str, name: str, note: Note) -> Image:
             "rootfs": {"type": "layers", "diff_ids": [*before, fresh.layer.diff_id]},
             "history": [*([] if flat else tree.get("history") or []), {k: v for k, v in line.items() if v}],
         }
-        data = json.dumps(made).encode()
+        data = json.dumps(configured).encode()
         configuration.read(data)
         return store.commit((reference,) if reference else (), data, work, fresh=(fresh,))

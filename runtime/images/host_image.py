@@ -14,5 +14,5 @@ USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def path(executable: str = sys.executable) -> str:
     """PATH for a container, as an environment has it."""
-    own = os.path.dirname(executable)
-    return f"PATH={USUAL}" if not own or own in USUAL.split(":") else f"PATH={own}:{USUAL}"
+    folder = os.path.dirname(executable)
+    return f"PATH={USUAL}" if not folder or folder in USUAL.split(":") else f"PATH={folder}:{USUAL}"

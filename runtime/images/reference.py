@@ -52,8 +52,8 @@ class InArchive:
 
 def in_archive(name: str) -> InArchive | None:
     """What a name with a transport means, relative to the current folder; None for other names."""
-    found = _ARCHIVE.fullmatch(name)
-    return InArchive(found[1], os.path.abspath(os.path.expanduser(found[2])), found[3] or "") if found else None
+    match = _ARCHIVE.fullmatch(name)
+    return InArchive(match[1], os.path.abspath(os.path.expanduser(match[2])), match[3] or "") if match else None
 
 
 def is_tag(key: str) -> bool:

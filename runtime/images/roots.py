@@ -29,19 +29,19 @@ def init_layer(places: Places) -> str:
     if os.path.isdir(path):
         return path
     os.makedirs(places.state, mode=0o711, exist_ok=True)
-    made = tempfile.mkdtemp(prefix=".init-layer-", dir=places.state)
+    staging = tempfile.mkdtemp(prefix=".init-layer-", dir=places.state)
     try:
-        os.chmod(made, 0o755)
+        os.chmod(staging, 0o755)
         for name in _FOLDERS:
-            os.mkdir(f"{made}/{name}")
-            os.chmod(f"{made}/{name}", 0o755)
+            os.mkdir(f"{staging}/{name}")
+            os.chmod(f"{staging}/{name}", 0o755)
         for name in _FILES:
-            os.close(os.open(f"{made}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-            os.chmod(f"{made}/{name}", 0o644)
-        os.symlink("/proc/mounts", f"{made}/etc/mtab")
-        os.rename(made, path)
+            os.close(os.open(f"{staging}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            os.chmod(f"{staging}/{name}", 0o644)
+        os.symlink("/proc/mounts", f"{staging}/etc/mtab")
+        os.rename(staging, path)
     except OSError:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
         if not os.path.isdir(path):  # else another process was first
             raise
     return path

@@ -50,13 +50,13 @@ def save_layout(store: Store, names: Sequence[str], folder: str, progress: Progr
 
 def _images(store: Store, names: Sequence[str], work: str) -> list[tuple[str, list[str], Manifest]]:
     """(configuration's digest, names, manifest) of each image."""
-    found: dict[str, list[str]] = {}
+    names_of: dict[str, list[str]] = {}
     for name in names:
         digest = store.digest(name)
-        named = found.setdefault(digest, [])
+        named = names_of.setdefault(digest, [])
         if not _is_id(name) and (reference := parse(name)).tag:
             named.append(reference.tagged)
-    return [(digest, named, complete(store, digest, work)) for digest, named in found.items()]
+    return [(digest, named, complete(store, digest, work)) for digest, named in names_of.items()]
 
 
 def _is_id(name: str) -> bool:
@@ -93,9 +93,9 @@ class _Folder:
         if name.startswith("blobs/"):
             if os.path.exists(path) and os.stat(path).st_size == size:
                 return
-            told = _Told(source, self._progress)
+            counted = _Told(source, self._progress)
             with durable.replacing(path, mode=0o644) as out:
-                while data := told.read(PIECE):
+                while data := counted.read(PIECE):
                     out.write(data)
         else:
             durable.write(path, source.read(), mode=0o644)
@@ -135,11 +135,15 @@ def _oci(store: Store, images: Sequence[tuple[str, list[str], Manifest]], sink: 
         for layer in manifest.layers:
             with store.blobs.open(layer.digest) as source:
                 sink.add(f"blobs/sha256/{digest_hex(layer.digest)}", layer.size, source)
-        told = {"mediaType": manifest.media_type or OCI_MANIFEST, "digest": manifest.digest, "size": len(manifest.data)}
+        descriptor = {
+            "mediaType": manifest.media_type or OCI_MANIFEST,
+            "digest": manifest.digest,
+            "size": len(manifest.data),
+        }
         notes = [{REF_NAME: parse(name).tag, CONTAINERD_NAME: name} for name in names]
         taken = {note[CONTAINERD_NAME] for note in notes}
         index = [one for one in index if (one.get("annotations") or {}).get(CONTAINERD_NAME) not in taken]
-        index += [{**told, "annotations": note} for note in notes] if notes else [told]
+        index += [{**descriptor, "annotations": note} for note in notes] if notes else [descriptor]
     tree = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": index}
     _add(sink, "index.json", json.dumps(tree, separators=(",", ":")).encode())
 
@@ -160,8 +164,8 @@ def _docker(store: Store, images: Sequence[tuple[str, list[str], Manifest]], sin
         for name in short:
             repository, _, tag = name.rpartition(":")
             repositories.setdefault(repository, {})[tag] = digest_hex(digest)
-        own = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(config)}
-        tree = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": own, "layers": layers}
+        descriptor = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(config)}
+        tree = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptor, "layers": layers}
         data = json.dumps(tree, separators=(",", ":")).encode()
         name = f"blobs/sha256/{hashlib.sha256(data).hexdigest()}"
         _add(sink, name, data)

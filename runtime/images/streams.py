@@ -161,17 +161,17 @@ class Forward(io.RawIOBase):
         if self._at == len(self._piece):
             self._start += self._at
             self._piece, self._at = self._source.read(PIECE), 0
-        found = memoryview(self._piece)[self._at : self._at + size]
-        self._at += len(found)
-        return found
+        view = memoryview(self._piece)[self._at : self._at + size]
+        self._at += len(view)
+        return view
 
     def read(self, size: int = -1) -> bytes:
         if size < 0:
             raise ValueError("a size is wanted")
-        found = bytes(self.piece(size))
-        while len(found) < size and (more := self.piece(size - len(found))):
-            found += more
-        return found
+        data = bytes(self.piece(size))
+        while len(data) < size and (more := self.piece(size - len(data))):
+            data += more
+        return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         left = offset - self.tell()

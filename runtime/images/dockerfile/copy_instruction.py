@@ -66,17 +66,17 @@ def copy(of: StageState, one: Instruction) -> Asking:
         )
     key = of.key("copy", copying.digest(sources, manner, of.shared.digests.of), *parts)
     keys = (key, quick) if quick else (key,)
-    own = quick or key  # which of both is found first next time must not change the image
+    shown_key = quick or key  # which of both is found first next time must not change the image
     if remembered := of.recall(key):
         of.shared.tell(Happened(step, "cached"))
         if quick:
             of.keep((quick,), *remembered)
-        of.add(shown, own, *remembered)
+        of.add(shown, shown_key, *remembered)
         return
     yield Work(key)
     if remembered := of.recall(key):
         of.shared.tell(Happened(step, "cached"))
-        of.add(shown, own, *remembered)
+        of.add(shown, shown_key, *remembered)
         return
     with of.under_way(step):
 
@@ -86,7 +86,7 @@ def copy(of: StageState, one: Instruction) -> Asking:
         layer = of.shared.layering.written(below, host, write)
         created = of.shared.now()
         of.keep(keys, layer, created)
-    of.add(shown, own, layer, created)
+    of.add(shown, shown_key, layer, created)
 
 
 def _write(of: StageState, root: int, manner: CopyOptions, sources: list[Source], archives: set[int]) -> None:

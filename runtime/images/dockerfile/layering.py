@@ -58,8 +58,8 @@ class Layering:
                 fd = os.dup(fd)
             self.held.callback(os.close, fd)
             self._views[key] = Tree(fd, what, owned=True)
-        found = self._views[key]
-        return Tree(found.root, what, owned=True)
+        view = self._views[key]
+        return Tree(view.root, what, owned=True)
 
     @contextlib.contextmanager
     def mounted(self, layers: Sequence[str], host: bool, place: str) -> Iterator[int]:
@@ -86,9 +86,9 @@ class Layering:
         if not os.listdir(upper):
             return "", 0
         settle(upper, self.epoch)
-        made = pack(upper)
-        self.store.keep_layer(Fresh(Layer(made.diff_id, made.size), upper), self.work)
-        return made.diff_id, made.size
+        packed = pack(upper)
+        self.store.keep_layer(Fresh(Layer(packed.diff_id, packed.size), upper), self.work)
+        return packed.diff_id, packed.size
 
     def written(self, layers: Sequence[str], host: bool, write: Callable[[int], None]) -> str:
         """The layer that `write` makes, given the root of these layers; "" if it writes nothing."""

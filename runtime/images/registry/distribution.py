@@ -148,14 +148,14 @@ class Registry:
         self._check_way(here, url)
         asked, redirects = False, 0
         while True:
-            given = dict(headers or {})
+            sent_headers = dict(headers or {})
             if _origin(url) == _origin(here) and scope in self._authorizations:
-                given["authorization"] = self._authorizations[scope]
-            response = await self._send(method, url, given, body)
+                sent_headers["authorization"] = self._authorizations[scope]
+            response = await self._send(method, url, sent_headers, body)
             try:
                 if response.status_code == 401 and not asked and _origin(url) == _origin(here):
                     asked = True
-                    sent = given.get("authorization", "")
+                    sent = sent_headers.get("authorization", "")
                     challenges = response.headers.get_list("www-authenticate")
                     await response.aclose()
                     if await self._authorize(scope, challenges, sent):
