@@ -51,8 +51,8 @@ def empty(top: str) -> None:
                 continue
             try:
                 with os.scandir(folder) as entries:
-                    found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-                for inner, is_folder in found:
+                    children = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+                for inner, is_folder in children:
                     if is_folder:
                         with suppress(OSError):  # else it cannot take a new parent (man 2 rename, EACCES)
                             os.chmod(inner, 0o700, dir_fd=folder)

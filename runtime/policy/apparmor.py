@@ -76,8 +76,9 @@ def _load() -> str:
 
 def policy(name: str = DEFAULT) -> str:
     """The profile's text (man 5 apparmor.d)."""
-    own = _read("/proc/thread-self/attr/current").partition(" (")[0] or "unconfined"  # who sends the signals of `stop`
-    senders = sorted({"unconfined", own, name})
+    # This process sends the signals of `stop`.
+    label = _read("/proc/thread-self/attr/current").partition(" (")[0] or "unconfined"
+    senders = sorted({"unconfined", label, name})
     abi = f"abi <{ABI}>,\n" if os.path.exists(f"/etc/apparmor.d/{ABI}") else ""  # 2.13 has no such rule
     signals = "\n".join(f'  signal receive peer="{sender}",' for sender in senders)
     return f"""\

@@ -46,10 +46,10 @@ def _read(path: str) -> str:
     except OSError:
         return ""
     try:
-        found = b""
+        content = b""
         while more := os.read(descriptor, 1 << 14):
-            found += more
-        return found.decode("ascii")
+            content += more
+        return content.decode("ascii")
     except OSError:
         return ""
     finally:
@@ -137,8 +137,8 @@ class Cgroup:
 
     def folders(self) -> dict[str, str]:
         """Those that exist: name -> folder; "unified" is the v2 one."""
-        found = {name: self._of(name) for name in self.mounted.version1}
-        folders = {folder: name for name, folder in found.items() if folder}
+        version1 = {name: self._of(name) for name in self.mounted.version1}
+        folders = {folder: name for name, folder in version1.items() if folder}
         if unified := self._unified():
             folders[unified] = "unified"
         return {name: folder for folder, name in folders.items()}
@@ -276,10 +276,10 @@ class Cgroup:
     def processes(self) -> list[int]:
         """Every process in it, those in groups below too; numbers as this process's pid namespace has them."""
         folder = self._unified() or self._of("pids") or next(iter(self.folders().values()), "")
-        found: set[int] = set()
+        pids: set[int] = set()
         for place in _below(folder) if folder else ():
-            found.update(int(line) for line in _read(f"{place}/cgroup.procs").split())
-        return sorted(found - {0})  # 0: not of our namespace
+            pids.update(int(line) for line in _read(f"{place}/cgroup.procs").split())
+        return sorted(pids - {0})  # 0: not of our namespace
 
     def stats(self) -> Stats:
         """Read from any process; what is not counted here is None."""

@@ -294,12 +294,12 @@ def linux_defaults(
             nodes[node.path] = node
             rules.append(DeviceRule(True, node.type, node.major, node.minor, access or "rwm"))
     rules += [device_rule(text) for text in device_cgroup_rules]
-    own = [kind for kind in NAMESPACES if kind not in outside | foreign]
+    private = [kind for kind in NAMESPACES if kind not in outside | foreign]
     if not os.path.exists("/proc/self/ns/time"):
-        own.remove("time")
-    values = dict(SYSCTLS) if "network" in own else {}
+        private.remove("time")
+    values = dict(SYSCTLS) if "network" in private else {}
     for name, value in (sysctls or {}).items():
-        if reason := sysctl_refused(name, own):
+        if reason := sysctl_refused(name, private):
             raise ProfileError("sysctls", f'"{name}" {reason}')
         values[name] = value
     asked = options.get("apparmor", "")
@@ -308,7 +308,7 @@ def linux_defaults(
         capabilities=held,
         no_new_privileges=options.get("no-new-privileges", "false") in ("", "true"),
         apparmor_profile=label,
-        namespaces=tuple(Namespace(kind) for kind in own),
+        namespaces=tuple(Namespace(kind) for kind in private),
         seccomp=chosen,
         masked_paths=() if bare else MASKED + _throttles(),
         readonly_paths=() if bare else READ_ONLY,
@@ -326,12 +326,12 @@ def _throttles() -> tuple[str, ...]:
 
 
 def _mounts(privileged: bool, shm_size: int | None, host: set[str]) -> tuple[Mount, ...]:
-    made = mounts(privileged, 64 << 20 if shm_size is None else shm_size)
+    usual = mounts(privileged, 64 << 20 if shm_size is None else shm_size)
     if "ipc" not in host:
-        return made
+        return usual
     bound = {"/dev/shm": ("rbind", "rprivate"), "/dev/mqueue": ("rbind", "rprivate", "nosuid", "noexec", "nodev")}
     result = []
-    for mount in made:
+    for mount in usual:
         if mount.destination not in bound:
             result.append(mount)
         elif os.path.isdir(mount.destination):
@@ -339,17 +339,17 @@ def _mounts(privileged: bool, shm_size: int | None, host: set[str]) -> tuple[Mou
     return tuple(result)
 
 
-def _security_options(given: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+def _security_options(entries: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """security_opt's "name", "name=value" and "name:value". Raises ProfileError for a name we do not know."""
-    found, notes = {}, []
-    for item in given:
+    values, notes = {}, []
+    for item in entries:
         name, _, value = item.replace("=", ":", 1).partition(":")
         if name in ("seccomp", "apparmor", "no-new-privileges", "systempaths"):
             if name == "no-new-privileges" and value not in ("", "true", "false"):
                 raise ProfileError("security_opt", f'"{item}": true or false is wanted')
             if name == "systempaths" and value != "unconfined":
                 raise ProfileError("security_opt", f'"{item}": only systempaths=unconfined is known')
-            found[name] = value
+            values[name] = value
         elif name == "label":
             if value != "disable":
                 notes.append(f'security_opt "{item}" has no effect: SELinux labels are not set')
@@ -357,17 +357,17 @@ def _security_options(given: Iterable[str]) -> tuple[dict[str, str], list[str]]:
             notes.append(f'security_opt "{item}" has no effect')
         else:
             raise ProfileError("security_opt", f'"{item}" is not known')
-    return found, notes
+    return values, notes
 
 
 def device(source: str, target: str = "") -> tuple[DeviceNode, ...]:
     """A device of the host, or each in a folder of it, at `target` in the container. Raises ProfileError."""
     target = target or source
     try:
-        found = os.stat(source)
+        status = os.stat(source)
     except OSError as error:
         raise ProfileError("devices", f'"{source}": {error.strerror}') from None
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         inside: list[DeviceNode] = []
         for place, _, names in os.walk(source):
             for name in sorted(names):
@@ -383,19 +383,19 @@ def device(source: str, target: str = "") -> tuple[DeviceNode, ...]:
 
 def _node(path: str, target: str) -> DeviceNode | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    kind = "c" if stat.S_ISCHR(found.st_mode) else "b" if stat.S_ISBLK(found.st_mode) else ""
+    kind = "c" if stat.S_ISCHR(status.st_mode) else "b" if stat.S_ISBLK(status.st_mode) else ""
     if not kind:
         return None
-    number, mode = found.st_rdev, stat.S_IMODE(found.st_mode)
-    return DeviceNode(target, kind, os.major(number), os.minor(number), mode, found.st_uid, found.st_gid)
+    number, mode = status.st_rdev, stat.S_IMODE(status.st_mode)
+    return DeviceNode(target, kind, os.major(number), os.minor(number), mode, status.st_uid, status.st_gid)
 
 
 def host_devices() -> tuple[DeviceNode, ...]:
     """Every device in the host's /dev but terminals and what a container gets of its own."""
-    found = []
+    nodes = []
     for place, folders, names in os.walk("/dev"):
         if place == "/dev":
             folders[:] = [name for name in folders if name not in ("pts", "shm", "fd", "mqueue", "hugepages", ".udev")]
@@ -404,16 +404,16 @@ def host_devices() -> tuple[DeviceNode, ...]:
             if path in ("/dev/console", "/dev/ptmx") or os.path.islink(path):
                 continue
             if (node := _node(path, path)) is not None:
-                found.append(node)
-    return tuple(found)
+                nodes.append(node)
+    return tuple(nodes)
 
 
 def device_rule(text: str) -> DeviceRule:
     """One of device_cgroup_rules: "c 1:3 mr", "b *:* rmw", "a *:* rwm". Raises ProfileError."""
-    found = re.fullmatch(r"([acb]) (\d{1,9}|\*):(\d{1,9}|\*) ([rwm]{1,3})", text.strip())
-    if found is None:
+    match = re.fullmatch(r"([acb]) (\d{1,9}|\*):(\d{1,9}|\*) ([rwm]{1,3})", text.strip())
+    if match is None:
         raise ProfileError("device_cgroup_rules", f'"{text}": wanted is something like "c 10:229 rwm"')
-    kind, major, minor, access = found.groups()
+    kind, major, minor, access = match.groups()
     number = [None if item == "*" else int(item) for item in (major, minor)]
     return DeviceRule(True, kind, number[0], number[1], access)
 
@@ -473,14 +473,14 @@ def seccomp_profile(tree: Any, bounding: tuple[str, ...], name: str = "") -> Sec
         for entry in tree.get("archMap") or ():
             if entry["architecture"] == {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}.get(machine):
                 architectures += [entry["architecture"], *(entry.get("subArchitectures") or ())]
-        made = Seccomp(tree["defaultAction"], tree.get("defaultErrnoRet"), tuple(architectures), tuple(rules))
+        filter_ = Seccomp(tree["defaultAction"], tree.get("defaultErrnoRet"), tuple(architectures), tuple(rules))
         from pycompose.runtime.linux.seccomp import compile as compiled
 
-        compiled(made)  # an action or operator that we do not know is told now
+        compiled(filter_)  # an action or operator that we do not know is told now
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        told = f"{type(error).__name__} {error}"
-        raise ProfileError("security_opt", f'seccomp profile "{name}" cannot be used: {told}') from None
-    return made
+        cause = f"{type(error).__name__} {error}"
+        raise ProfileError("security_opt", f'seccomp profile "{name}" cannot be used: {cause}') from None
+    return filter_
 
 
 def _kernel(text: str) -> tuple[int, ...]:

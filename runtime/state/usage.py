@@ -52,14 +52,14 @@ def read(folder: str) -> Uses:
 
 def everyone(places: Places) -> list[ContainerUses]:
     """Every container of every project."""
-    found = []
+    containers = []
     for project in _names(places.projects):
-        own = places.project(project)
-        for container in _names(own.containers):
-            folder = own.container(container)
+        project_places = places.project(project)
+        for container in _names(project_places.containers):
+            folder = project_places.container(container)
             name = container_record.read(f"{folder}/state.json").get("name", container[:12])
-            found.append(ContainerUses(project, str(name), read(folder)))
-    return found
+            containers.append(ContainerUses(project, str(name), read(folder)))
+    return containers
 
 
 def _names(folder: str) -> list[str]:

@@ -86,15 +86,15 @@ class Volumes:
         return self.get(name)
 
     def _make(self, name: str, folder: str, labels: Mapping[str, str], options: Mapping[str, str]) -> None:
-        made = tempfile.mkdtemp(prefix=".new-", dir=self._root)
+        staging = tempfile.mkdtemp(prefix=".new-", dir=self._root)
         try:
-            os.chmod(made, 0o711)
-            os.mkdir(f"{made}/_data")
-            os.chmod(f"{made}/_data", 0o755)
-            _record(made, VolumeRecord(name, "", labels, "local", options))
-            os.rename(made, folder)
+            os.chmod(staging, 0o711)
+            os.mkdir(f"{staging}/_data")
+            os.chmod(f"{staging}/_data", 0o755)
+            _record(staging, VolumeRecord(name, "", labels, "local", options))
+            os.rename(staging, folder)
         except OSError:
-            discard(made)
+            discard(staging)
             raise
 
     def _sweep(self) -> None:
@@ -108,7 +108,7 @@ class Volumes:
         """Raises VolumeError if there is none."""
         try:
             with open(f"{self._folder(name)}/volume.json", encoding="utf-8") as source:
-                told = json.load(source)
+                tree = json.load(source)
         except FileNotFoundError:
             raise VolumeError(f'there is no volume "{name}"', "pycompose volume ls lists them") from None
         except ValueError as error:
@@ -116,10 +116,10 @@ class Volumes:
         return VolumeRecord(
             name,
             self.path(name),
-            told.get("labels") or {},
-            told.get("driver", "local"),
-            told.get("options") or {},
-            bool(told.get("seeded")),
+            tree.get("labels") or {},
+            tree.get("driver", "local"),
+            tree.get("options") or {},
+            bool(tree.get("seeded")),
         )
 
     def exists(self, name: str) -> bool:
@@ -164,22 +164,22 @@ class Volumes:
         """The mount that puts the volume at `target` of a container; its first use, with `copy`, fills it from the
         image's `layers` (topmost first). Raises VolumeError.
         """
-        found = self.get(name)
+        volume = self.get(name)
         access = "rro" if read_only else "rw"
-        kind, device = found.options.get("type", ""), found.options.get("device", "")
-        given = tuple(o for o in found.options.get("o", "").split(",") if o)
+        kind, device = volume.options.get("type", ""), volume.options.get("device", "")
+        flags = tuple(o for o in volume.options.get("o", "").split(",") if o)
         if kind == "tmpfs":
             if subpath:
                 raise VolumeError(f'volume "{name}" is a tmpfs and has no subpath')
-            return Mount(target, "tmpfs", "tmpfs", (*given, "nosuid", "nodev", *(("ro",) if read_only else ())))
+            return Mount(target, "tmpfs", "tmpfs", (*flags, "nosuid", "nodev", *(("ro",) if read_only else ())))
         if device:
             if not os.path.exists(device):
                 raise VolumeError(f'volume "{name}": its device {device} does not exist', "make the folder first")
-            access = "rro" if read_only or "ro" in given else "rw"
+            access = "rro" if read_only or "ro" in flags else "rw"
             source = device
         else:
-            self._use(found, target, layers if copy and not subpath else ())
-            source = found.path
+            self._use(volume, target, layers if copy and not subpath else ())
+            source = volume.path
         options: tuple[str, ...] = ("rbind", access, "rprivate")
         if subpath:
             if subpath.startswith("/") or ".." in subpath.split("/"):
@@ -218,12 +218,12 @@ def check_options(options: Mapping[str, str]) -> None:
     """Which options of the local driver there are. Raises VolumeError."""
     if unknown := sorted(set(options) - {"type", "o", "device"}):
         raise VolumeError(f'volume option "{unknown[0]}" is not supported', "there are type, o and device")
-    kind, given = options.get("type", ""), options.get("o", "").split(",")
+    kind, flags = options.get("type", ""), options.get("o", "").split(",")
     if kind == "tmpfs":
         return
     if kind not in ("", "none", "bind"):
         raise VolumeError(f'volumes of type "{kind}" are not supported', "mount it on the host and use a bind")
-    if options and not ({"bind", "rbind"} & set(given)):
+    if options and not ({"bind", "rbind"} & set(flags)):
         raise VolumeError("a volume with a device needs o=bind", "type: none, o: bind, device: /a/folder")
     if options and not options.get("device", "").startswith("/"):
         raise VolumeError(f'the device "{options.get("device", "")}" of a volume is not an absolute path')
