@@ -16,14 +16,15 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from pycompose import durable
+from pycompose.dataclass_json import Codec
 
-from .spec import Backend, BoundPort, Endpoint, NetworkRecord, PortRecord, Publication
+from .spec import BoundPort, Endpoint, NetworkRecord, PortRecord
 
-Record = TypeVar("Record", NetworkRecord, Endpoint)
+Record = TypeVar("Record", NetworkRecord, Endpoint, PortRecord)
+_CODEC = Codec()
 
 
 def boot_id() -> str:
@@ -49,12 +50,14 @@ def _read(path: str) -> dict[str, Any] | None:
 
 def _record(kind: type[Record], tree: Mapping[str, Any] | None) -> Record | None:
     """A record from its JSON; what this release does not know is left out, what is broken is no record."""
-    names = {f.name for f in fields(kind)}
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in (tree or {}).items() if k in names}
     try:
-        return kind(**values) if tree else None  # type: ignore[arg-type]
-    except TypeError:
+        return _CODEC.from_plain(kind, tree)
+    except ValueError:
         return None
+
+
+def _text(record: NetworkRecord | Endpoint | PortRecord) -> str:
+    return json.dumps(_CODEC.to_plain(record))
 
 
 def _names(folder: str) -> list[str]:
@@ -99,7 +102,7 @@ class Records:
 
     def keep_network(self, network: NetworkRecord) -> None:
         os.makedirs(f"{self.root}/{network.name}/leases", exist_ok=True)
-        _write(f"{self.root}/{network.name}/network.json", json.dumps(asdict(network)))
+        _write(f"{self.root}/{network.name}/network.json", _text(network))
 
     def forget_network(self, name: str) -> None:
         folder = f"{self.root}/{name}"
@@ -124,7 +127,7 @@ class Records:
 
     def keep_lease(self, endpoint: Endpoint) -> None:
         address = endpoint.addresses[0].partition("/")[0]
-        _write(f"{self.lease_folder(endpoint.network)}/{address}", json.dumps(asdict(endpoint)))
+        _write(f"{self.lease_folder(endpoint.network)}/{address}", _text(endpoint))
 
     def forget_lease(self, network: str, address: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -138,23 +141,13 @@ class Records:
 
     def ports(self) -> list[PortRecord]:
         folder = f"{self.root}/.published"
-        return [p for name in _names(folder) if (p := self._port(_read(f"{folder}/{name}")))]
+        return [p for name in _names(folder) if (p := _record(PortRecord, _read(f"{folder}/{name}")))]
 
     def port(self, published: BoundPort) -> PortRecord | None:
-        return self._port(_read(self._port_path(published)))
-
-    def _port(self, tree: dict[str, Any] | None) -> PortRecord | None:
-        try:
-            tree = tree or {}
-            inner = tree["published"]
-            published = BoundPort(Publication(**inner["publication"]), inner["host_ip"], inner["port"])
-            backends = tuple(Backend(**b) for b in tree["backends"])
-            return PortRecord(published, tree["project"], tree["boot_id"], backends)
-        except (KeyError, TypeError):
-            return None
+        return _record(PortRecord, _read(self._port_path(published)))
 
     def keep_port(self, port: PortRecord) -> None:
-        _write(self._port_path(port.published), json.dumps(asdict(port)))
+        _write(self._port_path(port.published), _text(port))
 
     def forget_port(self, published: BoundPort) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -1,8 +1,8 @@
 """The OCI runtime specification's configuration (`config.json`), as frozen data with the specification's own names.
 
-Only what a Linux container of ours can use; camelCase in JSON, snake_case here (`compose.json` does not know these: use
-`to_json` / `from_json` of this module). `Bundle` adds what OCI leaves to the caller: of what the root file system is
-made, where output goes, which sockets the container's network namespace shall hand out.
+Only what a Linux container of ours can use; camelCase in JSON (`to_json`, `from_json`), snake_case here. `Bundle` adds
+what OCI leaves to the caller: of what the root file system is made, where output goes, which sockets the container's
+network namespace shall hand out.
 
 Rules: data only, standard library only, read by the keeper too (`python -I -S`). No defaults of policy live here: the
 security profile is `runtime.profile`'s.
@@ -11,13 +11,12 @@ Source: opencontainers/runtime-spec v1.3, config.md and config-linux.md.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import field, fields, is_dataclass
-from functools import cache
-from types import MappingProxyType, NoneType, UnionType
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import field
+from types import MappingProxyType
+from typing import TypeVar
 
+from pycompose.dataclass_json import Codec
 from pycompose.frozen import dataclass
 
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
@@ -272,89 +271,27 @@ class Bundle:
 
 
 # --- JSON ---
-# Names are camelCase as in config.json; a root file system is told from another by "kind". What to do for a type is
-# worked out once and kept: a bundle has about 900 values, and the keeper reads one at each start.
+# Names are camelCase as in config.json; a root file system is told from another by "kind".
 
-_ROOTS = {"layered": LayeredRoot, "host": HostRoot, "folder": FolderRoot}
-_KINDS: Mapping[type, str] = {root: kind for kind, root in _ROOTS.items()}
-_JSON_NAMES = {"block_io": "blockIO"}
-_Reader = Callable[[Any], Any]
+_TAGS: Mapping[type, str] = {LayeredRoot: "layered", HostRoot: "host", FolderRoot: "folder"}
 
 
 def _json_name(name: str) -> str:
-    if name in _JSON_NAMES:
-        return _JSON_NAMES[name]
+    if name == "block_io":
+        return "blockIO"
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)
 
 
-@cache
-def _names(kind: type) -> tuple[tuple[str, str], ...] | None:
-    """A dataclass's fields and what JSON calls them; None for what is no dataclass."""
-    return tuple((item.name, _json_name(item.name)) for item in fields(kind)) if is_dataclass(kind) else None
-
-
-def _plain(value: Any) -> Any:
-    kind: Any = type(value)
-    if kind is str or value is None or kind is int:
-        return value
-    if kind is tuple:
-        return [_plain(item) for item in value]
-    if (names := _names(kind)) is not None:
-        tree = {name: _plain(getattr(value, own)) for own, name in names}
-        if kind in _KINDS:
-            tree["kind"] = _KINDS[kind]
-        return tree
-    return dict(value) if isinstance(value, Mapping) else value
-
-
-@cache
-def _reader(wanted: Any) -> _Reader | None:
-    """What makes a `wanted` of plain JSON; None where JSON's own value is it already."""
-    if wanted == RootFilesystem:
-        return lambda value: None if value is None else _read(_ROOTS[value["kind"]], value)
-    if is_dataclass(wanted) and isinstance(wanted, type):
-        return _class_reader(wanted)
-    origin = get_origin(wanted)
-    if origin is tuple:
-        each = _reader(get_args(wanted)[0])
-        if each is None:
-            return lambda value: None if value is None else tuple(value)
-        return lambda value: None if value is None else tuple([each(item) for item in value])
-    if origin is Mapping:
-        return lambda value: None if value is None else MappingProxyType(dict(value))
-    if origin is UnionType:  # X | None
-        return _reader(next(item for item in get_args(wanted) if item is not NoneType))
-    return None
-
-
-def _class_reader(kind: type) -> _Reader:
-    hints = get_type_hints(kind)
-    readers = tuple((own, name, _reader(hints[own])) for own, name in _names(kind) or ())
-
-    def read(value: Any) -> Any:
-        if value is None:
-            return None
-        return kind(
-            **{own: value[name] if one is None else one(value[name]) for own, name, one in readers if name in value}
-        )
-
-    return read
-
-
-def _read(wanted: Any, value: Any) -> Any:
-    reader = _reader(wanted)
-    return value if reader is None else reader(value)
+_CODEC = Codec(key_of=_json_name, tag_of=_TAGS.get)
+_T = TypeVar("_T", Bundle, Spec, Process)
 
 
 def to_json(value: Bundle | Spec | Process) -> str:
     """The text of `bundle.json`; `from_json` reads it back as an equal value."""
-    return json.dumps(_plain(value), separators=(",", ":"))
-
-
-_T = TypeVar("_T", Bundle, Spec, Process)
+    return _CODEC.to_json(value)
 
 
 def from_json(wanted: type[_T], text: str | bytes) -> _T:
-    """Read what `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
-    return cast(_T, _read(wanted, json.loads(text)))
+    """Read what `to_json` wrote. Raises ValueError for anything else."""
+    return _CODEC.from_json(wanted, text)

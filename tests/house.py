@@ -35,6 +35,7 @@ OWNERS = {
     "ctypes": "runtime/linux/syscalls.py",
 }
 PURE = (
+    "dataclass_json.py",
     "errors.py",
     "frozen.py",
     "sizes.py",

@@ -6,7 +6,6 @@ A release reads what the one before it wrote, and a keeper outlives its supervis
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from pycompose.compose.control import protocol
@@ -81,7 +80,7 @@ def test_events() -> None:
 HEALTH = Healthcheck(("CMD", "true"), 1.0, disable=True)
 OWN_VALUE = Own(
     "gen", "alpine", ("sleep", "1"), {"image": "x"}, ("on-failure", 3), ("p_default",), {"/data": "v"}, ("anon",),
-    (("db", "service_healthy", True),), 10.0, "SIGINT", asdict(HEALTH), {"network": "other"},
+    (("db", "service_healthy", True),), 10.0, "SIGINT", HEALTH, {"network": "other"},
 )  # fmt: skip
 
 
@@ -96,8 +95,7 @@ def test_annotation_of_a_container() -> None:
     )
     assert OWN_VALUE.text() == text
     read = Own.of({OWN: text})
-    assert read.text() == text
-    assert (read.check(), read.policy()) == (HEALTH, OWN_VALUE.policy())
+    assert read == OWN_VALUE
 
 
 def test_bundle() -> None:
@@ -138,7 +136,7 @@ def test_bundle() -> None:
         (InsideSocket("udp", "127.0.0.11", 0),),
         shared={"ipc": "x"},
     )
-    assert spec.to_json(bundle) == text
+    assert json.loads(spec.to_json(bundle)) == json.loads(text)  # the order of keys has no meaning
     assert spec.from_json(Bundle, text) == bundle
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from pycompose.compose.model.observed import Label
@@ -34,7 +34,7 @@ def own_of(
         depends_on=tuple((d.service, d.condition, d.restart) for d in service.depends_on),
         grace=service.stop_grace_period,
         signal=service.stop_signal or image.stop_signal or None,
-        healthcheck=asdict(check) if check else None,
+        healthcheck=check,
         shared=dict(shared),
     )
 

@@ -203,9 +203,11 @@ class LinuxHost:
             try:
                 self._publisher.publish(held.id, "start")
                 self._containers.note(held, notes)
-                if held.own.check() is None:  # else the monitor says when
+                if held.own.healthcheck is None:  # else the monitor says when
                     await self._service_network.serve(held, healthy=True)
-                await self._tell(ContainerStarted(name, held.service, time.time(), held.own.policy(), held.own.check()))
+                await self._tell(
+                    ContainerStarted(name, held.service, time.time(), held.own.policy(), held.own.healthcheck)
+                )
             finally:
                 held.told.set()
 

@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field
-from typing import Any
 
-from pycompose.compose.model.lifetime import Healthcheck, RestartPolicy
+from pycompose.compose.model.codec import from_json
+from pycompose.compose.model.lifetime import Healthcheck, RestartCondition, RestartPolicy
 from pycompose.compose.model.observed import (
     Label,
     Observed,
@@ -24,12 +24,14 @@ from pycompose.compose.model.observed import (
     PublishedPort,
     Supervision,
 )
+from pycompose.dataclass_json import Codec
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.state.container_record import ContainerState, read_containers
 
 SUPERVISION = "supervision.json"
 OWN = "io.pycompose.service"  # the annotation
+_CODEC = Codec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +41,30 @@ class Own:
     generation: str = ""
     image: str = ""
     command: tuple[str, ...] = ()
-    hash_parts: dict[str, str] = field(default_factory=dict)
-    restart: tuple[str, int | None] = ("no", None)
+    hash_parts: Mapping[str, str] = field(default_factory=dict)
+    restart: tuple[RestartCondition, int | None] = ("no", None)
     networks: tuple[str, ...] = ()  # real names
-    volumes: dict[str, str] = field(default_factory=dict)  # target -> name
+    volumes: Mapping[str, str] = field(default_factory=dict)  # target -> name
     anonymous: tuple[str, ...] = ()
     depends_on: tuple[tuple[str, str, bool], ...] = ()
     grace: float | None = None
     signal: str | None = None
-    healthcheck: dict[str, Any] | None = None  # the fields of model.Healthcheck, the image's merged in
-    shared: dict[str, str] = field(default_factory=dict)  # namespace -> id of the container that has it
+    healthcheck: Healthcheck | None = None  # the image's merged in
+    shared: Mapping[str, str] = field(default_factory=dict)  # namespace -> id of the container that has it
 
     def text(self) -> str:
-        return json.dumps({name: getattr(self, name) for name in self.__slots__}, separators=(",", ":"))
+        return _CODEC.to_json(self)
 
     @classmethod
     def of(cls, annotations: Mapping[str, str]) -> Own:
-        tree = _object(annotations.get(OWN, "{}"))
-        return cls(**{name: tree[name] for name in cls.__slots__ if name in tree})
+        try:
+            return _CODEC.from_json(cls, annotations.get(OWN, "{}"))
+        except ValueError:
+            return cls()
 
     def policy(self) -> RestartPolicy:
         condition, attempts = self.restart
-        return RestartPolicy(condition, attempts)  # type: ignore[arg-type]
-
-    def check(self) -> Healthcheck | None:
-        if self.healthcheck is None:
-            return None
-        tree = dict(self.healthcheck)
-        test = tree.pop("test", None)
-        return Healthcheck(test=tuple(test) if test is not None else None, **tree)
+        return RestartPolicy(condition, attempts)
 
 
 def containers(
@@ -162,7 +159,7 @@ def _container(
         oneoff=labels.get(Label.ONEOFF, "False") == "True",
         image=own.image or state.image,
         image_digest=labels.get(Label.IMAGE, ""),
-        command=tuple(own.command),
+        command=own.command,
         config_hash=labels.get(Label.CONFIG_HASH, ""),
         hash_parts=own.hash_parts,
         generation=own.generation,
@@ -174,13 +171,13 @@ def _container(
         oom_killed=state.oom_killed,
         supervision=supervision,
         restart=own.policy(),
-        healthcheck=own.check(),
-        networks=tuple(own.networks),
+        healthcheck=own.healthcheck,
+        networks=own.networks,
         addresses=addresses if running else {},
         volumes=own.volumes,
-        anonymous_volumes=tuple(own.anonymous),
+        anonymous_volumes=own.anonymous,
         ports=ports.get(service, ()) if running and own.networks else (),
-        depends_on=tuple((s, c, r) for s, c, r in own.depends_on),
+        depends_on=own.depends_on,
         network_parent=own.shared.get("network"),
         stop_grace_period=own.grace,
         stop_signal=own.signal,
@@ -191,10 +188,9 @@ def _container(
 def _supervision(path: str) -> Supervision:
     try:
         with open(path, encoding="utf-8") as file:
-            tree = _object(file.read())
-    except OSError:
+            return from_json(Supervision, file.read())
+    except (OSError, ValueError):
         return Supervision()
-    return Supervision(**{name: tree[name] for name in Supervision.__slots__ if name in tree})
 
 
 def arguments(places: ProjectPlaces, container: ObservedContainer) -> tuple[str, ...]:
@@ -204,11 +200,3 @@ def arguments(places: ProjectPlaces, container: ObservedContainer) -> tuple[str,
             return tuple(json.load(file)["spec"]["process"]["args"])
     except (OSError, ValueError, LookupError, TypeError):
         return container.command
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

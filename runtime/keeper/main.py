@@ -358,7 +358,7 @@ class Keeper:
         try:
             with open(f"{folder}/bundle.json") as file:
                 bundle = from_json(Bundle, file.read())
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise Refused(f"bundle.json cannot be read: {error}", "start") from error
         container = Container(self, container_id, folder, bundle)
         container.start(reply)
@@ -372,7 +372,7 @@ class Keeper:
             raise Refused("three descriptors are wanted", "exec")
         try:
             process = from_json(Process, json.dumps(request.process))
-        except (KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise Refused(f"the process cannot be read: {error}", "exec") from error
         execution = Execution(
             self,
@@ -449,7 +449,7 @@ class Keeper:
         try:
             with open(f"{folder}/bundle.json") as file:
                 bundle = from_json(Bundle, file.read())
-        except (OSError, KeyError, TypeError, ValueError):
+        except (OSError, ValueError):
             return  # it is being made, or removed
         container = Container(self, name, folder, bundle)
         if process and not done:

@@ -47,7 +47,7 @@ def test_services_come_by_name_replicas_by_number_and_one_off_ones_last(project:
     assert [c.name for c in containers(project)] == ["x-db-1", "x-web-2", "x-web-10", "x-api-1"]
 
 
-@pytest.mark.parametrize("own", ["", "{", "[]", "7", '"text"'])
+@pytest.mark.parametrize("own", ["", "{", "[]", "7", '"text"', '{"networks": 1}'])
 def test_an_odd_annotation_is_not_known_and_no_error(project: ProjectPlaces, own: str) -> None:
     record(project, "web", own=own)
     (container,) = containers(project)
