@@ -33,7 +33,7 @@ from pycompose.errors import PycomposeError
 from pycompose.log_lines import note
 from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks
-from pycompose.runtime.client.sandboxes import OutOfMemory, Runtime, Sandbox
+from pycompose.runtime.client.sandboxes import ExecBegan, ExecDied, OutOfMemory, Runtime, Sandbox
 from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure, StartFailed
 from pycompose.runtime.places import Places
 from pycompose.runtime.spec import User
@@ -86,10 +86,16 @@ class LinuxHost:
                 held = self._containers.by_id(event.id)
                 if held is None:
                     continue
-                if isinstance(event, OutOfMemory):
-                    await self._out_of_memory(held)
-                else:
-                    await self._ended(held, event.code, event.oom_killed)
+                match event:
+                    case OutOfMemory():
+                        await self._out_of_memory(held)
+                    case ExecBegan(_, execution, command):
+                        for action in ("exec_create", "exec_start"):
+                            self._publisher.publish(held.id, f"{action}: {command}", execID=execution)
+                    case ExecDied(_, execution, code):
+                        self._publisher.publish(held.id, "exec_die", execID=execution, exitCode=str(code))
+                    case _:
+                        await self._ended(held, event.code, event.oom_killed)
 
     async def _ended(self, held: HeldContainer, code: int | None, oom_killed: bool) -> None:
         await held.told.wait()  # a short-lived one may end before its start is told

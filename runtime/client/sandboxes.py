@@ -39,6 +39,8 @@ from pycompose.runtime.keeper.messages import (
     Subscribe,
 )
 from pycompose.runtime.keeper.messages import Ended as Ended
+from pycompose.runtime.keeper.messages import ExecBegan as ExecBegan
+from pycompose.runtime.keeper.messages import ExecDied as ExecDied
 from pycompose.runtime.keeper.messages import OutOfMemory as OutOfMemory
 from pycompose.runtime.linux import pidfd
 from pycompose.runtime.places import ProjectPlaces

@@ -16,7 +16,9 @@ from . import messages
 from .connection import Reply
 from .container import Container
 from .household import Household
-from .messages import Born, ExecEnded, Executing, FirstReady, Message, Refusal
+from .messages import Born, ExecBegan, ExecDied, ExecEnded, Executing, FirstReady, Message, Refusal
+
+LONGEST_COMMAND = 4096  # characters of a command that are told to those who follow events
 
 
 class Execution:
@@ -36,6 +38,7 @@ class Execution:
     ) -> None:
         self.keeper, self.reply, self.bound, self._done = keeper, reply, bound, done
         self.pid, self.code = 0, None
+        self._container_id, self._command, self._name = container.id, " ".join(process.args), ""
         self.passed: list[int] = []
         self.failure: Refusal | None = None
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -92,6 +95,8 @@ class Execution:
             if self.pid:
                 self.keeper.await_child(self.pid, lambda _: None)
         else:
+            self._name = os.urandom(32).hex()
+            self.keeper.publish(ExecBegan(self._container_id, self._name, self._command[:LONGEST_COMMAND]))
             self.reply(Executing(self.pid), self.passed)
             self.keeper.await_child(self.pid, self._ended)
         messages.close_all(self.passed)
@@ -100,6 +105,7 @@ class Execution:
             self._done(self)
 
     def _ended(self, code: int) -> None:
+        self.keeper.publish(ExecDied(self._container_id, self._name, code))
         self.reply(ExecEnded(code))
         self.pid = 0
         self._done(self)

@@ -8,7 +8,8 @@ On keeper.sock, a client asks one thing at a time; "+" are descriptors beside a 
     Exec(id, process, …) + 0 1 2 -> Executing(pid) + pty master, if a terminal; at its end ExecEnded(code)
     ListRunning                  -> RunningIds(ids)
     RecordExit(id, code)         -> Done                  an exit code that the keeper could not know
-    Subscribe                    -> Done; then Ended(id, code, oom_killed) and OutOfMemory(id)
+    Subscribe                    -> Done; then Ended(id, code, oom_killed), OutOfMemory(id),
+                                    ExecBegan(id, execution, command) and ExecDied(id, execution, code)
     EndKeeper                    -> Done and the keeper ends; refused while a container runs
     any                          -> Refusal(message, step, errno, exit_code) if it cannot be done
 On the channel of a container's first process, or of a process that joins a container:
@@ -170,7 +171,25 @@ class OutOfMemory:
     id: str
 
 
-Event = Ended | OutOfMemory
+@dataclass(frozen=True, slots=True)
+class ExecBegan:
+    """A further process runs in it; `execution` is a name of its own, `command` its arguments in one line."""
+
+    id: str
+    execution: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecDied:
+    """`code` is 128 + n for a signal."""
+
+    id: str
+    execution: str
+    code: int
+
+
+Event = Ended | OutOfMemory | ExecBegan | ExecDied
 
 
 # --- a process that is being made ---

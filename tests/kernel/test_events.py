@@ -105,6 +105,17 @@ def test_every_command_tells_dockers_sequence(host: Machine, file: str, events: 
     assert words(events.take("destroy")) == ["kill", "die", "stop", "destroy"]
 
 
+def test_processes_inside_are_told_with_their_codes(host: Machine, file: str, events: Events) -> None:
+    host.pycompose("-f", file, "up", "-d")
+    events.take("start")
+    done = host.pycompose("-f", file, "exec", "-T", "web", "sh", "-c", "exit 7", check=False)
+    assert done.returncode == 7
+    created, started, died = events.take("exec_die")
+    assert (created["action"], started["action"]) == ("exec_create: sh -c exit 7", "exec_start: sh -c exit 7")
+    assert died["attributes"]["exitCode"] == "7"
+    assert len({event["attributes"]["execID"] for event in (created, started, died)}) == 1
+
+
 def test_quick_rounds_lose_nothing(host: Machine, file: str, events: Events) -> None:
     """PYCOMPOSE_TESTS_ROUNDS of them; a supervisor is killed in the midst, and its successor goes on."""
     host.pycompose("-f", file, "up", "-d")
