@@ -9,7 +9,6 @@
 # clean    everything that the others made
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
-CONSTRAINTS ?=
 STAMP := .venv/.installed
 DASK := .venv/bin/pycompose -p dask-distributed
 
@@ -41,7 +40,6 @@ check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy -p pycompose.compose -p pycompose.runtime -p pycompose.network -p pycompose.errors
-	.venv/bin/pytest -q tests/test_house.py
 	.venv/bin/pytest -q tests/test_house.py
 
 bench: setup
