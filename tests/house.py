@@ -7,6 +7,7 @@ Imports count wherever they stand: at the top, inside a function, under TYPE_CHE
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -383,3 +384,20 @@ def vague_heads(tree: Tree) -> list[str]:
         elif head.lower().startswith(vague):
             breaches.append(f"{path}: {head.splitlines()[0]}")
     return breaches
+
+
+def module_list(tree: Tree) -> str:
+    """docs/modules.md: every module by folder, with the first sentence of its head comment."""
+    folders = defaultdict(list)
+    for path in sorted(tree):
+        folder, _, name = path.rpartition("/")
+        head = " ".join((ast.get_docstring(parsed(tree[path])) or "").split("\n\n")[0].split())
+        sentence = re.split(r"(?<=[.:])\s(?=[A-Z`])", head, maxsplit=1)[0].rstrip(":.")
+        folders[folder].append(f"- `{name}`: {sentence}.")
+    sections = [
+        f"## {folder + '/' if folder else 'pycompose'}\n\n" + "\n".join(rows) for folder, rows in folders.items()
+    ]
+    lead = (
+        "Each module with the first sentence of its own docstring. What stands on what: [architecture](architecture.md)"
+    )
+    return "\n\n".join(["# Modules", lead + ".", *sections]) + "\n"
