@@ -99,6 +99,8 @@ class LinuxHost:
 
     async def _ended(self, held: HeldContainer, code: int | None, oom_killed: bool) -> None:
         await held.told.wait()  # a short-lived one may end before its start is told
+        if held.gone.is_set():  # its start was given up, and nobody knows of this run
+            return
         if oom_killed and not held.oom_told:  # the first process was the one that was killed
             await self._out_of_memory(held)
         held.exit_code, held.oom_killed = code, oom_killed

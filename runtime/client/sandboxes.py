@@ -18,7 +18,7 @@ from typing import Any
 
 import trio
 from pycompose.frozen import dataclass
-from pycompose.runtime.errors import KeeperGone
+from pycompose.runtime.errors import KeeperGone, StartFailed
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.keeper.launch import launch_keeper
 from pycompose.runtime.keeper.messages import (
@@ -177,13 +177,8 @@ class Runtime:
                 self._running[container_id] = sandbox.pid, own
                 return answer.notes
             except BaseException:
-                with (
-                    trio.CancelScope(shield=True),
-                    trio.move_on_after(10),
-                    suppress(Exception),
-                    AsyncKeeper(self.places) as another,
-                ):
-                    await another.ask(Abandon(container_id), Done)
+                with trio.CancelScope(shield=True), trio.move_on_after(10), suppress(Exception):
+                    await self._abandon(container_id)
                 raise
             finally:
                 os.close(sandbox.pidfd)
@@ -191,6 +186,15 @@ class Runtime:
                 if prepare is None:
                     for fd in sandbox.sockets:
                         os.close(fd)
+
+    async def _abandon(self, container_id: str) -> None:
+        """Return when nothing is left of a start that failed, or that its caller gave up."""
+        try:
+            with AsyncKeeper(self.places) as keeper:
+                await keeper.ask(Abandon(container_id), Done)
+        except StartFailed:  # its program runs: the keeper had heard `Go`, and nobody waited for the answer
+            await self.kill(container_id)
+            await self.await_exit(container_id)
 
     async def sandbox(self, container_id: str) -> Sandbox:
         with AsyncKeeper(self.places) as keeper:

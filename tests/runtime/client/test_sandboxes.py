@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import trio
+from pycompose.runtime.client import sandboxes
 from pycompose.runtime.client.sandboxes import Ended, Runtime
+from pycompose.runtime.errors import StartFailed
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.messages import Done, RunningIds
 from pycompose.runtime.places import Places, ProjectPlaces
@@ -41,3 +43,32 @@ async def test_an_event_that_comes_before_the_answer_is_heard_after_it(places: P
                 await nursery.start(runtime.serve)
                 assert await runtime.events().receive() == Ended("a", 7, False)
             nursery.cancel_scope.cancel()
+
+
+async def test_a_start_that_is_given_up_when_its_program_runs_already_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper has heard `Go`, and the caller is cancelled before the answer: nobody would know of this run."""
+    places = Places(str(tmp_path / "state"), str(tmp_path / "run")).project("p")
+    runtime = sandboxes.Runtime(places)
+    calls: list[str] = []
+
+    class Keeper:
+        def __init__(self, _: object) -> None: ...
+        def __enter__(self) -> Keeper:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        async def ask(self, *_: object) -> None:
+            await trio.lowlevel.checkpoint()
+            raise StartFailed("c", "abandon", "it runs")
+
+    async def note(name: str) -> None:
+        await trio.lowlevel.checkpoint()
+        calls.append(name)
+
+    monkeypatch.setattr(sandboxes, "AsyncKeeper", Keeper)
+    monkeypatch.setattr(runtime, "kill", lambda _: note("kill"))
+    monkeypatch.setattr(runtime, "await_exit", lambda _: note("await exit"))
+    await runtime._abandon("c")
+    assert calls == ["kill", "await exit"]
