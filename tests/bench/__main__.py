@@ -18,9 +18,9 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-import machine
-from peers import ALL, Peer, Pycompose
-from rows import ROWS, RUNS, Row
+import machine  # type: ignore[import-not-found]
+from peers import ALL, Peer, Pycompose  # type: ignore[import-not-found]
+from rows import ROWS, RUNS, Row  # type: ignore[import-not-found]
 
 Results = dict[str, dict[str, list[float]]]  # row -> peer -> values
 Failures = dict[str, dict[str, str]]
@@ -184,8 +184,8 @@ def table(names: list[str], results: Results, failures: Failures, wanted: set[st
             cells.append(figure(row, value) if value else "-")
         lines.append(cells)
     text = _drawn(lines)
-    told = [f"{ROWS[r].what}: {n}: {why}" for r, by in failures.items() if r in wanted for n, why in by.items()]
-    return "\n".join([text, *told, "ratio: how many times better pycompose is; ✓ the budget is met"])
+    complaints = [f"{ROWS[r].what}: {n}: {why}" for r, by in failures.items() if r in wanted for n, why in by.items()]
+    return "\n".join([text, *complaints, "ratio: how many times better pycompose is; ✓ the budget is met"])
 
 
 def _drawn(lines: list[list[str]]) -> str:

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import machine
+import machine  # type: ignore[import-not-found]
 
 FILES = 1000
 COPIED = """FROM scratch
@@ -56,7 +56,8 @@ class Builder:
         return [sys.executable, "-m", "pycompose", "image", "build", "-q", "-t", "bench", context]
 
     def build(self, context: str) -> float:
-        return machine.run(self.command(context), self.environment, timeout=120)[0]
+        seconds: float = machine.run(self.command(context), self.environment, timeout=120)[0]
+        return seconds
 
     def forget(self) -> None:
         shutil.rmtree(f"{self.folder}/state", ignore_errors=True)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import machine
+import machine  # type: ignore[import-not-found]
 
 PROJECT = "pycompose-bench"
 Services = Mapping[str, Mapping[str, Any]]
@@ -50,14 +50,16 @@ class Peer:
 
     def said(self, *words: str, timeout: float = 120, output: str | None = None) -> tuple[float, str]:
         command = [*self.prefix, *self.compose(), "-p", PROJECT, "-f", self.file, *words]
-        return machine.run(command, self.environment, timeout=timeout, output=output)
+        told: tuple[float, str] = machine.run(command, self.environment, timeout=timeout, output=output)
+        return told
 
     def scale(self, service: str, number: int) -> float:
         return self.do("scale", f"{service}={number}")
 
     def on_host(self, *words: str) -> str:
         """What a part of within.py says that runs beside the containers, where published ports are."""
-        return machine.run([*self.prefix, *machine.program(*words)], self.environment)[1]
+        told: str = machine.run([*self.prefix, *machine.program(*words)], self.environment)[1]
+        return told
 
     def helpers(self) -> set[int]:
         return set()
@@ -106,7 +108,8 @@ class Pycompose(Peer):
         script.chmod(0o755)
 
     def helpers(self) -> set[int]:
-        return machine.helpers(f"PYCOMPOSE_STATE={self.folder}/state")
+        found: set[int] = machine.helpers(f"PYCOMPOSE_STATE={self.folder}/state")
+        return found
 
     def clean(self) -> None:
         super().clean()
@@ -188,7 +191,8 @@ class PodmanCompose(Peer):
         if self.holder is None or self.holder.poll() is not None:
             return set()
         inside = os.readlink(f"/proc/{self.holder.pid}/ns/mnt")
-        return machine.helpers(f"CONTAINERS_STORAGE_CONF={self.folder}/storage.conf", inside) - {self.holder.pid}
+        found: set[int] = machine.helpers(f"CONTAINERS_STORAGE_CONF={self.folder}/storage.conf", inside)
+        return found - {self.holder.pid}
 
     def clean(self) -> None:
         super().clean()
@@ -235,7 +239,8 @@ class DockerCompose(Peer):
         machine.run(["docker", "import", f"{self.folder}/../image.tar", self.image], self.environment)
 
     def helpers(self) -> set[int]:
-        return machine.named(self.processes)
+        found: set[int] = machine.named(self.processes)
+        return found
 
     def leave(self) -> None:
         super().leave()

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import machine
-from peers import Peer
+import machine  # type: ignore[import-not-found]
+from peers import Peer  # type: ignore[import-not-found]
 
 LOG = 100_000_000  # bytes
 SECONDS = 2.0  # of each throughput and DNS measurement

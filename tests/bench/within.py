@@ -9,11 +9,12 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 CHUNK = 1 << 20
 
 
-def receive(port):
+def receive(port: str) -> None:
     """Take connections for ever; tell each, at its end, how many bytes came."""
     listener = socket.create_server(("0.0.0.0", int(port)))
     buffer = bytearray(CHUNK)
@@ -26,7 +27,7 @@ def receive(port):
         connection.close()
 
 
-def send(host, port, seconds):
+def send(host: str, port: str, seconds: str) -> None:
     """Bit/s that arrived at a receiver. It is waited for at most 5 s."""
     patience = time.monotonic() + 5
     while True:
@@ -47,7 +48,7 @@ def send(host, port, seconds):
     print(8 * total / (time.monotonic() - begin))
 
 
-def asked(name, number, end, server):
+def asked(name: str, number: int, end: float, server: str) -> int:
     """Answers until `end`, one question at a time."""
     labels = b"".join(b"%c%s" % (len(part), part.encode()) for part in name.split("."))
     question = number.to_bytes(2, "big") + bytes.fromhex("01000001000000000000") + labels + bytes.fromhex("0000010001")
@@ -64,7 +65,7 @@ def asked(name, number, end, server):
     return count
 
 
-def ask(name, askers, seconds):
+def ask(name: str, askers: str, seconds: str) -> None:
     """Answers per second that so many processes get together."""
     with open("/etc/resolv.conf") as file:
         server = next(line.split()[1] for line in file if line.startswith("nameserver"))
@@ -88,7 +89,7 @@ def ask(name, askers, seconds):
     print(total / float(seconds))
 
 
-def write(size):
+def write(size: str) -> None:
     """Print `size` bytes in lines of 100; leave the seconds that it took in /tmp/took; stay."""
     lines = b"".join(b"%098d\n" % number for number in range(640))
     lines = b"".join(b"x" + line for line in lines.splitlines(keepends=True))
@@ -106,7 +107,7 @@ def write(size):
     select.select([], [], [])
 
 
-def took():
+def took() -> None:
     """What `write` left, as soon as it is there, at most a minute."""
     end = time.monotonic() + 60
     while not os.path.exists("/tmp/took") and time.monotonic() < end:
@@ -116,4 +117,6 @@ def took():
 
 
 if __name__ == "__main__":
-    {"receive": receive, "send": send, "ask": ask, "write": write, "took": took}[sys.argv[1]](*sys.argv[2:])
+    parts: dict[str, Callable[..., None]]
+    parts = {"receive": receive, "send": send, "ask": ask, "write": write, "took": took}
+    parts[sys.argv[1]](*sys.argv[2:])

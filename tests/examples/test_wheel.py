@@ -39,7 +39,7 @@ def venv(tmp_path: Path) -> Path:
     folder = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     wheel = build_wheel(tmp_path / "source")
-    into = [f"--python={folder}/bin/python", "install", "--no-deps", "--no-index", "--no-compile", wheel]
+    into = [f"--python={folder}/bin/python", "install", "--no-deps", "--no-index", "--no-compile", str(wheel)]
     subprocess.run([sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", *into], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))

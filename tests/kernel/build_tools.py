@@ -28,10 +28,10 @@ class Builds:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return top
 
-    def __call__(self, dockerfile: str, *arguments: str, check: bool = True, **files: str) -> str:
+    def __call__(self, dockerfile: str, *arguments: str, **files: str) -> str:
         """Build `built` from a context; what was said."""
         top = self.write({"Dockerfile": dockerfile, **files})
-        done = self.run("image", "build", "-t", "built", *arguments, str(top), check=check)
+        done = self.run("image", "build", "-t", "built", *arguments, str(top))
         return done.stdout + done.stderr
 
     def run(self, *arguments: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:

@@ -404,9 +404,9 @@ def boot(machine: Machine, folder: Path) -> None:
     for table in machine.run("nft", "list", "tables").stdout.splitlines():
         machine.run("nft", "delete", *table.split())
     machine.run("sh", "-c", f"umount {machine.run_folder}; mount -t tmpfs -o mode=0700 run {machine.run_folder}")
-    number = folder / f"boot-{time.monotonic_ns()}"
-    number.write_text("11111111-2222-3333-4444-555555555555\n")
-    machine.run("mount", "--bind", str(number), "/proc/sys/kernel/random/boot_id")
+    file = folder / f"boot-{time.monotonic_ns()}"
+    file.write_text("11111111-2222-3333-4444-555555555555\n")
+    machine.run("mount", "--bind", str(file), "/proc/sys/kernel/random/boot_id")
 
 
 @pytest.mark.usefixtures("ip_and_nft")

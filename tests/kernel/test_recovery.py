@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def resolved(host: Machine, *names: str) -> str:
 
 
 @pytest.fixture
-def project(host: Machine, tmp_path: Path) -> Machine:
+def project(host: Machine, tmp_path: Path) -> Iterator[Machine]:
     file = tmp_path / "compose.yaml"
     file.write_text(FILE)
     host.pycompose("-p", "p", "-f", str(file), "up", "-d", "--scale", "web=2")

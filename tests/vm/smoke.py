@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..kernel.conftest import SLOWER, Machine, host  # noqa: TID252
 from ..kernel.service_tools import until  # noqa: TID252
@@ -85,7 +86,7 @@ firmware Permission denied
 mount 32
 """
 # Who is privileged has no profile, unless the file asks for one: then nothing but AppArmor holds it back.
-WORN = {
+WORN: dict[str, dict[str, object]] = {
     "plain": {},
     "free": {"privileged": True},
     "held": {
@@ -112,7 +113,7 @@ def cgroup_of(machine: Machine, project: str) -> Path:
     return folder
 
 
-def rows(machine: Machine, *arguments: str) -> list[dict[str, str]]:
+def rows(machine: Machine, *arguments: str) -> list[dict[str, Any]]:
     said = machine.pycompose(*arguments, "--format", "json").stdout
     return [json.loads(line) for line in said.splitlines()]
 

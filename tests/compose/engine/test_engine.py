@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 import trio
 import trio.testing
@@ -53,12 +55,12 @@ start p-web-2  (no such container)
 """
 
 
-async def act(host, plan, monitor, events=None):
+async def act(host: FakeHost, plan: Plan, monitor: Monitor, events: list[scheduler.StepEvent] | None = None) -> None:
     report = (events if events is not None else []).append
     await scheduler.run(plan, project(), "g", host, monitor, report)
 
 
-def in_trio(main) -> None:
+def in_trio(main: Callable[[FakeHost, Monitor], Awaitable[None]]) -> None:
     async def whole() -> None:
         host = FakeHost("p")
         monitor = Monitor(host)
@@ -70,15 +72,15 @@ def in_trio(main) -> None:
     trio.run(whole, clock=trio.testing.MockClock(autojump_threshold=0), strict_exception_groups=True)
 
 
-def test_first_up_is_planned_in_order_of_dependencies():
+def test_first_up_is_planned_in_order_of_dependencies() -> None:
     plan = reconcile.up(project(), FakeHost("p").observe())
     assert render(plan) == UP
     assert codec.from_json(Plan, codec.to_json(plan)) == plan
     assert codec.from_json(Project, codec.to_json(project())) == project()
 
 
-def test_up_scale_down_and_nothing_to_do():
-    async def main(host, monitor):
+def test_up_scale_down_and_nothing_to_do() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
         await act(host, reconcile.up(project(), host.observe()), monitor)
         calls = host.calls
         assert calls.index("exec p-db-1 true") < calls.index("start p-web-1")
@@ -93,10 +95,10 @@ def test_up_scale_down_and_nothing_to_do():
     in_trio(main)
 
 
-def test_failure_stops_dependents_and_others_go_on():
-    async def main(host, monitor):
+def test_failure_stops_dependents_and_others_go_on() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
         host.fail.add("start p-db-1")
-        events = []
+        events: list[scheduler.StepEvent] = []
         with pytest.raises(scheduler.StepsFailed, match="cannot start p-db-1"):
             await act(host, reconcile.up(project(), host.observe()), monitor, events)
         assert "create p-web-2" in host.calls
@@ -107,13 +109,13 @@ def test_failure_stops_dependents_and_others_go_on():
     in_trio(main)
 
 
-def test_restart_policy_starts_again_until_stopped():
-    async def main(host, monitor):
+def test_restart_policy_starts_again_until_stopped() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
         await act(host, reconcile.up(project(), host.observe()), monitor)
         host.exit("p-db-1", 1)
         await trio.sleep(0.2)
-        assert host.containers["p-db-1"].status == "running"
-        assert host.containers["p-db-1"].supervision.restarts == 1
+        again = host.containers["p-db-1"]
+        assert (again.status, again.supervision.restarts) == ("running", 1)
         host.deaf.add("p-db-1")
         await act(host, commands.stop(project(), host.observe()), monitor)
         await trio.sleep(100)
@@ -123,11 +125,14 @@ def test_restart_policy_starts_again_until_stopped():
     in_trio(main)
 
 
-def test_what_a_machine_lacks_is_told_once_and_what_a_service_lacks_for_each():
-    events = []
+def test_what_a_machine_lacks_is_told_once_and_what_a_service_lacks_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events: list[scheduler.StepEvent] = []
 
-    async def main(host, monitor):
-        host.notes = lambda name: (HostNote("there is no such thing", of_machine=True), HostNote("cpus has no effect"))
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        notes = (HostNote("there is no such thing", of_machine=True), HostNote("cpus has no effect"))
+        monkeypatch.setattr(host, "notes", lambda name: notes)
         await act(host, reconcile.up(project(), host.observe()), monitor, events)
 
     in_trio(main)

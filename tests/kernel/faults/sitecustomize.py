@@ -11,6 +11,8 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
+from typing import Any
 
 FOLDER = os.environ.get("FAULT_FOLDER", "")
 POINTS = {
@@ -28,7 +30,8 @@ count = 0
 def peer_of(path: str) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.connect(path)
-        return struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        pid: int = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return pid
 
 
 def reached(name: str) -> None:
@@ -56,8 +59,9 @@ def reached(name: str) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def wrapped(name, method):
-    def call(*args, **kwargs):  # a coroutine is begun where it is awaited, which its caller does at once
+def wrapped(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    # a coroutine is begun where it is awaited, which its caller does at once
+    def call(*args: Any, **kwargs: Any) -> Any:
         reached(name)
         return method(*args, **kwargs)
 
@@ -65,17 +69,17 @@ def wrapped(name, method):
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
         if name not in POINTS:
             return None
         sys.meta_path.remove(self)
         try:
-            spec = importlib.util.find_spec(name)
+            spec: Any = importlib.util.find_spec(name)
         finally:
             sys.meta_path.insert(0, self)
         load = spec.loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: Any) -> None:
             load(module)
             owner, methods = POINTS[name]
             owner = getattr(module, owner)
