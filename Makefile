@@ -3,7 +3,7 @@
 # demo     the dask example: up, four workers, a computation, down (root)
 # test     all tests; kernel tests need root
 # test-vm  some of them in a Debian 12 guest: cgroup v2, systemd, AppArmor (root); others: make test-vm VM_TESTS='tests/...'
-# check    format, lint, types, house rules
+# check    format, lint, types (of tests too), house rules
 # bench    the rows of the budgets table beside docker compose and podman-compose, as a table and bench.json (root);
 #          BENCH="--rows up1,up50 --runs 5" chooses; else builds beside buildah and a pull beside skopeo and umoci too
 # clean    everything that the others made
@@ -40,6 +40,7 @@ check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy -p pycompose.compose -p pycompose.runtime -p pycompose.network -p pycompose.errors
+	.venv/bin/mypy tests
 	.venv/bin/pytest -q tests/test_house.py
 
 bench: setup

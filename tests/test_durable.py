@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pycompose import durable
@@ -56,7 +57,12 @@ def test_it_is_flushed_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.
     done: list[str] = []
     for name in ("fsync", "rename"):
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *given, name=name, real=real: (done.append(name), real(*given)))
+
+        def call(*arguments: Any, name: str = name, real: Callable[..., Any] = real) -> Any:
+            done.append(name)
+            return real(*arguments)
+
+        monkeypatch.setattr(os, name, call)
     durable.write(str(tmp_path / "a"), b"x")
     durable.write(str(tmp_path / "a"), b"x", flush=False)
     assert done == ["fsync", "rename", "rename"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pycompose.network import netlink
@@ -204,7 +205,9 @@ def test_only_ones_own_ports_of_an_earlier_boot_are_forgotten(stand: Stand) -> N
 @pytest.mark.parametrize(
     ("host_ip", "ruled"), [(None, None), ("", None), ("0.0.0.0", None), (LOCAL, LOCAL), ("::1", False), ("::", False)]
 )
-def test_the_firewall_has_ports_of_ipv4_alone_and_any_address_is_none(host_ip: str | None, ruled: str | None) -> None:
+def test_the_firewall_has_ports_of_ipv4_alone_and_any_address_is_none(
+    host_ip: str | None, ruled: str | Literal[False] | None
+) -> None:
     publication = Publication("p/web", host_ip, 80, 80, "tcp", 8000)
     rules = port_rules(PortRecord(BoundPort(publication, host_ip or "0.0.0.0", 80), "p", "boot", (A, B)))
     if ruled is False:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pycompose.network.records import Records, boot_id
@@ -52,9 +52,9 @@ def test_what_was_forgotten_is_not_there_and_may_be_forgotten_twice(kept: Record
 
 
 def test_the_same_port_of_two_addresses_and_protocols_is_three_records(kept: Records) -> None:
+    wanted: tuple[tuple[str | None, Literal["tcp", "udp"]], ...] = ((None, "tcp"), (None, "udp"), ("127.0.0.1", "tcp"))
     ports = [
-        BoundPort(Publication("p/web", host, 80, 80, protocol, 80), host or "0.0.0.0", 80)
-        for host, protocol in ((None, "tcp"), (None, "udp"), ("127.0.0.1", "tcp"))
+        BoundPort(Publication("p/web", host, 80, 80, protocol, 80), host or "0.0.0.0", 80) for host, protocol in wanted
     ]
     for port in ports:
         kept.keep_port(PortRecord(port, "p", "boot"))

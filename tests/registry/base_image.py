@@ -138,4 +138,4 @@ def one_file(folder: str, data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    base(sys.argv[1], *sys.argv[2:3])
+    base(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "latest")

@@ -397,7 +397,8 @@ def guarded(evil: Hostile, challenge: str, wanted: str) -> None:
 
         def check(headers: dict[str, str], answer: Any = answer) -> Answer:
             if headers.get("authorization") == wanted:
-                return answer(headers) if callable(answer) else answer
+                said: Answer = answer(headers) if callable(answer) else answer
+                return said
             return Answer(b"", 401, {"WWW-Authenticate": challenge})
 
         if name.startswith("GET /v2/"):

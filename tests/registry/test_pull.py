@@ -54,7 +54,8 @@ async def test_an_image_that_skopeo_pushed_is_here_byte_for_byte(registry: Real,
 @pytest.mark.parametrize("kind", ["+gzip", "+zstd", ""])
 async def test_layers_may_be_gzip_zstd_or_plain(registry: Real, store: Store, tmp_path: Path, kind: str) -> None:
     layout, data = base_image.Layout(), base_image.tar({"a": os.urandom(3 << 20), "b": b"x" * 1000})
-    compress = {"+gzip": base_image.zipped, "+zstd": zstd.compress, "": bytes}[kind]
+    ways: dict[str, Callable[[bytes], bytes]] = {"+gzip": base_image.zipped, "+zstd": zstd.compress, "": bytes}
+    compress = ways[kind]
     layout.name(layout.image([data], compress, kind), "latest")
     layout.write(str(tmp_path / "l"))
     registry.put(tmp_path / "l", "z", "--preserve-digests")

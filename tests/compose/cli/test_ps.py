@@ -159,7 +159,7 @@ def test_times_may_be_ages_moments_and_seconds() -> None:
 
 
 def seen(status: Any = "running", health: Any = "none", **more: Any) -> ObservedContainer:
-    times = {"created": 0.0, "started": 10.0, "finished": 20.0}
+    times: dict[str, Any] = {"created": 0.0, "started": 10.0, "finished": 20.0}
     return ObservedContainer(
         "ab" * 32, "x-web-1", "web", 1, status, image="host", supervision=Supervision(health=health), **times, **more
     )

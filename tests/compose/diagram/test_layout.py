@@ -52,10 +52,10 @@ def check(layout: Layout, sizes: dict[str, tuple[int, int]], edges: list[Edge]) 
             assert sorted(map(sorted, wires.values())) == [["down", "up"], ["left", "right"]], place
     for wire in layout.wires:
         x, y = wire.place
-        for place in range(x, x + len(wire.label)):
-            assert (place, y) not in taken
-            assert (place, y) not in used
-            taken[place, y] = wire.label
+        for column in range(x, x + len(wire.label)):
+            assert (column, y) not in taken
+            assert (column, y) not in used
+            taken[column, y] = wire.label
     heads = {
         (edge.source, edge.label, edge.target)
         for edge in edges

@@ -268,7 +268,7 @@ def _others() -> str:
 
 
 def _differences() -> str:
-    from docker_compose import EXPLAINED
+    from docker_compose import EXPLAINED  # type: ignore[import-not-found]  # beside this file
 
     told = [f"- `{place}`: {why}." for place, _, why in EXPLAINED]
     lines = [

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from pycompose.compose.file import canonical, show
+from pycompose.compose.file import show
 from pycompose.compose.file.loader import Loaded, Options, load, merged
 from pycompose.compose.file.outline import outline
 from pycompose.compose.file.variables import Variable, variables
+from pycompose.compose.model.quantities import duration_text
 
 FILE = """\
 name: demo
@@ -335,4 +336,4 @@ def test_a_restart_that_deploy_says_otherwise_is_still_told(tmp_path: Path, rest
     [(0, "0s"), (0.0005, "500µs"), (0.1, "100ms"), (1.5, "1.5s"), (60, "1m0s"), (90, "1m30s"), (3600, "1h0m0s")],
 )
 def test_times_are_written_as_go_does(seconds: float, text: str) -> None:
-    assert canonical.duration(seconds) == text
+    assert duration_text(seconds) == text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pycompose.compose.file import dotenv, show
@@ -24,7 +25,7 @@ def loaded(folder: Path, *texts: str, services: tuple[str, ...] = (), **environ:
     return load(Options(files=tuple(files), project_name="p", environ=environ), services)
 
 
-def problems(folder: Path, *texts: str, **environ: str) -> list[str]:
+def problems(folder: Path, *texts: str, **environ: Any) -> list[str]:
     with pytest.raises(FileError) as caught:
         loaded(folder, *texts, **environ)
     return [str(p).replace(str(folder) + "/", "") for p in caught.value.problems]
@@ -182,7 +183,7 @@ def test_dotenv() -> None:
     found = dotenv.parse(content, ".env", {"F": "f"}.get)
     assert found == {"A": "1", "B": "$A", "C": "1\n2", "D": "a#c", "E": "x", "F": "f", "G": ""}
     with pytest.raises(FileError, match=r"\.env:1:3: the quote"):
-        dotenv.parse("A='x", ".env", {}.get)
+        dotenv.parse("A='x", ".env", lambda _: None)
 
 
 @pytest.mark.parametrize(

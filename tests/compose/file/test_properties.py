@@ -28,6 +28,10 @@ settings.register_profile("pycompose", deadline=None, max_examples=200)
 settings.load_profile("pycompose")
 
 
+def nothing(_: str) -> None:
+    """The value of a variable where none is set."""
+
+
 @given(TEXT, VARIABLES)
 def test_what_is_escaped_comes_out_as_it_was(value: str, variables: dict[str, str]) -> None:
     assert substitute(value.replace("$", "$$"), variables.get) == value
@@ -56,16 +60,16 @@ def test_defaults_nest(names: list[str]) -> None:
     for name in names:
         value = f"${{{name}:-{value}}}"
     if len(names) <= 50:
-        assert substitute(value, {}.get) == "end"
+        assert substitute(value, nothing) == "end"
     else:
         with pytest.raises(InterpolationError, match="nested more than 50 deep"):
-            substitute(value, {}.get)
+            substitute(value, nothing)
 
 
 def test_lines_that_double_each_other_end() -> None:
     lines = ["A0=xxxxxxxxxxxxxxxx", *(f"A{n}=$A{n - 1}$A{n - 1}" for n in range(1, 60))]
     with pytest.raises(FileError, match="too long"):
-        dotenv.parse("\n".join(lines), ".env", {}.get)
+        dotenv.parse("\n".join(lines), ".env", nothing)
 
 
 QUOTED = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r"})
@@ -74,10 +78,10 @@ QUOTED = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r":
 @given(st.dictionaries(NAMES, TEXT.filter(lambda t: "\0" not in t), max_size=4))
 def test_what_is_written_into_an_env_file_is_read_from_it(values: dict[str, str]) -> None:
     content = "".join(f'export {name}="{value.translate(QUOTED)}" # why\n' for name, value in values.items())
-    assert dotenv.parse(content, ".env", {}.get) == values
+    assert dotenv.parse(content, ".env", nothing) == values
     plain = {name: value for name, value in values.items() if not re.search(r"['\\\r]", value)}
     content = "\ufeff" + "\r\n".join(f"{name}: '{value}'" for name, value in plain.items())
-    assert dotenv.parse(content, ".env", {}.get) == {k: v.replace("\r\n", "\n") for k, v in plain.items()}
+    assert dotenv.parse(content, ".env", nothing) == {k: v.replace("\r\n", "\n") for k, v in plain.items()}
 
 
 @given(st.text("ABx =:#'\"\\$\n\r\t0nexport{}", max_size=60))

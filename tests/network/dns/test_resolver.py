@@ -64,7 +64,7 @@ async def test_an_answer_counts_only_with_our_id_and_our_question(monkeypatch: p
             return self.answers.pop(0)
 
     query = b"\1" + QUERY[1:]
-    monkeypatch.setattr(dns.trio.socket, "socket", Upstream)
+    monkeypatch.setattr(trio.socket, "socket", Upstream)
     answer = await dns._over_datagrams("192.0.2.53", query, lambda a: a[:2] == query[:2] and a[12:] != b"")
     assert answer is not None
     resolver = dns.Resolver(the_zone(), ["192.0.2.53"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pycompose.runtime.keeper import connection, messages
@@ -81,7 +82,7 @@ def test_what_is_not_read_yet_waits_in_order_with_its_descriptors(served: Served
     for event in sent:
         served.client.send(event, [writer])
     os.close(writer)
-    received = []
+    received: list[Any] = []
     while len(received) < len(sent):
         message, descriptors = messages.receive(served.other)
         assert len(descriptors) == 1

@@ -53,10 +53,13 @@ def test_what_a_handler_raises_ends_neither_the_loop_nor_the_others(
     def fails(_: int) -> None:
         raise ValueError
 
+    def fails_later() -> None:
+        raise ZeroDivisionError
+
     second = os.dup(pipe[0])
     loop.watch(pipe[0], fails)
     loop.watch(second, done.append)
-    loop.later(0, lambda: 1 / 0)
+    loop.later(0, fails_later)
     os.write(pipe[1], b"x")
     loop.turn()
     assert done == [select.EPOLLIN]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pycompose.runtime.keeper import messages
@@ -30,7 +30,8 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 @pytest.mark.parametrize("kind", get_args(Message), ids=lambda kind: kind.__name__)
 def test_a_message_comes_back_as_it_went(kind: type[Message]) -> None:
-    message = kind(**{name: VALUES[form] for name, form in kind.__annotations__.items()})
+    values: dict[str, Any] = {name: VALUES[form] for name, form in kind.__annotations__.items()}
+    message: Message = kind(**values)
     assert messages.decode(messages.encode(message)) == message
 
 

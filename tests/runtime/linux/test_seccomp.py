@@ -29,7 +29,7 @@ def outcome(program: bytes, number: int, *arguments: int, architecture: int = NA
             case 0x05:
                 at += value
             case 0x06:
-                return value
+                return int(value)
             case 0x15:
                 at += if_true if accumulator == value else if_false
             case 0x25:
