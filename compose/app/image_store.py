@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """What the system refuses becomes an error of ours."""
     try:
         yield

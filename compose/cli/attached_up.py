@@ -146,12 +146,12 @@ class Attached:
         """Until all have ended, one ends that all depend on, or Ctrl-C."""
         try:
             while (end := self._ends.get()) is not None:
-                seen, code, again = end
-                self._codes.setdefault(seen.service, code)
+                container, code, again = end
+                self._codes.setdefault(container.service, code)
                 if again:
                     continue
                 if self.abort_on_exit or (self.abort_on_failure and code != 0):
-                    return self._abort(seen.service, code)
+                    return self._abort(container.service, code)
         except KeyboardInterrupt:
             return self._stop()
         if self.exit_code_from:

@@ -116,7 +116,7 @@ def _transfers(verb: str, images: tuple[str, ...], skipped: Mapping[str, str], q
 
     def take(event: Phase) -> None:
         if isinstance(event, Transfer):
-            live.update(lambda now: board.told(event, now, as_json=as_json))
+            live.update(lambda now: board.as_lines(event, now, as_json=as_json))
 
     return live, take
 
@@ -134,7 +134,7 @@ def _builds(names: tuple[str, ...], quiet: bool) -> tuple[Live, Take]:
                 where = f"{happened.step.position}: " if happened.step else ""
                 live.update(lambda _: _warned(f"{where}{happened.text}"))
             case phases.BuildEvent(name, happened):
-                live.update(lambda now: board.told(name, happened, now, as_json=terminal.progress == "json"))
+                live.update(lambda now: board.as_lines(name, happened, now, as_json=terminal.progress == "json"))
 
     return live, take
 

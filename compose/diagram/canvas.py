@@ -85,13 +85,13 @@ class _Canvas:
 
     def line(self, y: int, paint: Paint | None) -> str:
         """One line, as wide as the picture."""
-        made, run, style = "", "", ""
+        line, run, style = "", "", ""
         for x in range(self.layout.width):
             character, its = self.cells.get((x, y), (" ", ""))
             if its != style:
-                made, run, style = made + (paint(run, style) if paint and style else run), "", its
+                line, run, style = line + (paint(run, style) if paint and style else run), "", its
             run += character
-        return made + (paint(run, style) if paint and style else run)
+        return line + (paint(run, style) if paint and style else run)
 
     def _wires(self) -> None:
         sides: dict[tuple[int, int], dict[int, int]] = {}  # (x, y) -> wire -> sides that it uses
@@ -103,10 +103,10 @@ class _Canvas:
                         bits = (UP * (y > y0)) | (DOWN * (y < y1)) | (LEFT * (x > x0)) | (RIGHT * (x < x1))
                         cell[number] = cell.get(number, 0) | bits
         for place, wires in sides.items():
-            found = list(wires.values())
-            if len(found) > 1:  # two that cross: the one that goes down is in front
-                found = [max(found, key=lambda bits: bits & (UP | DOWN))]
-            self.cells[place] = (self.glyphs.lines[found[0]], "")
+            uses = list(wires.values())
+            if len(uses) > 1:  # two that cross: the one that goes down is in front
+                uses = [max(uses, key=lambda bits: bits & (UP | DOWN))]
+            self.cells[place] = (self.glyphs.lines[uses[0]], "")
 
     def _box(self, node: Node, x: int, y: int, width: int, height: int) -> None:
         lines = self.glyphs.lines

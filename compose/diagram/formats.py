@@ -51,13 +51,13 @@ def levels(nodes: Sequence[Node], edges: Sequence[Edge], order: Sequence[Sequenc
     needs: dict[str, list[str]] = {name: [] for name in by_name}
     for edge in edges:
         needs[edge.target].append(f"{edge.source} ({edge.label})")
-    told = {name: ", ".join(line.text for line in node.lines) for name, node in by_name.items()}
-    width = min(max(map(len, told.values()), default=0), room // 2)
+    texts = {name: ", ".join(line.text for line in node.lines) for name, node in by_name.items()}
+    width = min(max(map(len, texts.values()), default=0), room // 2)
     margin = len(str(len(order))) + 2
     lines: list[str] = []
     for number, level in enumerate(order, 1):
         for place, name in enumerate(level):
-            head = f"{'' if place else number:<{margin}}{told[name]:<{width}}"
+            head = f"{'' if place else number:<{margin}}{texts[name]:<{width}}"
             text = f"  after {', '.join(needs[name])}" if needs[name] else ""
             lines += textwrap.wrap(
                 head + text,

@@ -53,9 +53,9 @@ Item = str | tuple[Net, int]  # a box, or a wire that passes a layer
 def lay_out(sizes: Mapping[str, tuple[int, int]], edges: Sequence[Edge], room: int) -> Layout | None:
     """Boxes of `sizes` (width and height by name, in the order of the file) within `room` columns; None: no way."""
     for share in (100, 85, 70, 55):  # layers are broken earlier where wires that pass them need room too
-        found = _Attempt(sizes, edges, room * share // 100).layout()
-        if found is not None and found.width <= room:
-            return found
+        layout = _Attempt(sizes, edges, room * share // 100).layout()
+        if layout is not None and layout.width <= room:
+            return layout
     return None
 
 
@@ -65,10 +65,10 @@ def parts(names: Iterable[str], edges: Sequence[Edge]) -> list[list[str]]:
     for edge in edges:
         beside[edge.source].add(edge.target)
         beside[edge.target].add(edge.source)
-    found: list[list[str]] = []
-    seen: set[str] = set()
+    groups: list[list[str]] = []
+    grouped: set[str] = set()
     for name in beside:
-        if name in seen:
+        if name in grouped:
             continue
         pending, part = [name], set()
         while pending:
@@ -76,9 +76,9 @@ def parts(names: Iterable[str], edges: Sequence[Edge]) -> list[list[str]]:
             if one not in part:
                 part.add(one)
                 pending += beside[one]
-        seen |= part
-        found.append([one for one in beside if one in part])
-    return found
+        grouped |= part
+        groups.append([one for one in beside if one in part])
+    return groups
 
 
 class _Attempt:
@@ -154,19 +154,19 @@ class _Attempt:
 
     def _bottoms(self, net: Net, layer: int) -> list[Item]:
         """Where it leads to in the gap below `layer`."""
-        found: list[Item] = [target for target in self.nets[net] if self.layer[target] == layer + 1]
-        return [*found, (net, layer + 1)] if self._passes(net, layer + 1) else found
+        bottoms: list[Item] = [target for target in self.nets[net] if self.layer[target] == layer + 1]
+        return [*bottoms, (net, layer + 1)] if self._passes(net, layer + 1) else bottoms
 
     def _passes(self, net: Net, layer: int) -> bool:
         return self.layer[net[0]] < layer < max(self.layer[target] for target in self.nets[net])
 
     def _gap(self, layer: int) -> list[tuple[Net, Item, list[Item]]]:
         """The wires below `layer`, with their ends."""
-        found = []
+        wires = []
         for net, targets in self.nets.items():
             if self.layer[net[0]] <= layer < max(self.layer[target] for target in targets):
-                found.append((net, self._top(net, layer), self._bottoms(net, layer)))
-        return found
+                wires.append((net, self._top(net, layer), self._bottoms(net, layer)))
+        return wires
 
     # Order
 
@@ -186,16 +186,16 @@ class _Attempt:
     def _sort(self, index: int, gap: int) -> None:
         """Order a layer by the middle of where the wires of one gap lead."""
         other = {item: place for place, item in enumerate(self.layers[gap if gap != index else gap + 1])}
-        seen: dict[Item, list[int]] = {}
+        ends: dict[Item, list[int]] = {}
         for _, top, bottoms in self._gap(gap):
             for bottom in bottoms:
                 mine, theirs = (bottom, top) if gap != index else (top, bottom)
-                seen.setdefault(mine, []).append(other[theirs])
-        own = {item: place for place, item in enumerate(self.layers[index])}
+                ends.setdefault(mine, []).append(other[theirs])
+        before = {item: place for place, item in enumerate(self.layers[index])}
 
         def middle(item: Item) -> float:
-            places = sorted(seen.get(item, ()))
-            return (places[(len(places) - 1) // 2] + places[len(places) // 2]) / 2 if places else own[item]
+            places = sorted(ends.get(item, ()))
+            return (places[(len(places) - 1) // 2] + places[len(places) // 2]) / 2 if places else before[item]
 
         self.layers[index].sort(key=middle)
 
@@ -214,11 +214,11 @@ class _Attempt:
         """Where wires leave a box, from its middle: far enough apart for their labels."""
         nets = self.out[name]
         spread = sum(len(net[1]) + 4 for net in nets[:-1])
-        offset, found = -(spread // 2), {}
+        offset, ports = -(spread // 2), {}
         for net in nets:
-            found[net] = offset
+            ports[net] = offset
             offset += len(net[1]) + 4
-        return found
+        return ports
 
     def _reach(self, item: Item) -> tuple[int, int]:
         """How far an item goes to the left and to the right of its middle."""
@@ -267,17 +267,17 @@ class _Attempt:
 
     def _wanted(self, index: int, gap: int, spot: Mapping[Item, float]) -> dict[Item, list[float]]:
         """Where the wires of a gap would have the items of a layer, to be straight."""
-        found: dict[Item, list[float]] = {}
+        columns: dict[Item, list[float]] = {}
         if not 0 <= gap < len(self.layers) - 1:
-            return found
+            return columns
         for net, top, bottoms in self._gap(gap):
             port = self._ports(top)[net] if isinstance(top, str) else 0
             for bottom in bottoms:
                 if gap == index:
-                    found.setdefault(top, []).append(spot[bottom] - port)
+                    columns.setdefault(top, []).append(spot[bottom] - port)
                 else:
-                    found.setdefault(bottom, []).append(spot[top] + port)
-        return found
+                    columns.setdefault(bottom, []).append(spot[top] + port)
+        return columns
 
     def _place(self, layer: list[Item], wanted: Mapping[Item, list[float]], spot: dict[Item, float]) -> None:
         """Least squares under "in this order, this far apart": isotonic regression, by pooling adjacent violators."""
@@ -351,14 +351,14 @@ class _Attempt:
 
     def _ends(self, gap: list[tuple[Net, Item, list[Item]]], starts: Mapping[Net, int]) -> dict[Net, dict[int, Item]]:
         """The columns in which wires come down: straight, where that is on the box, and apart from each other."""
-        found: dict[Net, dict[int, Item]] = {net: {} for net, _, _ in gap}
+        ends: dict[Net, dict[int, Item]] = {net: {} for net, _, _ in gap}
         into: dict[str, list[Net]] = {}
         for net, _, bottoms in gap:
             for bottom in bottoms:
                 if isinstance(bottom, str):
                     into.setdefault(bottom, []).append(net)
                 else:
-                    found[net][self.at[bottom]] = bottom
+                    ends[net][self.at[bottom]] = bottom
         for name, nets in into.items():
             low = self.at[name] - self.width[name] // 2 + 1
             high = low + self.width[name] - 3
@@ -374,8 +374,8 @@ class _Attempt:
                 columns[place] = min(columns[place], limit)
                 limit = columns[place] - 2
             for net, column in zip(nets, columns, strict=True):
-                found[net][column] = name
-        return found
+                ends[net][column] = name
+        return ends
 
 
 def _tracks(starts: Mapping[Net, int], ends: Mapping[Net, Mapping[int, Item]]) -> dict[Net, int] | None:
@@ -388,15 +388,15 @@ def _tracks(starts: Mapping[Net, int], ends: Mapping[Net, Mapping[int, Item]]) -
     above = {  # wires that turn higher, because they come down in a column that this one ends in
         net: {other for other in spans if other != net and starts[other] in ends[net]} for net in spans
     }
-    found: dict[Net, int] = {}
+    rows: dict[Net, int] = {}
     track = 0
-    while len(found) < len(spans):
+    while len(rows) < len(spans):
         end = -(10**9)
-        ready = [net for net in spans if net not in found and all(found.get(o, track) < track for o in above[net])]
+        ready = [net for net in spans if net not in rows and all(rows.get(o, track) < track for o in above[net])]
         if not ready:
             return None
         for net in sorted(ready, key=lambda net: spans[net]):
             if spans[net][0] > end + 1:
-                found[net], end = track, spans[net][1]
+                rows[net], end = track, spans[net][1]
         track += 1
-    return found
+    return rows

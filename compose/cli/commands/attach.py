@@ -24,19 +24,19 @@ def attach(context: click.Context, /, index: int, no_stdin: bool, service: str) 
     from pycompose.compose.control.protocol import Attach, ControlError
 
     places = subject.places_of(context.obj)
-    seen = lookup.one_of(observe.containers(places), service, index)
+    container = lookup.one_of(observe.containers(places), service, index)
     codes: list[int | None] = []
     printer = Printer(places.project, manner(prefix=False, colour=False, timestamps=False))
     following = Following(
         places,
-        lambda other: other.id == seen.id,
+        lambda other: other.id == container.id,
         printer,
         since=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode(),
         ended=lambda _, code, again: None if again else codes.append(code),
     )
     following.begin()
     with suppress(ControlError):  # its output can be read without a supervisor
-        list(client.request(places.control_socket, Attach(seen.name)))
+        list(client.request(places.control_socket, Attach(container.name)))
     try:
         while following.turn() and not codes:
             pass

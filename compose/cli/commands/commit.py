@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.app.image_store import ask_store, told
+from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.image_options import INDEX, container_of
@@ -61,7 +61,7 @@ def commit(
     if freeze:
         operations.apply(choices, located, paused, "pause", Drawing())
     try:
-        with told():
+        with translated_errors():
             note = commit.Note(author, message, changes)
             image = commit.commit(ask_store(), located.places.container(container.id), name or "", note)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.app.image_store import ask_store, told
+from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.image_options import INDEX, container_of, output_file
 
@@ -21,5 +21,5 @@ def export(choices: Choices, output: str | None, index: int, service: str) -> No
     located, container = container_of(choices, service, index)
     if choices.dry_run:
         return
-    with told(), output_file(output) as out:
+    with translated_errors(), output_file(output) as out:
         commit.export(ask_store(), located.places.container(container.id), out)

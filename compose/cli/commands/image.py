@@ -8,7 +8,7 @@ import time
 from typing import IO
 
 import click
-from pycompose.compose.app.image_store import ask_store, told
+from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.image_options import FORMAT, QUIET
 from pycompose.compose.cli.output.byte_count import counting
 from pycompose.compose.cli.output.tables import age, decimal_size, table
@@ -43,7 +43,7 @@ def import_image(changes: tuple[str, ...], name: str, rootfs: str) -> None:
     """Make an image of the root file system in a tar (plain, gzip or zstd; - is standard input)."""
     from pycompose.runtime.images.load import import_rootfs
 
-    with told(), counting(f"importing {name}") as progress:
+    with translated_errors(), counting(f"importing {name}") as progress:
         source: str | IO[bytes] = sys.stdin.buffer if rootfs == "-" else rootfs
         image = import_rootfs(ask_store(), name, source, changes, progress)
     click.echo(f"{image.name} {image.digest}")
@@ -62,7 +62,7 @@ def load_images(archive: str | None, quiet: bool, path: str | None) -> None:
         raise click.UsageError("no archive: name one, or give it on standard input")
     from pycompose.runtime.images.load import load
 
-    with told(), counting("loading") as progress:
+    with translated_errors(), counting("loading") as progress:
         store = ask_store()
         source: str | IO[bytes] = sys.stdin.buffer if where == "-" else where
         for image in load(store, source, None if quiet else progress):
@@ -75,7 +75,7 @@ def load_images(archive: str | None, quiet: bool, path: str | None) -> None:
 @FORMAT
 def list_images(quiet: bool, form: str) -> None:
     """List the images of this machine."""
-    with told():
+    with translated_errors():
         store = ask_store()
         images = store.ls()
     if quiet:
@@ -103,7 +103,7 @@ def remove_images(force: bool, names: tuple[str, ...]) -> None:
     """Remove images, by name or id."""
     from pycompose.runtime.images.gc import remove
 
-    with told():
+    with translated_errors():
         for name in names:
             for line in remove(ask_store(), name, force):
                 click.echo(line)
@@ -114,7 +114,7 @@ def remove_images(force: bool, names: tuple[str, ...]) -> None:
 def inspect_images(names: tuple[str, ...]) -> None:
     """Print all that is known of images, as JSON."""
     rows = []
-    with told():
+    with translated_errors():
         store = ask_store()
         for name in names:
             image = store.resolve(name)

@@ -78,7 +78,7 @@ def image_build(
     pull: bool,
     push: bool,
     check: bool,
-    **given: Any,
+    **settings: Any,
 ) -> None:
     """Build an image from a Dockerfile.
 
@@ -96,7 +96,7 @@ def image_build(
     target = Target(
         "",
         tags,
-        _options(context, file if not local else None, given),
+        _options(context, file if not local else None, settings),
         _secrets(secrets),
         local=file if file and file != "-" and local else "",
         dockerfile_from=sys.stdin.buffer if file == "-" else None,
@@ -119,30 +119,30 @@ def image_build(
         click.echo(digest)
 
 
-def _options(context: str, file: str | None, given: Mapping[str, Any]) -> Any:
+def _options(context: str, file: str | None, settings: Mapping[str, Any]) -> Any:
     from pycompose.compose.builds import options
 
     ulimits = {}
-    for text in given["ulimits"]:
+    for text in settings["ulimits"]:
         name, _, both = text.partition("=")
         soft, _, hard = both.partition(":")
         if not name or not soft.lstrip("-").isdecimal() or not (hard or "0").lstrip("-").isdecimal():
             raise click.BadParameter(f"{text!r} is not NAME=SOFT[:HARD]", param_hint="--ulimit")
         ulimits[name] = int(soft), int(hard or soft)
-    cached = (name for text in given["cache_from"] for name in [text.rpartition("ref=")[2]])
+    cached = (name for text in settings["cache_from"] for name in [text.rpartition("ref=")[2]])
     return options.BuildOptions(
         context,
         dockerfile=(file or "") if file != "-" else "",
-        target=given["target"],
-        labels={name: value or "" for name, value in pairs(given["labels"], "--label").items()},
-        platforms=given["platforms"],
-        network=given["network"],
+        target=settings["target"],
+        labels={name: value or "" for name, value in pairs(settings["labels"], "--label").items()},
+        platforms=settings["platforms"],
+        network=settings["network"],
         cache_from=tuple(cached),
-        no_cache_filter=given["no_cache_filter"],
-        shm_size=options.size("--shm-size", given["shm_size"]),
+        no_cache_filter=settings["no_cache_filter"],
+        shm_size=options.size("--shm-size", settings["shm_size"]),
         ulimits=ulimits,
-        extra_hosts=tuple(options.host(text) for text in given["hosts"]),
-        contexts={name: value or "" for name, value in pairs(given["contexts"], "--build-context").items()},
+        extra_hosts=tuple(options.host(text) for text in settings["hosts"]),
+        contexts={name: value or "" for name, value in pairs(settings["contexts"], "--build-context").items()},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import click
-from pycompose.compose.app.image_store import ask_store, told
+from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.image_options import NAMES, output_file
 from pycompose.compose.cli.output.byte_count import counting
@@ -44,7 +44,7 @@ def push(quiet: bool, names: tuple[str, ...]) -> None:
 @click.argument("target")
 def tag(name: str, target: str) -> None:
     """Give an image another name."""
-    with told():
+    with translated_errors():
         ask_store().tag(name, target)
 
 
@@ -65,10 +65,10 @@ def save(output: str | None, form: str, names: tuple[str, ...]) -> None:
     if form == "oci-dir":
         if output is None:
             raise click.UsageError("name the folder: -o FOLDER")
-        with told(), counting("saving") as progress:
+        with translated_errors(), counting("saving") as progress:
             save.save_layout(ask_store(), names, output, progress)
         return
-    with told(), counting("saving") as progress, output_file(output) as out:
+    with translated_errors(), counting("saving") as progress, output_file(output) as out:
         save.save(ask_store(), names, out, oci=form == "oci", progress=progress)
 
 
@@ -78,7 +78,7 @@ def save(output: str | None, form: str, names: tuple[str, ...]) -> None:
 @click.argument("name")
 def history(no_trunc: bool, form: str, name: str) -> None:
     """Show what an image's layers were made by, the newest first."""
-    with told():
+    with translated_errors():
         store = ask_store()
         image = store.resolve(name)
         tree = {} if image.is_host else json.loads(store.config(name))
@@ -114,7 +114,7 @@ def prune(everything: bool, force: bool) -> None:
     what = "all images that no container uses" if everything else "all images without a name"
     if not force:
         click.confirm(f"Going to remove {what}\nAre you sure?", abort=True, err=True)
-    with told():
+    with translated_errors():
         gone = gc.prune(ask_store(), everything)
     for line in gone.said:
         click.echo(line)
@@ -126,7 +126,7 @@ def fsck() -> None:
     """Verify every digest in the image store: blobs, layers, configurations."""
     from pycompose.runtime.images.verify import check
 
-    with told():
+    with translated_errors():
         faults = check(ask_store())
     for line in faults:
         click.echo(line)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import click
-from pycompose.compose.app.image_store import ask_store, told
+from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.image_options import FORMAT, QUIET
 from pycompose.compose.cli.output.tables import decimal_size, table
 
@@ -24,7 +24,7 @@ def project_images(choices: Choices, quiet: bool, form: str, services: tuple[str
     from pycompose.compose.cli.subject import places_of
     from pycompose.compose.state.observe import observe
 
-    with told():
+    with translated_errors():
         store = ask_store()
         rows = []
         for container in sorted(observe(places_of(choices)).containers, key=lambda c: c.name):

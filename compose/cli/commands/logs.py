@@ -47,18 +47,18 @@ def logs(
         raise click.BadParameter(f"{tail!r} is no number and not 'all'", param_hint="--tail")
     last = None if tail == "all" or int(tail) < 0 else int(tail)
     places = subject.places_of(choices)
-    found = observe.containers(places)
-    check_services(choices, found, services)
+    containers = observe.containers(places)
+    check_services(choices, containers, services)
     if index and len(services) != 1:
         raise click.UsageError("--index needs one service")
 
-    def chosen(seen: ObservedContainer) -> bool:
-        return (not services or seen.service in services) and (not index or seen.number == index)
+    def chosen(container: ObservedContainer) -> bool:
+        return (not services or container.service in services) and (not index or container.number == index)
 
     now = time.time()
     how = manner(prefix=not no_log_prefix, colour=not no_color, timestamps=timestamps)
     printer = Printer(places.project, how)
-    alone = [seen for seen in found if chosen(seen)]
+    alone = [container for container in containers if chosen(container)]
     if len(alone) == 1 and not follow:  # nobody's lines have to be put between
         printer.all(alone[0], places, last, moment(since, now), moment(until, now))
         return

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import click
-from pycompose.compose.app.image_store import told
+from pycompose.compose.app.image_store import translated_errors
 from pycompose.compose.cli.image_options import FORMAT, QUIET
 from pycompose.compose.cli.output.tables import table
 
@@ -32,7 +32,7 @@ def volume() -> None:
 @click.argument("name")
 def create_volume(labels: tuple[str, ...], options: tuple[str, ...], name: str) -> None:
     """Make a volume, to be used as an external one."""
-    with told():
+    with translated_errors():
         click.echo(volume_store().create(name, _pairs(labels), _pairs(options)).name)
 
 
@@ -41,7 +41,7 @@ def create_volume(labels: tuple[str, ...], options: tuple[str, ...], name: str) 
 @FORMAT
 def list_volumes(quiet: bool, form: str) -> None:
     """List the volumes of this machine."""
-    with told():
+    with translated_errors():
         show_volumes(volume_store().list(), quiet, form)
 
 
@@ -50,7 +50,7 @@ def list_volumes(quiet: bool, form: str) -> None:
 @click.argument("names", nargs=-1, required=True)
 def remove_volumes(force: bool, names: tuple[str, ...]) -> None:
     """Remove volumes and what is in them."""
-    with told():
+    with translated_errors():
         store = volume_store()
         for name in names:
             if not force:
@@ -63,7 +63,7 @@ def remove_volumes(force: bool, names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True)
 def inspect_volumes(names: tuple[str, ...]) -> None:
     """Print all that is known of volumes, as JSON."""
-    with told():
+    with translated_errors():
         volumes = [volume_store().get(name) for name in names]
     rows = [
         {"Name": v.name, "Driver": v.driver, "Mountpoint": v.path, "Labels": dict(v.labels), "Options": dict(v.options)}

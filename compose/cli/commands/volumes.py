@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from pycompose.compose.app.image_store import told
+from pycompose.compose.app.image_store import translated_errors
 from pycompose.compose.cli.image_options import FORMAT, QUIET
 
 from .volume import show_volumes, volume_store
@@ -26,7 +26,7 @@ def project_volumes(choices: Choices, quiet: bool, form: str, services: tuple[st
     from pycompose.compose.state.observe import observe
 
     places = places_of(choices)
-    with told():
+    with translated_errors():
         used = {v for c in observe(places).containers if c.service in services for v in c.volumes.values()}
         volumes = [v for v in volume_store().list() if v.labels.get(Label.PROJECT) == places.project]
     show_volumes([v for v in volumes if not services or v.name in used], quiet, form)

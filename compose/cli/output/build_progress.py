@@ -36,7 +36,7 @@ class BuildBoard:
         self.began, self.several = now, several
         self.subjects: dict[tuple[str, int], _Shown] = {}
 
-    def told(self, name: str, happened: Happened, now: float, *, as_json: bool) -> list[str]:
+    def as_lines(self, name: str, happened: Happened, now: float, *, as_json: bool) -> list[str]:
         """Take what happened; the lines that say it where nobody sees the picture."""
         step = self.take(name, happened, now)
         if step is None:

@@ -45,43 +45,45 @@ class Printer:
         self._waiting: list[bytes] = []
         self._err = False
 
-    def know(self, seen: Iterable[ObservedContainer]) -> None:
+    def know(self, containers: Iterable[ObservedContainer]) -> None:
         """Names that the prefixes are to be as wide as."""
-        names = (one.short_name(self.project) for one in seen if self.shown is None or one.service in self.shown)
+        names = (one.short_name(self.project) for one in containers if self.shown is None or one.service in self.shown)
         width = max([self._width, *map(len, names)])
         if width != self._width:
             self._width = width
             self._prefixes.clear()
 
-    def _tinted(self, seen: ObservedContainer, text: str) -> str:
+    def _tinted(self, container: ObservedContainer, text: str) -> str:
         if not self.manner.colour:
             return text
-        code = self._colours.setdefault(seen.service, COLOURS[len(self._colours) % len(COLOURS)])
+        code = self._colours.setdefault(container.service, COLOURS[len(self._colours) % len(COLOURS)])
         return f"\033[{code}m{text}\033[0m"
 
-    def _prefix(self, seen: ObservedContainer) -> bytes:
+    def _prefix(self, container: ObservedContainer) -> bytes:
         if not self.manner.prefix:
             return b""
-        found = self._prefixes.get(seen.id)
-        if found is None:
-            self.know([seen])
-            text = f"{seen.short_name(self.project).ljust(self._width + 1)} | "
-            found = self._prefixes[seen.id] = self._tinted(seen, text).encode()
-        return found
+        prefix = self._prefixes.get(container.id)
+        if prefix is None:
+            self.know([container])
+            text = f"{container.short_name(self.project).ljust(self._width + 1)} | "
+            prefix = self._prefixes[container.id] = self._tinted(container, text).encode()
+        return prefix
 
-    def line(self, seen: ObservedContainer, entry: Entry) -> None:
+    def line(self, container: ObservedContainer, entry: Entry) -> None:
         when, err, text = entry
-        if self.shown is not None and seen.service not in self.shown:
+        if self.shown is not None and container.service not in self.shown:
             return
         if err != self._err or len(self._waiting) >= 4096:
             self.flush()
             self._err = err
         stamp = when + b" " if self.manner.timestamps else b""
-        self._waiting.append(self._prefix(seen) + stamp + text)
+        self._waiting.append(self._prefix(container) + stamp + text)
 
-    def all(self, seen: ObservedContainer, places: ProjectPlaces, tail: int | None, since: bytes, until: bytes) -> None:
+    def all(
+        self, container: ObservedContainer, places: ProjectPlaces, tail: int | None, since: bytes, until: bytes
+    ) -> None:
         """All that one container wrote until now, in large pieces: a million lines in a second."""
-        path, prefix = f"{places.container(seen.id)}/log", self._prefix(seen)
+        path, prefix = f"{places.container(container.id)}/log", self._prefix(container)
         for stream, text in texts(
             path, tail, since.decode(), until.decode(), prefix=prefix, times=self.manner.timestamps
         ):
@@ -89,12 +91,12 @@ class Printer:
             out.buffer.write(text)
             out.buffer.flush()
 
-    def ended(self, seen: ObservedContainer, code: int | None, *, again: bool) -> None:
+    def ended(self, container: ObservedContainer, code: int | None, *, again: bool) -> None:
         self.flush()
-        told = "?" if code is None else code
-        why = " (out of memory)" if seen.oom_killed else ""
-        text = f"{seen.short_name(self.project)} exited with code {told}{why}{' (restarting)' if again else ''}"
-        sys.stdout.write(self._tinted(seen, text) + "\n")
+        end = "?" if code is None else code
+        why = " (out of memory)" if container.oom_killed else ""
+        text = f"{container.short_name(self.project)} exited with code {end}{why}{' (restarting)' if again else ''}"
+        sys.stdout.write(self._tinted(container, text) + "\n")
         sys.stdout.flush()
 
     def flush(self) -> None:
@@ -132,7 +134,7 @@ class Following:
         self._tail = tail
         self._containers: dict[str, ObservedContainer] = {}  # by id
         self._lines: dict[str, LogLines] = {}
-        self._told: dict[str, float] = {}  # container id -> when the run started whose end was told
+        self._reported: dict[str, float] = {}  # container id -> when the run started whose end was reported
         self._folders: set[str] = set()
         from pycompose.runtime.state.line_follower import LineFollower
 
@@ -218,9 +220,9 @@ class Following:
     def _tell_end(self, one: ObservedContainer) -> None:
         started = one.started or 0.0
         over = one.status in ("exited", "restarting") and one.finished is not None  # the keeper has written it down
-        if self.ended is None or not over or self._told.get(one.id) == started or started < self._since_seconds():
+        if self.ended is None or not over or self._reported.get(one.id) == started or started < self._since_seconds():
             return
-        self._told[one.id] = started
+        self._reported[one.id] = started
         self._print(one.id)
         self.printer.flush()
         self.ended(one, one.exit_code, self._comes_back(one))

@@ -108,7 +108,7 @@ class TransferBoard:
         one.rate.take(now, one.done)
         return changed
 
-    def told(self, event: Transfer, now: float, *, as_json: bool) -> list[str]:
+    def as_lines(self, event: Transfer, now: float, *, as_json: bool) -> list[str]:
         """Take an event; the lines that say it where nobody sees the picture. Numbers alone: ten times a second."""
         changed = self.take(event, now)
         if not as_json:
