@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pycompose.errors import PycomposeError
@@ -19,13 +20,14 @@ from .choices import Choices
 
 if TYPE_CHECKING:
     from pycompose.compose.file.loader import Loaded, Options
-    from pycompose.compose.model.errors import Problem
+    from pycompose.compose.model.errors import FileError, Problem
     from pycompose.compose.model.project import Project
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # as the loader's
 OVERRIDES = tuple(f"{stem}.override.{end}" for stem in ("compose", "docker-compose") for end in ("yml", "yaml"))
 NAME_LINE = re.compile(r"^[\"']?name[\"']?[ \t]*:(.*)$", re.MULTILINE)
+TOLD = 3  # problems of a file that is not needed are told at most
 PLAIN_NAME = re.compile(r"\s*(?:\"([a-z0-9_-]+)\"|'([a-z0-9_-]+)'|([a-z0-9_-]+))\s*(?:#.*)?\Z")
 
 
@@ -89,40 +91,87 @@ def target(choices: Choices, services: tuple[str, ...] = (), *, remembered: bool
 
     With `remembered`, a project that -p names and no -f describes is the one of its last `up`, whatever file lies here.
     """
-    from pycompose.compose.file.loader import normal_name
     from pycompose.compose.model.errors import FileError
-    from pycompose.compose.state.generations import newest
 
-    if remembered and choices.project_name and not choices.files and not os.environ.get("COMPOSE_FILE"):
-        places = _named(choices.project_name)
-        if (project := newest(places)) is not None:
-            return Located(places, project)
+    if remembered and (located := _remembered(choices)) is not None:
+        return located
     try:
         loaded = load(choices, services)
         return Located(Places.default().project(loaded.project.name), loaded.project, loaded.warnings)
     except FileError as error:
-        missing = error.problems[0].code == "no-file"
-        folder = os.path.basename(os.path.abspath(choices.project_directory or "."))
-        name = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or normal_name(folder)
-        if choices.files or not missing or not name or normal_name(name) != name:
-            raise
-        places = Places.default().project(name)
-        explicit = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
-        if not explicit and not os.path.isdir(places.state):
-            raise
-        return Located(places, newest(places))
+        return _without_file(choices, error)
+
+
+def existing(choices: Choices, services: tuple[str, ...] = ()) -> Located:
+    """The project whose containers are acted on: as its file has it where that can be read, else as on record.
+
+    What only making containers needs may be missing: env files, variables, values of secrets. Raises FileError where
+    neither tells which project it is, and for a service that is not there.
+    """
+    from pycompose.compose.file.loader import read_leniently
+    from pycompose.compose.model.errors import FileError, Problem
+    from pycompose.compose.state.generations import newest
+
+    if (located := _remembered(choices)) is not None:
+        return located
+    try:
+        loaded = read_leniently(replace(options_of(choices), existing=True), services)
+    except FileError as error:
+        return _without_file(choices, error)
+    problems = loaded.problems
+    if not problems:
+        return Located(Places.default().project(loaded.name), loaded.project)
+    name = _named_outside(choices) or (loaded.name if loaded.whole else _quick_name(choices))
+    if any(problem.code == "no-such-service" for problem in problems) or not name:
+        raise FileError(problems)
+    places = Places.default().project(name)
+    if (project := newest(places)) is None and loaded.project is None and not os.path.isdir(places.state):
+        raise FileError(problems)
+    by_record = Problem("the file cannot be used as it is: containers are found by the records of the last `up`")
+    return Located(places, project or loaded.project, (*problems[:TOLD], by_record))
+
+
+def _remembered(choices: Choices) -> Located | None:
+    """The project that -p names as its last `up` had it, where no -f describes it."""
+    from pycompose.compose.state.generations import newest
+
+    if not choices.project_name or choices.files or os.environ.get("COMPOSE_FILE"):
+        return None
+    places = _named(choices.project_name)
+    project = newest(places)
+    return None if project is None else Located(places, project)
+
+
+def _named_outside(choices: Choices) -> str | None:
+    return choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
+
+
+def _without_file(choices: Choices, error: FileError) -> Located:
+    """The project as its last `up` had it, where the error is that there is no compose file; else raises it."""
+    from pycompose.compose.file.loader import normal_name
+    from pycompose.compose.state.generations import newest
+
+    missing = error.problems[0].code == "no-file"
+    folder = os.path.basename(os.path.abspath(choices.project_directory or "."))
+    name = _named_outside(choices) or normal_name(folder)
+    if choices.files or not missing or not name or normal_name(name) != name:
+        raise error
+    places = Places.default().project(name)
+    if not _named_outside(choices) and not os.path.isdir(places.state):
+        raise error
+    return Located(places, newest(places))
 
 
 def likely_places(choices: Choices) -> ProjectPlaces | None:
     """The project's places where a look is enough to tell them; the files are not read, and may be wrong."""
-    name = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or _quick_name(choices)
+    name = _named_outside(choices) or _quick_name(choices)
     return Places.default().project(name) if name and NAME.match(name) else None
 
 
 def named(choices: Choices) -> Located:
     """The project by its name alone; a file is parsed only where the name cannot be told otherwise."""
-    name = choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or _quick_name(choices)
-    return Located(_named(name)) if name else target(choices)
+    name = _named_outside(choices) or _quick_name(choices)
+    return Located(_named(name)) if name else existing(choices)
 
 
 def _named(name: str) -> ProjectPlaces:

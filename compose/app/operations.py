@@ -105,9 +105,18 @@ def _carry_out(
 
 
 def _target(choices: Choices, services: tuple[str, ...], tell: Tell, *, remembered: bool = True) -> Located:
+    """The project to make, as its file has it."""
+    return _told(locate.target(choices, services, remembered=remembered), tell)
+
+
+def _existing(choices: Choices, services: tuple[str, ...], tell: Tell) -> Located:
+    """The project whose containers are acted on, as its file has it where that can be read, else as on record."""
+    return _told(locate.existing(choices, services), tell)
+
+
+def _told(located: Located, tell: Tell) -> Located:
     from pycompose.compose.state import generations
 
-    located = locate.target(choices, services, remembered=remembered)
     if (project := located.project) and not project.order:
         project = replace(project, order=generations.order(located.places, project))
         located = replace(located, project=project)
@@ -227,7 +236,7 @@ def down(
     """
     from pycompose.compose.plan import commands
 
-    located = _target(choices, options.services, tell)
+    located = _existing(choices, options.services, tell)
 
     def decide(observed: Observed) -> Plan:
         return commands.down(located.project, observed, options)
@@ -253,7 +262,7 @@ def stop(
     """Stop containers, and keep them."""
     from pycompose.compose.plan import commands
 
-    located = _target(choices, services, tell)
+    located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
         return commands.stop(located.project, observed, services, timeout)
@@ -272,7 +281,7 @@ def start(
     """Start containers that exist; with `wait`, return when they run or are healthy."""
     from pycompose.compose.plan import commands
 
-    located = _target(choices, services, tell)
+    located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
         plan = commands.start(located.project, observed, services)
@@ -292,7 +301,7 @@ def restart(
     """Stop containers and start them again; a changed file is not looked at."""
     from pycompose.compose.plan import commands
 
-    located = _target(choices, services, tell)
+    located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
         return commands.restart(located.project, observed, services, timeout, no_deps)
@@ -304,7 +313,7 @@ def kill(choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent, 
     """Send containers a signal."""
     from pycompose.compose.plan import commands
 
-    located = _target(choices, services, tell)
+    located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
         return commands.kill(located.project, observed, services, signal)
@@ -316,7 +325,7 @@ def pause(choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent)
     """Freeze containers."""
     from pycompose.compose.plan import commands
 
-    located = _target(choices, services, tell)
+    located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
         return commands.pause(located.project, observed, services)
@@ -328,7 +337,7 @@ def unpause(choices: Choices, services: tuple[str, ...] = (), tell: Tell = silen
     """Let frozen containers go on."""
     from pycompose.compose.plan import commands
 
-    located = _target(choices, services, tell)
+    located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
         return commands.unpause(located.project, observed, services)
@@ -347,7 +356,7 @@ def rm(
     """Remove stopped containers; with `stop`, those that run too."""
     from pycompose.compose.plan import commands
 
-    located = _target(choices, services, tell)
+    located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
         return commands.rm(located.project, observed, services, stop=stop, volumes=volumes)

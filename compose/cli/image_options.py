@@ -46,7 +46,7 @@ def container_of(choices: Choices, service: str, index: int) -> tuple[Located, O
 
     from . import subject
 
-    located = subject.target(choices, (service,))
+    located = subject.existing(choices, (service,))
     for container in containers(located.places):
         if container.service == service and not container.oneoff and index in (0, container.number):
             return located, container

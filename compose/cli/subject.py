@@ -21,6 +21,11 @@ def target(choices: Choices, services: tuple[str, ...] = (), *, remembered: bool
     return _printed(locate.target(choices, services, remembered=remembered))
 
 
+def existing(choices: Choices, services: tuple[str, ...] = ()) -> Located:
+    """The project whose containers are looked at, as its file has it where that can be read, else as on record."""
+    return _printed(locate.existing(choices, services))
+
+
 def places_of(choices: Choices) -> ProjectPlaces:
     """The project's places; a file is parsed only where its name cannot be told otherwise."""
     return _printed(locate.named(choices)).places
@@ -39,7 +44,7 @@ def check_services(choices: Choices, containers: list[ObservedContainer], servic
     known = {container.service for container in containers}
     if set(services) <= known:
         return
-    project = target(choices).project
+    project = existing(choices).project
     known |= {*project.services, *project.disabled_services} if project is not None else set()
 
     from pycompose.compose.state import lookup

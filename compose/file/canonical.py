@@ -70,50 +70,50 @@ def _sorted(pairs: Any) -> dict[str, Any]:
 
 def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     """A service as a mapping. `project` is the name of the project that it is in, where images get theirs from it."""
-    mapping = _declared(service)
+    made = _declared(service)
     for key in PLAIN:
         if (value := getattr(service, key)) is not None:
-            mapping[key] = value
+            made[key] = value
     if service.init is not None:
-        mapping["init"] = service.init
+        made["init"] = service.init
     for key in FLAGS:
         if getattr(service, key):
-            mapping[key] = True
+            made[key] = True
     for key in LISTS:
         if value := getattr(service, key):
-            mapping[key] = list(value)
+            made[key] = list(value)
     for key in PAIRS:
         if value := getattr(service, key):
-            mapping[key] = _sorted(value)
+            made[key] = _sorted(value)
     if service.image is not None and not (service.build and service.image == f"{project}-{service.name}"):
-        mapping["image"] = service.image
+        made["image"] = service.image
     if service.build:
-        mapping["build"] = _build(json.loads(service.build.canonical))
+        made["build"] = _build(json.loads(service.build.canonical))
     for key in ("command", "entrypoint"):
         if (words := getattr(service, key)) is not None:
-            mapping[key] = list(words)
+            made[key] = list(words)
     if not service.attach:
-        mapping["attach"] = False
+        made["attach"] = False
     if service.shm_size is not None:
-        mapping["shm_size"] = str(service.shm_size)
+        made["shm_size"] = str(service.shm_size)
     if service.stop_grace_period is not None:
-        mapping["stop_grace_period"] = duration(service.stop_grace_period)
+        made["stop_grace_period"] = duration(service.stop_grace_period)
     if service.healthcheck:
-        mapping["healthcheck"] = _healthcheck(service.healthcheck)
+        made["healthcheck"] = _healthcheck(service.healthcheck)
     if service.depends_on:
-        mapping["depends_on"] = {
+        made["depends_on"] = {
             d.service: {"condition": d.condition, **({"restart": True} if d.restart else {}), "required": d.required}
             | _more(d.extensions)
             for d in sorted(service.depends_on, key=lambda d: d.service)
         }
     for key in ("post_start", "pre_stop", "pre_start"):
         if hooks := getattr(service, key):
-            mapping[key] = [_hook(hook) for hook in hooks]
+            made[key] = [_hook(hook) for hook in hooks]
     if service.logging:
         logging = _sparse(driver=service.logging.driver, options=_sorted(service.logging.options))
-        mapping["logging"] = logging | _more(service.logging.extensions)
+        made["logging"] = logging | _more(service.logging.extensions)
     if service.networks:
-        mapping["networks"] = {
+        made["networks"] = {
             a.network: _sparse(
                 aliases=list(a.aliases),
                 driver_opts=_sorted(a.driver_opts),
@@ -130,58 +130,56 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
             for a in sorted(service.networks, key=lambda a: a.network)
         }
     if service.links:
-        mapping["links"] = [name if name == alias else f"{name}:{alias}" for name, alias in service.links]
+        made["links"] = [name if name == alias else f"{name}:{alias}" for name, alias in service.links]
     if service.ports:
-        mapping["ports"] = [port_tree(port) for port in service.ports]
+        made["ports"] = [port_tree(port) for port in service.ports]
     if service.extra_hosts:
-        mapping["extra_hosts"] = sorted(f"{name}={address}" for name, address in service.extra_hosts)
+        made["extra_hosts"] = sorted(f"{name}={address}" for name, address in service.extra_hosts)
     listed = [mount for mount in service.mounts if isinstance(mount, TmpfsMount) and mount.short is not None]
     if listed:
-        mapping["tmpfs"] = [mount.short for mount in listed]
+        made["tmpfs"] = [mount.short for mount in listed]
     if len(service.mounts) > len(listed):
-        mapping["volumes"] = [mount_tree(mount) for mount in service.mounts if mount not in listed]
+        made["volumes"] = [mount_tree(mount) for mount in service.mounts if mount not in listed]
     if service.configs:
-        mapping["configs"] = [
-            _use(use, None if use.target == f"/{use.source}" else use.target) for use in service.configs
-        ]
+        made["configs"] = [_use(use, None if use.target == f"/{use.source}" else use.target) for use in service.configs]
     if service.secrets:
-        mapping["secrets"] = [_use(use, _secret_target(use)) for use in service.secrets]
+        made["secrets"] = [_use(use, _secret_target(use)) for use in service.secrets]
     if service.devices:
-        mapping["devices"] = [
+        made["devices"] = [
             {"source": d.source, "target": d.target, "permissions": d.permissions} | _more(d.extensions)
             for d in service.devices
         ]
     if service.ulimits:
-        mapping["ulimits"] = {
+        made["ulimits"] = {
             key: limit.soft if limit.soft == limit.hard else {"soft": limit.soft, "hard": limit.hard}
             for key, limit in sorted(service.ulimits.items())
         }
-    mapping.update(_resources(service.resources))
-    _beside_deploy(service, mapping)
-    return ordered(mapping, SERVICE)
+    made.update(_resources(service.resources))
+    _beside_deploy(service, made)
+    return ordered(made, SERVICE)
 
 
 def _build(build: dict[str, Any]) -> dict[str, Any]:
-    mapping = dict(build)
+    made = dict(build)
     if isinstance(keys := build.get("ssh"), dict):
-        mapping["ssh"] = [name if path is None else f"{name}={path}" for name, path in sorted(keys.items())]
-    return cast(dict[str, Any], arranged(mapping, "build"))
+        made["ssh"] = [name if path is None else f"{name}={path}" for name, path in sorted(keys.items())]
+    return cast(dict[str, Any], arranged(made, "build"))
 
 
 def _resources(resources: ServiceLimits) -> dict[str, Any]:
-    mapping: dict[str, Any] = {}
+    made: dict[str, Any] = {}
     if resources.cpus is not None:
-        mapping["cpus"] = number(resources.cpus)
+        made["cpus"] = number(resources.cpus)
     for key in NUMBERS:
         if (value := getattr(resources, key)) is not None:
-            mapping[key] = value
+            made[key] = value
     for key in BYTES:
         if (value := getattr(resources, key)) is not None:
-            mapping[key] = str(value)
+            made[key] = str(value)
     if resources.oom_kill_disable:
-        mapping["oom_kill_disable"] = True
+        made["oom_kill_disable"] = True
     if blkio := resources.blkio:
-        mapping["blkio_config"] = _sparse(
+        made["blkio_config"] = _sparse(
             weight=blkio.weight,
             weight_device=[{"path": d.path, "weight": d.weight} for d in blkio.weight_device],
             **{
@@ -189,39 +187,39 @@ def _resources(resources: ServiceLimits) -> dict[str, Any]:
                 for key in ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")
             },
         )
-    return mapping
+    return made
 
 
 def _declared(service: Service) -> dict[str, Any]:
     """What others than the engine act on, and x- keys."""
-    mapping: dict[str, Any] = {key: json.loads(value) for key, value in service.kept.items()}
+    made: dict[str, Any] = {key: json.loads(value) for key, value in service.kept.items()}
     for key in RECORDS:
         if (record := getattr(service, key)) is not None:
-            mapping[key] = declarations.written(record)
+            made[key] = declarations.written(record)
     if service.models:
-        mapping["models"] = {name: declarations.written(use) or None for name, use in sorted(service.models.items())}
+        made["models"] = {name: declarations.written(use) or None for name, use in sorted(service.models.items())}
     if service.gpus:
-        mapping["gpus"] = [declarations.written(request) for request in service.gpus]
+        made["gpus"] = [declarations.written(request) for request in service.gpus]
     if service.cpu_percent is not None:
-        mapping["cpu_percent"] = number(service.cpu_percent)
-    return {key: arranged(value, key) for key, value in mapping.items()}
+        made["cpu_percent"] = number(service.cpu_percent)
+    return {key: arranged(value, key) for key, value in made.items()}
 
 
-def _beside_deploy(service: Service, mapping: dict[str, Any]) -> None:
+def _beside_deploy(service: Service, made: dict[str, Any]) -> None:
     """`scale`, `restart` and the limits, unless `deploy` has said them already."""
-    deploy = mapping.get("deploy")
+    deploy = made.get("deploy")
     deploy = deploy if isinstance(deploy, dict) else {}
     if service.replicas != 1 and "replicas" not in deploy:
-        mapping["scale"] = service.replicas
+        made["scale"] = service.replicas
     if service.restart != deployed_restart(service.deploy):
         attempts = service.restart.max_attempts
-        mapping["restart"] = service.restart.condition + (f":{attempts}" if attempts is not None else "")
+        made["restart"] = service.restart.condition + (f":{attempts}" if attempts is not None else "")
     resources = deploy.get("resources") or {}
-    for key, attribute in LIMITS.items():
+    for key, own in LIMITS.items():
         if key in (resources.get("limits") or {}):
-            mapping.pop(attribute, None)
+            made.pop(own, None)
     if "memory" in (resources.get("reservations") or {}):
-        mapping.pop("mem_reservation", None)
+        made.pop("mem_reservation", None)
 
 
 def _healthcheck(check: Healthcheck) -> dict[str, Any]:
@@ -273,7 +271,7 @@ def _use(use: FileReference, target: str | None) -> dict[str, Any]:
 
 
 def _secret_target(use: FileReference) -> str:
-    """Another target than the default, as files have it: relative to /run/secrets."""
+    """A name of its own is told as people write it: without the folder."""
     return use.target if use.target == SECRETS + use.source else use.target.removeprefix(SECRETS)
 
 
@@ -302,8 +300,8 @@ def _long_mount(mount: Mount) -> dict[str, Any]:
 def _long(
     kind: str, source: str | None, target: str, read_only: bool, details: dict[str, Any] | None
 ) -> dict[str, Any]:
-    mapping = _sparse(type=kind, source=source, target=target, read_only=read_only)
-    return mapping if details is None else {**mapping, kind: details}
+    made = _sparse(type=kind, source=source, target=target, read_only=read_only)
+    return made if details is None else {**made, kind: details}
 
 
 def network_tree(network: Network) -> dict[str, Any]:
@@ -311,7 +309,7 @@ def network_tree(network: Network) -> dict[str, Any]:
         _sparse(subnet=p.subnet, gateway=p.gateway, ip_range=p.ip_range, aux_addresses=_sorted(p.aux_addresses))
         for p in network.ipam_pools
     ]
-    mapping = _sparse(
+    made = _sparse(
         name=network.name,
         driver=network.driver,
         driver_opts=_sorted(network.driver_opts),
@@ -322,10 +320,10 @@ def network_tree(network: Network) -> dict[str, Any]:
         labels=_sorted(network.labels),
     )
     if not network.enable_ipv4:
-        mapping["enable_ipv4"] = False
+        made["enable_ipv4"] = False
     if network.enable_ipv6:
-        mapping["enable_ipv6"] = True
-    return mapping | _extensions(network.kept)
+        made["enable_ipv6"] = True
+    return made | _extensions(network.kept)
 
 
 def volume_tree(volume: Volume) -> dict[str, Any]:
@@ -339,7 +337,7 @@ def volume_tree(volume: Volume) -> dict[str, Any]:
 
 
 def _source(source: FileSource) -> dict[str, Any]:
-    mapping = _sparse(
+    made = _sparse(
         name=source.name,
         file=source.file,
         environment=source.environment,
@@ -350,8 +348,8 @@ def _source(source: FileSource) -> dict[str, Any]:
         template_driver=source.template_driver,
     )
     if source.content is not None and source.environment is None:
-        mapping["content"] = source.content
-    return ordered(mapping | _extensions(source.kept), SOURCE)
+        made["content"] = source.content
+    return ordered(made | _extensions(source.kept), SOURCE)
 
 
 def _more(extensions: str) -> dict[str, Any]:
@@ -365,15 +363,15 @@ def _extensions(kept: Mapping[str, str]) -> dict[str, Any]:
 
 def project_tree(project: Project) -> dict[str, Any]:
     """The canonical file of a project: active services, and every network, volume, config and secret of the file."""
-    mapping: dict[str, Any] = {key: json.loads(value) for key, value in project.kept.items()}
-    mapping["name"] = project.name
-    mapping["services"] = {key: service_tree(s, project.name) for key, s in sorted(project.services.items())}
+    made: dict[str, Any] = {key: json.loads(value) for key, value in project.kept.items()}
+    made["name"] = project.name
+    made["services"] = {key: service_tree(s, project.name) for key, s in sorted(project.services.items())}
     for key, one in (("networks", network_tree), ("volumes", volume_tree), ("configs", _source), ("secrets", _source)):
         if entries := getattr(project, key):
-            mapping[key] = {k: one(v) for k, v in sorted(entries.items())}
+            made[key] = {k: one(v) for k, v in sorted(entries.items())}
     if project.models:
-        mapping["models"] = {key: declarations.written(model) for key, model in sorted(project.models.items())}
-    return ordered(mapping, TOP)
+        made["models"] = {key: declarations.written(model) for key, model in sorted(project.models.items())}
+    return ordered(made, TOP)
 
 
 def text_digest(text: str) -> str:

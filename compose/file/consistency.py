@@ -16,12 +16,13 @@ from pycompose.errors import Place
 from pycompose.frozen import dataclass
 
 from .mounting import named_volumes
+from .paths import WINDOWS, volume_parts
 from .reading import Reading, Section
 from .resources import place
 from .service import origin_of
 from .source import Map, Seq, Text, Tree, position
 
-CYCLES = 10  # reported at most
+CYCLES = 10  # are told at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ def _alone(service: Service, section: Section) -> None:
         message = f"{name} has a container_name and so cannot have {service.replicas} replicas"
         hint = f"{where} is at {place(section, *where.split('.'))}"
         reading.problem(message, section.at("container_name"), hint, "conflict")
+    for mount in service.mounts:
+        if WINDOWS.match(mount.target):
+            message = f'target "{mount.target}" of {name} is a path of Windows'
+            hint = "containers of this machine are Linux's: a target such as /data"
+            reading.obstacle(service.name, message, _place_of_target(section, mount.target), hint, "windows")
     if (check := service.healthcheck) and check.start_interval is not None and check.start_period is None:
         message = f"start_interval of {name} has no effect without start_period"
         reading.warn_once(f"start_interval of {name}", message, place(section, "healthcheck", "start_interval"))
@@ -120,7 +126,8 @@ def _needed(service: Service, section: Section, whole: Whole) -> None:
             elif (source := known[use.source]).environment is not None and source.content is None:
                 message = f'{kind} "{use.source}" of service "{service.name}" is in no variable "{source.environment}"'
                 at = _place_of(section, attribute, use.source)
-                section.reading.problem(message, at, "set it, or put it into .env", "unset-variable")
+                hint = "set it, or put it into .env"
+                section.reading.obstacle(service.name, message, at, hint, "unset-variable")
     for name in service.models:
         if name not in whole.models:
             missing("models", "uses model", name, whole.models)
@@ -160,17 +167,18 @@ def _dependencies(service: Service, section: Section, whole: Whole) -> None:
 
 def _container_names(active: list[tuple[Service, Section]], reading: Reading) -> None:
     taken: dict[str, Section] = {}
+    services_of: dict[str, str] = {}
     for service, section in active:
         if (name := service.container_name) is None:
             continue
         if name in taken:
             other = taken[name]
             message = f'{section.name} and {other.name} have the same container_name "{name}"'
-            reading.problem(
-                message, section.at("container_name"), f"the other is at {other.at('container_name')}", "conflict"
-            )
+            hint = f"the other is at {other.at('container_name')}"
+            at = section.at("container_name")
+            reading.obstacle(service.name, message, at, hint, "conflict", services_of[name])
         else:
-            taken[name] = section
+            taken[name], services_of[name] = section, service.name
 
 
 def _published(active: list[tuple[Service, Section]], reading: Reading) -> None:
@@ -227,6 +235,17 @@ def _edge(section: Section, service: str) -> Place | None:
     """Where a service says that it needs another."""
     attribute = origin_of(section, service)
     return _place_of(section, attribute, service)
+
+
+def _place_of_target(section: Section, target: str) -> Place | None:
+    """Where a service's volumes name a target."""
+    value = section.map.get("volumes")
+    for item in value if isinstance(value, Seq) else ():
+        if isinstance(item, Text) and target in volume_parts(item):
+            return item.at
+        if isinstance(item, Map) and isinstance(named := item.get("target"), Text) and named == target:
+            return named.at
+    return section.at("volumes")
 
 
 def _place_of(section: Section, attribute: str, name: str) -> Place | None:

@@ -1,7 +1,7 @@
 """From the files of a project to a `Project`.
 
 Order: find files, environment (`.env`), then `composition` (parse, interpolate, include, extends, merge), then `build`.
-All problems of a run are raised together, in the order of the files.
+All problems of a run are told together, in the order of the files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .reading import Reading
 from .service import EnvFile
 from .source import Map, Text, Tree
 
-SHOWN = 1000  # problems of one run, at most
+TOLD = 1000  # problems are told at most
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDES = (
     "compose.override.yml",
@@ -53,6 +53,7 @@ class Options:
     resolve_paths: bool = True
     resolve_env: bool = True  # read env files
     check_consistency: bool = True
+    existing: bool = False  # for what acts on containers that exist: what only making them needs may be missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,16 @@ class Merged:
 
 
 @dataclass(frozen=True, slots=True)
+class LenientlyRead:
+    """What can be read of files with `problems`; `whole`: each of them could be, and so the name is theirs."""
+
+    name: str
+    project: Project | None
+    problems: tuple[Problem, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     project: Project
     warnings: tuple[Problem, ...]
@@ -83,7 +94,7 @@ class Loaded:
 
 def merged(options: Options) -> Merged:
     """The files that `options` name, interpolated, included, extended and merged. Raises FileError."""
-    reading, files = Reading(), Files()
+    reading, files = Reading(existing=options.existing), Files()
     working_dir = os.path.abspath(options.project_directory) if options.project_directory else _here()
     variables, environment_files = _environment(options, [working_dir], files, reading)
     paths = _find(options, variables)
@@ -112,28 +123,44 @@ def _here() -> str:
 
 
 def _names(paths: list[str], files: Files) -> list[Tree]:
-    """The value of `name` of each document. Files that cannot be read are problems of `composition`."""
-    names: list[Tree] = []
+    """What each document says at `name`. Files that cannot be read are told by `composition`."""
+    found: list[Tree] = []
     for path in paths:
         try:
-            names += [tree.get("name") for tree in files.documents(path) if isinstance(tree, Map)]
+            found += [tree.get("name") for tree in files.documents(path) if isinstance(tree, Map)]
         except FileError:
             continue
-    return names
+    return found
 
 
 def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
     """The project that `options` name, with the profiles of `services` active. Raises FileError."""
-    whole = merged(options)
-    reading, variables = whole.reading, whole.variables
-    if whole.tree is None:
-        raise FileError(_in_file_order(reading.problems, whole.paths))
+    found = merged(options)
+    project = _built(found, options, services)
+    if project is None or found.reading.problems:
+        raise FileError(_in_file_order(found.reading.problems, found.paths), tuple(found.reading.warnings))
+    return Loaded(project, tuple(found.reading.warnings), found.variables)
+
+
+def read_leniently(options: Options, services: tuple[str, ...] = ()) -> LenientlyRead:
+    """The same, with what is wrong beside it. Raises FileError where there is no file, or its name is wrong."""
+    found = merged(options)
+    project = _built(found, options, services)
+    problems = _in_file_order(found.reading.problems, found.paths)
+    return LenientlyRead(found.name, project, problems, not found.reading.incomplete)
+
+
+def _built(found: Merged, options: Options, services: tuple[str, ...]) -> Project | None:
+    """What the tree means, where there is one."""
+    reading, variables = found.reading, found.variables
+    if found.tree is None:
+        return None
 
     def read_env_file(entry: EnvFile, lookup: Callable[[str], str | None]) -> dict[str, str]:
         if not entry.required and not os.path.exists(entry.path):
             return {}
         try:
-            content = whole.files.text(entry.path, entry.section.at(entry.attribute))
+            content = found.files.text(entry.path, entry.section.at(entry.attribute))
             return (
                 dotenv.parse_raw(content, lookup)
                 if entry.raw
@@ -143,25 +170,22 @@ def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
             reading.problems.extend(error.problems)
             return {}
 
-    project = build(
-        whole.tree,
+    return build(
+        found.tree,
         reading,
-        name=whole.name,
-        working_dir=whole.working_dir,
-        config_files=whole.paths,
-        environment_files=whole.environment_files,
+        name=found.name,
+        working_dir=found.working_dir,
+        config_files=found.paths,
+        environment_files=found.environment_files,
         variables=variables,
         profiles=options.profiles or tuple(p for p in variables.get("COMPOSE_PROFILES", "").split(",") if p),
         targets=services,
-        read_env_file=read_env_file if options.resolve_env else None,
-        digest=whole.files.digest,
+        read_env_file=read_env_file if options.resolve_env and not options.existing else None,
+        digest=(lambda path: None) if options.existing else found.files.digest,
         normalize=options.normalize,
         resolve_paths=options.resolve_paths,
         check_consistency=options.check_consistency and not reading.incomplete,
     )
-    if reading.problems:
-        raise FileError(_in_file_order(reading.problems, whole.paths), tuple(reading.warnings))
-    return Loaded(project, tuple(reading.warnings), variables)
 
 
 def _in_file_order(problems: list[Problem], paths: tuple[str, ...]) -> tuple[Problem, ...]:
@@ -172,8 +196,8 @@ def _in_file_order(problems: list[Problem], paths: tuple[str, ...]) -> tuple[Pro
         return (paths.index(at.path) if at.path in paths else len(paths), at.line, at.column)
 
     ordered = sorted(dict.fromkeys(problems), key=place)
-    if len(ordered) > SHOWN:
-        ordered[SHOWN:] = [Problem(f"and {len(ordered) - SHOWN:,} problems more", code="more")]
+    if len(ordered) > TOLD:
+        ordered[TOLD:] = [Problem(f"and {len(ordered) - TOLD:,} problems more", code="more")]
     return tuple(ordered)
 
 
@@ -195,16 +219,20 @@ def _environment(
         paths = [p for p in (os.path.join(d, ".env") for d in reversed(directories)) if os.path.isfile(p)]
     variables: dict[str, str] = {}
     for path in paths:
-        variables.update(dotenv.parse(files.text(path), path, {**variables, **environ}.get, reading.unset))
+        try:
+            variables.update(dotenv.parse(files.text(path), path, {**variables, **environ}.get, reading.unset))
+        except FileError:
+            if not reading.existing:
+                raise
     return {**variables, **environ}, tuple(paths)
 
 
 def _find(options: Options, variables: Mapping[str, str]) -> list[str]:
-    paths = options.files
-    if not paths and (listed := variables.get("COMPOSE_FILE")):
-        paths = tuple(p for p in listed.split(variables.get("COMPOSE_PATH_SEPARATOR", os.pathsep)) if p)
-    if paths:
-        return [p if p == "-" else os.path.abspath(p) for p in paths]
+    given = options.files
+    if not given and (listed := variables.get("COMPOSE_FILE")):
+        given = tuple(p for p in listed.split(variables.get("COMPOSE_PATH_SEPARATOR", os.pathsep)) if p)
+    if given:
+        return [p if p == "-" else os.path.abspath(p) for p in given]
     start = directory = os.path.abspath(options.project_directory or _here())
     while True:
         for name in NAMES:
@@ -223,25 +251,25 @@ def normal_name(name: str) -> str:
 
 
 def _project_name(options: Options, variables: Mapping[str, str], names: list[Tree], working_dir: str) -> str:
-    for chosen, origin in (
+    for given, origin in (
         (options.project_name, "-p"),
         (variables.get("COMPOSE_PROJECT_NAME"), "COMPOSE_PROJECT_NAME"),
     ):
-        if chosen:
-            if normal_name(chosen) != chosen:
+        if given:
+            if normal_name(given) != given:
                 raise _fail(
-                    f'"{chosen}" ({origin}) cannot be a project name', f'try "{normal_name(chosen)}"', code="name"
+                    f'"{given}" ({origin}) cannot be a project name', f'try "{normal_name(given)}"', code="name"
                 )
-            return chosen
+            return given
     for value in reversed(names):
         if isinstance(value, Text):
             reading = Reading()
-            chosen = str(Interpolation(variables, reading).scalar(value)) if "$" in value else str(value)
+            given = str(Interpolation(variables, reading).scalar(value)) if "$" in value else str(value)
             if reading.problems:
                 raise FileError(tuple(reading.problems))
-            if normal_name(chosen) != chosen or not chosen:
-                raise _fail(f'"{chosen}" cannot be a project name', f'try "{normal_name(chosen)}"', value.at, "name")
-            return chosen
+            if normal_name(given) != given or not given:
+                raise _fail(f'"{given}" cannot be a project name', f'try "{normal_name(given)}"', value.at, "name")
+            return given
     name = normal_name(os.path.basename(working_dir))
     if not name:
         raise _fail(f"{working_dir} does not make a project name", "name the project with -p", code="name")

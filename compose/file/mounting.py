@@ -19,8 +19,9 @@ from pycompose.compose.model.project import (
     VolumeMount,
 )
 from pycompose.compose.model.quantities import size_of
+from pycompose.errors import Place
 
-from .paths import absolute, image, is_path, volume_parts
+from .paths import WINDOWS, absolute, image, is_path, volume_parts
 from .reading import Section, extended, short
 from .source import Map, Text, Tree
 
@@ -32,7 +33,7 @@ TYPES = ("volume", "bind", "tmpfs", "image")
 
 def mounts(section: Section, directory: str) -> tuple[Mount, ...]:
     """By target, which only one may have."""
-    mounted: dict[str, tuple[Mount, Tree]] = {}
+    made: dict[str, tuple[Mount, Tree]] = {}
     entries: list[tuple[Mount | None, Tree]] = []
     for item in section.items("volumes"):
         mount = (
@@ -47,13 +48,13 @@ def mounts(section: Section, directory: str) -> tuple[Mount, ...]:
     for mount, item in entries:
         if mount is None:
             continue
-        if mount.target in mounted:
-            other = mounted[mount.target][1]
+        if mount.target in made:
+            other = made[mount.target][1]
             hint = f"the other is at {other.at}" if other is not None else ""
             at = item.at if item is not None else section.origin
             section.reading.problem(f'{section.name} mounts two things at "{mount.target}"', at, hint, "mount")
-        mounted[mount.target] = mount, item
-    return tuple(mount for mount, _ in mounted.values())
+        made[mount.target] = mount, item
+    return tuple(mount for mount, _ in made.values())
 
 
 def _tmpfs(item: str) -> TmpfsMount:
@@ -77,10 +78,8 @@ def _short_mount(item: Text, section: Section, directory: str) -> Mount | None:
         message = f'volume "{short(item)}" of {section.name} is not [SOURCE:]TARGET[:OPTIONS]'
         section.reading.problem(message, item.at, code="mount")
         return None
-    target = posixpath.normpath(parts[-1] if len(parts) == 1 else parts[1])
-    if not target.startswith("/"):
-        message = f'target "{short(target)}" of {section.name} is not an absolute path'
-        section.reading.problem(message, item.at, code="mount")
+    target = _target(parts[-1] if len(parts) == 1 else parts[1], section, item.at)
+    if target is None:
         return None
     if len(parts) == 1:
         return VolumeMount(None, target)
@@ -102,6 +101,18 @@ def _short_mount(item: Text, section: Section, directory: str) -> Mount | None:
     return VolumeMount(source, target, read_only, "nocopy" in options)
 
 
+def _target(path: str, section: Section, at: Place | None) -> str | None:
+    """Where something is mounted. One of Windows is valid, though no container of this machine can have it."""
+    if WINDOWS.match(path):
+        return path
+    target = posixpath.normpath(path)
+    if target.startswith("/"):
+        return target
+    message = f'target "{short(target)}" of {section.name} is not an absolute path'
+    section.reading.problem(message, at, code="mount")
+    return None
+
+
 def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
     one = Section(section.reading, item, f"a volume of {section.name}", section.at("volumes"))
     kept = one.check_keys(
@@ -117,9 +128,8 @@ def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
         if "type" not in one or not target:
             one.reading.problem(f"{one.name} needs type and target", one.origin, code="mount")
         return None
-    target = posixpath.normpath(target)
-    if not target.startswith("/"):
-        one.reading.problem(f'target "{short(target)}" of {section.name} is not an absolute path', one.at("target"))
+    target = _target(target, section, one.at("target"))
+    if target is None:
         return None
     details = one.section(kind)
     if kind == "bind":
@@ -165,10 +175,10 @@ def named_volumes(service: Service) -> list[str]:
 
 def uses(section: Section, key: str, directory: str) -> tuple[FileReference, ...]:
     """A service's `configs` or `secrets`; `directory` is where those without an absolute target go."""
-    references = []
+    made = []
     for item in section.items(key):
         if isinstance(item, Text):
-            references.append(FileReference(str(item), directory + item))
+            made.append(FileReference(str(item), directory + item))
             continue
         one = Section(section.reading, item, f"an entry in {key} of {section.name}", section.at(key))
         kept = one.check_keys(("source", "target", "uid", "gid", "mode"))
@@ -179,5 +189,5 @@ def uses(section: Section, key: str, directory: str) -> tuple[FileReference, ...
             continue
         target = posixpath.join(directory, one.text("target") or source)
         uid, gid, mode = one.text("uid"), one.text("gid"), one.octal("mode")
-        references.append(FileReference(source, target, uid, gid, mode, extended(kept)))
-    return tuple(references)
+        made.append(FileReference(source, target, uid, gid, mode, extended(kept)))
+    return tuple(made)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os.path
 import posixpath
+import re
 from collections.abc import Callable
 
 from .source import Map, Seq, Text, Tree, text
 
 REMOTE = ("service:", "docker-image://", "oci-layout://", "github.com/", "git@", "target:")
+WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\")  # how an absolute path of Windows starts
 Change = Callable[[Text], Text]
 
 
 def absolute(path: str, directory: str) -> str:
     """An empty `directory` leaves paths as they are written."""
-    if not directory:
+    if not directory or WINDOWS.match(path):
         return path
     return posixpath.normpath(posixpath.join(directory, os.path.expanduser(path)))
 
@@ -40,19 +42,19 @@ def is_remote(context: str) -> bool:
 
 def is_path(source: str) -> bool:
     """The source of a volume in short syntax: a path, or the name of a volume."""
-    return source.startswith((".", "/", "~"))
+    return source.startswith((".", "/", "~")) or WINDOWS.match(source) is not None
 
 
 def rebased(tree: Tree, directory: str) -> Tree:
     """A whole file's tree."""
     if not isinstance(tree, Map):
         return tree
-    moved = tree.copy()
+    made = tree.copy()
     for kind, one in (("services", rebased_service), ("configs", _source), ("secrets", _source), ("volumes", _volume)):
         entries = tree.get(kind)
         if isinstance(entries, Map):
-            moved[kind] = _each(entries, one, directory)
-    return moved
+            made[kind] = _each(entries, one, directory)
+    return made
 
 
 def rebased_service(service: Tree, directory: str) -> Tree:
@@ -70,33 +72,33 @@ def rebased_service(service: Tree, directory: str) -> Tree:
         name, equals, rest = value.partition("=")
         return text(f"{name}={context(text(rest))}", value.at, value.plain) if equals else value
 
-    moved = service.copy()
-    _change(moved, "image", lambda value: text(image(value, directory), value.at, value.plain))
-    _change(moved, "env_file", path)
-    _change(moved, "label_file", path)
-    _change(moved, "build", context)
-    if isinstance(section := moved.get("build"), Map):
-        build = section.copy()
+    made = service.copy()
+    _change(made, "image", lambda value: text(image(value, directory), value.at, value.plain))
+    _change(made, "env_file", path)
+    _change(made, "label_file", path)
+    _change(made, "build", context)
+    if isinstance(given := made.get("build"), Map):
+        build = given.copy()
         build.put("context", build.get("context") or text(".", build.at), build.keys_at.get("context"))
         _change(build, "context", context)
         for key in ("additional_contexts", "ssh"):
             _change(build, key, context if isinstance(build.get(key), Map) else keyed)
-        moved["build"] = build
-    volumes = moved.get("volumes")
+        made["build"] = build
+    volumes = made.get("volumes")
     if isinstance(volumes, Seq):
-        moved["volumes"] = Seq((_mount(v, path) for v in volumes), volumes.at)
-    develop = moved.get("develop")
+        made["volumes"] = Seq((_mount(v, path) for v in volumes), volumes.at)
+    develop = made.get("develop")
     if isinstance(develop, Map) and isinstance(watches := develop.get("watch"), Seq):
         changed = Seq((_with_path(w, "path", path) for w in watches), watches.at)
-        moved["develop"] = develop.replaced("watch", changed)
-    return moved
+        made["develop"] = develop.replaced("watch", changed)
+    return made
 
 
 def _each(entries: Map, change: Callable[[Tree, str], Tree], directory: str) -> Map:
-    moved = entries.copy()
+    made = entries.copy()
     for key, value in entries.items():
-        moved[key] = change(value, directory)
-    return moved
+        made[key] = change(value, directory)
+    return made
 
 
 def _change(holder: Map, key: str, change: Change) -> None:
@@ -105,8 +107,8 @@ def _change(holder: Map, key: str, change: Change) -> None:
     if isinstance(value, Text):
         holder[key] = change(value)
     elif isinstance(value, Seq):
-        items = (change(v) if isinstance(v, Text) else _with_path(v, "path", change) for v in value)
-        holder[key] = Seq(items, value.at)
+        made = (change(v) if isinstance(v, Text) else _with_path(v, "path", change) for v in value)
+        holder[key] = Seq(made, value.at)
     elif isinstance(value, Map) and key in ("additional_contexts", "ssh"):
         new = value.copy()
         new.update({k: change(v) if isinstance(v, Text) else v for k, v in value.items()})
@@ -114,44 +116,44 @@ def _change(holder: Map, key: str, change: Change) -> None:
 
 
 def _with_path(value: Tree, key: str, change: Change) -> Tree:
-    if isinstance(value, Map) and isinstance(named := value.get(key), Text):
-        return value.replaced(key, change(named))
+    if isinstance(value, Map) and isinstance(found := value.get(key), Text):
+        return value.replaced(key, change(found))
     return value
 
 
 def _mount(value: Tree, path: Change) -> Tree:
     if isinstance(value, Text) and is_path(value):
-        source, colon, rest = value.partition(":")
-        if not colon:
+        source, *rest = volume_parts(value)
+        if not rest:
             return value  # an anonymous volume: this is its target
-        return text(path(text(source)) + colon + rest, value.at, value.plain)
+        return text(":".join((path(text(source)), *rest)), value.at, value.plain)
     if isinstance(value, Map) and value.get("type") == "bind":
         return _with_path(value, "source", path)
     return value
 
 
 def _source(value: Tree, directory: str) -> Tree:
-    return _with_path(value, "file", lambda path: text(absolute(path, directory), path.at, path.plain))
+    return _with_path(value, "file", lambda found: text(absolute(found, directory), found.at, found.plain))
 
 
 def _volume(value: Tree, directory: str) -> Tree:
     """The local driver's way to write a bind: type none, o bind, device a path."""
     options = value.get("driver_opts") if isinstance(value, Map) else None
     if isinstance(value, Map) and isinstance(options, Map) and "bind" in str(options.get("o") or "").split(","):
-        change: Change = lambda path: text(absolute(path, directory), path.at, path.plain)  # noqa: E731
+        change: Change = lambda found: text(absolute(found, directory), found.at, found.plain)  # noqa: E731
         return value.replaced("driver_opts", _with_path(options, "device", change))
     return value
 
 
 def volume_parts(spec: str) -> list[str]:
-    """`[SOURCE:]TARGET[:OPTIONS]` at its colons; one inside `${…}` is none."""
+    """`[SOURCE:]TARGET[:OPTIONS]` at its colons; one inside `${…}` is none, nor one after the letter of a drive."""
     parts, depth, start = [], 0, 0
     for index, character in enumerate(spec):
         if character == "{" and index and spec[index - 1] == "$":
             depth += 1
         elif character == "}" and depth:
             depth -= 1
-        elif character == ":" and not depth:
+        elif character == ":" and not depth and not (index == start + 1 and WINDOWS.match(spec, start)):
             parts.append(spec[start:index])
             start = index + 1
     return [*parts, spec[start:]]

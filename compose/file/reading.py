@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 
-from pycompose.compose.model.errors import FileError, Problem
+from pycompose.compose.model.errors import FileError, Obstacle, Problem
 from pycompose.compose.model.quantities import duration_of, size_of
 from pycompose.compose.model.suggest import suggestion
 from pycompose.errors import Place
@@ -28,11 +28,16 @@ def words(text: str) -> frozenset[str]:
 
 
 class Reading:
-    """Gathers what is wrong in the files of one run."""
+    """Gathers what is wrong in the files of one run.
 
-    def __init__(self) -> None:
+    With `existing` it is read for containers that exist: variables and env files that are missing are no problem.
+    """
+
+    def __init__(self, *, existing: bool = False) -> None:
+        self.existing = existing
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.obstacles: list[Obstacle] = []
         self.warned: set[str] = set()
         self.incomplete = False  # a file that belongs to the project is missing from the tree
         self.filled = 0  # characters that interpolation has made
@@ -40,6 +45,12 @@ class Reading:
 
     def problem(self, message: str, at: Place | None, hint: str = "", code: str = "value") -> None:
         self.problems.append(Problem(message, at, hint, code))
+
+    def obstacle(
+        self, service: str, message: str, at: Place | None, hint: str = "", code: str = "value", beside: str = ""
+    ) -> None:
+        """What only the making of a service's containers fails by."""
+        self.obstacles.append(Obstacle(service, Problem(message, at, hint, code), beside))
 
     def suggestion(self, name: str, known: Iterable[str]) -> str:
         """As the function, for the first problems: a person reads no more of them, and comparing takes long."""
@@ -52,6 +63,8 @@ class Reading:
 
     def unset(self, name: str, at: Place | None) -> None:
         """A variable has no value where one is filled in."""
+        if self.existing:
+            return
         message = f'variable "{name}" is not set; it becomes empty text'
         self.warn_once(f"${name}", message, at, "unset-variable")
 
@@ -134,20 +147,20 @@ class Section:
             return None
         if isinstance(value, Text):
             stripped = value.strip()
-            number = whole(stripped) if value.plain else None
-            if number is None and DIGITS.match(stripped):
-                number = int(stripped)
-            if number is not None and abs(number) < 1 << 63:
-                return number
+            found = whole(stripped) if value.plain else None
+            if found is None and DIGITS.match(stripped):
+                found = int(stripped)
+            if found is not None and abs(found) < 1 << 63:
+                return found
         self.wrong(key, "a whole number")
         return None
 
     def between(self, key: str, lowest: int, highest: int) -> int | None:
-        number = self.integer(key)
-        if number is not None and not lowest <= number <= highest:
+        found = self.integer(key)
+        if found is not None and not lowest <= found <= highest:
             self.wrong(key, f"a whole number from {lowest} to {highest}")
             return None
-        return number
+        return found
 
     def octal(self, key: str) -> int | None:
         """A mode. Plain `0440` and quoted "0440" are octal; so is 0o440; a plain 288 is decimal."""
@@ -156,8 +169,8 @@ class Section:
             return None
         if isinstance(value, Text) and (match := OCTAL.match(value)) and (value[0] == "0" or not value.plain):
             return int(match[1], 8)
-        if isinstance(value, Text) and value.plain and (number := whole(value)) is not None and 0 <= number <= 0o7777:
-            return number
+        if isinstance(value, Text) and value.plain and (found := whole(value)) is not None and 0 <= found <= 0o7777:
+            return found
         self.wrong(key, "an octal mode such as 0440")
         return None
 
@@ -174,19 +187,19 @@ class Section:
         value = self.map.get(key)
         if value is None:
             return None
-        size = size_of(value) if isinstance(value, Text) else None
-        if size is None:
+        found = size_of(value) if isinstance(value, Text) else None
+        if found is None:
             self.wrong(key, 'a size such as "1500m"')
-        return size
+        return found
 
     def duration(self, key: str) -> float | None:
         value = self.map.get(key)
         if value is None:
             return None
-        seconds = duration_of(value) if isinstance(value, Text) else None
-        if seconds is None:
+        found = duration_of(value) if isinstance(value, Text) else None
+        if found is None:
             self.wrong(key, 'a duration such as "1m30s"')
-        return seconds
+        return found
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.map.get(key)

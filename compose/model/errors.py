@@ -24,6 +24,18 @@ class Problem:
         return f"{text}\nhint: {self.hint}" if self.hint else text
 
 
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What keeps the containers of a service from being made, though its file is valid: a fault of their plan.
+
+    With `beside` it is in the way only where that service has containers too.
+    """
+
+    service: str
+    problem: Problem
+    beside: str = ""
+
+
 class FileError(PycomposeError):
     """A compose file cannot be used. `problems` holds all that were found, in the order of the file.
 

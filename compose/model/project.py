@@ -21,6 +21,7 @@ from pycompose.frozen import dataclass
 
 from .deployment import CredentialSpec, Deploy, DeviceRequest, LanguageModel, ModelUse, Provider
 from .develop import Develop
+from .errors import Obstacle
 from .fields import no_text
 from .image_build import Build, Ulimit
 from .lifetime import EXTENSIONS as EXTENSIONS
@@ -374,4 +375,5 @@ class Project:
     models: Mapping[str, LanguageModel] = field(default_factory=lambda: MappingProxyType({}))
     profiles: tuple[str, ...] = ()  # those that are active
     kept: Mapping[str, str] = field(default_factory=no_text)  # x- keys, as canonical JSON
+    obstacles: tuple[Obstacle, ...] = ()  # only a plan that makes the containers of those services fails by them
     order: tuple[str, ...] = ()  # the active services, what is needed first; empty: not worked out (`plan.graph.order`)

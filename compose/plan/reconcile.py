@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field, replace
 
+from pycompose.compose.model.errors import FileError
 from pycompose.compose.model.observed import Observed, ObservedContainer
 from pycompose.compose.model.project import Dependency, Network, Project, Service, VolumeMount
 from pycompose.errors import PycomposeError
@@ -99,7 +100,21 @@ class _Up:
         self._orphans()
         if self.options.wait and not self.options.no_start:
             self._wait()
+        self._check_obstacles()
         return self.out.plan()
+
+    def _check_obstacles(self) -> None:
+        """Raises FileError for what the file says of containers that the plan makes and that nobody can make."""
+        services = {step.action.service for step in self.out.steps.values() if isinstance(step.action, CreateContainer)}
+        there = {name for name, members in self.members.items() if members}
+        there |= {container.service for container in self.observed.containers}
+        problems = tuple(
+            obstacle.problem
+            for obstacle in self.project.obstacles
+            if obstacle.service in services and (not obstacle.beside or obstacle.beside in there)
+        )
+        if problems:
+            raise FileError(problems)
 
     def _make_networks_and_volumes(self) -> None:
         services = [self.project.services[name] for name in self.selected]

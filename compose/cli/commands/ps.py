@@ -53,7 +53,7 @@ def ps(
     containers = observe.containers(places, ports=not quiet)
     services_known = {container.service for container in containers}
     if (services and not set(services) <= services_known) or not orphans:
-        project = subject.target(choices).project
+        project = subject.existing(choices).project
         if project is not None:
             described = {*project.services, *project.disabled_services}
             if not orphans:

@@ -69,11 +69,6 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
             "hint: deploy.replicas is at c.yaml:5:24",
         ),
         (
-            "services:\n  a: {image: x, container_name: same}\n  b: {image: x, container_name: same}",
-            'c.yaml:3:33: service "b" and service "a" have the same container_name "same"\n'
-            "hint: the other is at c.yaml:2:33",
-        ),
-        (
             one("depends_on: [bb]"),
             'c.yaml:4:18: service "a" depends on "bb", which is not defined\nhint: did you mean "b"?',
         ),
@@ -144,10 +139,6 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
         (one("command: 'a \"b'"), '"command" of service "a": No closing quotation'),
         (one("ports: ['80:80:80:80']"), 'c.yaml:4:13: port "80:80:80:80" of service "a" cannot be used'),
         (one("ports: [{target: 99999}]"), '"target" of a port of service "a" must be a port, not "99999"'),
-        (
-            one("secrets: [s]") + "secrets: {s: {environment: NONE}}",
-            'c.yaml:4:15: secret "s" of service "a" is in no variable "NONE"\nhint: set it',
-        ),
         (one("networks: {n: {ipv4_address: 10.0.0.x}}") + "networks: {n: }", 'c.yaml:4:34: ipv4_address "10.0.0.x" of'),
         (
             one("networks: {n: {ipv4_address: 10.1.0.5}}") + POOL,
@@ -177,6 +168,55 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
 )
 def test_what_does_not_fit_is_told_with_its_place(tmp_path: Path, content: str, said: str) -> None:
     assert said in "\n".join(problems(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("content", "service", "said"),
+    [
+        (
+            "services:\n  a: {image: x, container_name: same}\n  b: {image: x, container_name: same}",
+            "b",
+            'c.yaml:3:33: service "b" and service "a" have the same container_name "same"\n'
+            "hint: the other is at c.yaml:2:33",
+        ),
+        (
+            one("secrets: [s]") + "secrets: {s: {environment: NONE}}",
+            "a",
+            'c.yaml:4:15: secret "s" of service "a" is in no variable "NONE"\nhint: set it, or put it into .env',
+        ),
+        (
+            one(r"volumes: ['./d:C:\data']"),
+            "a",
+            'c.yaml:4:15: target "C:\\data" of service "a" is a path of Windows\n'
+            "hint: containers of this machine are Linux's: a target such as /data",
+        ),
+        (
+            one(r"volumes: [{type: bind, source: 'C:\x', target: 'C:\y'}]"),
+            "a",
+            'c.yaml:4:52: target "C:\\y" of service "a" is a path of Windows\n'
+            "hint: containers of this machine are Linux's: a target such as /data",
+        ),
+    ],
+)
+def test_what_only_making_containers_fails_by_is_no_problem_of_the_file(
+    tmp_path: Path, content: str, service: str, said: str
+) -> None:
+    (obstacle,) = loaded(tmp_path, content).project.obstacles
+    assert obstacle.service == service
+    assert str(obstacle.problem).replace(f"{tmp_path}/", "") == said
+
+
+def test_a_file_without_services_is_one(tmp_path: Path) -> None:
+    assert list(loaded(tmp_path, "volumes: {v: }").project.volumes) == ["v"]
+    assert not loaded(tmp_path, "services: {}").project.services
+
+
+def test_a_path_of_windows_stays_as_it_is(tmp_path: Path) -> None:
+    tree = loaded(tmp_path, one(r"volumes: ['C:\a:/b', './d:D:\e:ro']")).tree
+    assert [(m["source"], m["target"]) for m in tree["services"]["a"]["volumes"]] == [
+        (r"C:\a", "/b"),
+        (f"{tmp_path}/d", r"D:\e"),
+    ]
 
 
 CYCLE = """\

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from pycompose.compose.model.errors import FileError, Obstacle, Problem
 from pycompose.compose.model.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume
 from pycompose.compose.model.project import Attachment, Dependency, Network, Project, Service, Volume, VolumeMount
 from pycompose.compose.plan import commands, reconcile
 from pycompose.compose.plan.graph import CycleError
+from pycompose.compose.plan.reconcile import UpOptions
 from pycompose.compose.plan.steps import render
+from pycompose.errors import Place
 
 NET = Network("net", "p_net", config_hash="n1")
 ON_NET = (Attachment("net"),)
@@ -142,6 +145,29 @@ def test_down_goes_in_reverse_and_takes_the_network_last() -> None:
         "remove p-db-1  (down)",
         "remove network p_net  (down)",
     ]
+
+
+OBSTACLE = Obstacle("web", Problem('secret "s" is in no variable "S"', Place("c.yaml", 3, 4)))
+
+
+def test_what_the_file_says_of_containers_that_nobody_can_make_fails_the_plan_that_makes_them() -> None:
+    project = replace(PROJECT, obstacles=(OBSTACLE,))
+    with pytest.raises(FileError, match=r"c\.yaml:3:4: secret"):
+        reconcile.up(project, Observed("p"))
+    with pytest.raises(FileError, match=r"c\.yaml:3:4: secret"):
+        reconcile.up(project, seen(there(DB), there(WEB, config_hash="old")))
+    assert reconcile.up(project, Observed("p"), UpOptions(services=("db",))).steps
+    assert not reconcile.up(project, seen(there(DB), there(WEB))).steps
+    assert not commands.stop(project, seen(there(DB, status="exited"))).steps
+
+
+def test_two_services_of_one_name_are_in_each_others_way_only_where_both_have_containers() -> None:
+    project = replace(PROJECT, obstacles=(replace(OBSTACLE, service="db", beside="web"),))
+    assert reconcile.up(project, Observed("p"), UpOptions(services=("db",))).steps
+    with pytest.raises(FileError):
+        reconcile.up(project, Observed("p"))
+    with pytest.raises(FileError):
+        reconcile.up(project, seen(there(WEB)), UpOptions(services=("db",)))
 
 
 def test_a_circle_of_services_is_told_as_a_path() -> None:
