@@ -11,6 +11,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 STAMP := .venv/.installed
 DASK := .venv/bin/pycompose -p dask-distributed
+# The finder that setuptools installs for -e imports enough to cost every process 10 ms; a folder on the path costs none.
+LIGHT_PATH = cd .venv/lib/python*/site-packages && rm -f __editable__.pycompose-*.pth __editable___pycompose_*_finder.py \
+  && echo "$(CURDIR)/.types" >pycompose.pth
 
 .PHONY: setup demo test test-vm check bench clean
 
@@ -21,6 +24,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev,dask]'
 	mkdir -p .types && ln -sfn .. .types/pycompose
+	$(LIGHT_PATH)
 	touch $@
 
 demo: setup
