@@ -28,7 +28,7 @@ from .state import generations
 async def supervise(name: str, listening: int) -> None:
     roots = Places.default()
     publisher = Publisher(roots.project(name))
-    host = LinuxHost(roots, name, publisher, (sys.executable, "-m", "pycompose.compose.supervisor", name))
+    host = LinuxHost(roots, name, publisher, tuple(sys.orig_argv[:-1]))
     monitor = Monitor(host, publish=publisher.publish_named, warn=note)
     async with trio.open_nursery() as nursery:
         await nursery.start(host.run)

@@ -152,7 +152,7 @@ def _without_file(choices: Choices, error: FileError) -> Located:
     from pycompose.compose.state.generations import newest
 
     missing = error.problems[0].code == "no-file"
-    folder = os.path.basename(os.path.abspath(choices.project_directory or "."))
+    folder = os.path.basename(_absolute(choices.project_directory or "."))
     name = _named_outside(choices) or normal_name(folder)
     if choices.files or not missing or not name or normal_name(name) != name:
         raise error
@@ -184,11 +184,11 @@ def _quick_name(choices: Choices) -> str | None:
     """The project's name as the loader would find it, or None where only the loader can tell."""
     if choices.env_files or os.environ.get("COMPOSE_ENV_FILES") or "-" in choices.files:
         return None
-    paths = [os.path.abspath(path) for path in choices.files] or _found(choices)
-    if not paths:
+    paths = [_absolute(path) for path in choices.files] or _found(choices)
+    if not all(paths) or not paths:
         return None
-    folder = os.path.abspath(choices.project_directory) if choices.project_directory else os.path.dirname(paths[0])
-    for place in {os.getcwd(), folder}:
+    folder = _absolute(choices.project_directory) if choices.project_directory else os.path.dirname(paths[0])
+    for place in {_absolute("."), folder}:
         if os.path.exists(f"{place}/.env"):
             with open(f"{place}/.env", encoding="utf-8", errors="replace") as file:
                 if "COMPOSE_" in file.read():
@@ -214,8 +214,8 @@ def _quick_name(choices: Choices) -> str | None:
 def _found(choices: Choices) -> list[str]:
     if os.environ.get("COMPOSE_FILE"):
         return []
-    folder = os.path.abspath(choices.project_directory or os.getcwd())
-    while True:
+    folder = _absolute(choices.project_directory or ".")
+    while folder:
         for name in FILES:
             if os.path.isfile(f"{folder}/{name}"):
                 overrides = [f"{folder}/{other}" for other in OVERRIDES if os.path.isfile(f"{folder}/{other}")]
@@ -223,3 +223,12 @@ def _found(choices: Choices) -> list[str]:
         if folder == os.path.dirname(folder):
             return []
         folder = os.path.dirname(folder)
+    return []
+
+
+def _absolute(path: str) -> str:
+    """The path made absolute; empty where the current directory is gone and it is relative."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        return ""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     import click
     from pycompose.errors import PycomposeError, SystemRefused
 
+    _make_ordinary()
     from .root import cli
 
     try:
@@ -58,6 +61,22 @@ def main(arguments: list[str] | None = None) -> int:
 
         terminal.error(f"something unexpected happened: {type(error).__name__}: {error}", _where_it_is_written(error))
         return 1
+
+
+def _make_ordinary() -> None:
+    """Have what every command takes for granted, however this process was started: descriptors 0 to 2, ends of
+    children that can be waited for, and as many descriptors as are allowed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _tell(error: PycomposeError) -> None:

@@ -72,7 +72,30 @@ def _is_at(descriptor: int, path: str) -> bool:
 
 
 def _supervisor(places: ProjectPlaces) -> tuple[str, ...]:
-    return (sys.executable, "-m", "pycompose.compose.supervisor", places.project)
+    """How a supervisor is started: with nothing of this process's environment, but what is imported is found."""
+    python = (sys.executable, "-P", "-s", "-X", "utf8")
+    if folders := _packages_elsewhere():
+        return (*python, "-c", FROM_ELSEWHERE, os.pathsep.join(folders), places.project)
+    return (*python, "-m", "pycompose.compose.supervisor", places.project)
+
+
+FROM_ELSEWHERE = """
+import os, runpy, sys
+sys.path.extend(sys.argv.pop(1).split(os.pathsep))
+runpy.run_module("pycompose.compose.supervisor", run_name="__main__", alter_sys=True)
+"""
+
+
+def _packages_elsewhere() -> list[str]:
+    """Folders that this process was told of (PYTHONPATH, a user's own packages) where we or what we need may lie."""
+    usual = (sys.prefix + os.sep, sys.base_prefix + os.sep)
+    return [
+        folder
+        for folder in dict.fromkeys(sys.path)
+        if os.path.isabs(folder)
+        and not folder.startswith(usual)
+        and any(os.path.isdir(f"{folder}/{name}") for name in ("pycompose", "trio", "pyroute2"))
+    ]
 
 
 @contextmanager

@@ -95,7 +95,12 @@ class Loaded:
 def merged(options: Options) -> Merged:
     """The files that `options` name, interpolated, included, extended and merged. Raises FileError."""
     reading, files = Reading(existing=options.existing), Files()
-    working_dir = os.path.abspath(options.project_directory) if options.project_directory else _here()
+    try:
+        working_dir = _here(options.project_directory or "")
+    except FileError:
+        if not options.files or not os.path.isabs(options.files[0]):
+            raise
+        working_dir = os.path.dirname(options.files[0])
     variables, environment_files = _environment(options, [working_dir], files, reading)
     paths = _find(options, variables)
     if not options.project_directory:
@@ -115,9 +120,10 @@ def merged(options: Options) -> Merged:
     return Merged(tree, name, working_dir, tuple(paths), environment_files, variables, reading, files)
 
 
-def _here() -> str:
+def _here(path: str = "") -> str:
+    """The path made absolute; the current directory for none. Raises FileError where that is gone."""
     try:
-        return os.getcwd()
+        return os.path.abspath(path)
     except FileNotFoundError as error:
         raise _fail("the current directory is not there any more", "cd to one that is") from error
 
@@ -212,7 +218,7 @@ def _environment(
     environ = options.environ
     named = options.env_files or tuple(p for p in environ.get("COMPOSE_ENV_FILES", "").split(",") if p)
     if named:
-        paths = [os.path.abspath(p) for p in named]
+        paths = [_here(p) for p in named]
     elif environ.get("COMPOSE_DISABLE_ENV_FILE", "").lower() in ("1", "true"):
         paths = []
     else:
@@ -232,8 +238,8 @@ def _find(options: Options, variables: Mapping[str, str]) -> list[str]:
     if not given and (listed := variables.get("COMPOSE_FILE")):
         given = tuple(p for p in listed.split(variables.get("COMPOSE_PATH_SEPARATOR", os.pathsep)) if p)
     if given:
-        return [p if p == "-" else os.path.abspath(p) for p in given]
-    start = directory = os.path.abspath(options.project_directory or _here())
+        return [p if p == "-" else _here(p) for p in given]
+    start = directory = _here(options.project_directory or "")
     while True:
         for name in NAMES:
             path = os.path.join(directory, name)

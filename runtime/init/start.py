@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from pycompose.runtime.keeper import messages
+from pycompose.runtime.keeper.inheritance import keep_only as keep_only
 from pycompose.runtime.linux import capabilities, seccomp, syscalls
 from pycompose.runtime.spec import Bundle, InsideSocket, Process
 
@@ -183,11 +184,12 @@ def finish(process: Process, channel: int, program: bytes | None, init: bool = F
     begin("user")
     who = identity(process)
     begin("limits")
-    for name, kind, pair in wanted_limits(process)[0]:
-        try:
-            resource.setrlimit(kind, pair)
-        except (ValueError, OSError) as error:
-            raise Failed(step, errno.EPERM, f"ulimits {name}: {error}") from None
+    limits = wanted_limits(process)[0]
+    for name, kind, pair in limits:
+        if kind != resource.RLIMIT_NOFILE:
+            set_limit(name, kind, pair)
+        elif pair[1] > resource.getrlimit(kind)[1]:  # takes the privilege; the rest is for when nothing is opened more
+            set_limit(name, kind, (pair[1], pair[1]))
     os.umask(0o022 if process.user.umask is None else process.user.umask)
     if process.no_new_privileges:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
@@ -196,6 +198,10 @@ def finish(process: Process, channel: int, program: bytes | None, init: bool = F
     cwd = process.cwd or "/"
     entered = enter(cwd)
 
+    begin("limits")
+    for name, kind, pair in limits:  # last, and yet before a filter that may not allow it
+        if kind == resource.RLIMIT_NOFILE:
+            set_limit(name, kind, pair)
     begin("seccomp")
     if program is not None and not process.no_new_privileges:
         syscalls.seccomp_filter(program)
@@ -244,15 +250,6 @@ def fresh_session() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with suppress(PermissionError):  # it leads one already
         os.setsid()
-
-
-def keep_only(kept: tuple[int, ...]) -> None:
-    """Close every descriptor above 2 that is not in `kept` (CVE-2024-21626)."""
-    first = 3
-    for descriptor in sorted({item for item in kept if item > 2}):
-        syscalls.close_range(first, descriptor - 1)
-        first = descriptor + 1
-    syscalls.close_range(first, 2**32 - 1)
 
 
 def forget_imports() -> None:
@@ -331,6 +328,13 @@ def wanted_limits(process: Process) -> tuple[list[tuple[str, int, tuple[int, int
         pair = [resource.RLIM_INFINITY if item == ENDLESS else item for item in (min(soft, hard), hard)]
         found.append((name, kind, (pair[0], pair[1])))
     return found, told
+
+
+def set_limit(name: str, kind: int, pair: tuple[int, int]) -> None:
+    try:
+        resource.setrlimit(kind, pair)
+    except (ValueError, OSError) as error:
+        raise Failed(step, errno.EPERM, f"ulimits {name}: {error}") from None
 
 
 ENDLESS = 2**64 - 1

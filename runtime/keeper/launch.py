@@ -5,16 +5,19 @@ Synchronous. `launch_keeper` forks nothing (posix_spawn), so a thread of a proce
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import resource
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from pycompose.runtime.client.blocking import BlockingKeeper
 from pycompose.runtime.errors import KeeperGone, RuntimeFailure
 from pycompose.runtime.places import ProjectPlaces
 
+from .inheritance import as_if_by_init, environment
 from .messages import ListRunning, RunningIds
 
 MFD_EXEC, F_SEAL_EXEC = 0x10, 0x20  # linux/memfd.h, linux/fcntl.h: executable, and its mode never changed
@@ -35,7 +38,7 @@ def _sealed_interpreter() -> int:
         memory = os.memfd_create("pycompose-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | MFD_EXEC)
     except OSError:  # before Linux 6.3
         memory = os.memfd_create("pycompose-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(os.path.realpath(sys.executable), "rb") as file:
+    with open(os.path.realpath(sys.executable), "rb") as file, _files_of_any_size():
         left = os.fstat(file.fileno()).st_size
         while left:
             left -= os.sendfile(memory, file.fileno(), None, left)
@@ -45,6 +48,36 @@ def _sealed_interpreter() -> int:
         fcntl.fcntl(memory, fcntl.F_ADD_SEALS, F_SEAL_EXEC)
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
     return memory
+
+
+@contextmanager
+def _files_of_any_size() -> Iterator[None]:
+    """Without the caller's `ulimit -f`, which memory files count under; a hard one only where that may be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise KeeperGone(
+            f"the limit of file sizes here is too low for the keeper: `ulimit -f` is {hard} bytes"
+        ) from None
+    finally:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def leave_caller() -> None:
+    """Keep nothing of whoever started this process: for one that stays behind a command that has returned."""
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(nowhere, descriptor)
+    as_if_by_init(())
 
 
 def await_launch(places: ProjectPlaces) -> None:
@@ -74,7 +107,8 @@ def launching(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), superv
         try:
             yield True
         finally:
-            os.waitpid(pid, 0)
+            with suppress(ChildProcessError):  # the caller ignores SIGCHLD
+                os.waitpid(pid, 0)
             ready = os.read(reader, 1)
             os.close(reader)
         if not ready:
@@ -86,32 +120,43 @@ def _spawn(places: ProjectPlaces, lock: int, supervisor: Sequence[str]) -> tuple
 
     The keeper holds the launch's lock until then, so that it is known to be coming up when its launcher was killed.
     """
-    interpreter = _sealed_interpreter()
-    reader, writer = os.pipe()
-    log = os.open(places.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
+    with ExitStack() as opened:
+
+        def lifted(descriptor: int) -> int:
+            """A copy above 2, for whoever calls may have closed those that every process has."""
+            copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+            opened.callback(os.close, copy)
+            return copy
+
+        reader, writer = os.pipe()
+        opened.callback(os.close, writer)
+        failed = opened.enter_context(ExitStack())
+        failed.callback(os.close, reader)
+        memory = _sealed_interpreter()
+        opened.callback(os.close, memory)
+        log = os.open(places.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        opened.callback(os.close, log)
+        interpreter, output = lifted(memory), lifted(log)
+        # dup2 alone makes a descriptor inheritable in the child only, and needs another number for that.
+        ready, held = lifted(writer), lifted(lock)
+        passed = lifted(writer), lifted(lock)
         folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        arguments = [places.project, places.state, places.run, str(READY), str(LOCK), *supervisor]
+        arguments = [places.project, places.state, places.run, str(passed[0]), str(passed[1]), *supervisor]
         pid = os.posix_spawn(
             f"/proc/self/fd/{interpreter}",
-            [sys.executable, "-I", "-S", "-c", BOOT, folder, *arguments],
-            os.environ,
+            [sys.executable, "-I", "-S", "-X", "utf8", "-c", BOOT, folder, *arguments],
+            environment(os.environ),
             file_actions=[
-                (os.POSIX_SPAWN_DUP2, writer, READY),
-                (os.POSIX_SPAWN_DUP2, lock, LOCK),
+                (os.POSIX_SPAWN_DUP2, ready, passed[0]),
+                (os.POSIX_SPAWN_DUP2, held, passed[1]),
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
-                (os.POSIX_SPAWN_DUP2, log, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
             ],
             setsid=True,
         )
-    except BaseException:
-        os.close(reader)
-        raise
-    finally:
-        for fd in (writer, interpreter, log):
-            os.close(fd)
-    return pid, reader
+        failed.pop_all()
+        return pid, reader
 
 
 def _answers(places: ProjectPlaces) -> bool:
@@ -121,9 +166,6 @@ def _answers(places: ProjectPlaces) -> bool:
         keeper.ask(ListRunning(), RunningIds)
         return True
     return False
-
-
-READY, LOCK = 100, 102  # descriptors: by which a keeper tells that it listens, and whose lock it holds until then
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import fcntl
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -24,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import assert_never
+from typing import NoReturn, assert_never
 
 from pycompose.log_lines import complain, note
 from pycompose.runtime.linux import pidfd, syscalls
@@ -38,6 +37,7 @@ from .container import Container, Leftover
 from .container_stages import ContainerStage
 from .executions import Execution
 from .fd_store import DescriptorStore
+from .inheritance import as_if_by_init
 from .loop import Loop
 from .messages import (
     Abandon,
@@ -57,8 +57,7 @@ from .messages import (
 )
 
 LARGEST_LOG = 1 << 20
-CONTROL = 101  # the descriptor by which a supervisor gets its listening socket
-IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class Keeper:
@@ -78,8 +77,6 @@ class Keeper:
         self.stopping: list[Reply] = []
         self.ended = False
         self.store = DescriptorStore(places.store_socket)
-        self.oom_score = "0"
-        self.limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     # --- its life ---
 
@@ -115,23 +112,20 @@ class Keeper:
         self._end()
 
     def _protect(self) -> None:
-        """Be the last to be killed for memory; and have room for a thousand containers' descriptors."""
-        with suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
-            self.oom_score = file.read().strip()
-            file.seek(0)
+        """Be the last to be killed for memory."""
+        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("-999")
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self.limits[1], self.limits[1]))
 
     def leave_loop(self) -> None:
         """In a child that becomes something else: undo what is the keeper's alone."""
+        self._reset_signals()
+        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("0")
+
+    def _reset_signals(self) -> None:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, *IGNORED):
             signal.signal(number, signal.SIG_DFL)
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, self.limits)
-        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-            file.write(self.oom_score)
 
     def _signalled(self, reader: int) -> None:
         numbers = os.read(reader, 4096)
@@ -244,18 +238,9 @@ class Keeper:
                 os.rename(path, path + ".1")
         log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            actions = [
-                (os.POSIX_SPAWN_DUP2, log, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
-                (os.POSIX_SPAWN_DUP2, control.fileno(), CONTROL),
-            ]
-            self.supervisor_pid = os.posix_spawnp(
-                self.supervisor[0],
-                [*self.supervisor, str(CONTROL)],
-                os.environ,
-                file_actions=actions,
-                setsigdef=IGNORED,
-            )
+            self.supervisor_pid = os.fork()
+            if self.supervisor_pid == 0:
+                self._become_supervisor(control, log)
         except OSError:
             complain()
             self._supervisor_ended()
@@ -266,6 +251,19 @@ class Keeper:
         pid = self.supervisor_pid
         state = {"pid": pid, "start_time": container_record.start_time(pid), "boot_id": container_record.boot_id()}
         container_record.write(self.places.supervisor_record, state, flush=False)
+
+    def _become_supervisor(self, control: socket.socket, log: int) -> NoReturn:
+        """As this process began: nothing but the log and the socket is passed on."""
+        try:
+            self._reset_signals()
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            control.set_inheritable(True)
+            os.execvp(self.supervisor[0], [*self.supervisor, str(control.fileno())])
+        except BaseException:
+            complain()
+        finally:
+            os._exit(127)
 
     def _supervisor_ended(self) -> None:
         lived = time.monotonic() - self.supervisor_at
@@ -474,8 +472,7 @@ def main(arguments: list[str]) -> None:
         os._exit(0)
     for descriptor in (ready, launching):
         os.set_inheritable(descriptor, False)
-    os.umask(0o022)
-    os.chdir("/")
+    as_if_by_init((ready, launching))
     try:
         Keeper(ProjectPlaces(project, state, run), arguments[6:]).run(ready, launching, supervisor_pid)
     except BaseException:

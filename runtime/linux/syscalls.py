@@ -23,6 +23,8 @@ NR_CAPSET, NR_CAPGET = (91, 90) if _ARM else (126, 125)
 NR_SECCOMP = 277 if _ARM else 317
 NR_KEYCTL = 219 if _ARM else 250
 NR_BPF = 280 if _ARM else 321
+NR_RT_SIGACTION, NR_IOPRIO_SET = (134, 30) if _ARM else (13, 251)
+NR_SET_MEMPOLICY, NR_SCHED_SETATTR = (237, 274) if _ARM else (238, 314)
 NR_OPEN_TREE, NR_MOVE_MOUNT, NR_FSOPEN, NR_FSCONFIG, NR_FSMOUNT = 428, 429, 430, 431, 432
 NR_CLONE3, NR_CLOSE_RANGE, NR_OPENAT2, NR_MOUNT_SETATTR = 435, 436, 437, 442
 
@@ -48,6 +50,8 @@ RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RE
 CLOSE_RANGE_CLOEXEC = 4
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP = 1, 4, 8, 23, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
+PR_SET_SECUREBITS, PR_SET_TIMERSLACK, PR_MCE_KILL, PR_SET_THP_DISABLE = 28, 29, 33, 41
+PR_SET_IO_FLUSHER, PR_SET_MEMORY_MERGE = 57, 67
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 
 
@@ -215,8 +219,34 @@ def seccomp_filter(program: bytes) -> None:
     _call("seccomp", NR_SECCOMP, 1, 0, ctypes.byref(_Program(len(program) // 8, program)))
 
 
-def join_session_keyring(name: str) -> None:
-    _call("keyctl", NR_KEYCTL, 1, os.fsencode(name))
+def join_session_keyring(name: str | None) -> None:
+    """The session keyring of that name, or a new one without a name."""
+    _call("keyctl", NR_KEYCTL, 1, None if name is None else os.fsencode(name))
+
+
+def default_signal(number: int) -> None:
+    """SIG_DFL for any signal, 32 and 33 too, which libc keeps to itself (and posix_spawn leaves ignored)."""
+    action = (ctypes.c_uint64 * 4)()  # handler, flags, restorer, mask
+    _call(f"signal {number}", NR_RT_SIGACTION, number, action, None, 8)
+
+
+def default_scheduling() -> None:
+    """SCHED_OTHER, nice 0, the kernel's own slice; children inherit it (man 2 sched_setattr)."""
+    attributes = ctypes.create_string_buffer(struct.pack("=IIQiIQQQ", 48, 0, 0, 0, 0, 0, 0, 0), 48)
+    _call("sched_setattr", NR_SCHED_SETATTR, 0, attributes, 0)
+
+
+def ioprio_set(priority: int) -> None:
+    """The I/O class and level of this process; 0 is: by its nice value (man 2 ioprio_set)."""
+    _call("ioprio_set", NR_IOPRIO_SET, 1, 0, priority)
+
+
+def default_memory_policy() -> None:
+    _call("set_mempolicy", NR_SET_MEMPOLICY, 0, None, 0)
+
+
+def personality(persona: int) -> None:
+    _check(_libc.personality(ctypes.c_ulong(persona)), "personality")
 
 
 def close_range(first: int, last: int, flags: int = 0) -> None:

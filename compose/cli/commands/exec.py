@@ -61,13 +61,12 @@ def _variables(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _stay(execute: Callable[[], int]) -> NoReturn:
-    """Be the client of a detached process until it ends, away from the terminal."""
+    """Be the client of a detached process until it ends, away from the terminal and with nothing of the caller's."""
+    from pycompose.runtime.keeper.launch import leave_caller
+
     code = 1
     try:
-        os.setsid()
-        nothing = os.open("/dev/null", os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(nothing, fd)
+        leave_caller()
         code = execute()
     finally:
         os._exit(code)
