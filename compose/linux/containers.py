@@ -260,8 +260,7 @@ class Containers:
             ),
             annotations=container_labels.labels(project, service, wanted.number, image.digest, own),
         )
-        of_machine = (HostNote(text, of_machine=True) for text in defaults.machine_notes)
-        return _MadeContainer(bundle, own, (*map(HostNote, defaults.notes), *of_machine))
+        return _MadeContainer(bundle, own, tuple(map(HostNote, defaults.notes)))
 
     async def remove(self, held: HeldContainer, *, volumes: bool) -> None:
         """With `volumes`, its anonymous ones too, unless another container has them by volumes_from."""

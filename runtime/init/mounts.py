@@ -105,15 +105,15 @@ def check(mounts: tuple[Mount, ...]) -> None:
             raise OSError(errno.EINVAL, "nothing may be mounted inside /proc", mount.destination)
 
 
-def perform(root: int, mount: Mount) -> None:
-    """Make one mount."""
+def perform(root: int, mount: Mount, devices: bool = True) -> None:
+    """Make one mount. Without `devices` no device is opened through it, or through a mount below it."""
     options = set(mount.options)
     bind = mount.type == "bind" or options & {"bind", "rbind"}
     if mount.type == "cgroup":
         _mount_cgroup(root, mount)
         return
     add = clear = propagation = 0
-    recursive_add = 0
+    recursive_add = 0 if devices or mount.type == "devpts" else syscalls.ATTR_NODEV
     strings = []
     for option in mount.options:
         if option in _ATTRIBUTES:
@@ -258,22 +258,40 @@ def _mount_cgroup(root: int, mount: Mount) -> None:
     os.close(top)
 
 
+_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
 def devices(root: int, nodes: tuple[DeviceNode, ...]) -> None:
     """Nodes and the usual links of /dev, which is a fresh tmpfs by now (umask is 0)."""
-    kinds = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
     for node in nodes:
         parent, name = os.path.split(node.path)
         folder = make_folder(root, parent)
         number = os.makedev(node.major, node.minor)
         try:
-            os.mknod(name, kinds[node.type] | node.file_mode, number, dir_fd=folder)
+            os.mknod(name, _KINDS[node.type] | node.file_mode, number, dir_fd=folder)
             os.chown(name, node.uid, node.gid, dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
             pass
-        made = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         os.close(folder)
-        if stat.S_IFMT(made.st_mode) != kinds[node.type] or (node.type != "p" and made.st_rdev != number):
+        if stat.S_IFMT(status.st_mode) != _KINDS[node.type] or (node.type != "p" and status.st_rdev != number):
             raise OSError(errno.EEXIST, "something else is in the device's place", node.path)
+    _device_links(root)
+
+
+def bound_devices(root: int, nodes: tuple[DeviceNode, ...], stock: int) -> None:
+    """The same where no device is opened through /dev's own mount: each node is one of the stock's, bound read-only."""
+    for number, node in enumerate(nodes):
+        name = f"node{number}"
+        os.mknod(name, _KINDS[node.type] | node.file_mode, os.makedev(node.major, node.minor), dir_fd=stock)
+        os.chown(name, node.uid, node.gid, dir_fd=stock, follow_symlinks=False)
+        tree = _taken(stock, name)
+        put(root, node.path, tree, folder=False)
+        os.close(tree)
+    _device_links(root)
+
+
+def _device_links(root: int) -> None:
     folder = make_folder(root, "/dev")
     links = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "core": "/proc/kcore"}
     for name, target in links.items():
@@ -293,8 +311,8 @@ def terminal(root: int) -> tuple[int, int]:
         os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW,
         syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS,
     )
-    made = os.fstat(master)
-    if made.st_ino != 2 or made.st_rdev != os.makedev(5, 2):
+    status = os.fstat(master)
+    if status.st_ino != 2 or status.st_rdev != os.makedev(5, 2):
         raise OSError(errno.ENOTTY, "not a terminal multiplexer", "/dev/pts/ptmx")
     fcntl.ioctl(master, 0x40045431, struct.pack("i", 0))  # TIOCSPTLCK
     slave = fcntl.ioctl(master, 0x5441, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)  # TIOCGPTPEER
@@ -311,17 +329,61 @@ def console(root: int, slave: int) -> None:
     os.close(target)
 
 
-def mask(root: int, paths: tuple[str, ...], null: int) -> None:
-    """Hide files behind the host's /dev/null and folders behind an empty one."""
+def make_stock() -> int:
+    """A small file system of the container's own, for what hides paths of it: `null` and an empty `folder`.
+
+    Nothing of the host's is lent for that: a mode set through a mask would be the host's too. It is mounted over the
+    host's /dev, which is looked at no more, because only what is attached can be bound elsewhere; it goes with the
+    host's tree.
+    """
+    stock = rootfs.memory("0755", syscalls.ATTR_NOSUID | syscalls.ATTR_NOEXEC)
+    os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3), dir_fd=stock)
+    os.mkdir("folder", 0o555, dir_fd=stock)
+    target = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.move_mount(stock, target, "/dev")
+    os.close(target)
+    return stock
+
+
+def _taken(stock: int, name: str) -> int:
+    """A read-only mount of one thing in the stock."""
+    tree = syscalls.open_tree(stock, name, syscalls.OPEN_TREE_CLONE)
+    syscalls.mount_setattr(tree, False, syscalls.ATTR_RDONLY)
+    return tree
+
+
+def open_null(root: int, stock: int) -> int:
+    """A null device of the container's own: that of its /dev, by which programs know it, or the stock's.
+
+    What lies in the place of /dev/null by the file's own words (a bind) is not taken: it may be the host's.
+    """
+    folder = open_in(root, "/dev", os.O_PATH | os.O_NOFOLLOW)
+    try:
+        place = os.open("null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        status = os.fstat(place)
+        ours = status.st_dev in (os.fstat(folder).st_dev, os.fstat(stock).st_dev)
+        path = f"/proc/self/fd/{place}" if ours and status.st_rdev == os.makedev(1, 3) else ""
+        null = os.open(path, os.O_RDWR | os.O_CLOEXEC) if path else -1
+        os.close(place)
+    except FileNotFoundError:
+        null = -1
+    finally:
+        os.close(folder)
+    return null if null >= 0 else stock_null(stock)
+
+
+def stock_null(stock: int) -> int:
+    return os.open("null", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=stock)
+
+
+def mask(root: int, paths: tuple[str, ...], stock: int) -> None:
+    """Hide files behind a null device and folders behind an empty one, both of the container's own and read-only."""
     for path in paths:
         try:
             target = open_in(root, path)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        if stat.S_ISDIR(os.fstat(target).st_mode):
-            tree = rootfs.empty()
-        else:
-            tree = syscalls.open_tree(null, "", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH)
+        tree = _taken(stock, "folder" if stat.S_ISDIR(os.fstat(target).st_mode) else "null")
         syscalls.move_mount(tree, target, path)
         os.close(tree)
         os.close(target)
@@ -342,7 +404,7 @@ def read_only(root: int, paths: tuple[str, ...]) -> None:
 
 def shared_memory(namespace: int) -> int:
     """The /dev/shm of another container, as a detached mount; `namespace` is its mount namespace."""
-    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
         syscalls.setns(namespace, syscalls.CLONE_NEW["mount"])
         place = syscalls.openat2(
@@ -351,14 +413,6 @@ def shared_memory(namespace: int) -> int:
         tree = syscalls.open_tree(place, "", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH)
         os.close(place)
     finally:
-        syscalls.setns(own, syscalls.CLONE_NEW["mount"])
-        os.close(own)
+        syscalls.setns(home, syscalls.CLONE_NEW["mount"])
+        os.close(home)
     return tree
-
-
-def open_null() -> int:
-    """The host's /dev/null, checked to be it (CVE-2025-31133)."""
-    null = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if os.fstat(null).st_rdev != os.makedev(1, 3):
-        raise OSError(errno.ENODEV, "not the null device", "/dev/null")
-    return null

@@ -171,13 +171,10 @@ def _apart(store: str) -> str:
 def _copied(layer: str, place: str) -> str:
     """A copy of a small layer in memory: overlayfs refuses a lower layer that lies inside another one (ELOOP)."""
     os.makedirs(place, 0o700, exist_ok=True)
-    context = syscalls.fsopen("tmpfs")
-    syscalls.fsconfig_string(context, "mode", "0755")
-    syscalls.fsconfig_create(context, "tmpfs")
-    tree = syscalls.fsmount(context, 0, "tmpfs")
+    tree = memory("0755")
     target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     syscalls.move_mount(tree, target, place)
-    for descriptor in (context, tree, target):
+    for descriptor in (tree, target):
         os.close(descriptor)
     _copy(layer, place)
     return place
@@ -228,11 +225,18 @@ def _hide(root: int, path: str) -> None:
 
 def empty() -> int:
     """A detached, empty, read-only folder."""
-    context = syscalls.fsopen("tmpfs")
-    syscalls.fsconfig_string(context, "size", "4k")
-    syscalls.fsconfig_string(context, "mode", "0555")
-    syscalls.fsconfig_create(context, "tmpfs")
     attributes = syscalls.ATTR_RDONLY | syscalls.ATTR_NOSUID | syscalls.ATTR_NODEV | syscalls.ATTR_NOEXEC
-    tree = syscalls.fsmount(context, attributes, "tmpfs")
-    os.close(context)
-    return tree
+    return memory("0555", attributes, "4k")
+
+
+def memory(mode: str, attributes: int = 0, size: str = "") -> int:
+    """A detached mount of a new tmpfs."""
+    context = syscalls.fsopen("tmpfs")
+    try:
+        syscalls.fsconfig_string(context, "mode", mode)
+        if size:
+            syscalls.fsconfig_string(context, "size", size)
+        syscalls.fsconfig_create(context, "tmpfs")
+        return syscalls.fsmount(context, attributes, "tmpfs")
+    finally:
+        os.close(context)

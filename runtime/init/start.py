@@ -40,9 +40,14 @@ def run(
     stdio: tuple[int, int, int],
     joined: Mapping[str, int],
     program: bytes | None = None,
+    *,
+    devices: bool = True,
 ) -> NoReturn:
-    """Become the container's process. `program` is the compiled seccomp filter; without it, it is compiled here."""
-    guarded(channel, lambda: _run(bundle, channel, stdio, joined, program))
+    """Become the container's process. `program` is the compiled seccomp filter; without it, it is compiled here.
+
+    Without `devices` (nobody controls access to them) none can be opened but those that the bundle names.
+    """
+    guarded(channel, lambda: _run(bundle, channel, stdio, joined, program, devices))
 
 
 def guarded(channel: int, work: Callable[[], NoReturn]) -> NoReturn:
@@ -79,7 +84,12 @@ def begin(name: str) -> None:
 
 
 def _run(
-    bundle: Bundle, channel: int, stdio: tuple[int, int, int], joined: Mapping[str, int], program: bytes | None
+    bundle: Bundle,
+    channel: int,
+    stdio: tuple[int, int, int],
+    joined: Mapping[str, int],
+    program: bytes | None,
+    devices: bool,
 ) -> NoReturn:
     spec, process = bundle.spec, bundle.spec.process
     begin("session")
@@ -127,8 +137,9 @@ def _run(
     os.umask(0)
     share = syscalls.MS_SLAVE if spec.linux.rootfs_propagation.removeprefix("r") in ("slave", "shared") else 0
     syscalls.mount("", "/", "", syscalls.MS_REC | (share or syscalls.MS_PRIVATE))
-    null = mounts.open_null()
     root = rootfs.attach(bundle.root, spec.root_readonly)
+    if not devices:
+        syscalls.mount_setattr(root, True, syscalls.ATTR_NODEV)
     for mount in spec.mounts:
         begin(f"mount {mount.destination}")
         if shm >= 0 and mount.destination == "/dev/shm" and mount.type == "tmpfs":
@@ -136,12 +147,19 @@ def _run(
             os.close(shm)
             shm = -1
         else:
-            mounts.perform(root, mount)
+            mounts.perform(root, mount, devices)
     if shm >= 0:
         os.close(shm)
     begin("devices")
+    stock = mounts.make_stock()
     if any(mount.destination.rstrip("/") == "/dev" and mount.type == "tmpfs" for mount in spec.mounts):
-        mounts.devices(root, spec.linux.devices)
+        if devices:
+            mounts.devices(root, spec.linux.devices)
+        else:
+            mounts.bound_devices(root, spec.linux.devices, stock)
+        null = mounts.open_null(root, stock)
+    else:
+        null = mounts.stock_null(stock)
     master = slave = -1
     if process.terminal:
         begin("terminal")
@@ -150,8 +168,8 @@ def _run(
     begin("read-only paths")
     mounts.read_only(root, spec.linux.readonly_paths)
     begin("masked paths")
-    mounts.mask(root, spec.linux.masked_paths, null)
-    os.close(null)
+    mounts.mask(root, spec.linux.masked_paths, stock)
+    os.close(stock)
 
     begin("root")
     os.fchdir(root)
@@ -175,7 +193,7 @@ def _run(
     ready(channel, ([master] if master >= 0 else []) + sockets)
     for descriptor in (*sockets, *joined.values()):
         os.close(descriptor)
-    take_stdio(stdio, master, slave)
+    take_stdio(tuple(null if _is_null(item) else item for item in stdio), master, slave)
     finish(process, channel, program, bundle.init)
 
 
@@ -372,7 +390,12 @@ def ready(channel: int, descriptors: list[int]) -> None:
             os._exit(125)
 
 
-def take_stdio(stdio: tuple[int, int, int], master: int, slave: int) -> None:
+def _is_null(descriptor: int) -> bool:
+    """Whether it is a null device: the host's, which is not lent."""
+    return os.fstat(descriptor).st_rdev == os.makedev(1, 3)
+
+
+def take_stdio(stdio: tuple[int, ...], master: int, slave: int) -> None:
     if slave >= 0:
         fcntl.ioctl(slave, 0x540E, 0)  # TIOCSCTTY
         stdio = (slave, slave, slave)

@@ -17,6 +17,7 @@ import termios
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NoReturn, assert_never
 
 from pycompose.log_lines import complain, note
@@ -24,7 +25,8 @@ from pycompose.runtime.errors import LimitRefused
 from pycompose.runtime.init import start
 from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.linux.clone import clone_container
-from pycompose.runtime.policy.cgroup import Cgroup
+from pycompose.runtime.policy import device_control
+from pycompose.runtime.policy.cgroup import Cgroup, DeviceControl
 from pycompose.runtime.spec import Bundle
 from pycompose.runtime.state import container_record
 
@@ -62,6 +64,7 @@ class Container:
         self.code: int | None = None
         self.killed_at = 0.0
         self.oom_fd, self.oom_kills = -1, 0
+        self.devices = DeviceControl("none is wanted")
         path = bundle.spec.linux.cgroups_path
         self.cgroup = Cgroup(path) if path else None
 
@@ -82,6 +85,7 @@ class Container:
         try:
             if self.cgroup:
                 self.notes = (*self.cgroup.create(), *self.cgroup.apply(linux.resources))
+            self._control_devices()
             namespaces = self._joined(opened)
             new = tuple(item.type for item in linux.namespaces if item.type not in namespaces)
             # The container holds its FIFOs open for reading too: without a keeper its writes wait, and never fail.
@@ -92,6 +96,8 @@ class Container:
             group = self.cgroup.descriptor() if self.cgroup else None
             if group is not None:
                 opened.append(group)
+            elif self.devices.controller == "unified":
+                raise Refused("its control group went meanwhile", "devices")
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             program = self.keeper.seccomp_program(self.id)
             try:
@@ -106,7 +112,7 @@ class Container:
         except LimitRefused as error:
             self._discard_cgroup()
             raise Refused(str(error), "limits", error.errno) from None
-        except OSError:
+        except (OSError, Refused):
             self._discard_cgroup()
             raise
         finally:
@@ -116,6 +122,30 @@ class Container:
         self.start_time = container_record.start_time(self.pid)
         self.keeper.await_child(self.pid, self.exited)
         self.keeper.loop.watch(ours.fileno(), lambda _: self._readable())
+
+    def _control_devices(self) -> None:
+        """Have its devices controlled, or take away what could reach others. Raises Refused, LimitRefused."""
+        spec = self.bundle.spec
+        rules = spec.linux.resources.devices
+        if not device_control.wanted(rules):
+            return
+        nobody = DeviceControl("", "it has no control group")
+        self.devices = self.cgroup.control_devices(rules) if self.cgroup else nobody
+        if self.devices.controller:
+            self.notes = (*self.notes, *([self.devices.reason] if self.devices.reason else []))
+            return
+        if reason := device_control.refusal(spec):
+            raise Refused(
+                f"nobody controls devices on this machine ({self.devices.reason}), and {reason}; "
+                f"{device_control.WAY_OUT}",
+                "devices",
+            )
+        without = (
+            f"nobody controls devices on this machine ({self.devices.reason}): MKNOD is taken away, mounts are nodev"
+        )
+        self.notes = (*self.notes, without)
+        process = device_control.confined(spec.process)
+        self.bundle = replace(self.bundle, spec=replace(spec, process=process))
 
     def _joined(self, opened: list[int]) -> dict[str, int]:
         paths = {item.type: item.path for item in self.bundle.spec.linux.namespaces if item.path}
@@ -142,8 +172,9 @@ class Container:
             self.keeper.leave_loop()
             ours.close()
             if self.cgroup:
-                self.cgroup.join()
-            start.run(self.bundle, theirs.fileno(), stdio, joined, program)
+                self.cgroup.join(self.devices.controller)
+            devices = bool(self.devices.controller)
+            start.run(self.bundle, theirs.fileno(), stdio, joined, program, devices=devices)
         except BaseException as error:
             messages.send(theirs, Refusal(str(error), "start"))
         finally:
@@ -227,6 +258,7 @@ class Container:
             "start_time": self.start_time,
             "boot_id": container_record.boot_id(),
             "started": time.time(),
+            "device_control": bool(self.devices.controller),
         }
         container_record.write(f"{self.folder}/process.json", state, flush=False)
         self._watch_memory()
@@ -325,6 +357,8 @@ class Container:
     def adopt(self, process: Mapping[str, Any], kept: dict[str, int]) -> None:
         """Take it over from a keeper before. Raises OSError, ProcessLookupError if it cannot be known any more."""
         self.stage = ContainerStage.RUNNING
+        if not process.get("device_control", True):
+            self.devices = DeviceControl("", "as when it was started")
         self.pid, self.start_time = process["pid"], process["start_time"]
         self.pidfd = kept.get("pidfd", -1)
         if self.pidfd < 0 and container_record.alive(process):

@@ -28,6 +28,7 @@ from typing import NoReturn, assert_never
 from pycompose.log_lines import complain, note
 from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.places import ProjectPlaces
+from pycompose.runtime.policy import device_control
 from pycompose.runtime.policy.cgroup import Cgroup, leave_unit
 from pycompose.runtime.spec import Bundle, Process, from_json
 from pycompose.runtime.state import container_record
@@ -372,6 +373,10 @@ class Keeper:
             process = from_json(Process, json.dumps(request.process))
         except ValueError as error:
             raise Refused(f"the process cannot be read: {error}", "exec") from error
+        if not container.devices.controller:
+            if reason := device_control.process_refusal(process):
+                raise Refused(f"nobody controls devices here, and {reason}; {device_control.WAY_OUT}", "exec")
+            process = device_control.confined(process)
         execution = Execution(
             self,
             container,

@@ -1,8 +1,9 @@
 """AppArmor: which profile a container wears on this machine, and the default one, which allows what Docker's does.
 
 `choose` looks and decides; `ensure` loads the default profile where the kernel does not have it (yet, or since a boot).
-Rules: without apparmor_parser (man 8; it compiles policies) containers go without a profile, and that is told, for
-everything else of the security profile still holds; a policy that cannot be loaded is an error.
+Rules: where the kernel has AppArmor, a container without a profile is one whose file says so (`apparmor=unconfined`, or
+privileged). A default profile that cannot be had is an error: for want of apparmor_parser (man 8; it compiles
+policies), or because the kernel refuses it.
 What it does not do: load anyone else's profiles; unload ours, because who wears it would then go unconfined.
 """
 
@@ -21,6 +22,7 @@ DEFAULT = "pycompose-default"
 LOADED = "/sys/kernel/security/apparmor/profiles"
 ENABLED = "/sys/module/apparmor/parameters/enabled"
 ABI = "abi/3.0"  # below /etc/apparmor.d: what the rules speak of. By a later one user namespaces would be denied too
+WITHOUT = "security_opt: [apparmor=unconfined]"
 _LOADING = threading.Lock()
 
 
@@ -29,7 +31,10 @@ def enabled() -> bool:
 
 
 def choose(wanted: str, privileged: bool = False) -> tuple[str, str]:
-    """(profile or "", note): what `security_opt: apparmor=WANTED` comes to; the default profile without a wish."""
+    """(profile or "", note): what `security_opt: apparmor=WANTED` comes to; the default profile without a wish.
+
+    Raises ProfileError where the default profile is neither loaded nor to be loaded.
+    """
     if wanted == "unconfined" or (privileged and not wanted):
         return "", ""
     if not enabled():
@@ -38,9 +43,10 @@ def choose(wanted: str, privileged: bool = False) -> tuple[str, str]:
         return wanted, ""
     if _loaded(DEFAULT) or _parser():
         return DEFAULT, ""
-    return "", (
-        "this machine has AppArmor but not apparmor_parser, so containers go without an AppArmor profile; "
-        "on Debian and Ubuntu: apt-get install apparmor"
+    raise ProfileError(
+        "apparmor",
+        f"this machine has AppArmor, but not apparmor_parser to load the profile {DEFAULT}: install it (on Debian and "
+        f"Ubuntu: apt-get install apparmor), or do without by {WITHOUT}",
     )
 
 
@@ -53,9 +59,8 @@ def ensure(name: str) -> None:
             return
         reason = _load()
     if reason:
-        said = " ".join(reason.split())
-        without = "security_opt: [apparmor=unconfined] does without"
-        raise ProfileError("apparmor", f"the profile {DEFAULT} cannot be loaded: {said}; {without}")
+        words = " ".join(reason.split())
+        raise ProfileError("apparmor", f"the profile {DEFAULT} cannot be loaded: {words}; {WITHOUT} does without")
 
 
 def ensure_for(bundle: str) -> None:

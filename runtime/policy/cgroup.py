@@ -2,9 +2,10 @@
 
 A process enters at its birth: v2 by CLONE_INTO_CGROUP (`descriptor`), v1 by writing 0 to `tasks` itself (`join`): the
 kernel moves other processes only after a grace period of some 15 ms (cgroup_threadgroup_rwsem).
-Rules: standard library only. What this machine's kernel lacks is told in words and left unlimited (`apply` returns
-notes); what it refuses is a LimitRefused. Hybrid machines are frozen and killed by way of v2. It does not poll but
-where v1 tells nothing.
+Rules: standard library only. A quantity that this machine's kernel cannot limit is told in words and left unlimited
+(`apply` returns notes); what it refuses is a LimitRefused. Device access is no quantity: `control_devices` says whether
+it is controlled, and who starts a container must act on that (`device_control`). Hybrid machines are frozen and killed
+by way of v2. It does not poll but where v1 tells nothing.
 """
 
 from __future__ import annotations
@@ -112,6 +113,17 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceControl:
+    """Who controls a container's devices: the v1 controller "devices", "unified" (a BPF program), or "" (nobody).
+
+    `reason` is why nobody does, else a note on what has no effect, or "".
+    """
+
+    controller: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Cgroup:
     """`path` is relative: "project/id". `tree` is our own folder at the top, moved by tests."""
 
@@ -184,11 +196,17 @@ class Cgroup:
         folder = self._unified()
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if folder else None
 
-    def join(self) -> None:
-        """Put the calling process, which has one thread, into its v1 folders; into v2 it was born."""
+    def join(self, needed: str = "") -> None:
+        """Put the calling process, which has one thread, into its v1 folders; into v2 it was born.
+
+        A folder that is not there is left out, but that of the controller `needed`. Raises OSError.
+        """
         for hierarchy in self.mounted.v1_folders():
-            with suppress(FileNotFoundError):
+            try:
                 _write(self._place(hierarchy) + "/tasks", 0)
+            except FileNotFoundError:
+                if hierarchy == self.mounted.version1.get(needed):
+                    raise
 
     def enter(self, pid: int) -> None:
         """Move a process into all of them; some 15 ms on most kernels."""
@@ -208,8 +226,6 @@ class Cgroup:
         for setting, folder in settings:
             if (note := self._set(setting, folder)) and not setting.implied:
                 notes.append(note)
-        if resources.devices and (note := self._devices(resources.devices)):
-            notes.append(note)
         return tuple(dict.fromkeys(notes))
 
     def _set(self, setting: limits.Setting, folder: str) -> str:
@@ -243,33 +259,42 @@ class Cgroup:
             if (_number(f"{folder}/{name}") or 0) < int(text):
                 _write(f"{folder}/{name}", text)
 
-    def _devices(self, rules: tuple[DeviceRule, ...]) -> str:
-        if folder := self._of("devices"):
-            for rule in rules:
-                number = ["*" if item is None else str(item) for item in (rule.major, rule.minor)]
-                text = "a" if rule.type == "a" else f"{rule.type} {':'.join(number)} {rule.access}"
-                name = f"devices.{'allow' if rule.allow else 'deny'}"
-                try:
-                    _write(f"{folder}/{name}", text)
-                except OSError as error:
-                    if error.errno in NO_EFFECT:
-                        return f"device access cannot be limited here ({error.strerror})"
-                    raise LimitRefused("device_cgroup_rules", name, text, error.errno or 0) from error
-            return ""
-        if all(rule.type == "a" and rule.allow for rule in rules):
-            return ""
-        from pycompose.runtime.linux import device_bpf, syscalls
+    def control_devices(self, rules: tuple[DeviceRule, ...]) -> DeviceControl:
+        """Have the kernel decide by the rules which devices its processes open and make. Raises LimitRefused.
 
+        Where it does not (nothing is mounted, or refused), the answer says why: the caller must not go on as if it did.
+        """
+        if folder := self._of("devices"):
+            return self._device_files(folder, rules)
         descriptor = self.descriptor()
         if descriptor is None:
-            return "there is no cgroup for devices here: device access is not limited"
+            return DeviceControl("", "there is no cgroup for devices")
+        from pycompose.runtime.linux import device_bpf, syscalls
+
         try:
             syscalls.attach_device_program(descriptor, device_bpf.device_program(rules))
         except OSError as error:
-            return f"device access cannot be limited here (bpf: {error.strerror})"
+            return DeviceControl("", f"bpf: {error.strerror}")
         finally:
             os.close(descriptor)
-        return ""
+        return DeviceControl("unified")
+
+    def _device_files(self, folder: str, rules: tuple[DeviceRule, ...]) -> DeviceControl:
+        lacking = []
+        for rule in rules:
+            number = ["*" if item is None else str(item) for item in (rule.major, rule.minor)]
+            text = "a" if rule.type == "a" else f"{rule.type} {':'.join(number)} {rule.access}"
+            name = f"devices.{'allow' if rule.allow else 'deny'}"
+            try:
+                _write(f"{folder}/{name}", text)
+            except OSError as error:
+                if error.errno not in NO_EFFECT:
+                    raise LimitRefused("device_cgroup_rules", name, text, error.errno or 0) from error
+                if not rule.allow:
+                    return DeviceControl("", f"{name}: {error.strerror}")
+                lacking.append(text)  # the group above has not got it either: it stays denied
+        note = f"devices stay denied here, as around this machine: {', '.join(lacking)}" if lacking else ""
+        return DeviceControl("devices", note)
 
     # --- what is in it ---
 

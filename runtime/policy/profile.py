@@ -147,7 +147,6 @@ class Defaults:
     mounts: tuple[Mount, ...]  # Spec, before the container's own
     sysctl: Mapping[str, str] = field(default_factory=no_text)
     notes: tuple[str, ...] = ()  # what was asked for and has no effect on this machine
-    machine_notes: tuple[str, ...] = ()  # what this machine lacks, whatever is asked for
 
 
 def capability_name(text: str) -> str:
@@ -302,8 +301,7 @@ def linux_defaults(
         if reason := sysctl_refused(name, private):
             raise ProfileError("sysctls", f'"{name}" {reason}')
         values[name] = value
-    asked = options.get("apparmor", "")
-    label, note = apparmor.choose(asked, privileged)
+    label, note = apparmor.choose(options.get("apparmor", ""), privileged)
     return Defaults(
         capabilities=held,
         no_new_privileges=options.get("no-new-privileges", "false") in ("", "true"),
@@ -316,8 +314,7 @@ def linux_defaults(
         device_rules=tuple(rules),
         mounts=_mounts(privileged, shm_size, outside),
         sysctl=values,
-        notes=(*notes, *([note] if note and asked else [])),
-        machine_notes=(note,) if note and not asked else (),
+        notes=(*notes, *([note] if note else [])),
     )
 
 
@@ -334,8 +331,10 @@ def _mounts(privileged: bool, shm_size: int | None, host: set[str]) -> tuple[Mou
     for mount in usual:
         if mount.destination not in bound:
             result.append(mount)
-        elif os.path.isdir(mount.destination):
+        elif os.path.ismount(mount.destination):  # else it is a folder of the host's devtmpfs, or not there
             result.append(Mount(mount.destination, "bind", mount.destination, bound[mount.destination]))
+        elif mount.destination == "/dev/shm":
+            result.append(mount)
     return tuple(result)
 
 
@@ -418,8 +417,8 @@ def device_rule(text: str) -> DeviceRule:
     return DeviceRule(True, kind, number[0], number[1], access)
 
 
-def sysctl_refused(name: str, own: Iterable[str]) -> str:
-    """Why a container with these namespaces of its own may not set it; "" if it may."""
+def sysctl_refused(name: str, private: Iterable[str]) -> str:
+    """Why a container with these private namespaces may not set it; "" if it may."""
     if not re.fullmatch(r"[A-Za-z0-9_.:@-]+", name) or ".." in name or name.startswith("."):
         return "is not the name of a kernel parameter"
     for starts, kind in (
@@ -428,7 +427,7 @@ def sysctl_refused(name: str, own: Iterable[str]) -> str:
         (("kernel.domainname", "kernel.hostname"), "uts"),
     ):
         if name.startswith(starts):
-            return "" if kind in own else f"would change the host: the container has no {kind} namespace of its own"
+            return "" if kind in private else f"would change the host: the container has no {kind} namespace of its own"
     return "is not separate in each container, so it would change the host"
 
 

@@ -295,7 +295,7 @@ def test_only_the_standard_streams_are_open(box: Box) -> None:
 # --- S3: CVE-2025-31133, a fake /dev/null behind the masks ---
 
 
-def test_a_mask_is_the_hosts_null_device(box: Box, layer: Path) -> None:
+def test_a_mask_is_a_null_device_whatever_the_image_has_in_its_place(box: Box, layer: Path) -> None:
     (layer / "dev").mkdir()
     (layer / "dev" / "null").symlink_to("/proc/sysrq-trigger")
     look = "for f in /dev/null /proc/kcore /proc/timer_list; do [ ! -e $f ] || stat -c '%F %t:%T' $f; done"

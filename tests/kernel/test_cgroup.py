@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pycompose.runtime.errors import LimitRefused
 from pycompose.runtime.linux import syscalls
-from pycompose.runtime.policy.cgroup import Cgroup, Hierarchies, hierarchies
+from pycompose.runtime.policy.cgroup import Cgroup, DeviceControl, Hierarchies, hierarchies
 from pycompose.runtime.spec import CpuResources, DeviceRule, MemoryResources, Resources
 
 pytestmark = pytest.mark.usefixtures("root")
@@ -112,12 +112,12 @@ def test_a_limit_that_the_kernel_refuses_is_told_by_its_option(group: Cgroup) ->
 def test_a_machine_without_cgroups_limits_nothing_and_says_so(tmp_path: Path) -> None:
     bare = Cgroup("project/one", "tree", Hierarchies())
     assert "no cgroup can be made" in bare.create()[0]
-    wanted = Resources(memory=MemoryResources(limit=MEGABYTE), pids_limit=3, devices=(DeviceRule(False),))
+    wanted = Resources(memory=MemoryResources(limit=MEGABYTE), pids_limit=3)
     assert bare.apply(wanted) == (
         "there is no cgroup for memory here: mem_limit has no effect",
         "there is no cgroup for pids here: pids_limit has no effect",
-        "there is no cgroup for devices here: device access is not limited",
     )
+    assert bare.control_devices((DeviceRule(False),)) == DeviceControl("", "there is no cgroup for devices")
     bare.join()
     bare.kill_all()
     assert (bare.processes(), bare.oom_kills(), bare.oom_watch(), bare.descriptor()) == ([], 0, None, None)
@@ -244,10 +244,11 @@ def test_a_device_that_no_rule_names_cannot_be_opened(group: Cgroup, tmp_path: P
     if not (has(group, "devices") or group.mounted.unified):
         pytest.skip("no way to limit devices in this view")
     rules = (DeviceRule(False), DeviceRule(True, "c", 1, 3, "rw"), DeviceRule(True, "c", access="m"))
-    notes = group.apply(Resources(devices=rules))
-    if notes and "bpf" in notes[0]:
-        pytest.skip(notes[0])
-    assert notes == ()
+    control = group.control_devices(rules)
+    if "bpf" in control.reason:
+        pytest.skip(control.reason)
+    assert control.controller == ("devices" if has(group, "devices") else "unified")
+    assert control.reason == ""
 
     def look() -> int:
         os.close(os.open("/dev/null", os.O_RDWR))

@@ -65,12 +65,13 @@ def test_a_profile_that_is_loaded_needs_no_compiler(kernel: Kernel) -> None:
     apparmor.ensure("pycompose-default")
 
 
-def test_without_the_compiler_there_is_no_profile_and_it_is_told(kernel: Kernel) -> None:
+def test_without_the_compiler_there_is_no_container_but_one_that_does_without(kernel: Kernel) -> None:
     kernel(None)
-    made = profile.linux_defaults()
-    assert made.apparmor_profile == ""
-    assert "apt-get install apparmor" in made.machine_notes[0]
-    assert made.notes == ()
+    with pytest.raises(ProfileError, match=r"apt-get install apparmor\), or do without by .*apparmor=unconfined"):
+        profile.linux_defaults()
+    assert profile.linux_defaults(security_opt=["apparmor=unconfined"]).apparmor_profile == ""
+    assert profile.linux_defaults(security_opt=["apparmor=mine"]).apparmor_profile == "mine"
+    assert profile.linux_defaults(privileged=True).apparmor_profile == ""
 
 
 def test_a_policy_that_the_kernel_refuses_stops_the_container(kernel: Kernel) -> None:
