@@ -5,6 +5,7 @@
       volumes/<name>/{volume.json,_data}   named and anonymous volumes
       networks/<name>/…                    kept by `network`
       init-layer/                          the shared topmost lower layer
+      names/                               whose the name of a container is
       projects/<project>/
         generations/<hash>.json            resolved projects, as `compose` wrote them
         containers/<id>/                   one container: config.json, state.json, exit.json, log, upper/, work/, etc/
@@ -44,6 +45,12 @@ class ProjectPlaces:
 
     def container(self, container_id: str) -> str:
         return f"{self.state}/containers/{container_id}"
+
+    def donor(self, reference: str) -> str:
+        """The folder of a container whose namespaces another has: of this project by its id, else PROJECT/ID."""
+        project, _, container_id = reference.rpartition("/")
+        whose = f"{os.path.dirname(self.state)}/{project}" if project else self.state
+        return f"{whose}/containers/{container_id}"
 
     @property
     def lock(self) -> str:
@@ -110,6 +117,10 @@ class Places:
     @property
     def networks(self) -> str:
         return f"{self.state}/networks"
+
+    @property
+    def names(self) -> str:
+        return f"{self.state}/names"
 
     @property
     def init_layer(self) -> str:

@@ -128,6 +128,7 @@ REACH: tuple[str, ...] = (
     "runtime/policy/cgroup.py",
     "runtime/policy/profile.py",
     "runtime/spec.py",
+    "runtime/state/container_names.py",
     "runtime/state/container_record.py",
     "runtime/state/line_follower.py",
     "runtime/state/logs.py",

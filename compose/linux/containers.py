@@ -31,6 +31,7 @@ from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
 from pycompose.runtime.spec import Bundle, Mount, Process
 from pycompose.runtime.spec import from_json as bundle_from_json
+from pycompose.runtime.state import container_names
 from pycompose.runtime.state.container_record import read_container
 from pycompose.runtime.state.volumes import VolumeError, Volumes
 
@@ -78,9 +79,10 @@ class _ContainerToMake:
     project: Project
     generation: str
     service: Service
+    name: str
     number: int
     id: str
-    shared: Mapping[str, str]  # namespace type -> id of the container that has it
+    shared: Mapping[str, str]  # namespace type -> the container that has it: its id, of another project PROJECT/ID
     inherited: Mapping[str, str]  # target -> anonymous volume of another container
     fresh: list[str] = field(default_factory=list)  # anonymous volumes that are made for it
 
@@ -115,6 +117,7 @@ class Containers:
             else:
                 held.ended()
                 held.exit_code, held.oom_killed = container.exit_code, container.oom_killed
+            container_names.keep(self.roots, container.name, self.places.project, container.id)
         self._by_name = {held.name: held for held in self._by_id.values()}
         with suppress(FileNotFoundError):
             for entry in os.listdir(self.places.containers):
@@ -170,7 +173,7 @@ class Containers:
         """Its host's name, where the service gives none."""
         if service.network_mode == "host":
             return socket.gethostname()
-        return shared.get("network", container_id)[:12]
+        return shared.get("network", container_id).rpartition("/")[2][:12]
 
     # made, changed, removed
 
@@ -185,6 +188,7 @@ class Containers:
                 project,
                 generation,
                 service,
+                name,
                 number,
                 container_id,
                 self._shared(service),
@@ -206,6 +210,7 @@ class Containers:
         self._notes[name] = prepared.notes
 
     def _unmake(self, wanted: _ContainerToMake) -> None:
+        container_names.release(self.roots, wanted.name, wanted.id)
         discard(self.places.container(wanted.id))
         for volume in wanted.fresh:
             with suppress(VolumeError):
@@ -231,6 +236,7 @@ class Containers:
             folder=project.working_dir,
         )
         os.makedirs(f"{folder}/etc", mode=0o755)
+        container_names.claim(self.roots, wanted.name, project.name, wanted.id)
         mounted = service_mounts.mounted(
             project,
             service,
@@ -264,6 +270,7 @@ class Containers:
 
     async def remove(self, held: HeldContainer, *, volumes: bool) -> None:
         """With `volumes`, its anonymous ones too, unless another container has them by volumes_from."""
+        container_names.release(self.roots, held.name, held.id)
         await self.runtime.remove(held.id)
         del self._by_name[held.name], self._by_id[held.id]
         self._notes.pop(held.name, None)
@@ -284,7 +291,13 @@ class Containers:
 
     async def rename(self, held: HeldContainer, name: str) -> None:
         with self._claimed(name):
-            await self.runtime.rename(held.id, name)
+            await trio.to_thread.run_sync(container_names.claim, self.roots, name, self.places.project, held.id)
+            try:
+                await self.runtime.rename(held.id, name)
+            except BaseException:
+                container_names.release(self.roots, name, held.id)
+                raise
+        container_names.release(self.roots, held.name, held.id)
         self._by_name[name] = self._by_name.pop(held.name)
         self._notes[name] = self._notes.pop(held.name, ())
         held.name = name
@@ -312,27 +325,33 @@ class Containers:
 
     # others' namespaces and volumes
 
-    def _first_of(self, way: str, target: str, purpose: str) -> HeldContainer:
-        """The first container of a service, or the container of that name; one that runs before one that does not."""
-        among = self.of_service(target) if way == "service" else list(filter(None, (self.get(target),)))
+    def _donor(self, way: str, target: str, purpose: str) -> str:
+        """The id of the first container of a service, of one that runs if there is one; or of the container of that
+        name or id, for one of another project PROJECT/ID. Raises HostError."""
+        if way == "container":
+            holder = container_names.find(self.roots, target) or container_names.find_id(self.roots, target)
+            if holder is None:
+                raise HostError(f'no container "{target}" on this machine to {purpose}', hint="its project must be up")
+            return holder.id if holder.project == self.places.project else f"{holder.project}/{holder.id}"
+        among = self.of_service(target)
         if not among:
-            raise HostError(f'no {way} "{target}" to {purpose}')
-        return min(among, key=lambda held: (not held.running, held.name))
+            raise HostError(f'no service "{target}" to {purpose}')
+        return min(among, key=lambda held: (not held.running, held.name)).id
 
     def _shared(self, service: Service) -> dict[str, str]:
-        """Namespace type -> id of the container whose one it is, of `network_mode`, `ipc` and `pid`."""
+        """Namespace type -> the container whose one it is, of `network_mode`, `ipc` and `pid`."""
         shared = {}
         for kind, mode in (("network", service.network_mode), ("ipc", service.ipc), ("pid", service.pid)):
             way, _, target = (mode or "").partition(":")
             if way in ("service", "container"):
-                shared[kind] = self._first_of(way, target, f"share the {kind} namespace of").id
+                shared[kind] = self._donor(way, target, f"share the {kind} namespace of")
         return shared
 
     def _etc(self, service: Service, folder: str, shared: Mapping[str, str]) -> tuple[Mount, ...]:
         """Those in the container's folder, or in that of the one whose network it shares."""
         taken = {mount.target for mount in service.mounts}
         if "network" in shared:
-            return etc_files.mounts(f"{self.places.container(shared['network'])}/etc", taken)
+            return etc_files.mounts(f"{self.places.donor(shared['network'])}/etc", taken)
         etc_files.make_empty(f"{folder}/etc")
         return etc_files.mounts(f"{folder}/etc", taken)
 
@@ -342,7 +361,7 @@ class Containers:
         return {target: volume for target, volume in labelled.volumes.items() if volume in labelled.anonymous}
 
     def _folder_of(self, way: str, target: str) -> str:
-        return self.folder(self._first_of(way, target, "take the volumes of"))
+        return self.places.donor(self._donor(way, target, "take the volumes of"))
 
 
 def _block_devices(service: Service) -> dict[str, tuple[int, int]]:

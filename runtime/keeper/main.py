@@ -334,8 +334,14 @@ class Keeper:
             raise Refused("it does not run", "find")
         return self.containers[container_id]
 
-    def pid_of(self, container_id: str) -> int:
-        return self.find(container_id).pid
+    def pid_of(self, reference: str) -> int:
+        """Of a container of this project by its id, or of another's: PROJECT/ID."""
+        if reference in self.containers:
+            return self.find(reference).pid
+        process = container_record.read(f"{self.places.donor(reference)}/process.json")
+        if "/" not in reference or not container_record.alive(process):
+            raise Refused(f"container {reference.rpartition('/')[2][:12]} does not run", "joining namespaces")
+        return int(process["pid"])
 
     def seccomp_program(self, container_id: str) -> bytes | None:
         try:

@@ -1,0 +1,99 @@
+"""Projects of one machine beside each other: names of containers, and what one takes of another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Machine
+from .service_tools import Described
+
+
+class Project(Described):
+    """A project with a name of its own."""
+
+    __slots__ = ()
+
+    def __call__(self, *arguments: str, check: bool = True, timeout: float = 60):  # type: ignore[no-untyped-def]
+        done = self.machine.pycompose("-f", str(self.file), *arguments, check=check, timeout=timeout)
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return done
+
+
+@pytest.fixture
+def projects(host: Machine, tmp_path: Path) -> Iterator[tuple[Project, Project]]:
+    both = Project(host, tmp_path / "one.yaml"), Project(host, tmp_path / "two.yaml")
+    yield both
+    for one in reversed(both):
+        if one.file.exists():
+            one("down", "-v", "-t", "0", "--remove-orphans")
+
+
+NAMED = "name: {}\nservices: {{a: {{image: host, command: sleep 600, init: true, container_name: mine{}}}}}\n"
+
+
+def test_a_container_name_is_one_containers_on_the_machine(projects: tuple[Project, Project]) -> None:
+    one, two = projects
+    one.describe(NAMED.format("one", ""))
+    two.describe(NAMED.format("two", ""))
+    one("up", "-d")
+    refused = two("up", "-d", check=False)
+    assert refused.returncode == 1
+    assert 'the name "mine" is in use by container' in refused.stderr
+    assert 'of project "one"' in refused.stderr
+    assert two("ps", "-aq").stdout == ""
+    one.describe(NAMED.format("one", ", environment: {NEW: value}"))
+    one("up", "-d")
+    assert two("up", "-d", check=False).returncode == 1, "a container made anew keeps its name"
+    one("stop", "-t", "0")
+    assert two("up", "-d", check=False).returncode == 1
+    one.describe(NAMED.format("one", "2"))
+    one("up", "-d")
+    two("up", "-d")
+    assert two("ps", "--format", "json").stdout.count('"Name": "mine"') == 1
+    two("down", "-t", "0")
+    one.describe(NAMED.format("one", ""))
+    one("up", "-d")
+
+
+def test_a_container_of_another_project_lends_its_namespaces_and_volumes(projects: tuple[Project, Project]) -> None:
+    one, two = projects
+    one.describe("""
+name: one
+services:
+  donor:
+    image: host
+    container_name: donor
+    init: true
+    ipc: shareable
+    volumes: [data:/data]
+    command: sh -c 'echo here > /data/file; touch /dev/shm/mark; exec sleep 600'
+volumes: {data: }
+""")
+    two.describe("""
+name: two
+services:
+  joiner:
+    image: host
+    init: true
+    network_mode: container:donor
+    pid: container:donor
+    ipc: container:donor
+    volumes_from: ["container:donor:ro"]
+    command: sleep 600
+""")
+    missing = two("up", "-d", check=False)
+    assert missing.returncode == 1
+    assert 'no container "donor" on this machine' in missing.stderr
+    one("up", "-d")
+    two("up", "-d")
+    spaces = "for kind in net pid ipc; do readlink /proc/self/ns/$kind; done; cat /data/file; ls /dev/shm; hostname -I"
+    assert two.inside("joiner", spaces) == one.inside("donor", spaces)
+    assert two.inside("joiner", "touch /data/other 2>/dev/null || echo refused") == "refused"
+    two("stop", "-t", "0")
+    one("stop", "-t", "0")
+    stopped = two("start", check=False)
+    assert stopped.returncode == 1
+    assert "does not run" in stopped.stderr
