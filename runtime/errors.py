@@ -15,6 +15,10 @@ class KeeperGone(RuntimeFailure):
     """The keeper cannot be reached, or died while it was being asked."""
 
 
+class NoKeeper(KeeperGone):
+    """Nobody listens at the keeper's socket: nothing was asked yet."""
+
+
 class NoSuchContainer(RuntimeFailure):
     def __init__(self, container_id: str) -> None:
         super().__init__(f'no container "{container_id}" runs here')

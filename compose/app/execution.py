@@ -40,7 +40,7 @@ def execute(
     """
     from pycompose.runtime import spec
     from pycompose.runtime.client.process import exec_interactive
-    from pycompose.runtime.errors import RuntimeFailure, StartFailed
+    from pycompose.runtime.errors import NoKeeper, RuntimeFailure, StartFailed
 
     with open(f"{places.container(container_id)}/bundle.json", "rb") as file:
         first = spec.from_json(spec.Bundle, file.read()).spec.process
@@ -56,7 +56,13 @@ def execute(
         terminal=options.terminal,
     )
     try:
-        return exec_interactive(places, container_id, process, stdio, options.privileged)
+        try:
+            return exec_interactive(places, container_id, process, stdio, options.privileged)
+        except NoKeeper:  # it was killed, and so was whoever would have launched it again
+            from pycompose.compose.control import session
+
+            session.wake(places)
+            return exec_interactive(places, container_id, process, stdio, options.privileged)
     except StartFailed as error:
         text = error.reason if error.step == "exec" else str(error)
         raise PycomposeError(text, hint=error.hint, exit_code=error.exit_code) from error

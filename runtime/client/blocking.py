@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from typing import TypeVar
 
-from pycompose.runtime.errors import KeeperGone, StartFailed
+from pycompose.runtime.errors import KeeperGone, NoKeeper, StartFailed
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.messages import Answer, Done, EndKeeper, Request
 from pycompose.runtime.places import ProjectPlaces
@@ -17,13 +17,13 @@ _A = TypeVar("_A", bound=Answer)
 
 
 def connect_keeper(places: ProjectPlaces) -> socket.socket:
-    """A connection to the project's keeper. Raises KeeperGone."""
+    """A connection to the project's keeper. Raises NoKeeper."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.connect(places.keeper_socket)
     except OSError as error:
         connection.close()
-        raise KeeperGone(f'no keeper runs for project "{places.project}"') from error
+        raise NoKeeper(f'no keeper runs for project "{places.project}"') from error
     return connection
 
 

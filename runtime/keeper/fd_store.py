@@ -4,6 +4,9 @@ What the kernel forgets with the last descriptor outlives a killed keeper here: 
 master of a terminal (whose end is SIGHUP for the container), the pidfd that tells an exit code, sockets inside.
 Its messages, on store.sock, are listed in `messages`. It ends when it holds nothing and nobody is connected. Without it
 a keeper makes anew what can be made.
+
+Keeper and store watch each other: a store that dies is replaced at once, and a store that no keeper is connected to has
+one launched, for the supervisor, which does so otherwise, may have been killed together with it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -20,14 +24,20 @@ from pycompose.log_lines import complain
 from pycompose.runtime.linux import syscalls
 
 from . import messages
+from .loop import Loop
 from .messages import Drop, GiveBack, GivenBack, Keep, Message
+
+ORPHANED = 0.5, 30.0  # seconds without a keeper until one is launched, and at most between further attempts
 
 
 class DescriptorStore:
-    """The keeper's side. A store that died is replaced, and told everything again."""
+    """The keeper's side. A store that died is replaced, and told everything again.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    `launch`, called in a child of the store, launches a keeper and returns.
+    """
+
+    def __init__(self, path: str, loop: Loop, launch: Callable[[], object]) -> None:
+        self.path, self._loop, self._launch = path, loop, launch
         self._connection: socket.socket | None = None
         self.pid = 0
         self._kept: dict[str, dict[str, int]] = {}
@@ -51,8 +61,7 @@ class DescriptorStore:
         except (OSError, messages.Malformed, ValueError):
             connection.close()
             return kept
-        connection.setblocking(False)
-        self._connection = connection
+        self._connected(connection)
         return kept
 
     def keep(self, container_id: str, descriptors: dict[str, int]) -> None:
@@ -69,8 +78,19 @@ class DescriptorStore:
 
     def close(self) -> None:
         if self._connection:
+            self._loop.unwatch(self._connection.fileno())
             self._connection.close()
             self._connection = None
+
+    def _connected(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._connection = connection
+        self._loop.watch(connection.fileno(), lambda _: self._lost())  # it sends nothing unasked: this is its end
+
+    def _lost(self) -> None:
+        self.close()
+        with suppress(OSError):
+            self._start()
 
     def end(self) -> None:
         """Return when it has ended, as it does once nobody is connected, for it holds nothing any more."""
@@ -88,9 +108,7 @@ class DescriptorStore:
                 return
             messages.send(self._connection, message, descriptors)
         except OSError:
-            self.close()
-            with suppress(OSError):
-                self._start()
+            self._lost()
 
     def _start(self) -> None:
         """Fork it, and let it have everything."""
@@ -104,17 +122,20 @@ class DescriptorStore:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.fork()
         if self.pid == 0:
-            hold(self.path, listener, theirs)
+            hold(self.path, listener, theirs, self._launch)
         listener.close()
         theirs.close()
         ours.settimeout(2)
-        self._connection = ours
-        for container_id, descriptors in self._kept.items():
-            messages.send(ours, Keep(container_id, tuple(descriptors)), list(descriptors.values()))
-        ours.setblocking(False)
+        try:
+            for container_id, descriptors in self._kept.items():
+                messages.send(ours, Keep(container_id, tuple(descriptors)), list(descriptors.values()))
+        except OSError:
+            ours.close()
+            raise
+        self._connected(ours)
 
 
-def hold(path: str, listener: socket.socket, first: socket.socket) -> NoReturn:
+def hold(path: str, listener: socket.socket, first: socket.socket, launch: Callable[[], object]) -> NoReturn:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -125,7 +146,7 @@ def hold(path: str, listener: socket.socket, first: socket.socket) -> NoReturn:
         syscalls.close_range(3, kept[0] - 1)
         syscalls.close_range(kept[0] + 1, kept[1] - 1)
         syscalls.close_range(kept[1] + 1, 2**32 - 1)
-        _serve(listener, first)
+        _serve(listener, first, launch)
         with suppress(FileNotFoundError):
             os.unlink(path)
     except BaseException:
@@ -134,20 +155,27 @@ def hold(path: str, listener: socket.socket, first: socket.socket) -> NoReturn:
         os._exit(0)
 
 
-def _serve(listener: socket.socket, first: socket.socket) -> None:
+def _serve(listener: socket.socket, first: socket.socket, launch: Callable[[], object]) -> None:
     held: dict[str, tuple[Keep, list[int]]] = {}
     connections = {first.fileno(): first}
     first.setblocking(False)
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     poll.register(first, select.POLLIN)
+    patience, due = ORPHANED[0], 0.0
     while held or connections:
-        ready = {fd for fd, _ in poll.poll()}
+        wait = None if connections else max(0.0, due - time.monotonic()) * 1000
+        ready = {fd for fd, _ in poll.poll(wait)}
+        if not ready and not connections:
+            _in_a_child(launch)
+            patience = min(patience * 2, ORPHANED[1])
+            due = time.monotonic() + patience
         # What a killed keeper sent is taken before the next one is answered, which may ask while that still waits.
         asking = [connection for fd, connection in connections.items() if fd in ready and _take(connection, held)]
         for fd in [fd for fd, connection in connections.items() if connection.fileno() < 0]:
             poll.unregister(fd)
             del connections[fd]
+            patience, due = ORPHANED[0], time.monotonic() + ORPHANED[0]
         for connection in asking:
             if connection.fileno() >= 0:
                 _give_back(connection, held)
@@ -156,6 +184,20 @@ def _serve(listener: socket.socket, first: socket.socket) -> None:
             accepted.setblocking(False)
             connections[accepted.fileno()] = accepted
             poll.register(accepted, select.POLLIN)
+
+
+def _in_a_child(launch: Callable[[], object]) -> None:
+    """A launch waits for the keeper, which waits for what is held here; so a grandchild of nobody's does it."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    try:
+        if os.fork() == 0:
+            launch()
+    except BaseException:
+        complain()
+    finally:
+        os._exit(0)
 
 
 def _take(connection: socket.socket, held: dict[str, tuple[Keep, list[int]]]) -> bool:

@@ -77,7 +77,7 @@ class Keeper:
         self.waiting = False  # for a request, or for the back-off to pass, to start a supervisor
         self.stopping: list[Reply] = []
         self.ended = False
-        self.store = DescriptorStore(places.store_socket)
+        self.store = DescriptorStore(places.store_socket, self.loop, self._launch_another)
 
     # --- its life ---
 
@@ -164,6 +164,12 @@ class Keeper:
             if select.select([process], [], [], seconds)[0]:
                 break
         os.close(process)
+
+    def _launch_another(self) -> None:
+        """In a child of the fd store: a keeper in place of this one, which has died."""
+        from .launch import launch_keeper
+
+        launch_keeper(self.places, self.supervisor)
 
     # --- children ---
 
