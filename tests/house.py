@@ -386,6 +386,27 @@ def vague_heads(tree: Tree) -> list[str]:
     return breaches
 
 
+VAGUE_NAMES = frozenset({"found", "made", "told", "own", "seen", "given", "got"})
+
+
+def vague_names(tree: Tree) -> dict[str, list[str]]:
+    """By path, the locals and parameters whose name says where a value comes from, not what it is."""
+    breaches: dict[str, list[str]] = {}
+    for path, text in tree.items():
+        if path.startswith(FOLDERS) and (names := sorted(set(_bound(parsed(text))) & VAGUE_NAMES)):
+            breaches[path] = names
+    return breaches
+
+
+def _bound(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                yield name
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.ExceptHandler(name=str(name)):
+                yield name
+
+
 def module_list(tree: Tree) -> str:
     """docs/modules.md: every module by folder, with the first sentence of its head comment."""
     folders = defaultdict(list)

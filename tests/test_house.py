@@ -165,6 +165,57 @@ def test_a_lock_that_is_waited_for_is_told() -> None:
     assert house.waits_for_locks(planted) == {"network/a.py:f"}
 
 
+# Locals and parameters are named for what they hold. The list may only shrink.
+VAGUELY_NAMED: set[str] = {
+    "compose/builds/options.py",
+    "compose/builds/step_runner.py",
+    "compose/engine/publisher.py",
+    "compose/engine/scheduler.py",
+    "compose/linux/container_labels.py",
+    "compose/linux/containers.py",
+    "compose/linux/etc_files.py",
+    "compose/model/observed.py",
+    "compose/plan/lifecycle.py",
+    "compose/state/observe.py",
+    "network/networks.py",
+    "runtime/client/sandboxes.py",
+    "runtime/images/commit.py",
+    "runtime/images/registry/pull.py",
+    "runtime/images/save.py",
+    "runtime/images/store_folders.py",
+    "runtime/init/join.py",
+    "runtime/init/mounts.py",
+    "runtime/init/rootfs.py",
+    "runtime/init/start.py",
+    "runtime/keeper/container.py",
+    "runtime/linux/clone.py",
+    "runtime/policy/profile.py",
+    "runtime/state/logs.py",
+}
+
+
+def test_locals_and_parameters_are_named_for_what_they_hold(tree: Tree) -> None:
+    named = set(house.vague_names(tree))
+    assert named - VAGUELY_NAMED == set(), house.vague_names(tree)
+    assert VAGUELY_NAMED - named == set(), "the list can shrink"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f():\n    found = 1",
+        "def f(*, own=1): ...",
+        "def f(rows):\n    return [made for made in rows]",
+        "def f(x):\n    if (got := x): ...",
+        "def f(x):\n    match x:\n        case [given, *seen]: ...",
+        "f = lambda told: 1",
+    ],
+)
+def test_a_vague_name_is_told(text: str) -> None:
+    assert house.vague_names({"network/a.py": text}) != {}
+    assert house.vague_names({"network/a.py": "def f():\n    lease = x.found"}) == {}
+
+
 # Rule 7
 
 

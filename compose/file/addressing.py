@@ -47,10 +47,10 @@ def check(whole: Whole, sections: dict[str, Section]) -> None:
 
 
 def _subnets(pools: tuple[IpamPool, ...], section: Section) -> Subnets:
-    """Those that are written rightly; what is wrong with the pools is told."""
+    """Subnets of those pools that are well-formed; the others become problems."""
     from ipaddress import ip_address, ip_network
 
-    found: Subnets = []
+    subnets: Subnets = []
     for number, pool in enumerate(pools):
         at = _pool(section, number)
 
@@ -66,7 +66,7 @@ def _subnets(pools: tuple[IpamPool, ...], section: Section) -> Subnets:
             continue
         if ip_address(pool.subnet.partition("/")[0]) != subnet.network_address:
             wrong("subnet", pool.subnet, "has bits behind its prefix", f"it should be {subnet}")
-        found.append(subnet)
+        subnets.append(subnet)
         for key, value in (("gateway", pool.gateway), *(("aux_address", v) for v in pool.aux_addresses.values())):
             try:
                 if value is not None and ip_address(value) not in subnet:
@@ -81,7 +81,7 @@ def _subnets(pools: tuple[IpamPool, ...], section: Section) -> Subnets:
                 continue
             if part.version != subnet.version or not part.subnet_of(subnet):  # type: ignore[arg-type]
                 wrong("ip_range", pool.ip_range, f"is outside its subnet {subnet}")
-    return found
+    return subnets
 
 
 def _fits(attachment: Attachment, version: int, address: str, section: Section, subnets: Subnets | None) -> bool:
@@ -89,14 +89,14 @@ def _fits(attachment: Attachment, version: int, address: str, section: Section, 
 
     at = _place(section, attachment, version)
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
-        found = None
-    if found is None or found.version != version:
+        parsed = None
+    if parsed is None or parsed.version != version:
         message = f'ipv{version}_address "{short(address)}" of {section.name} is no IPv{version} address'
         section.reading.problem(message, at, code="address")
         return False
-    if subnets and not any(found in subnet for subnet in subnets):
+    if subnets and not any(parsed in subnet for subnet in subnets):
         message = f'{address} of {section.name} is in no subnet of network "{attachment.network}"'
         section.reading.problem(message, at, "its subnets are " + ", ".join(map(str, subnets)), "address")
         return False

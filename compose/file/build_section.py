@@ -77,32 +77,32 @@ def build(
             reading.problem(NoSuchService.text(target), None, hint, "no-such-service")
     chosen = frozenset(profiles)
     active = frozenset(key for key, its in asked.items() if not its or "*" in chosen or not chosen.isdisjoint(its))
-    made: dict[str, Service] = {}
+    defined: dict[str, Service] = {}
     for key, section in sections.items():
         environment, labels = _outside(section, context, read_env_file if key in active else None)
-        made[key] = services.read(key, section, context, environment, labels)
-    used_default = any(attachment.network == "default" for key in active for attachment in made[key].networks)
+        defined[key] = services.read(key, section, context, environment, labels)
+    used_default = any(attachment.network == "default" for key in active for attachment in defined[key].networks)
     if used_default and "default" not in networks:
         networks["default"] = _network("default", Section(reading, None, 'network "default"'), context)
     if check_consistency:
-        whole = consistency.Whole(made, sections, active, networks, volumes, configs, secrets, models)
+        whole = consistency.Whole(defined, sections, active, networks, volumes, configs, secrets, models)
         consistency.check(whole, reading)
         addressing.check(whole, ranges)
-    for key, service in made.items():
+    for key, service in defined.items():
         contents, env_files = {}, {}
         if key in active:
             contents = _contents("config", service.configs, configs, digest)
             contents |= _contents("secret", service.secrets, secrets, digest)
             env_files = _env_files(sections[key], context, digest)
         config_hash, parts = service_hashes(service, contents, env_files)
-        made[key] = replace(service, config_hash=config_hash, hash_parts=MappingProxyType(parts))
+        defined[key] = replace(service, config_hash=config_hash, hash_parts=MappingProxyType(parts))
     return Project(
         name=name,
         working_dir=working_dir,
         config_files=config_files,
         environment_files=environment_files,
-        services=MappingProxyType({k: s for k, s in made.items() if k in active}),
-        disabled_services=MappingProxyType({k: s for k, s in made.items() if k not in active}),
+        services=MappingProxyType({k: s for k, s in defined.items() if k in active}),
+        disabled_services=MappingProxyType({k: s for k, s in defined.items() if k not in active}),
         networks=MappingProxyType(networks),
         volumes=MappingProxyType(volumes),
         configs=MappingProxyType(configs),
@@ -118,23 +118,23 @@ def _contents(
     kind: str, uses: tuple[FileReference, ...], sources: Mapping[str, FileSource], digest: Callable[[str], str | None]
 ) -> dict[str, str]:
     """`config app.conf` -> digest of what is in it. A folder is mounted as it is: its files change without us."""
-    made = {}
+    digests = {}
     for use in uses:
         if (source := sources.get(use.source)) is None:
             continue
         if source.content is not None:
-            made[f"{kind} {use.source}"] = text_digest(source.content)
-        elif source.file and (found := digest(source.file)):
-            made[f"{kind} {use.source}"] = found
-    return made
+            digests[f"{kind} {use.source}"] = text_digest(source.content)
+        elif source.file and (file_digest := digest(source.file)):
+            digests[f"{kind} {use.source}"] = file_digest
+    return digests
 
 
 def _env_files(section: Section, context: services.Context, digest: Callable[[str], str | None]) -> dict[str, str]:
-    made = {}
+    digests = {}
     for entry in services.env_files(section, context):
-        if found := digest(entry.path):
-            made[f"env file {entry.path.removeprefix(context.working_dir + '/')}"] = found
-    return made
+        if file_digest := digest(entry.path):
+            digests[f"env file {entry.path.removeprefix(context.working_dir + '/')}"] = file_digest
+    return digests
 
 
 def _outside(
@@ -249,10 +249,10 @@ def _file_source(key: str, section: Section, context: services.Context) -> FileS
     for key in ("file", "environment"):
         if section.map.get(key) == "":
             section.wrong(key, "the name of one")
-    given = [k for k in sources if section.map.get(k) is not None] + (["external"] if external else [])
-    if len(given) != 1 and not (secret and not given and "driver" in section):
+    origins = [k for k in sources if section.map.get(k) is not None] + (["external"] if external else [])
+    if len(origins) != 1 and not (secret and not origins and "driver" in section):
         message = f"{section.name} needs exactly one of {', '.join(sources)}, external"
-        hint = f"it has {' and '.join(given)}" if given else ""
+        hint = f"it has {' and '.join(origins)}" if origins else ""
         section.reading.problem(message, section.origin, hint, "source")
     file, variable = section.text("file"), section.text("environment")
     content = section.text("content")

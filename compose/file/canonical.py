@@ -70,50 +70,50 @@ def _sorted(pairs: Any) -> dict[str, Any]:
 
 def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     """A service as a mapping. `project` is the name of the project that it is in, where images get theirs from it."""
-    made = _declared(service)
+    mapping = _declared(service)
     for key in PLAIN:
         if (value := getattr(service, key)) is not None:
-            made[key] = value
+            mapping[key] = value
     if service.init is not None:
-        made["init"] = service.init
+        mapping["init"] = service.init
     for key in FLAGS:
         if getattr(service, key):
-            made[key] = True
+            mapping[key] = True
     for key in LISTS:
         if value := getattr(service, key):
-            made[key] = list(value)
+            mapping[key] = list(value)
     for key in PAIRS:
         if value := getattr(service, key):
-            made[key] = _sorted(value)
+            mapping[key] = _sorted(value)
     if service.image is not None and not (service.build and service.image == f"{project}-{service.name}"):
-        made["image"] = service.image
+        mapping["image"] = service.image
     if service.build:
-        made["build"] = _build(json.loads(service.build.canonical))
+        mapping["build"] = _build(json.loads(service.build.canonical))
     for key in ("command", "entrypoint"):
         if (words := getattr(service, key)) is not None:
-            made[key] = list(words)
+            mapping[key] = list(words)
     if not service.attach:
-        made["attach"] = False
+        mapping["attach"] = False
     if service.shm_size is not None:
-        made["shm_size"] = str(service.shm_size)
+        mapping["shm_size"] = str(service.shm_size)
     if service.stop_grace_period is not None:
-        made["stop_grace_period"] = duration(service.stop_grace_period)
+        mapping["stop_grace_period"] = duration(service.stop_grace_period)
     if service.healthcheck:
-        made["healthcheck"] = _healthcheck(service.healthcheck)
+        mapping["healthcheck"] = _healthcheck(service.healthcheck)
     if service.depends_on:
-        made["depends_on"] = {
+        mapping["depends_on"] = {
             d.service: {"condition": d.condition, **({"restart": True} if d.restart else {}), "required": d.required}
             | _more(d.extensions)
             for d in sorted(service.depends_on, key=lambda d: d.service)
         }
     for key in ("post_start", "pre_stop", "pre_start"):
         if hooks := getattr(service, key):
-            made[key] = [_hook(hook) for hook in hooks]
+            mapping[key] = [_hook(hook) for hook in hooks]
     if service.logging:
         logging = _sparse(driver=service.logging.driver, options=_sorted(service.logging.options))
-        made["logging"] = logging | _more(service.logging.extensions)
+        mapping["logging"] = logging | _more(service.logging.extensions)
     if service.networks:
-        made["networks"] = {
+        mapping["networks"] = {
             a.network: _sparse(
                 aliases=list(a.aliases),
                 driver_opts=_sorted(a.driver_opts),
@@ -130,56 +130,58 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
             for a in sorted(service.networks, key=lambda a: a.network)
         }
     if service.links:
-        made["links"] = [name if name == alias else f"{name}:{alias}" for name, alias in service.links]
+        mapping["links"] = [name if name == alias else f"{name}:{alias}" for name, alias in service.links]
     if service.ports:
-        made["ports"] = [port_tree(port) for port in service.ports]
+        mapping["ports"] = [port_tree(port) for port in service.ports]
     if service.extra_hosts:
-        made["extra_hosts"] = sorted(f"{name}={address}" for name, address in service.extra_hosts)
+        mapping["extra_hosts"] = sorted(f"{name}={address}" for name, address in service.extra_hosts)
     listed = [mount for mount in service.mounts if isinstance(mount, TmpfsMount) and mount.short is not None]
     if listed:
-        made["tmpfs"] = [mount.short for mount in listed]
+        mapping["tmpfs"] = [mount.short for mount in listed]
     if len(service.mounts) > len(listed):
-        made["volumes"] = [mount_tree(mount) for mount in service.mounts if mount not in listed]
+        mapping["volumes"] = [mount_tree(mount) for mount in service.mounts if mount not in listed]
     if service.configs:
-        made["configs"] = [_use(use, None if use.target == f"/{use.source}" else use.target) for use in service.configs]
+        mapping["configs"] = [
+            _use(use, None if use.target == f"/{use.source}" else use.target) for use in service.configs
+        ]
     if service.secrets:
-        made["secrets"] = [_use(use, _secret_target(use)) for use in service.secrets]
+        mapping["secrets"] = [_use(use, _secret_target(use)) for use in service.secrets]
     if service.devices:
-        made["devices"] = [
+        mapping["devices"] = [
             {"source": d.source, "target": d.target, "permissions": d.permissions} | _more(d.extensions)
             for d in service.devices
         ]
     if service.ulimits:
-        made["ulimits"] = {
+        mapping["ulimits"] = {
             key: limit.soft if limit.soft == limit.hard else {"soft": limit.soft, "hard": limit.hard}
             for key, limit in sorted(service.ulimits.items())
         }
-    made.update(_resources(service.resources))
-    _beside_deploy(service, made)
-    return ordered(made, SERVICE)
+    mapping.update(_resources(service.resources))
+    _beside_deploy(service, mapping)
+    return ordered(mapping, SERVICE)
 
 
 def _build(build: dict[str, Any]) -> dict[str, Any]:
-    made = dict(build)
+    mapping = dict(build)
     if isinstance(keys := build.get("ssh"), dict):
-        made["ssh"] = [name if path is None else f"{name}={path}" for name, path in sorted(keys.items())]
-    return cast(dict[str, Any], arranged(made, "build"))
+        mapping["ssh"] = [name if path is None else f"{name}={path}" for name, path in sorted(keys.items())]
+    return cast(dict[str, Any], arranged(mapping, "build"))
 
 
 def _resources(resources: ServiceLimits) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     if resources.cpus is not None:
-        made["cpus"] = number(resources.cpus)
+        mapping["cpus"] = number(resources.cpus)
     for key in NUMBERS:
         if (value := getattr(resources, key)) is not None:
-            made[key] = value
+            mapping[key] = value
     for key in BYTES:
         if (value := getattr(resources, key)) is not None:
-            made[key] = str(value)
+            mapping[key] = str(value)
     if resources.oom_kill_disable:
-        made["oom_kill_disable"] = True
+        mapping["oom_kill_disable"] = True
     if blkio := resources.blkio:
-        made["blkio_config"] = _sparse(
+        mapping["blkio_config"] = _sparse(
             weight=blkio.weight,
             weight_device=[{"path": d.path, "weight": d.weight} for d in blkio.weight_device],
             **{
@@ -187,39 +189,39 @@ def _resources(resources: ServiceLimits) -> dict[str, Any]:
                 for key in ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")
             },
         )
-    return made
+    return mapping
 
 
 def _declared(service: Service) -> dict[str, Any]:
     """What others than the engine act on, and x- keys."""
-    made: dict[str, Any] = {key: json.loads(value) for key, value in service.kept.items()}
+    mapping: dict[str, Any] = {key: json.loads(value) for key, value in service.kept.items()}
     for key in RECORDS:
         if (record := getattr(service, key)) is not None:
-            made[key] = declarations.written(record)
+            mapping[key] = declarations.written(record)
     if service.models:
-        made["models"] = {name: declarations.written(use) or None for name, use in sorted(service.models.items())}
+        mapping["models"] = {name: declarations.written(use) or None for name, use in sorted(service.models.items())}
     if service.gpus:
-        made["gpus"] = [declarations.written(request) for request in service.gpus]
+        mapping["gpus"] = [declarations.written(request) for request in service.gpus]
     if service.cpu_percent is not None:
-        made["cpu_percent"] = number(service.cpu_percent)
-    return {key: arranged(value, key) for key, value in made.items()}
+        mapping["cpu_percent"] = number(service.cpu_percent)
+    return {key: arranged(value, key) for key, value in mapping.items()}
 
 
-def _beside_deploy(service: Service, made: dict[str, Any]) -> None:
+def _beside_deploy(service: Service, mapping: dict[str, Any]) -> None:
     """`scale`, `restart` and the limits, unless `deploy` has said them already."""
-    deploy = made.get("deploy")
+    deploy = mapping.get("deploy")
     deploy = deploy if isinstance(deploy, dict) else {}
     if service.replicas != 1 and "replicas" not in deploy:
-        made["scale"] = service.replicas
+        mapping["scale"] = service.replicas
     if service.restart != deployed_restart(service.deploy):
         attempts = service.restart.max_attempts
-        made["restart"] = service.restart.condition + (f":{attempts}" if attempts is not None else "")
+        mapping["restart"] = service.restart.condition + (f":{attempts}" if attempts is not None else "")
     resources = deploy.get("resources") or {}
-    for key, own in LIMITS.items():
+    for key, attribute in LIMITS.items():
         if key in (resources.get("limits") or {}):
-            made.pop(own, None)
+            mapping.pop(attribute, None)
     if "memory" in (resources.get("reservations") or {}):
-        made.pop("mem_reservation", None)
+        mapping.pop("mem_reservation", None)
 
 
 def _healthcheck(check: Healthcheck) -> dict[str, Any]:
@@ -271,7 +273,7 @@ def _use(use: FileReference, target: str | None) -> dict[str, Any]:
 
 
 def _secret_target(use: FileReference) -> str:
-    """A name of its own is told as people write it: without the folder."""
+    """Another target than the default, as files have it: relative to /run/secrets."""
     return use.target if use.target == SECRETS + use.source else use.target.removeprefix(SECRETS)
 
 
@@ -300,8 +302,8 @@ def _long_mount(mount: Mount) -> dict[str, Any]:
 def _long(
     kind: str, source: str | None, target: str, read_only: bool, details: dict[str, Any] | None
 ) -> dict[str, Any]:
-    made = _sparse(type=kind, source=source, target=target, read_only=read_only)
-    return made if details is None else {**made, kind: details}
+    mapping = _sparse(type=kind, source=source, target=target, read_only=read_only)
+    return mapping if details is None else {**mapping, kind: details}
 
 
 def network_tree(network: Network) -> dict[str, Any]:
@@ -309,7 +311,7 @@ def network_tree(network: Network) -> dict[str, Any]:
         _sparse(subnet=p.subnet, gateway=p.gateway, ip_range=p.ip_range, aux_addresses=_sorted(p.aux_addresses))
         for p in network.ipam_pools
     ]
-    made = _sparse(
+    mapping = _sparse(
         name=network.name,
         driver=network.driver,
         driver_opts=_sorted(network.driver_opts),
@@ -320,10 +322,10 @@ def network_tree(network: Network) -> dict[str, Any]:
         labels=_sorted(network.labels),
     )
     if not network.enable_ipv4:
-        made["enable_ipv4"] = False
+        mapping["enable_ipv4"] = False
     if network.enable_ipv6:
-        made["enable_ipv6"] = True
-    return made | _extensions(network.kept)
+        mapping["enable_ipv6"] = True
+    return mapping | _extensions(network.kept)
 
 
 def volume_tree(volume: Volume) -> dict[str, Any]:
@@ -337,7 +339,7 @@ def volume_tree(volume: Volume) -> dict[str, Any]:
 
 
 def _source(source: FileSource) -> dict[str, Any]:
-    made = _sparse(
+    mapping = _sparse(
         name=source.name,
         file=source.file,
         environment=source.environment,
@@ -348,8 +350,8 @@ def _source(source: FileSource) -> dict[str, Any]:
         template_driver=source.template_driver,
     )
     if source.content is not None and source.environment is None:
-        made["content"] = source.content
-    return ordered(made | _extensions(source.kept), SOURCE)
+        mapping["content"] = source.content
+    return ordered(mapping | _extensions(source.kept), SOURCE)
 
 
 def _more(extensions: str) -> dict[str, Any]:
@@ -363,15 +365,15 @@ def _extensions(kept: Mapping[str, str]) -> dict[str, Any]:
 
 def project_tree(project: Project) -> dict[str, Any]:
     """The canonical file of a project: active services, and every network, volume, config and secret of the file."""
-    made: dict[str, Any] = {key: json.loads(value) for key, value in project.kept.items()}
-    made["name"] = project.name
-    made["services"] = {key: service_tree(s, project.name) for key, s in sorted(project.services.items())}
+    mapping: dict[str, Any] = {key: json.loads(value) for key, value in project.kept.items()}
+    mapping["name"] = project.name
+    mapping["services"] = {key: service_tree(s, project.name) for key, s in sorted(project.services.items())}
     for key, one in (("networks", network_tree), ("volumes", volume_tree), ("configs", _source), ("secrets", _source)):
         if entries := getattr(project, key):
-            made[key] = {k: one(v) for k, v in sorted(entries.items())}
+            mapping[key] = {k: one(v) for k, v in sorted(entries.items())}
     if project.models:
-        made["models"] = {key: declarations.written(model) for key, model in sorted(project.models.items())}
-    return ordered(made, TOP)
+        mapping["models"] = {key: declarations.written(model) for key, model in sorted(project.models.items())}
+    return ordered(mapping, TOP)
 
 
 def text_digest(text: str) -> str:

@@ -70,10 +70,10 @@ class Composition:
         if "include" not in tree:
             return tree
         entries = tree["include"]
-        made = tree.without("include")
+        whole = tree.without("include")
         if entries is not None and not isinstance(entries, Seq):
             self.reading.problem('"include" must be a list of files', entries.at, code="type")
-            return made
+            return whole
         for item in entries or ():
             where = position(item) or tree.keys_at.get("include")
             entry = self._entry(item, scope, where)
@@ -91,9 +91,9 @@ class Composition:
             if len(above) > NESTING or self.includes > INCLUDES:
                 limit = f"{NESTING} deep" if len(above) > NESTING else f"{INCLUDES} times"
                 self.reading.problem(f"files are included more than {limit}", where, code="too-many")
-                return made
-            made = self._beneath(made, self.whole(paths, inner, where, above), inner, scope)
-        return made
+                return whole
+            whole = self._beneath(whole, self.whole(paths, inner, where, above), inner, scope)
+        return whole
 
     def _entry(self, item: Tree, scope: Scope, where: Place | None) -> tuple[list[str], Scope] | None:
         """The files of one entry, and their scope. An entry's own env_file gives defaults: what is set here wins."""
@@ -111,11 +111,11 @@ class Composition:
                 return None
         paths = [os.path.normpath(os.path.join(scope.directory, os.path.expanduser(p))) for p in named]
         directory = os.path.dirname(paths[0])
-        if one is not None and (given := one.text("project_directory")):
-            directory = os.path.normpath(os.path.join(scope.directory, os.path.expanduser(given)))
+        if one is not None and (folder := one.text("project_directory")):
+            directory = os.path.normpath(os.path.join(scope.directory, os.path.expanduser(folder)))
         if one is not None and "env_file" in one:
-            own = one.texts("env_file")
-            files = [os.path.normpath(os.path.join(scope.directory, os.path.expanduser(p))) for p in own]
+            env_files = one.texts("env_file")
+            files = [os.path.normpath(os.path.join(scope.directory, os.path.expanduser(p))) for p in env_files]
         else:
             files = [p for p in [os.path.join(directory, ".env")] if os.path.isfile(p)]
         variables: dict[str, str] = {}
@@ -136,14 +136,14 @@ class Composition:
         if not isinstance(part, Map):
             return tree
         Section(self.reading, part, "a compose file").check_keys((*KINDS, "name", "version", "include"))
-        made = tree.copy()
+        whole = tree.copy()
         for kind in KINDS:
             theirs = part.get(kind)
             if not isinstance(theirs, Map):
                 if theirs is not None:
                     self.reading.problem(f'"{kind}" must be a mapping', theirs.at, code="type")
                 continue
-            ours = made.get(kind)
+            ours = whole.get(kind)
             joined = ours.copy() if isinstance(ours, Map) else Map(theirs.at)
             for key, value in theirs.items():
                 if key in joined and plain_value(joined[key]) != plain_value(value):
@@ -153,8 +153,8 @@ class Composition:
                     value = value.copy()
                     value.scope = inner.variables
                 joined.put(key, value, joined.keys_at.get(key) or theirs.keys_at.get(key))
-            made.put(kind, joined, made.keys_at.get(kind) or part.keys_at.get(kind))
-        return made
+            whole.put(kind, joined, whole.keys_at.get(kind) or part.keys_at.get(kind))
+        return whole
 
     def _conflict(self, kind: str, key: str, ours: Map, theirs: Map) -> None:
         other = theirs.keys_at.get(key)

@@ -22,7 +22,7 @@ from .resources import place
 from .service import origin_of
 from .source import Map, Seq, Text, Tree, position
 
-CYCLES = 10  # are told at most
+CYCLES = 10  # reported at most
 
 
 @dataclass(frozen=True, slots=True)

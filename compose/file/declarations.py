@@ -39,18 +39,18 @@ class _Field:
 def read(kind: type[T], section: Section) -> T:
     """The record that a section says; what is wrong becomes problems, and is left at its default."""
     fields = _fields(cast(Any, kind))
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     extensions = section.check_keys([one.key for one in fields])
     for one in fields:
         if section.map.get(one.key) is not None:
             value = one.read(section, one.key)
             if value is not None:
-                given[one.name] = value
+                values[one.name] = value
         elif one.required:
             section.reading.problem(f'{section.name} needs "{one.key}"', section.origin, code="required")
     if extensions:
-        given["extensions"] = MappingProxyType(extensions)
-    return kind(**given)
+        values["extensions"] = MappingProxyType(extensions)
+    return kind(**values)
 
 
 def optional(kind: type[T], section: Section, key: str) -> T | None:
@@ -58,19 +58,19 @@ def optional(kind: type[T], section: Section, key: str) -> T | None:
     if section.map.get(key) is None:
         return None
     name = f'"{key}" of {section.name}'
-    made = read(kind, Section(section.reading, long(kind, section.map[key]), name, section.map.keys_at.get(key)))
-    return None if made == kind() else made
+    record = read(kind, Section(section.reading, long(kind, section.map[key]), name, section.map.keys_at.get(key)))
+    return None if record == kind() else record
 
 
 def several(kind: type[T], section: Section, key: str) -> tuple[T, ...]:
     """The records of a list."""
-    made = []
+    records = []
     for number, item in enumerate(section.items(key), 1):
         one = Section(
             section.reading, long(kind, item), f'entry {number} of "{key}" of {section.name}', section.at(key)
         )
-        made.append(read(kind, one))
-    return tuple(made)
+        records.append(read(kind, one))
+    return tuple(records)
 
 
 def long(kind: type, value: Tree) -> Tree:
@@ -78,20 +78,20 @@ def long(kind: type, value: Tree) -> Tree:
     short = getattr(kind, "short", None)
     if short is None or not isinstance(value, Text):
         return value
-    made = Map(value.at)
-    made.put(short, value, value.at)
-    return made
+    mapping = Map(value.at)
+    mapping.put(short, value, value.at)
+    return mapping
 
 
 def written(record: object) -> dict[str, Any]:
     """A record as the mapping that `read` takes."""
-    made: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     for one in _fields(cast(Any, type(record))):
         value = getattr(record, one.name)
         if value != one.default or one.required:
-            made[one.key] = _written(value, one.kind)
+            mapping[one.key] = _written(value, one.kind)
     extensions: Mapping[str, str] = getattr(record, "extensions", {})
-    return made | {key: json.loads(text) for key, text in extensions.items()}
+    return mapping | {key: json.loads(text) for key, text in extensions.items()}
 
 
 def _written(value: Any, kind: str) -> Any:
@@ -119,7 +119,7 @@ def _written(value: Any, kind: str) -> Any:
 @cache
 def _fields(kind: Any) -> tuple[_Field, ...]:
     hints = get_type_hints(kind)
-    made = []
+    fields = []
     for one in dataclasses.fields(kind):
         if one.name in ("extensions", "canonical"):
             continue
@@ -129,8 +129,8 @@ def _fields(kind: Any) -> tuple[_Field, ...]:
         assert empty or default is not dataclasses.MISSING, f"{kind.__name__}.{one.name} needs a default"
         reader = _special(how, one.metadata.get("choices", ())) if how else _reader(hints[one.name])
         key = one.metadata.get("name", one.name)
-        made.append(_Field(one.name, key, reader, how, bool(one.metadata.get("required")), default))
-    return tuple(made)
+        fields.append(_Field(one.name, key, reader, how, bool(one.metadata.get("required")), default))
+    return tuple(fields)
 
 
 def _special(how: str, choices: tuple[str, ...]) -> Reader:

@@ -45,11 +45,11 @@ def parse(
     `unset` hears of the variables that values ask for, and nobody has.
     """
     content = content.removeprefix("\ufeff").replace("\r\n", "\n")
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
 
     def known(name: str) -> str | None:
         outside = lookup(name)
-        return found.get(name) if outside is None else outside
+        return values.get(name) if outside is None else outside
 
     def fail(message: str, index: int, hint: str = "") -> FileError:
         return FileError((Problem(message, place_in(content, index, path), hint, "dotenv"),))
@@ -69,7 +69,7 @@ def parse(
         key, value_at = match[1], match.end()
         if match[2] is None:
             if (inherited := lookup(key)) is not None:
-                found[key] = inherited
+                values[key] = inherited
             index = end + 1
             continue
         quote = content[value_at : value_at + 1]
@@ -83,34 +83,34 @@ def parse(
                 if close < 0:
                     raise fail(f"the quote {quote} of {key} is not closed", value_at)
                 raw = content[value_at + 1 : close]
-                found[key] = raw.replace("\\'", "'") if quote == "'" else substitute(_unescape(raw), known, missing)
+                values[key] = raw.replace("\\'", "'") if quote == "'" else substitute(_unescape(raw), known, missing)
                 index = close + 1
             else:
                 raw = re.split(r"(?:^|[ \t])#", content[value_at:end], maxsplit=1)[0].strip()
-                found[key] = substitute(raw.replace("\\$", "$$"), known, missing)
+                values[key] = substitute(raw.replace("\\$", "$$"), known, missing)
                 index = end + 1
         except InterpolationError as error:
             raise fail(str(error), value_at) from error
-        if "\0" in found[key]:
+        if "\0" in values[key]:
             raise fail(f"the value of {key} has a zero byte", value_at)
-        total += len(found[key])
+        total += len(values[key])
         if total > TOTAL:
             raise fail("the values together become too long", value_at)
-    return found
+    return values
 
 
 def parse_raw(content: str, lookup: Callable[[str], str | None]) -> dict[str, str]:
     """`format: raw`: NAME=value to the end of the line, nothing else."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for line in content.removeprefix("\ufeff").splitlines():
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         key, equals, value = line.lstrip().partition("=")
         if equals:
-            found[key] = value
+            values[key] = value
         elif (inherited := lookup(key)) is not None:
-            found[key] = inherited
-    return found
+            values[key] = inherited
+    return values
 
 
 def _quote_end(content: str, start: int, quote: str) -> int:

@@ -114,7 +114,7 @@ def _literal(value: str, indent: int) -> str:
 
 def _double(value: str) -> str:
     special = _ASCII_SPECIAL if value.isascii() else re.compile(rf'["\\\n]|{_odd().pattern}')
-    return '"' + special.sub(lambda found: _escape(found[0]), value) + '"'
+    return '"' + special.sub(lambda match: _escape(match[0]), value) + '"'
 
 
 def _escape(character: str) -> str:

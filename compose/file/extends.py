@@ -39,11 +39,11 @@ class Extending:
         if not any(isinstance(service, Map) and "extends" in service for service in services.values()):
             return tree
         self.known[path] = services
-        made, before = services.copy(), len(self.reading.problems)
+        extended, before = services.copy(), len(self.reading.problems)
         for name in services:
-            made[name] = self._service(path, name, directory, ((path, name),))
+            extended[name] = self._service(path, name, directory, ((path, name),))
         self.reading.incomplete = self.reading.incomplete or len(self.reading.problems) > before
-        return tree.replaced("services", made)
+        return tree.replaced("services", extended)
 
     def _service(self, path: str, name: str, directory: str, chain: tuple[tuple[str, str], ...]) -> Tree:
         if (path, name) not in self.done:
@@ -54,7 +54,7 @@ class Extending:
         service = self.known[path][name]
         if not isinstance(service, Map) or "extends" not in service:
             return service
-        own = service.without("extends")
+        over = service.without("extends")
         at = service.keys_at.get("extends")
         extends = service["extends"]
         target: Tree = extends
@@ -65,40 +65,40 @@ class Extending:
         if not isinstance(target, Text) or not (other is None or isinstance(other, Text)):
             message = f'"extends" of service "{name}" must be a service, or a mapping with service and file'
             self.reading.problem(message, position(extends) or at, code="extends")
-            return own
+            return over
         base_path, base_directory = path, directory
         if other is not None:
             base_path = os.path.normpath(os.path.join(directory, os.path.expanduser(other)))
             base_directory = os.path.dirname(base_path)
             if base_path not in self.known and not self._load(base_path, position(other) or at):
-                return own
+                return over
         if target not in self.known[base_path]:
             hint = suggestion(target, self.known[base_path])
             where = f" in {base_path}" if other is not None else ""
             message = f'service "{name}" extends "{target}", which is not defined{where}'
             self.reading.problem(message, target.at, hint, "undefined")
-            return own
+            return over
         step = (base_path, str(target))
         if step in chain:
             way = " -> ".join(n if p == path else f"{n} ({p})" for p, n in (*chain[chain.index(step) :], step))
             self.reading.problem(f"services extend each other: {way}", at, code="cycle")
-            return own
+            return over
         if len(chain) > CHAIN:
             self.reading.problem(f"services extend each other more than {CHAIN} deep", at, code="too-deep")
-            return own
+            return over
         base = self._service(base_path, target, base_directory, (*chain, step))
         if other is not None and base_path != path:
             base = rebased_service(base, base_directory)
-        return merge(base, own, ("services", name))
+        return merge(base, over, ("services", name))
 
     def _load(self, path: str, named_at: Place | None) -> bool:
         services = Map()
         try:
             for document in self.files.documents(path, named_at):
                 tree = self.fill(document)
-                found = tree.get("services") if isinstance(tree, Map) else None
-                if isinstance(found, Map):
-                    merged = merge(services, found, ("services",))
+                defined = tree.get("services") if isinstance(tree, Map) else None
+                if isinstance(defined, Map):
+                    merged = merge(services, defined, ("services",))
                     assert isinstance(merged, Map)
                     services = merged
         except FileError as error:

@@ -49,10 +49,10 @@ def substitute(
             out.append(_braced(value[dollar + 2 : end], lookup, unset, depth))
             index = end + 1
         elif match := NAME.match(value, dollar + 1):
-            found = lookup(match[0])
-            if found is None:
+            known = lookup(match[0])
+            if known is None:
                 unset(match[0])
-            out.append(found or "")
+            out.append(known or "")
             index = match.end()
         else:
             out.append("$")
@@ -89,24 +89,24 @@ def _braced(inner: str, lookup: Callable[[str], str | None], unset: Callable[[st
     if not match:
         raise InterpolationError(f'"${{{_short(inner)}}}" is not a valid interpolation')
     name, rest = match[0], inner[match.end() :]
-    found = lookup(name)
+    known = lookup(name)
     if not rest:
-        if found is None:
+        if known is None:
             unset(name)
-        return found or ""
+        return known or ""
     operator = OPERATOR.match(rest)
     if not operator:
         raise InterpolationError(f'"${{{_short(inner)}}}" is not a valid interpolation')
     operand = rest[operator.end() :]
-    given = bool(found) if operator[0][0] == ":" else found is not None
+    usable = bool(known) if operator[0][0] == ":" else known is not None
     match operator[0][-1]:
         case "-":
-            return (found or "") if given else substitute(operand, lookup, unset, depth + 1)
+            return (known or "") if usable else substitute(operand, lookup, unset, depth + 1)
         case "+":
-            return substitute(operand, lookup, unset, depth + 1) if given else ""
+            return substitute(operand, lookup, unset, depth + 1) if usable else ""
         case _:
-            if given:
-                return found or ""
+            if usable:
+                return known or ""
             why = substitute(operand, lookup, unset, depth + 1)
             raise InterpolationError(f'variable "{name}" is required{": " + why if why else ""}')
 
@@ -121,22 +121,22 @@ class Interpolation:
     def tree(self, value: Tree) -> Tree:
         return self._tree(value, {})
 
-    def _tree(self, value: Tree, made: dict[int, Tree]) -> Tree:
+    def _tree(self, value: Tree, copies: dict[int, Tree]) -> Tree:
         if value is None:
             return None
         if isinstance(value, Text):
             return self.scalar(value) if "$" in value else value
-        if id(value) in made:
-            return made[id(value)]
+        if id(value) in copies:
+            return copies[id(value)]
         new: Tree
         if isinstance(value, Map):
             new = Map(value.at)
             new.keys_at, new.tags, new.scope = value.keys_at, value.tags, value.scope
             for key, item in value.items():
-                new[key] = self._tree(item, made)
+                new[key] = self._tree(item, copies)
         else:
-            new = Seq((self._tree(item, made) for item in value), value.at)
-        made[id(value)] = new
+            new = Seq((self._tree(item, copies) for item in value), value.at)
+        copies[id(value)] = new
         return new
 
     def scalar(self, value: Text) -> Text:

@@ -1,7 +1,7 @@
 """From the files of a project to a `Project`.
 
 Order: find files, environment (`.env`), then `composition` (parse, interpolate, include, extends, merge), then `build`.
-All problems of a run are told together, in the order of the files.
+All problems of a run are raised together, in the order of the files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .reading import Reading
 from .service import EnvFile
 from .source import Map, Text, Tree
 
-TOLD = 1000  # problems are told at most
+SHOWN = 1000  # problems of one run, at most
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDES = (
     "compose.override.yml",
@@ -129,44 +129,44 @@ def _here(path: str = "") -> str:
 
 
 def _names(paths: list[str], files: Files) -> list[Tree]:
-    """What each document says at `name`. Files that cannot be read are told by `composition`."""
-    found: list[Tree] = []
+    """The value of `name` of each document. Files that cannot be read are problems of `composition`."""
+    names: list[Tree] = []
     for path in paths:
         try:
-            found += [tree.get("name") for tree in files.documents(path) if isinstance(tree, Map)]
+            names += [tree.get("name") for tree in files.documents(path) if isinstance(tree, Map)]
         except FileError:
             continue
-    return found
+    return names
 
 
 def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
     """The project that `options` name, with the profiles of `services` active. Raises FileError."""
-    found = merged(options)
-    project = _built(found, options, services)
-    if project is None or found.reading.problems:
-        raise FileError(_in_file_order(found.reading.problems, found.paths), tuple(found.reading.warnings))
-    return Loaded(project, tuple(found.reading.warnings), found.variables)
+    whole = merged(options)
+    project = _built(whole, options, services)
+    if project is None or whole.reading.problems:
+        raise FileError(_in_file_order(whole.reading.problems, whole.paths), tuple(whole.reading.warnings))
+    return Loaded(project, tuple(whole.reading.warnings), whole.variables)
 
 
 def read_leniently(options: Options, services: tuple[str, ...] = ()) -> LenientlyRead:
     """The same, with what is wrong beside it. Raises FileError where there is no file, or its name is wrong."""
-    found = merged(options)
-    project = _built(found, options, services)
-    problems = _in_file_order(found.reading.problems, found.paths)
-    return LenientlyRead(found.name, project, problems, not found.reading.incomplete)
+    whole = merged(options)
+    project = _built(whole, options, services)
+    problems = _in_file_order(whole.reading.problems, whole.paths)
+    return LenientlyRead(whole.name, project, problems, not whole.reading.incomplete)
 
 
-def _built(found: Merged, options: Options, services: tuple[str, ...]) -> Project | None:
+def _built(whole: Merged, options: Options, services: tuple[str, ...]) -> Project | None:
     """What the tree means, where there is one."""
-    reading, variables = found.reading, found.variables
-    if found.tree is None:
+    reading, variables = whole.reading, whole.variables
+    if whole.tree is None:
         return None
 
     def read_env_file(entry: EnvFile, lookup: Callable[[str], str | None]) -> dict[str, str]:
         if not entry.required and not os.path.exists(entry.path):
             return {}
         try:
-            content = found.files.text(entry.path, entry.section.at(entry.attribute))
+            content = whole.files.text(entry.path, entry.section.at(entry.attribute))
             return (
                 dotenv.parse_raw(content, lookup)
                 if entry.raw
@@ -177,17 +177,17 @@ def _built(found: Merged, options: Options, services: tuple[str, ...]) -> Projec
             return {}
 
     return build(
-        found.tree,
+        whole.tree,
         reading,
-        name=found.name,
-        working_dir=found.working_dir,
-        config_files=found.paths,
-        environment_files=found.environment_files,
+        name=whole.name,
+        working_dir=whole.working_dir,
+        config_files=whole.paths,
+        environment_files=whole.environment_files,
         variables=variables,
         profiles=options.profiles or tuple(p for p in variables.get("COMPOSE_PROFILES", "").split(",") if p),
         targets=services,
         read_env_file=read_env_file if options.resolve_env and not options.existing else None,
-        digest=(lambda path: None) if options.existing else found.files.digest,
+        digest=(lambda path: None) if options.existing else whole.files.digest,
         normalize=options.normalize,
         resolve_paths=options.resolve_paths,
         check_consistency=options.check_consistency and not reading.incomplete,
@@ -202,8 +202,8 @@ def _in_file_order(problems: list[Problem], paths: tuple[str, ...]) -> tuple[Pro
         return (paths.index(at.path) if at.path in paths else len(paths), at.line, at.column)
 
     ordered = sorted(dict.fromkeys(problems), key=place)
-    if len(ordered) > TOLD:
-        ordered[TOLD:] = [Problem(f"and {len(ordered) - TOLD:,} problems more", code="more")]
+    if len(ordered) > SHOWN:
+        ordered[SHOWN:] = [Problem(f"and {len(ordered) - SHOWN:,} problems more", code="more")]
     return tuple(ordered)
 
 
@@ -234,11 +234,11 @@ def _environment(
 
 
 def _find(options: Options, variables: Mapping[str, str]) -> list[str]:
-    given = options.files
-    if not given and (listed := variables.get("COMPOSE_FILE")):
-        given = tuple(p for p in listed.split(variables.get("COMPOSE_PATH_SEPARATOR", os.pathsep)) if p)
-    if given:
-        return [p if p == "-" else _here(p) for p in given]
+    paths = options.files
+    if not paths and (listed := variables.get("COMPOSE_FILE")):
+        paths = tuple(p for p in listed.split(variables.get("COMPOSE_PATH_SEPARATOR", os.pathsep)) if p)
+    if paths:
+        return [p if p == "-" else _here(p) for p in paths]
     start = directory = _here(options.project_directory or "")
     while True:
         for name in NAMES:
@@ -257,25 +257,25 @@ def normal_name(name: str) -> str:
 
 
 def _project_name(options: Options, variables: Mapping[str, str], names: list[Tree], working_dir: str) -> str:
-    for given, origin in (
+    for chosen, origin in (
         (options.project_name, "-p"),
         (variables.get("COMPOSE_PROJECT_NAME"), "COMPOSE_PROJECT_NAME"),
     ):
-        if given:
-            if normal_name(given) != given:
+        if chosen:
+            if normal_name(chosen) != chosen:
                 raise _fail(
-                    f'"{given}" ({origin}) cannot be a project name', f'try "{normal_name(given)}"', code="name"
+                    f'"{chosen}" ({origin}) cannot be a project name', f'try "{normal_name(chosen)}"', code="name"
                 )
-            return given
+            return chosen
     for value in reversed(names):
         if isinstance(value, Text):
             reading = Reading()
-            given = str(Interpolation(variables, reading).scalar(value)) if "$" in value else str(value)
+            chosen = str(Interpolation(variables, reading).scalar(value)) if "$" in value else str(value)
             if reading.problems:
                 raise FileError(tuple(reading.problems))
-            if normal_name(given) != given or not given:
-                raise _fail(f'"{given}" cannot be a project name', f'try "{normal_name(given)}"', value.at, "name")
-            return given
+            if normal_name(chosen) != chosen or not chosen:
+                raise _fail(f'"{chosen}" cannot be a project name', f'try "{normal_name(chosen)}"', value.at, "name")
+            return chosen
     name = normal_name(os.path.basename(working_dir))
     if not name:
         raise _fail(f"{working_dir} does not make a project name", "name the project with -p", code="name")

@@ -84,31 +84,31 @@ def attribute(path: tuple[str, ...]) -> str:
 
 
 def _mappings(base: Map, over: Map, path: tuple[str, ...]) -> Map:
-    made = base.copy()
-    made.at = over.at or base.at
-    made.scope = base.scope if over.scope is None else over.scope
-    made.keys_at.update(over.keys_at)
+    merged = base.copy()
+    merged.at = over.at or base.at
+    merged.scope = base.scope if over.scope is None else over.scope
+    merged.keys_at.update(over.keys_at)
     for key, value in over.items():
         tag = over.tags.get(key)
         if tag == "reset":
-            made.pop(key, None)
-        elif tag == "override" or key not in made:
-            made[key] = stripped(value)
+            merged.pop(key, None)
+        elif tag == "override" or key not in merged:
+            merged[key] = stripped(value)
         else:
-            made[key] = merge(made[key], value, (*path, key))
-    return made
+            merged[key] = merge(merged[key], value, (*path, key))
+    return merged
 
 
 def stripped(value: Tree) -> Tree:
     """What has nothing beneath it to reset: the keys that say `!reset` are as if they were not there."""
     if isinstance(value, Map):
-        made = value
+        mapping = value
         if "reset" in value.tags.values():
-            made = value.without(*(key for key, tag in value.tags.items() if tag == "reset"))
+            mapping = value.without(*(key for key, tag in value.tags.items() if tag == "reset"))
         for key, item in value.items():
-            if isinstance(item, Map | Seq) and key in made and (new := stripped(item)) is not item:
-                made = made.replaced(key, new)
-        return made
+            if isinstance(item, Map | Seq) and key in mapping and (new := stripped(item)) is not item:
+                mapping = mapping.replaced(key, new)
+        return mapping
     if isinstance(value, Seq) and any(isinstance(item, Map) for item in value):
         items = [stripped(item) for item in value]
         if any(new is not old for new, old in zip(items, value, strict=True)):
@@ -120,19 +120,19 @@ def pairs(value: Tree) -> Tree:
     """A list of NAME=value as a mapping; a bare NAME is null."""
     if not isinstance(value, Seq):
         return value
-    made = Map(value.at)
+    mapping = Map(value.at)
     for item in value:
         if not isinstance(item, Text):
             return value
         key, equals, rest = item.partition("=")
-        made.put(key, text(rest, item.at) if equals else None, item.at)
-    return made
+        mapping.put(key, text(rest, item.at) if equals else None, item.at)
+    return mapping
 
 
 def named(value: Tree, name: str) -> Tree:
     if not isinstance(value, Seq):
         return value
-    made = Map(value.at)
+    mapping = Map(value.at)
     for item in value:
         if not isinstance(item, Text):
             return value
@@ -141,27 +141,27 @@ def named(value: Tree, name: str) -> Tree:
             entry = Map(item.at)
             entry.put("condition", text("service_started", item.at), item.at)
             entry.put("required", text("true", item.at, plain=True), item.at)  # a name says so, over what was there
-        made.put(str(item), entry, item.at)
-    return made
+        mapping.put(str(item), entry, item.at)
+    return mapping
 
 
 def _hosts(value: Tree) -> Tree:
     """`extra_hosts` as a list: a host may have several addresses."""
     if not isinstance(value, Map):
         return value
-    made = Seq((), value.at)
+    hosts = Seq((), value.at)
     for name, item in value.items():
         for address in item if isinstance(item, Seq) else [item]:
-            made.append(text(f"{name}={address or ''}", position(address) or value.keys_at.get(name)))
-    return made
+            hosts.append(text(f"{name}={address or ''}", position(address) or value.keys_at.get(name)))
+    return hosts
 
 
 def _context(value: Tree) -> Tree:
     if not isinstance(value, Text):
         return value
-    made = Map(value.at)
-    made.put("context", value, value.at)
-    return made
+    mapping = Map(value.at)
+    mapping.put("context", value, value.at)
+    return mapping
 
 
 def _sequence(value: Tree) -> Tree:
@@ -175,26 +175,26 @@ def _unique(items: Seq, path: tuple[str, ...]) -> Tree:
         return _pools(items, path)
     if identity is None:
         return items
-    made: dict[str, Tree] = {}
+    kept: dict[str, Tree] = {}
     for item in items:
-        made[identity(item)] = item
-    return Seq(made.values(), items.at)
+        kept[identity(item)] = item
+    return Seq(kept.values(), items.at)
 
 
 def _pools(items: Seq, path: tuple[str, ...]) -> Seq:
     """Address pools with one subnet are one."""
-    made: dict[str, Tree] = {}
+    pools: dict[str, Tree] = {}
     for number, item in enumerate(items):
         subnet = str(item.get("subnet")) if isinstance(item, Map) and item.get("subnet") else f"#{number}"
-        made[subnet] = merge(made[subnet], item, (*path, "[]")) if subnet in made else item
-    return Seq(made.values(), items.at)
+        pools[subnet] = merge(pools[subnet], item, (*path, "[]")) if subnet in pools else item
+    return Seq(pools.values(), items.at)
 
 
 def _by_target(directory: str) -> Callable[[Tree], str]:
     def identity(item: Tree) -> str:
         if isinstance(item, Map):
-            found = item.get("target") or item.get("source")
-            return str(found) if str(found).startswith("/") else f"{directory}{found}"
+            target = item.get("target") or item.get("source")
+            return str(target) if str(target).startswith("/") else f"{directory}{target}"
         return f"{directory}{item}"
 
     return identity

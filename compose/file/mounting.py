@@ -33,7 +33,7 @@ TYPES = ("volume", "bind", "tmpfs", "image")
 
 def mounts(section: Section, directory: str) -> tuple[Mount, ...]:
     """By target, which only one may have."""
-    made: dict[str, tuple[Mount, Tree]] = {}
+    mounted: dict[str, tuple[Mount, Tree]] = {}
     entries: list[tuple[Mount | None, Tree]] = []
     for item in section.items("volumes"):
         mount = (
@@ -48,13 +48,13 @@ def mounts(section: Section, directory: str) -> tuple[Mount, ...]:
     for mount, item in entries:
         if mount is None:
             continue
-        if mount.target in made:
-            other = made[mount.target][1]
+        if mount.target in mounted:
+            other = mounted[mount.target][1]
             hint = f"the other is at {other.at}" if other is not None else ""
             at = item.at if item is not None else section.origin
             section.reading.problem(f'{section.name} mounts two things at "{mount.target}"', at, hint, "mount")
-        made[mount.target] = mount, item
-    return tuple(mount for mount, _ in made.values())
+        mounted[mount.target] = mount, item
+    return tuple(mount for mount, _ in mounted.values())
 
 
 def _tmpfs(item: str) -> TmpfsMount:
@@ -175,10 +175,10 @@ def named_volumes(service: Service) -> list[str]:
 
 def uses(section: Section, key: str, directory: str) -> tuple[FileReference, ...]:
     """A service's `configs` or `secrets`; `directory` is where those without an absolute target go."""
-    made = []
+    references = []
     for item in section.items(key):
         if isinstance(item, Text):
-            made.append(FileReference(str(item), directory + item))
+            references.append(FileReference(str(item), directory + item))
             continue
         one = Section(section.reading, item, f"an entry in {key} of {section.name}", section.at(key))
         kept = one.check_keys(("source", "target", "uid", "gid", "mode"))
@@ -189,5 +189,5 @@ def uses(section: Section, key: str, directory: str) -> tuple[FileReference, ...
             continue
         target = posixpath.join(directory, one.text("target") or source)
         uid, gid, mode = one.text("uid"), one.text("gid"), one.octal("mode")
-        made.append(FileReference(source, target, uid, gid, mode, extended(kept)))
-    return tuple(made)
+        references.append(FileReference(source, target, uid, gid, mode, extended(kept)))
+    return tuple(references)

@@ -34,12 +34,12 @@ def networks(section: Section) -> tuple[Attachment, ...]:
     if not isinstance(tree, Map):
         section.wrong("networks", "a list or a mapping of networks")
         return ()
-    made = []
+    attachments = []
     for name, entry in tree.items():
         one = Section(section.reading, entry, f'network "{name}" of {section.name}', tree.keys_at.get(name))
         kept = one.check_keys(ATTACHMENT, ("link_local_ips",))
         kept.pop("link_local_ips", None)
-        made.append(
+        attachments.append(
             Attachment(
                 network=name,
                 aliases=one.texts("aliases"),
@@ -54,7 +54,7 @@ def networks(section: Section) -> tuple[Attachment, ...]:
                 extensions=extended(kept),
             )
         )
-    return tuple(made)
+    return tuple(attachments)
 
 
 def port_range(value: str) -> tuple[int, int]:
@@ -62,13 +62,13 @@ def port_range(value: str) -> tuple[int, int]:
     if not RANGE.match(value):
         raise ValueError("it is not [[IP:]HOST:]CONTAINER[/PROTOCOL]")
     first, _, last = value.partition("-")
-    found = int(first), int(last or first)
-    for number in found:
+    span = int(first), int(last or first)
+    for number in span:
         if number > 65535:
             raise ValueError(f"{number} is not a port")
-    if found[1] < found[0]:
+    if span[1] < span[0]:
         raise ValueError("a range ends before it begins")
-    return found
+    return span
 
 
 def parse_port(value: str) -> tuple[Port, ...]:
@@ -97,26 +97,26 @@ def parse_port(value: str) -> tuple[Port, ...]:
 
 def ports(section: Section) -> tuple[Port, ...]:
     """Those that publish the same are one, the last of them."""
-    made: dict[object, Port] = {}
+    published: dict[object, Port] = {}
     for item in section.items("ports"):
         if isinstance(item, Text):
             try:
-                found = parse_port(item)
+                entries = parse_port(item)
             except ValueError as error:
                 message = f'port "{short(item)}" of {section.name} cannot be used: {error}'
                 section.reading.problem(message, item.at, code="port")
                 continue
         else:
             one = Section(section.reading, item, f"a port of {section.name}", section.at("ports"))
-            found = _long_port(one)
-        section.reading.ports += len(found)
+            entries = _long_port(one)
+        section.reading.ports += len(entries)
         if section.reading.ports > PORTS:
             at = item.at if item is not None else section.at("ports")
             section.reading.problem(f"the services publish more than {PORTS:,} ports", at, code="too-many")
             break
-        for port in found:
-            made[port.host_ip, port.published, port.target, port.protocol] = port
-    return tuple(made.values())
+        for port in entries:
+            published[port.host_ip, port.published, port.target, port.protocol] = port
+    return tuple(published.values())
 
 
 def _long_port(one: Section) -> tuple[Port, ...]:
@@ -151,19 +151,19 @@ def _long_port(one: Section) -> tuple[Port, ...]:
 def extra_hosts(section: Section, key: str = "extra_hosts") -> tuple[tuple[str, str], ...]:
     """Pairs of name and address: a list of `name=address` or `name:address`, or a mapping to one address or several."""
     value = section.map.get(key)
-    made: list[tuple[str, str]] = []
+    hosts: list[tuple[str, str]] = []
     if isinstance(value, Map):
         for name, item in value.items():
             addresses = item if isinstance(item, Seq) else [item]
             if not all(isinstance(address, Text) for address in addresses):
                 message = f'"{name}" in "{key}" of {section.name} must be an address'
                 section.reading.problem(message, value.keys_at.get(name), code="type")
-            made += [(name, str(a).strip("[]")) for a in addresses if isinstance(a, Text)]
-        return tuple(dict.fromkeys(made))
+            hosts += [(name, str(a).strip("[]")) for a in addresses if isinstance(a, Text)]
+        return tuple(dict.fromkeys(hosts))
     for entry in section.texts(key):
-        name, found, address = entry.partition("=" if "=" in entry else ":")
-        if not found:
+        name, separator, address = entry.partition("=" if "=" in entry else ":")
+        if not separator:
             message = f'"{short(entry)}" in "{key}" of {section.name} is not name=address'
             section.reading.problem(message, section.at(key))
-        made.append((name, address.strip("[]")))
-    return tuple(made)
+        hosts.append((name, address.strip("[]")))
+    return tuple(hosts)

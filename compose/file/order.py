@@ -62,10 +62,10 @@ INSIDE: dict[str, tuple[str, ...]] = {
 
 def ordered(tree: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     """`tree` with `keys` first, in that order, and the others after them by name."""
-    made = {key: tree[key] for key in keys if key in tree}
-    if len(made) < len(tree):
-        made.update((key, tree[key]) for key in sorted(tree) if key not in made)
-    return made
+    mapping = {key: tree[key] for key in keys if key in tree}
+    if len(mapping) < len(tree):
+        mapping.update((key, tree[key]) for key in sorted(tree) if key not in mapping)
+    return mapping
 
 
 def arranged(value: Any, path: str) -> Any:

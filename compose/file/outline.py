@@ -23,13 +23,13 @@ Plain = dict[str, Any]
 def outline(tree: Tree, name: str, working_dir: str, *, normalize: bool = True, resolve_paths: bool = True) -> Plain:
     whole = rebased(tree, working_dir) if resolve_paths else tree
     data = plain_value(whole)
-    made: Plain = {**data, "name": name} if isinstance(data, dict) else {"name": name}
+    mapping: Plain = {**data, "name": name} if isinstance(data, dict) else {"name": name}
     services = whole.get("services") if isinstance(whole, Map) else None
     if isinstance(services, Map):
-        made["services"] = {key: _service(service, normalize) for key, service in services.items()}
+        mapping["services"] = {key: _service(service, normalize) for key, service in services.items()}
     if normalize:
-        _named(made, name)
-    return {key: _sorted(made[key]) for key in sorted(made)}
+        _named(mapping, name)
+    return {key: _sorted(mapping[key]) for key in sorted(mapping)}
 
 
 def _sorted(value: Any) -> Any:
@@ -38,33 +38,33 @@ def _sorted(value: Any) -> Any:
     return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
-def _named(made: Plain, name: str) -> None:
+def _named(mapping: Plain, name: str) -> None:
     """The default network, where it is used, and the real names of what has none of its own."""
-    services = made.get("services") or {}
+    services = mapping.get("services") or {}
     if any(isinstance(one, dict) and "default" in (one.get("networks") or ()) for one in services.values()):
-        made["networks"] = {"default": None, **(made.get("networks") or {})}
+        mapping["networks"] = {"default": None, **(mapping.get("networks") or {})}
     for kind in ("networks", "volumes", "configs", "secrets"):
-        entries = made.get(kind)
+        entries = mapping.get(kind)
         if not isinstance(entries, dict):
             continue
-        for key, given in entries.items():
-            if isinstance(one := given or {}, dict):
+        for key, entry in entries.items():
+            if isinstance(one := entry or {}, dict):
                 entries[key] = {"name": key if one.get("external") else f"{name}_{key}", **one}
 
 
 def _service(service: Tree, normalize: bool) -> Any:
     if not isinstance(service, Map):
         return plain_value(service)
-    made: Plain = {}
+    mapping: Plain = {}
     for key, value in service.items():
         change = LONG.get(key)
-        made[key] = plain_value(value) if change is None or value is None else change(value)
-    build = made.get("build")
+        mapping[key] = plain_value(value) if change is None or value is None else change(value)
+    build = mapping.get("build")
     if normalize and isinstance(build, dict) and "dockerfile_inline" not in build:
-        made["build"] = {"dockerfile": "Dockerfile", **build}
-    if normalize and not {"networks", "network_mode", "provider"} & made.keys():
-        made["networks"] = {"default": None}
-    return made
+        mapping["build"] = {"dockerfile": "Dockerfile", **build}
+    if normalize and not {"networks", "network_mode", "provider"} & mapping.keys():
+        mapping["networks"] = {"default": None}
+    return mapping
 
 
 def _build(value: Tree) -> Any:
@@ -72,10 +72,10 @@ def _build(value: Tree) -> Any:
 
 
 def _depends_on(value: Tree) -> Any:
-    made = plain_value(named(value, "depends_on"))
-    if not isinstance(made, dict):
-        return made
-    return {key: {"required": True, **one} if isinstance(one, dict) else one for key, one in made.items()}
+    mapping = plain_value(named(value, "depends_on"))
+    if not isinstance(mapping, dict):
+        return mapping
+    return {key: {"required": True, **one} if isinstance(one, dict) else one for key, one in mapping.items()}
 
 
 def _networks(value: Tree) -> Any:
@@ -93,10 +93,10 @@ def _volumes(value: Tree) -> Any:
 def _volume(item: Text) -> list[Plain]:
     reading, section = Reading(), Map(item.at)
     section.put("volumes", Seq([item], item.at))
-    found = mounts(Section(reading, section, ""), "")
+    mounted = mounts(Section(reading, section, ""), "")
     if reading.problems:
         raise ValueError(item)
-    return [canonical.mount_tree(mount) for mount in found]
+    return [canonical.mount_tree(mount) for mount in mounted]
 
 
 def _secrets(value: Tree) -> Any:
@@ -111,13 +111,13 @@ def _each(value: Tree, long: Callable[[Text], list[Plain]]) -> Any:
     """The items of a list in their long form; those that cannot be read stay short."""
     if not isinstance(value, Seq):
         return plain_value(value)
-    made: list[Any] = []
+    items: list[Any] = []
     for item in value:
         try:
-            made += long(item) if isinstance(item, Text) else [plain_value(item)]
+            items += long(item) if isinstance(item, Text) else [plain_value(item)]
         except ValueError:
-            made.append(plain_value(item))
-    return made
+            items.append(plain_value(item))
+    return items
 
 
 LONG: dict[str, Callable[[Tree], Any]] = {

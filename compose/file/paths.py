@@ -49,12 +49,12 @@ def rebased(tree: Tree, directory: str) -> Tree:
     """A whole file's tree."""
     if not isinstance(tree, Map):
         return tree
-    made = tree.copy()
+    moved = tree.copy()
     for kind, one in (("services", rebased_service), ("configs", _source), ("secrets", _source), ("volumes", _volume)):
         entries = tree.get(kind)
         if isinstance(entries, Map):
-            made[kind] = _each(entries, one, directory)
-    return made
+            moved[kind] = _each(entries, one, directory)
+    return moved
 
 
 def rebased_service(service: Tree, directory: str) -> Tree:
@@ -72,33 +72,33 @@ def rebased_service(service: Tree, directory: str) -> Tree:
         name, equals, rest = value.partition("=")
         return text(f"{name}={context(text(rest))}", value.at, value.plain) if equals else value
 
-    made = service.copy()
-    _change(made, "image", lambda value: text(image(value, directory), value.at, value.plain))
-    _change(made, "env_file", path)
-    _change(made, "label_file", path)
-    _change(made, "build", context)
-    if isinstance(given := made.get("build"), Map):
-        build = given.copy()
+    moved = service.copy()
+    _change(moved, "image", lambda value: text(image(value, directory), value.at, value.plain))
+    _change(moved, "env_file", path)
+    _change(moved, "label_file", path)
+    _change(moved, "build", context)
+    if isinstance(section := moved.get("build"), Map):
+        build = section.copy()
         build.put("context", build.get("context") or text(".", build.at), build.keys_at.get("context"))
         _change(build, "context", context)
         for key in ("additional_contexts", "ssh"):
             _change(build, key, context if isinstance(build.get(key), Map) else keyed)
-        made["build"] = build
-    volumes = made.get("volumes")
+        moved["build"] = build
+    volumes = moved.get("volumes")
     if isinstance(volumes, Seq):
-        made["volumes"] = Seq((_mount(v, path) for v in volumes), volumes.at)
-    develop = made.get("develop")
+        moved["volumes"] = Seq((_mount(v, path) for v in volumes), volumes.at)
+    develop = moved.get("develop")
     if isinstance(develop, Map) and isinstance(watches := develop.get("watch"), Seq):
         changed = Seq((_with_path(w, "path", path) for w in watches), watches.at)
-        made["develop"] = develop.replaced("watch", changed)
-    return made
+        moved["develop"] = develop.replaced("watch", changed)
+    return moved
 
 
 def _each(entries: Map, change: Callable[[Tree, str], Tree], directory: str) -> Map:
-    made = entries.copy()
+    moved = entries.copy()
     for key, value in entries.items():
-        made[key] = change(value, directory)
-    return made
+        moved[key] = change(value, directory)
+    return moved
 
 
 def _change(holder: Map, key: str, change: Change) -> None:
@@ -107,8 +107,8 @@ def _change(holder: Map, key: str, change: Change) -> None:
     if isinstance(value, Text):
         holder[key] = change(value)
     elif isinstance(value, Seq):
-        made = (change(v) if isinstance(v, Text) else _with_path(v, "path", change) for v in value)
-        holder[key] = Seq(made, value.at)
+        items = (change(v) if isinstance(v, Text) else _with_path(v, "path", change) for v in value)
+        holder[key] = Seq(items, value.at)
     elif isinstance(value, Map) and key in ("additional_contexts", "ssh"):
         new = value.copy()
         new.update({k: change(v) if isinstance(v, Text) else v for k, v in value.items()})
@@ -116,8 +116,8 @@ def _change(holder: Map, key: str, change: Change) -> None:
 
 
 def _with_path(value: Tree, key: str, change: Change) -> Tree:
-    if isinstance(value, Map) and isinstance(found := value.get(key), Text):
-        return value.replaced(key, change(found))
+    if isinstance(value, Map) and isinstance(named := value.get(key), Text):
+        return value.replaced(key, change(named))
     return value
 
 
@@ -133,14 +133,14 @@ def _mount(value: Tree, path: Change) -> Tree:
 
 
 def _source(value: Tree, directory: str) -> Tree:
-    return _with_path(value, "file", lambda found: text(absolute(found, directory), found.at, found.plain))
+    return _with_path(value, "file", lambda path: text(absolute(path, directory), path.at, path.plain))
 
 
 def _volume(value: Tree, directory: str) -> Tree:
     """The local driver's way to write a bind: type none, o bind, device a path."""
     options = value.get("driver_opts") if isinstance(value, Map) else None
     if isinstance(value, Map) and isinstance(options, Map) and "bind" in str(options.get("o") or "").split(","):
-        change: Change = lambda found: text(absolute(found, directory), found.at, found.plain)  # noqa: E731
+        change: Change = lambda path: text(absolute(path, directory), path.at, path.plain)  # noqa: E731
         return value.replaced("driver_opts", _with_path(options, "device", change))
     return value
 

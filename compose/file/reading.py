@@ -147,20 +147,20 @@ class Section:
             return None
         if isinstance(value, Text):
             stripped = value.strip()
-            found = whole(stripped) if value.plain else None
-            if found is None and DIGITS.match(stripped):
-                found = int(stripped)
-            if found is not None and abs(found) < 1 << 63:
-                return found
+            number = whole(stripped) if value.plain else None
+            if number is None and DIGITS.match(stripped):
+                number = int(stripped)
+            if number is not None and abs(number) < 1 << 63:
+                return number
         self.wrong(key, "a whole number")
         return None
 
     def between(self, key: str, lowest: int, highest: int) -> int | None:
-        found = self.integer(key)
-        if found is not None and not lowest <= found <= highest:
+        number = self.integer(key)
+        if number is not None and not lowest <= number <= highest:
             self.wrong(key, f"a whole number from {lowest} to {highest}")
             return None
-        return found
+        return number
 
     def octal(self, key: str) -> int | None:
         """A mode. Plain `0440` and quoted "0440" are octal; so is 0o440; a plain 288 is decimal."""
@@ -169,8 +169,8 @@ class Section:
             return None
         if isinstance(value, Text) and (match := OCTAL.match(value)) and (value[0] == "0" or not value.plain):
             return int(match[1], 8)
-        if isinstance(value, Text) and value.plain and (found := whole(value)) is not None and 0 <= found <= 0o7777:
-            return found
+        if isinstance(value, Text) and value.plain and (number := whole(value)) is not None and 0 <= number <= 0o7777:
+            return number
         self.wrong(key, "an octal mode such as 0440")
         return None
 
@@ -187,19 +187,19 @@ class Section:
         value = self.map.get(key)
         if value is None:
             return None
-        found = size_of(value) if isinstance(value, Text) else None
-        if found is None:
+        size = size_of(value) if isinstance(value, Text) else None
+        if size is None:
             self.wrong(key, 'a size such as "1500m"')
-        return found
+        return size
 
     def duration(self, key: str) -> float | None:
         value = self.map.get(key)
         if value is None:
             return None
-        found = duration_of(value) if isinstance(value, Text) else None
-        if found is None:
+        seconds = duration_of(value) if isinstance(value, Text) else None
+        if seconds is None:
             self.wrong(key, 'a duration such as "1m30s"')
-        return found
+        return seconds
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.map.get(key)

@@ -26,14 +26,14 @@ def place(section: Section, *path: str) -> Place | None:
 
 
 def agreed(
-    section: Section, key: str, own: float | None, other_path: tuple[str, ...], other: float | None
+    section: Section, key: str, value: float | None, other_path: tuple[str, ...], other: float | None
 ) -> float | None:
     """One value of two places; that they differ is a problem that names both."""
-    if own is not None and other is not None and own != other:
-        message = f"{section.name} has {key} {_shown(own)} and {'.'.join(other_path)} {_shown(other)}"
+    if value is not None and other is not None and value != other:
+        message = f"{section.name} has {key} {_shown(value)} and {'.'.join(other_path)} {_shown(other)}"
         hint = f"the other is at {place(section, *other_path)}"
         section.reading.problem(message, section.at(key), hint, "conflict")
-    return own if own is not None else other
+    return value if value is not None else other
 
 
 def _shown(value: float) -> str:
@@ -42,8 +42,8 @@ def _shown(value: float) -> str:
 
 def replicas(section: Section, deploy: Deploy | None) -> int:
     scale, other = section.integer("scale"), deploy.replicas if deploy else None
-    found = agreed(section, "scale", scale, ("deploy", "replicas"), other)
-    count = 1 if found is None else int(found)
+    wanted = agreed(section, "scale", scale, ("deploy", "replicas"), other)
+    count = 1 if wanted is None else int(wanted)
     if count < 0:
         at = section.at("scale") if scale is not None else place(section, "deploy", "replicas")
         section.reading.problem(f"{section.name} cannot have {count} replicas", at, code="value")
@@ -77,9 +77,9 @@ def resources(section: Section, deploy: Deploy | None) -> ServiceLimits:
     limits = declared.limits if declared else None
     reservations = declared.reservations if declared else None
 
-    def whole(key: str, own: int | None, path: str, other: int | None) -> int | None:
-        found = agreed(section, key, own, ("deploy", "resources", *path.split(".")), other)
-        return None if found is None else int(found)
+    def whole(key: str, value: int | None, path: str, other: int | None) -> int | None:
+        limit = agreed(section, key, value, ("deploy", "resources", *path.split(".")), other)
+        return None if limit is None else int(limit)
 
     reserved = reservations.memory if reservations else None
     return ServiceLimits(
@@ -124,19 +124,19 @@ def _blkio(section: Section) -> BlkioConfig | None:
         entry = Section(section.reading, item, f"a weight_device of {section.name}")
         entry.check_keys(("path", "weight"))
         devices.append(DeviceWeight(entry.text("path") or "", entry.between("weight", 0, 1000) or 0))
-    found: dict[str, tuple[DeviceRate, ...]] = {}
+    limits: dict[str, tuple[DeviceRate, ...]] = {}
     for key in RATES:
         rates = []
         for item in one.items(key):
             entry = Section(section.reading, item, f"a {key} of {section.name}")
             entry.check_keys(("path", "rate"))
             rates.append(DeviceRate(entry.text("path") or "", entry.size("rate") or 0))
-        found[key] = tuple(rates)
-    return BlkioConfig(one.between("weight", 0, 1000), tuple(devices), **found)
+        limits[key] = tuple(rates)
+    return BlkioConfig(one.between("weight", 0, 1000), tuple(devices), **limits)
 
 
 def ulimits(section: Section, key: str = "ulimits") -> dict[str, Ulimit]:
-    made = {}
+    limits = {}
     parent = section.section(key)
     for name, value in parent.map.items():
         if name.startswith("x-"):
@@ -148,21 +148,21 @@ def ulimits(section: Section, key: str = "ulimits") -> dict[str, Ulimit]:
             if soft is None and hard is None:
                 one.reading.problem(f"{one.name} needs soft and hard", parent.map.keys_at.get(name), code="required")
             soft = hard if soft is None else soft
-            made[name] = Ulimit(soft or 0, soft or 0 if hard is None else hard)
+            limits[name] = Ulimit(soft or 0, soft or 0 if hard is None else hard)
         elif (number := parent.integer(name)) is not None:
-            made[name] = Ulimit(number, number)
-    return made
+            limits[name] = Ulimit(number, number)
+    return limits
 
 
 def devices(section: Section) -> tuple[Device, ...]:
-    made = []
+    mappings = []
     for item in section.items("devices"):
         if isinstance(item, Text):
             source, _, rest = item.partition(":")
             target, _, permissions = rest.partition(":")
             if source and set(target) <= set("rwm") and target and not permissions:  # SRC:rwm
                 target, permissions = source, target
-            made.append(Device(source, target or source, permissions or "rwm"))
+            mappings.append(Device(source, target or source, permissions or "rwm"))
             continue
         one = Section(section.reading, item, f"a device of {section.name}", section.at("devices"))
         kept = one.check_keys(("source", "target", "permissions"))
@@ -170,5 +170,5 @@ def devices(section: Section) -> tuple[Device, ...]:
         if not source:
             one.reading.problem(f"{one.name} has no source", one.origin, code="required")
         target, permissions = one.text("target") or source, one.text("permissions") or "rwm"
-        made.append(Device(source, target, permissions, extended(kept)))
-    return tuple(made)
+        mappings.append(Device(source, target, permissions, extended(kept)))
+    return tuple(mappings)

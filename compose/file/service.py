@@ -171,12 +171,12 @@ def read(
 
 
 def _deploy(section: Section) -> Deploy | None:
-    given = section.map.get("deploy")
-    if isinstance(given, Map):
+    deploy = section.map.get("deploy")
+    if isinstance(deploy, Map):
         for key in KEPT_DEPLOY:
-            if key in given and given[key] != "replicated":
+            if key in deploy and deploy[key] != "replicated":
                 message = f'"deploy.{key}" of {section.name} is not acted on'
-                section.reading.warn_once(f"deploy.{key}", message, given.keys_at.get(key))
+                section.reading.warn_once(f"deploy.{key}", message, deploy.keys_at.get(key))
     return declarations.optional(Deploy, section, "deploy")
 
 
@@ -188,29 +188,29 @@ def _image(section: Section, context: Context) -> str | None:
 def _build(section: Section, context: Context) -> Build | None:
     if section.map.get("build") is None:
         return None
-    found = declarations.optional(Build, section, "build") or Build()
+    build = declarations.optional(Build, section, "build") or Build()
 
     def where(path: str) -> str:
         return path if is_remote(path) else absolute(path, context.working_dir)
 
     variables = context.variables if section.map.scope is None else section.map.scope
-    given = replace(
-        found,
-        context=where(found.context),
-        dockerfile=found.dockerfile or (None if found.dockerfile_inline or not context.normalize else "Dockerfile"),
-        args=MappingProxyType({k: variables.get(k) if v is None else v for k, v in found.args.items()}),
-        additional_contexts=MappingProxyType({k: where(v) for k, v in found.additional_contexts.items()}),
-        ssh=MappingProxyType({k: v and absolute(v, context.working_dir) for k, v in found.ssh.items()}),
+    resolved = replace(
+        build,
+        context=where(build.context),
+        dockerfile=build.dockerfile or (None if build.dockerfile_inline or not context.normalize else "Dockerfile"),
+        args=MappingProxyType({k: variables.get(k) if v is None else v for k, v in build.args.items()}),
+        additional_contexts=MappingProxyType({k: where(v) for k, v in build.additional_contexts.items()}),
+        ssh=MappingProxyType({k: v and absolute(v, context.working_dir) for k, v in build.ssh.items()}),
     )
-    return replace(given, canonical=canonical_json(declarations.written(given)))
+    return replace(resolved, canonical=canonical_json(declarations.written(resolved)))
 
 
 def _develop(section: Section, context: Context) -> Develop | None:
-    found = declarations.optional(Develop, section, "develop")
-    if found is None:
+    develop = declarations.optional(Develop, section, "develop")
+    if develop is None:
         return None
     return replace(
-        found, watch=tuple(replace(one, path=absolute(one.path, context.working_dir)) for one in found.watch)
+        develop, watch=tuple(replace(one, path=absolute(one.path, context.working_dir)) for one in develop.watch)
     )
 
 
@@ -269,15 +269,15 @@ def _link(item: str) -> tuple[str, str]:
 
 def shared(section: Section) -> list[tuple[str, str, bool]]:
     """(attribute, service, restart) of what implies a dependency beside links."""
-    found = []
+    needs = []
     for key in ("network_mode", "ipc", "pid", "uts", "cgroup"):
         value = section.map.get(key)
         if isinstance(value, Text) and value.startswith("service:"):
-            found.append((key, value.removeprefix("service:"), True))
+            needs.append((key, value.removeprefix("service:"), True))
     for item in section.texts("volumes_from"):
         if not item.startswith("container:"):
-            found.append(("volumes_from", item.partition(":")[0], False))
-    return found
+            needs.append(("volumes_from", item.partition(":")[0], False))
+    return needs
 
 
 def origin_of(section: Section, service: str) -> str:
@@ -289,7 +289,7 @@ def origin_of(section: Section, service: str) -> str:
 
 
 def _depends_on(section: Section, links: tuple[tuple[str, str], ...], context: Context) -> tuple[Dependency, ...]:
-    made: dict[str, Dependency] = {}
+    needs: dict[str, Dependency] = {}
     value = section.map.get("depends_on")
     if isinstance(value, Text) or (isinstance(value, Seq) and not all(isinstance(i, Text) for i in value)):
         section.wrong("depends_on", "a list or a mapping of services")
@@ -301,24 +301,24 @@ def _depends_on(section: Section, links: tuple[tuple[str, str], ...], context: C
             kept = one.check_keys(("condition", "restart", "required"))
             condition = one.choice("condition", CONDITIONS) or "service_started"
             restarts, needed = one.flag("restart"), one.flag("required", True)
-            made[name] = Dependency(name, condition, restarts, needed, extended(kept))  # type: ignore[arg-type]
+            needs[name] = Dependency(name, condition, restarts, needed, extended(kept))  # type: ignore[arg-type]
     if context.normalize:
         for name, _ in links:
-            made.setdefault(name, Dependency(name, restart=True))
+            needs.setdefault(name, Dependency(name, restart=True))
         for _, name, restarted in shared(section):
-            made.setdefault(name, Dependency(name, restart=restarted))
-    return tuple(made.values())
+            needs.setdefault(name, Dependency(name, restart=restarted))
+    return tuple(needs.values())
 
 
 def _hooks(section: Section, key: str) -> tuple[Hook, ...]:
-    made = []
+    hooks = []
     for item in section.items(key):
         hook = Section(section.reading, item, f"a hook in {key} of {section.name}", section.at(key))
         kept = hook.check_keys(("command", "user", "privileged", "working_dir", "environment", "image", "per_replica"))
         command = hook.command("command")
         if not command and isinstance(item, Map):
             hook.reading.problem(f"{hook.name} needs a command", hook.origin, code="required")
-        made.append(
+        hooks.append(
             Hook(
                 command or (),
                 hook.text("user"),
@@ -330,7 +330,7 @@ def _hooks(section: Section, key: str) -> tuple[Hook, ...]:
                 extended(kept),
             )
         )
-    return tuple(made)
+    return tuple(hooks)
 
 
 def _logging(section: Section) -> Logging | None:
@@ -342,10 +342,10 @@ def _logging(section: Section) -> Logging | None:
 
 
 def env_files(section: Section, context: Context) -> list[EnvFile]:
-    made = []
+    files = []
     for item in section.items("env_file"):
         if isinstance(item, Text):
-            made.append(EnvFile(absolute(item, context.working_dir), True, False, section))
+            files.append(EnvFile(absolute(item, context.working_dir), True, False, section))
             continue
         one = Section(section.reading, item, f"an env_file of {section.name}", section.at("env_file"))
         one.check_keys(("path", "required", "format"))
@@ -355,5 +355,5 @@ def env_files(section: Section, context: Context) -> list[EnvFile]:
                 one.reading.problem(f"{one.name} has no path", one.origin, code="required")
             continue
         raw = one.choice("format", ("raw", "")) == "raw"
-        made.append(EnvFile(absolute(path, context.working_dir), one.flag("required", True), raw, one, "path"))
-    return made
+        files.append(EnvFile(absolute(path, context.working_dir), one.flag("required", True), raw, one, "path"))
+    return files

@@ -26,7 +26,7 @@ def to_yaml(tree: Plain, *, escape: bool = True) -> str:
 def to_json(tree: Plain, *, escape: bool = True) -> str:
     text = _text(json.dumps(_json_view(tree), indent=2, ensure_ascii=False) + "\n")
     # what JSON allows as it is, but YAML does not, or takes for the end of a line
-    text = _UNLIKE_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    text = _UNLIKE_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     return to_json(_escaped(tree), escape=False) if escape and "$" in text else text
 
 
@@ -45,26 +45,26 @@ def _escaped(value: Any) -> Any:
 
 
 def _json_view(tree: Plain) -> Plain:
-    made = dict(sorted(tree.items()))
+    view = dict(sorted(tree.items()))
     services = tree.get("services")
     if isinstance(services, dict):
-        made["services"] = {name: _json_service(service) for name, service in services.items()}
+        view["services"] = {name: _json_service(service) for name, service in services.items()}
     networks = tree.get("networks")
     if isinstance(networks, dict):
-        made["networks"] = {
+        view["networks"] = {
             key: ordered({"ipam": {}, **one}, NETWORK) if isinstance(one, dict) else one
             for key, one in networks.items()
         }
-    return made
+    return view
 
 
 def _json_service(service: Any) -> Any:
     if not isinstance(service, dict):
         return service
-    made = {"command": None, "entrypoint": None, **service}
+    view = {"command": None, "entrypoint": None, **service}
     if isinstance(deploy := service.get("deploy"), dict):
-        made["deploy"] = ordered({"resources": {}, "placement": {}, **deploy}, INSIDE["deploy"])
-    return ordered(made, SERVICE)
+        view["deploy"] = ordered({"resources": {}, "placement": {}, **deploy}, INSIDE["deploy"])
+    return ordered(view, SERVICE)
 
 
 def used(tree: Plain) -> Plain:
@@ -81,13 +81,13 @@ def used(tree: Plain) -> Plain:
         wanted["volumes"].update(
             v["source"] for v in service.get("volumes", ()) if v["type"] == "volume" and "source" in v
         )
-    made = dict(tree)
+    view = dict(tree)
     for kind, names in wanted.items():
         left = {name: one for name, one in tree.get(kind, {}).items() if name in names}
-        made.pop(kind, None)
+        view.pop(kind, None)
         if left:
-            made[kind] = left
-    return ordered(made, TOP)
+            view[kind] = left
+    return ordered(view, TOP)
 
 
 def only(tree: Plain, services: Collection[str]) -> Plain:
@@ -99,14 +99,16 @@ def pinned(tree: Plain, digests: Mapping[str, str]) -> Plain:
     """`tree` with images as `digests` (image -> image@digest) has them."""
 
     def pin(service: Plain) -> Plain:
-        made = {**service, "image": digests.get(service["image"], service["image"])} if "image" in service else service
-        if any(volume["type"] == "image" for volume in made.get("volumes", ())):
+        changed = (
+            {**service, "image": digests.get(service["image"], service["image"])} if "image" in service else service
+        )
+        if any(volume["type"] == "image" for volume in changed.get("volumes", ())):
             volumes = [
                 {**v, "source": digests.get(v["source"], v["source"])} if v["type"] == "image" else v
-                for v in made["volumes"]
+                for v in changed["volumes"]
             ]
-            made = {**made, "volumes": volumes}
-        return made
+            changed = {**changed, "volumes": volumes}
+        return changed
 
     return {**tree, "services": {name: pin(service) for name, service in tree.get("services", {}).items()}}
 
@@ -115,8 +117,8 @@ def images_only(tree: Plain) -> Plain:
     """The override file that pins images: each service's image, and the images that it mounts."""
 
     def only(service: Plain) -> Plain:
-        made = {"image": service["image"]} if "image" in service else {}
+        image = {"image": service["image"]} if "image" in service else {}
         mounted = [volume for volume in service.get("volumes", ()) if volume["type"] == "image"]
-        return {**made, "volumes": mounted} if mounted else made
+        return {**image, "volumes": mounted} if mounted else image
 
     return {"services": {name: only(service) for name, service in tree.get("services", {}).items()}}

@@ -60,23 +60,23 @@ class Map(dict[str, "Tree"]):
         self.keys_at[key] = at
 
     def copy(self) -> Map:
-        made = Map(self.at)
-        made.update(self)
-        made.keys_at, made.tags, made.scope = dict(self.keys_at), dict(self.tags), self.scope
-        return made
+        mapping = Map(self.at)
+        mapping.update(self)
+        mapping.keys_at, mapping.tags, mapping.scope = dict(self.keys_at), dict(self.tags), self.scope
+        return mapping
 
     def replaced(self, key: str, value: Tree) -> Map:
         """A copy with another value for a key that is there."""
-        made = self.copy()
-        made[key] = value
-        return made
+        mapping = self.copy()
+        mapping[key] = value
+        return mapping
 
     def without(self, *keys: str) -> Map:
-        made = self.copy()
+        mapping = self.copy()
         for key in keys:
-            made.pop(key, None)
-            made.keys_at.pop(key, None)
-        return made
+            mapping.pop(key, None)
+            mapping.keys_at.pop(key, None)
+        return mapping
 
 
 class Seq(list["Tree"]):
@@ -97,11 +97,11 @@ FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z
 
 
 def text(value: str, at: Place | None = None, plain: bool = False, filled: bool = False) -> Text:
-    made = Text(value)
-    made.at = at
-    made.plain = plain
-    made.filled = filled
-    return made
+    scalar = Text(value)
+    scalar.at = at
+    scalar.plain = plain
+    scalar.filled = filled
+    return scalar
 
 
 def position(value: Tree) -> Place | None:
@@ -137,8 +137,8 @@ def spelled(value: Text) -> str:
         return "true" if value in TRUE else "false"
     if value in NOT_FINITE:
         return NOT_FINITE[value]
-    if (found := whole(value)) is not None and -(1 << 63) <= found < 1 << 64:
-        return str(found)
+    if (integer := whole(value)) is not None and -(1 << 63) <= integer < 1 << 64:
+        return str(integer)
     digits = value.replace("_", "")
     if FLOAT.match(digits) and len(digits) < 400 and math.isfinite(number := float(digits)):
         return _as_go(number)
@@ -146,8 +146,8 @@ def spelled(value: Text) -> str:
 
 
 NOT_FINITE = {
-    sign + word: told
-    for sign, told in (("", "+Inf"), ("+", "+Inf"), ("-", "-Inf"))
+    sign + word: infinity
+    for sign, infinity in (("", "+Inf"), ("+", "+Inf"), ("-", "-Inf"))
     for word in (".inf", ".Inf", ".INF")
 } | {word: "NaN" for word in (".nan", ".NaN", ".NAN")}
 
@@ -179,8 +179,8 @@ def plain_value(value: Tree) -> object:
     if value.plain:
         if value in TRUE or value in FALSE:
             return value in TRUE
-        if (found := whole(value)) is not None:
-            return found
+        if (integer := whole(value)) is not None:
+            return integer
         if FLOAT.match(value) and len(value) < 40 and math.isfinite(number := float(value)):
             return number
     return str(value)
@@ -242,8 +242,8 @@ def parse(content: str, path: str, warnings: list[Problem] | None = None) -> lis
     return trees
 
 
-# what either parser says (a part of it) -> what is told, and what to try
-SAID = (
+# (part of) a message of either parser -> our message, and the hint
+EXPLANATIONS = (
     (
         ("mapping values are not allowed",),
         'a ": " cannot stand here',
@@ -293,14 +293,14 @@ def _explained(error: yaml.YAMLError, content: str, path: str) -> Problem:
             return Problem("not valid YAML: a tab cannot indent", place, "indent with spaces", "yaml")
         if character:
             return Problem(f'not valid YAML: "{character}" cannot begin a value', place, "put it in quotes", "yaml")
-    for parts, message, hint in SAID:
+    for parts, message, hint in EXPLANATIONS:
         if any(part in said or part in context for part in parts):
             return Problem(f"not valid YAML: {message}", place, hint, "yaml")
     return Problem(f"not valid YAML: {said or context}", place, code="yaml")
 
 
 class _Open:
-    """A mapping or sequence whose end has not been seen."""
+    """A mapping or sequence whose end event is still to come."""
 
     __slots__ = ("anchor", "at", "key", "key_at", "merged", "repeated", "size", "tag", "value")
 
@@ -328,15 +328,15 @@ class _Builder:
         stack, count = self.stack, 0
         for event in events:
             tag: str | None = None
-            made: Tree
+            node: Tree
             size = 1
             if isinstance(event, yaml.ScalarEvent):
                 at, tag = self.place(event), event.tag
-                made = text(event.value, at, not event.style)
+                node = text(event.value, at, not event.style)
                 if tag is not None:
-                    made = self.tagged(made, tag)
+                    node = self.tagged(node, tag)
                 if event.anchor is not None:
-                    self.anchors[event.anchor] = (made, 1)
+                    self.anchors[event.anchor] = (node, 1)
             elif isinstance(event, yaml.CollectionStartEvent):
                 at = self.place(event)
                 if len(stack) == DEPTH:
@@ -346,30 +346,30 @@ class _Builder:
                 continue
             elif isinstance(event, yaml.CollectionEndEvent):
                 closed = stack.pop()
-                made, size, tag, at = self.finished(closed), closed.size, closed.tag, closed.at
+                node, size, tag, at = self.finished(closed), closed.size, closed.tag, closed.at
                 if closed.anchor is not None:
-                    self.anchors[closed.anchor] = (made, size)
+                    self.anchors[closed.anchor] = (node, size)
             elif isinstance(event, yaml.AliasEvent):
                 at = self.place(event)
-                made, size = self.alias(event.anchor or "", at)
+                node, size = self.alias(event.anchor or "", at)
             else:
                 if isinstance(event, yaml.DocumentStartEvent):
                     self.anchors.clear()
                 continue
             count += 1
             if not stack:
-                yield _or_null(made)
+                yield _or_null(node)
                 continue
             inside = stack[-1]
             inside.size += size
             if count > VALUES or inside.size > VALUES:
                 raise FileError((*self.problems, _many(at)))
             if isinstance(inside.value, Map):
-                self.entry(inside, inside.value, made, tag, at)
+                self.entry(inside, inside.value, node, tag, at)
             else:
                 if tag in ("!reset", "!override"):
                     self.problems.append(Problem(f"{tag} stands before the value of a key", at, code="tag"))
-                inside.value.append(_or_null(made))
+                inside.value.append(_or_null(node))
 
     def place(self, event: yaml.Event) -> Place:
         mark = event.start_mark
@@ -407,7 +407,7 @@ class _Builder:
                 self.warnings.append(Problem(f"the tag {tag} has no meaning here", value.at, code="tag"))
         return value
 
-    def entry(self, inside: _Open, made: Map, value: Tree, tag: str | None, at: Place) -> None:
+    def entry(self, inside: _Open, mapping: Map, value: Tree, tag: str | None, at: Place) -> None:
         """A key, or the value of the key before it."""
         key = inside.key
         if key is None:
@@ -416,7 +416,7 @@ class _Builder:
                 value = text("", at)
                 inside.repeated = True
             else:
-                inside.repeated = value in made.keys_at
+                inside.repeated = value in mapping.keys_at
             inside.key, inside.key_at = value, at
             return
         inside.key = None
@@ -428,25 +428,25 @@ class _Builder:
                 else:
                     self.problems.append(Problem("'<<' needs a mapping", inside.key_at, code="merge-key"))
         elif inside.repeated:
-            if (first := made.keys_at.get(key)) is not None:
+            if (first := mapping.keys_at.get(key)) is not None:
                 message, hint = f'key "{key}" is given twice', f"the first is on line {first.line}"
                 self.problems.append(Problem(message, inside.key_at, hint, "duplicate-key"))
         else:
-            made.put(str(key), value, inside.key_at)
+            mapping.put(str(key), value, inside.key_at)
             if tag in ("!reset", "!override"):
-                made.tags[key] = tag[1:]
+                mapping.tags[key] = tag[1:]
 
     def finished(self, closed: _Open) -> Map | Seq:
-        made = closed.value
-        if isinstance(made, Map):
+        node = closed.value
+        if isinstance(node, Map):
             for source in closed.merged:
                 closed.size += len(source)
                 for key, value in source.items():
-                    if key not in made:
-                        made.put(key, value, source.keys_at.get(key))
+                    if key not in node:
+                        node.put(key, value, source.keys_at.get(key))
                         if key in source.tags:
-                            made.tags[key] = source.tags[key]
-        return made
+                            node.tags[key] = source.tags[key]
+        return node
 
 
 def _or_null(value: Tree) -> Tree:

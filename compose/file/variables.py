@@ -1,7 +1,7 @@
 """Variables that a file asks for, with their defaults, as `config --variables` lists them. Pure.
 
 It reads the values of a tree that is not interpolated yet, by the grammar of `interpolate`; what cannot be
-interpolated is passed over here and told there.
+interpolated is passed over here; there it is a problem.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ class Variable:
 
 def variables(tree: Tree) -> dict[str, Variable]:
     """By name, in the order of the file; what several places say of one variable is put together."""
-    found: dict[str, Variable] = {}
-    seen: set[int] = set()
+    by_name: dict[str, Variable] = {}
+    visited: set[int] = set()
     pending: list[Tree] = [tree]
     while pending:
         value = pending.pop()
         if isinstance(value, Text):
             if "$" in value:
-                _of(value, found)
-        elif value is not None and id(value) not in seen:  # an alias may stand in many places
-            seen.add(id(value))
+                _of(value, by_name)
+        elif value is not None and id(value) not in visited:  # an alias may stand in many places
+            visited.add(id(value))
             pending += reversed(value.values() if isinstance(value, dict) else value)
-    return found
+    return by_name
 
 
-def _of(text: str, found: dict[str, Variable]) -> None:
+def _of(text: str, variables: dict[str, Variable]) -> None:
     index = 0
     while 0 <= (index := text.find("$", index)) < len(text) - 1:
         if text[index + 1] == "$":
             index += 2
         elif text[index + 1] == "{":
             end = _closing(text, index)
-            _braced(text[index + 2 : end], found)
+            _braced(text[index + 2 : end], variables)
             index = end + 1
         else:
             if match := _NAME.match(text, index + 1):
-                found.setdefault(match[0], Variable(match[0]))
+                variables.setdefault(match[0], Variable(match[0]))
             index += 1
 
 
@@ -70,12 +70,12 @@ def _closing(text: str, dollar: int) -> int:
     return len(text)
 
 
-def _braced(inner: str, found: dict[str, Variable]) -> None:
+def _braced(inner: str, variables: dict[str, Variable]) -> None:
     match = _BRACED.match(inner)
     if match is None:
         return
     name, operator, operand = match[1], match[2] or "", inner[match.end() :]
-    known = found.setdefault(name, Variable(name))
+    known = variables.setdefault(name, Variable(name))
     match operator[-1:]:
         case "-":
             known = replace(known, default=known.default or operand)
@@ -83,5 +83,5 @@ def _braced(inner: str, found: dict[str, Variable]) -> None:
             known = replace(known, alternate=known.alternate or operand)
         case "?":
             known = replace(known, required=True)
-    found[name] = known
-    _of(operand, found)
+    variables[name] = known
+    _of(operand, variables)
