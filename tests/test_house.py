@@ -184,12 +184,10 @@ VAGUELY_NAMED: set[str] = {
     "runtime/images/save.py",
     "runtime/images/store_folders.py",
     "runtime/init/join.py",
-    "runtime/init/mounts.py",
     "runtime/init/rootfs.py",
     "runtime/init/start.py",
     "runtime/keeper/container.py",
     "runtime/linux/clone.py",
-    "runtime/policy/profile.py",
     "runtime/state/logs.py",
 }
 

@@ -34,7 +34,7 @@ NETWORK = (
     "labels",
 )
 TOP = ("version", "name", "services", "networks", "volumes", "configs", "secrets", "include")
-ReadEnvFile = Callable[[services.EnvFile, Callable[[str], str | None]], dict[str, str]]
+ReadEnvFile = Callable[[services.EnvFile, Callable[[str], str | None], Mapping[str, str]], dict[str, str]]
 
 
 def build(
@@ -50,11 +50,12 @@ def build(
     targets: tuple[str, ...],
     read_env_file: ReadEnvFile | None,
     digest: Callable[[str], str | None],
+    resolve_env: bool = True,
     normalize: bool = True,
     resolve_paths: bool = True,
     check_consistency: bool = True,
 ) -> Project:
-    """`read_env_file` None leaves env files unread; `digest` is of a file's bytes; the flags are `loader.Options`'."""
+    """`read_env_file` reads an env or label file, None none; `digest` is of a file's bytes; flags as in `loader`."""
     top = Section(reading, tree, "a compose file")
     kept = {k: v for k, v in top.check_keys(TOP, ("models",)).items() if k.startswith("x-")}
     top.text("name")  # what it says is known already, if it is text
@@ -79,7 +80,7 @@ def build(
     active = frozenset(key for key, its in asked.items() if not its or "*" in chosen or not chosen.isdisjoint(its))
     defined: dict[str, Service] = {}
     for key, section in sections.items():
-        environment, labels = _outside(section, context, read_env_file if key in active else None)
+        environment, labels = _outside(section, context, read_env_file if key in active else None, resolve_env)
         defined[key] = services.read(key, section, context, environment, labels)
     used_default = any(attachment.network == "default" for key in active for attachment in defined[key].networks)
     if used_default and "default" not in networks:
@@ -138,20 +139,22 @@ def _env_files(section: Section, context: services.Context, digest: Callable[[st
 
 
 def _outside(
-    section: Section, context: services.Context, read_env_file: ReadEnvFile | None
+    section: Section, context: services.Context, read_env_file: ReadEnvFile | None, resolve_env: bool
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """A service's environment and labels, with what its env and label files say."""
+    """A service's environment and labels, with what its env (where `resolve_env` says so) and label files say."""
     environment: dict[str, str] = {}
     variables = context.variables if section.map.scope is None else section.map.scope
+    written = section.optional_pairs("environment")
 
     def known(name: str) -> str | None:
+        """What a file's values see before the file itself and the files before it."""
         outside = variables.get(name)
-        return environment.get(name) if outside is None else outside
+        return written.get(name) if outside is None else outside
 
-    if read_env_file is not None:
+    if read_env_file is not None and resolve_env:
         for entry in services.env_files(section, context):
-            environment.update(read_env_file(entry, known))
-    for key, value in section.optional_pairs("environment").items():
+            environment.update(read_env_file(entry, known, environment))
+    for key, value in written.items():
         value = variables.get(key) if value is None else value
         if value is None:
             environment.pop(key, None)
@@ -161,7 +164,8 @@ def _outside(
     if read_env_file is not None:
         for path in section.texts("label_file"):
             where = absolute(path, context.working_dir)
-            labels.update(read_env_file(services.EnvFile(where, True, False, section, "label_file"), known))
+            # as docker compose has it: the variables of a label file are the labels of the files before it, no others
+            labels.update(read_env_file(services.EnvFile(where, True, False, section, "label_file"), labels.get, {}))
     return environment, labels | section.pairs("labels")
 
 

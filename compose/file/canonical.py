@@ -43,7 +43,7 @@ PLAIN = words("""
 FLAGS = ("tty", "stdin_open", "privileged", "read_only", "use_api_socket")
 LISTS = words("""
     group_add expose dns dns_search dns_opt volumes_from device_cgroup_rules cap_add cap_drop security_opt profiles
-    label_file external_links
+    external_links
 """)
 PAIRS = ("environment", "labels", "annotations", "sysctls", "storage_opt")
 SOURCE = words("name file environment content external labels driver driver_opts template_driver")

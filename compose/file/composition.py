@@ -124,7 +124,7 @@ class Composition:
                 continue
             try:
                 content = self.files.text(path, where)
-                variables.update(dotenv.parse(content, path, {**variables, **scope.variables}.get, self.reading.unset))
+                variables.update(dotenv.parse(content, path, scope.variables.get, self.reading.unset, variables))
             except FileError as error:
                 if not self.reading.existing:
                     self.reading.unusable(error)

@@ -8,7 +8,8 @@ follow a closing quote on its line. All values together are bounded, so that lin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from pycompose.compose.model.errors import FileError, Problem
 from pycompose.errors import Place
@@ -39,17 +40,19 @@ def parse(
     path: str,
     lookup: Callable[[str], str | None],
     unset: Callable[[str, Place], None] = lambda name, at: None,
+    earlier: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Variables of a file; a bare key that `lookup` does not know is left out. Raises FileError.
 
-    `unset` hears of the variables that values ask for, and nobody has.
+    A value's variables are those of `lookup`, else of this file above, else of `earlier` files. `unset` hears of those
+    that nobody has.
     """
     content = content.removeprefix("\ufeff").replace("\r\n", "\n")
     values: dict[str, str] = {}
 
     def known(name: str) -> str | None:
         outside = lookup(name)
-        return values.get(name) if outside is None else outside
+        return values.get(name, earlier.get(name)) if outside is None else outside
 
     def fail(message: str, index: int, hint: str = "") -> FileError:
         return FileError((Problem(message, place_in(content, index, path), hint, "dotenv"),))
@@ -81,7 +84,7 @@ def parse(
             if quote in ("'", '"') and quote:
                 close = _quote_end(content, value_at, quote)
                 if close < 0:
-                    raise fail(f"the quote {quote} of {key} is not closed", value_at)
+                    raise fail(f"the quote {quote} of {key} is not closed", value_at, f"end the value with {quote}")
                 raw = content[value_at + 1 : close]
                 values[key] = raw.replace("\\'", "'") if quote == "'" else substitute(_unescape(raw), known, missing)
                 index = close + 1
@@ -90,12 +93,12 @@ def parse(
                 values[key] = substitute(raw.replace("\\$", "$$"), known, missing)
                 index = end + 1
         except InterpolationError as error:
-            raise fail(str(error), value_at) from error
+            raise fail(str(error), value_at, error.hint) from error
         if "\0" in values[key]:
-            raise fail(f"the value of {key} has a zero byte", value_at)
+            raise fail(f"the value of {key} has a zero byte", value_at, "no environment can hold one")
         total += len(values[key])
         if total > TOTAL:
-            raise fail("the values together become too long", value_at)
+            raise fail("the values together become too long", value_at, "do the values double each other?")
     return values
 
 

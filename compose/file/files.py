@@ -6,6 +6,7 @@ file where there is one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -18,6 +19,14 @@ from .source import BYTES, Tree, decode, parse
 
 FILES = 1000
 TOTAL = 64 << 20  # bytes
+HINTS = {
+    errno.ENOENT: "is it there, and is the path right?",
+    errno.ENOTDIR: "is the path right?",
+    errno.EISDIR: "a file is wanted here",
+    errno.EACCES: "may you read it?",
+    errno.EPERM: "may you read it?",
+    errno.ELOOP: "symbolic links lead in a circle",
+}
 
 
 class Files:
@@ -39,7 +48,7 @@ class Files:
         if path in self._texts:
             return self._texts[path]
         if len(self._texts) >= FILES:
-            raise _fail(f"the project has more than {FILES} files", named_at, "too-many")
+            raise _fail(f"the project has more than {FILES} files", named_at, "too-many", "include fewer of them")
         try:
             if path == "-":
                 data = sys.stdin.buffer.read(BYTES + 1)
@@ -47,12 +56,15 @@ class Files:
                 with open(path, "rb", buffering=0) as stream:
                     data = _read(stream.fileno())
         except OSError as error:
-            raise _fail(f"{path} cannot be read: {error.strerror}", named_at, "file") from error
+            raise _fail(
+                f"{path} cannot be read: {error.strerror}", named_at, "file", HINTS.get(error.errno or 0, "")
+            ) from error
         except ValueError as error:  # a NUL in the path
-            raise _fail(f"{path!r} cannot be a path", named_at, "file") from error
+            raise _fail(f"{path!r} cannot be a path", named_at, "file", "no path has a zero byte in it") from error
         self._bytes += len(data)
         if self._bytes > TOTAL:
-            raise _fail(f"the project's files are larger than {TOTAL >> 20} MiB", named_at, "too-large")
+            message = f"the project's files are larger than {TOTAL >> 20} MiB"
+            raise _fail(message, named_at, "too-large", "is one of them no compose file?")
         self._texts[path] = decode(data, "stdin" if path == "-" else path)
         return self._texts[path]
 
@@ -81,5 +93,5 @@ def _read(fd: int) -> bytes:
     return b"".join(parts)
 
 
-def _fail(message: str, at: Place | None, code: str) -> FileError:
-    return FileError((Problem(message, at, code=code),))
+def _fail(message: str, at: Place | None, code: str, hint: str) -> FileError:
+    return FileError((Problem(message, at, hint, code),))

@@ -20,10 +20,17 @@ TOTAL = 64 << 20  # of all values of a project
 NESTING = 50
 NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 OPERATOR = re.compile(r":?[-?+]")
+LITERAL = "a variable is ${NAME} or ${NAME:-default}; a $ that is meant as such is written $$"
+SHORTER = "is a variable in it a whole file?"
+BRACE = re.compile(r"[{}]")
 
 
 class InterpolationError(ValueError):
-    pass
+    """A value that cannot be filled in; `hint` says what to try."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def substitute(
@@ -31,7 +38,7 @@ def substitute(
 ) -> str:
     """`value` with its variables replaced. `unset` hears of every name that has neither value nor default."""
     if depth > NESTING:
-        raise InterpolationError(f"interpolations are nested more than {NESTING} deep")
+        raise InterpolationError(f"interpolations are nested more than {NESTING} deep", "nest fewer defaults")
     out: list[str] = []
     index = length = 0
     while True:
@@ -45,7 +52,9 @@ def substitute(
             out.append("$")
             index = dollar + 2
         elif following == "{":
-            end = _closing(value, dollar)
+            end = closing(value, dollar)
+            if end is None:
+                raise InterpolationError(f'"{_short(value)}" has a "${{" that is not closed', LITERAL)
             out.append(_braced(value[dollar + 2 : end], lookup, unset, depth))
             index = end + 1
         elif match := NAME.match(value, dollar + 1):
@@ -59,25 +68,18 @@ def substitute(
             index = dollar + 1
         length += len(out[-1])
         if length > LENGTH:
-            raise InterpolationError("the value becomes too long")
+            raise InterpolationError("the value becomes too long", SHORTER)
 
 
-def _closing(value: str, dollar: int) -> int:
-    depth, index = 0, dollar
-    while index < len(value):
-        if value.startswith("$$", index):
-            index += 2
-            continue
-        if value.startswith("${", index):
-            depth += 1
-            index += 2
-            continue
-        if value[index] == "}":
-            depth -= 1
-            if depth == 0:
-                return index
-        index += 1
-    raise InterpolationError(f'"{_short(value)}" has a "${{" that is not closed')
+def closing(value: str, dollar: int) -> int | None:
+    """Where the `${` at `dollar` ends: braces count, so that a default may be JSON; else at the last `}` there is."""
+    depth = 0
+    for brace in BRACE.finditer(value, dollar):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return brace.start()
+    last = value.rfind("}", dollar)
+    return None if last < 0 else last
 
 
 def _short(value: str) -> str:
@@ -87,7 +89,7 @@ def _short(value: str) -> str:
 def _braced(inner: str, lookup: Callable[[str], str | None], unset: Callable[[str], None], depth: int) -> str:
     match = NAME.match(inner)
     if not match:
-        raise InterpolationError(f'"${{{_short(inner)}}}" is not a valid interpolation')
+        raise InterpolationError(f'"${{{_short(inner)}}}" is not a valid interpolation', LITERAL)
     name, rest = match[0], inner[match.end() :]
     known = lookup(name)
     if not rest:
@@ -96,7 +98,7 @@ def _braced(inner: str, lookup: Callable[[str], str | None], unset: Callable[[st
         return known or ""
     operator = OPERATOR.match(rest)
     if not operator:
-        raise InterpolationError(f'"${{{_short(inner)}}}" is not a valid interpolation')
+        raise InterpolationError(f'"${{{_short(inner)}}}" is not a valid interpolation', LITERAL)
     operand = rest[operator.end() :]
     usable = bool(known) if operator[0][0] == ":" else known is not None
     match operator[0][-1]:
@@ -108,7 +110,8 @@ def _braced(inner: str, lookup: Callable[[str], str | None], unset: Callable[[st
             if usable:
                 return known or ""
             why = substitute(operand, lookup, unset, depth + 1)
-            raise InterpolationError(f'variable "{name}" is required{": " + why if why else ""}')
+            message = f'variable "{name}" is required{": " + why if why else ""}'
+            raise InterpolationError(message, f"set it: in the shell, or as {name}=… in the file .env")
 
 
 class Interpolation:
@@ -144,9 +147,9 @@ class Interpolation:
             filled = substitute(value, self.variables.get, lambda name: self.reading.unset(name, value.at))
             self.reading.filled += len(filled)
             if self.reading.filled > TOTAL:
-                raise InterpolationError("all values together become too long")
+                raise InterpolationError("all values together become too long", SHORTER)
             return text(filled, value.at, value.plain, filled=True)
         except InterpolationError as error:
             if not self.reading.existing:
-                self.reading.problem(str(error), value.at, code="interpolation")
+                self.reading.problem(str(error), value.at, error.hint, "interpolation")
             return value

@@ -162,7 +162,9 @@ def _built(whole: Merged, options: Options, services: tuple[str, ...]) -> Projec
     if whole.tree is None:
         return None
 
-    def read_env_file(entry: EnvFile, lookup: Callable[[str], str | None]) -> dict[str, str]:
+    def read_env_file(
+        entry: EnvFile, lookup: Callable[[str], str | None], earlier: Mapping[str, str]
+    ) -> dict[str, str]:
         if not entry.required and not os.path.exists(entry.path):
             return {}
         try:
@@ -170,7 +172,7 @@ def _built(whole: Merged, options: Options, services: tuple[str, ...]) -> Projec
             return (
                 dotenv.parse_raw(content, lookup)
                 if entry.raw
-                else dotenv.parse(content, entry.path, lookup, reading.unset)
+                else dotenv.parse(content, entry.path, lookup, reading.unset, earlier)
             )
         except FileError as error:
             reading.problems.extend(error.problems)
@@ -186,7 +188,8 @@ def _built(whole: Merged, options: Options, services: tuple[str, ...]) -> Projec
         variables=variables,
         profiles=options.profiles or tuple(p for p in variables.get("COMPOSE_PROFILES", "").split(",") if p),
         targets=services,
-        read_env_file=read_env_file if options.resolve_env and not options.existing else None,
+        read_env_file=None if options.existing else read_env_file,
+        resolve_env=options.resolve_env,
         digest=(lambda path: None) if options.existing else whole.files.digest,
         normalize=options.normalize,
         resolve_paths=options.resolve_paths,
@@ -226,7 +229,7 @@ def _environment(
     variables: dict[str, str] = {}
     for path in paths:
         try:
-            variables.update(dotenv.parse(files.text(path), path, {**variables, **environ}.get, reading.unset))
+            variables.update(dotenv.parse(files.text(path), path, environ.get, reading.unset, variables))
         except FileError:
             if not reading.existing:
                 raise

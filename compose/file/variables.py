@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from pycompose.frozen import dataclass
 
+from .interpolate import closing
 from .source import Text, Tree
 
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
@@ -47,27 +48,14 @@ def _of(text: str, variables: dict[str, Variable]) -> None:
         if text[index + 1] == "$":
             index += 2
         elif text[index + 1] == "{":
-            end = _closing(text, index)
+            end = closing(text, index)
+            end = len(text) if end is None else end
             _braced(text[index + 2 : end], variables)
             index = end + 1
         else:
             if match := _NAME.match(text, index + 1):
                 variables.setdefault(match[0], Variable(match[0]))
             index += 1
-
-
-def _closing(text: str, dollar: int) -> int:
-    depth, index = 0, dollar
-    while index < len(text):
-        if text.startswith("${", index):
-            depth += 1
-            index += 1
-        elif text[index] == "}":
-            depth -= 1
-            if depth == 0:
-                return index
-        index += 1
-    return len(text)
 
 
 def _braced(inner: str, variables: dict[str, Variable]) -> None:

@@ -54,11 +54,6 @@ EXPLAINED = [
     ),
     ("develop.watch.*.exec", SERVICE + r"develop\.watch\.\d+\.exec: .* -> -", "docker compose has an empty command"),
     (
-        "label_file",
-        SERVICE + "label_file: - -> .*",
-        "docker compose leaves it out; its labels are in `labels` here too",
-    ),
-    (
         "build.args",
         SERVICE + r"build\.args(\..*: - -> None|: - -> {('\w+': None(, )?)+})",
         "docker compose leaves out what has no value outside",

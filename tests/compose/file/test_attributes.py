@@ -42,7 +42,9 @@ def placed(tmp_path: Path, name: str) -> Path:
 @pytest.mark.parametrize("name", ["short.yaml", "long.yaml"])
 def test_every_attribute_is_used(name: str) -> None:
     used = {key for service in written(name)["services"].values() for key in service if not key.startswith("x-")}
-    resolved = {"env_file", "extends"} if name == "long.yaml" else set()  # `config` shows what comes of them
+    resolved = (
+        {"env_file", "extends", "label_file"} if name == "long.yaml" else set()
+    )  # `config` shows what comes of them
     assert used | resolved == ACTED | KEPT
     assert len(used | resolved) == 93
 

@@ -117,4 +117,4 @@ def test_env_files_of_a_service_build_on_each_other_and_may_be_missing(folder: P
         "      - {path: none.env, required: false}\n"
     )
     found = project("app/compose.yaml", environ={"TAG": "t", "F": "f"}).services["web"].environment
-    assert found == {"A": "own", "B": "two", "C": "1-t", "D": "'$A' # x", "TAG": "t", "F": "f"}
+    assert found == {"A": "own", "B": "two", "C": "own-t", "D": "'$A' # x", "TAG": "t", "F": "f"}

@@ -92,7 +92,7 @@ services:
         '0.yaml:3:5: service "web" has no attribute "imag"\nhint: did you mean "image"?',
         '0.yaml:5:18: service "web" depends on "dbb", which is not defined\nhint: did you mean "db"?',
         '0.yaml:6:16: "mem_limit" of service "web" must be a size such as "1500m", not "lots"',
-        '0.yaml:7:22: variable "X" is required: is needed',
+        '0.yaml:7:22: variable "X" is required: is needed\nhint: set it: in the shell, or as X=… in the file .env',
     ]
 
 

@@ -1,0 +1,86 @@
+"""What docker compose answers to small files, kept as data: `config` here prints the same, or refuses as well.
+
+`answers/*.yaml` hold the cases: `files`, `arguments`, `environ`, and what docker compose says: `answer` (its stdout) or
+`refused` (its last line). `ours` and `why` are for a difference that stays, `lax` says why a refused file is taken here
+(with a warning). PYCOMPOSE_WRITE_ANSWERS=1 asks an installed docker compose anew; where one is installed, the answers
+are held against it as well.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .docker_compose import installed
+
+Run = Callable[..., tuple[int, str, str]]
+FOLDER = Path(__file__).parent / "answers"
+Case = dict[str, Any]
+
+
+def cases() -> list[tuple[str, Case]]:
+    return [
+        (f"{path.stem}: {case['name']}", case)
+        for path in sorted(FOLDER.glob("*.yaml"))
+        for case in yaml.safe_load(path.read_text())
+    ]
+
+
+CASES = cases()
+EACH = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES])
+
+
+def laid_out(case: Case, folder: Path) -> Path:
+    project = folder / "project"
+    for name, text in case["files"].items():
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return project
+
+
+def answered(docker: list[str], case: Case, folder: Path) -> Case:
+    """What this docker compose says: `answer` or `refused`."""
+    project = laid_out(case, folder)
+    arguments = [*case.get("before", ()), "config", *case.get("arguments", ())]
+    environ = {"PATH": os.environ["PATH"], "HOME": "/root", **case.get("environ", {})}
+    done = subprocess.run([*docker, *arguments], cwd=project, capture_output=True, text=True, env=environ, check=False)
+    if done.returncode:
+        return {"refused": done.stderr.strip().splitlines()[-1].replace(str(project), "/project")}
+    return {"answer": done.stdout.replace(str(project), "/project")}
+
+
+@EACH
+def test_config_says_what_docker_compose_says(
+    case: Case, places: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = laid_out(case, places)
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("HOME", "/root")
+    for name, value in case.get("environ", {}).items():
+        monkeypatch.setenv(name, value)
+    code, out, err = run(*case.get("before", ()), "config", *case.get("arguments", ()))
+    out, err = out.replace(str(project), "/project"), err.replace(str(project), "/project")
+    if "refused" in case and "lax" not in case:
+        assert code != 0, f"docker compose refuses it: {case['refused']}"
+        assert "hint:" in err, err
+        return
+    assert code == 0, err
+    if "refused" in case:
+        assert "docker compose refuses" in err
+    elif "ours" in case:
+        assert case["why"]
+        assert out == case["ours"]
+    else:
+        assert out == case["answer"]
+
+
+@EACH
+def test_the_answers_are_docker_composes(case: Case, tmp_path: Path) -> None:
+    assert answered(installed(), case, tmp_path) == {k: case[k] for k in ("answer", "refused") if k in case}
