@@ -41,9 +41,9 @@ from pycompose.runtime.spec import (
 def test_supervision() -> None:
     text = (
         '{"kind":"Supervision","stop_requested":true,"health":"healthy","failing_streak":'
-        '1,"restarts":2,"restarting":false}'
+        '1,"restarts":2,"restarting":false,"attempts":1}'
     )
-    value = Supervision(True, "healthy", 1, 2)
+    value = Supervision(True, "healthy", 1, 2, attempts=1)
     assert to_json(value) == text
     assert from_json(Supervision, text) == value
 
@@ -80,7 +80,7 @@ def test_events() -> None:
 HEALTH = Healthcheck(("CMD", "true"), 1.0, disable=True)
 OWN_VALUE = Own(
     "gen", "alpine", ("sleep", "1"), {"image": "x"}, ("on-failure", 3), ("p_default",), {"/data": "v"}, ("anon",),
-    (("db", "service_healthy", True),), 10.0, "SIGINT", HEALTH, {"network": "other"},
+    (("db", "service_healthy", True),), 10.0, "SIGINT", HEALTH, {"network": "other"}, 5.0,
 )  # fmt: skip
 
 
@@ -91,7 +91,8 @@ def test_annotation_of_a_container() -> None:
         'v"},"anonymous":["anon"],"depends_on":[["db","service_healthy",true]],"grace":10'
         '.0,"signal":"SIGINT","healthcheck":{"test":["CMD","true"],"interval":1.0,"timeou'
         't":null,"retries":null,"start_period":null,"start_interval":null,"disable":true,'
-        '"extensions":""},"shared":{"network":"other"}}'
+        '"extensions":""},"shared":{"network":"other"},"restart_delay":5.0,"restart_window":n'
+        "ull}"
     )
     assert OWN_VALUE.text() == text
     read = Own.of({OWN: text})

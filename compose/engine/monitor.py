@@ -35,6 +35,13 @@ class _Known:
     probe: lifecycle.Probe | None = None
     delay: float | None = None
     started: float = 0.0  # trio's clock
+    ended: float | None = None  # likewise; None while it runs
+
+    @property
+    def ran(self) -> float:
+        """Seconds that its last run took, or that it runs."""
+        return (trio.current_time() if self.ended is None else self.ended) - self.started
+
     task: trio.CancelScope | None = None
 
 
@@ -107,7 +114,8 @@ class Monitor:
             case MonitorEffect.REST:
                 known.supervision = replace(before, restarting=False)
             case MonitorEffect.BACK_OFF:
-                known.supervision = replace(before, restarting=True, restarts=before.restarts + 1)
+                attempts = lifecycle.attempts(known.policy, before, known.ran) + 1
+                known.supervision = replace(before, restarting=True, restarts=before.restarts + 1, attempts=attempts)
             case MonitorEffect.GIVE_UP:
                 known.supervision = replace(before, stop_requested=True, restarting=False)
             case _:
@@ -117,7 +125,7 @@ class Monitor:
         if effect is MonitorEffect.WATCH:
             self._watch(name, known)
         elif effect is MonitorEffect.BACK_OFF:
-            known.delay = lifecycle.next_delay(known.delay, trio.current_time() - known.started)
+            known.delay = lifecycle.next_delay(known.policy, known.delay, known.ran)
             known.task = trio.CancelScope()
             self._nursery.start_soon(self._start_again, name, known.delay, known.task)
 
@@ -163,10 +171,13 @@ class Monitor:
     def _adopt(self, container: ObservedContainer) -> None:
         if container.oneoff:
             return
-        ran = max(0.0, time.time() - container.started) if container.started else 0.0
+        now = time.time()
+        since = max(0.0, now - container.started) if container.started else 0.0
         known = _Known(container.service, MonitorStage.CREATED, container.exit_code, container.supervision)
         known.policy, known.probe = container.restart, lifecycle.probe_of(container.healthcheck)
-        known.started = trio.current_time() - ran
+        known.started = trio.current_time() - since
+        if container.finished and container.started:
+            known.ended = known.started + max(0.0, container.finished - container.started)
         self._known[container.name] = known
         if container.status in ("running", "paused"):
             known.stage = MonitorStage.RUNNING
@@ -176,7 +187,9 @@ class Monitor:
         elif container.status in ("exited", "dead", "restarting"):
             # It may have ended while nobody attended to it, or while it waited to be started again.
             before = known.supervision
-            returns = before.restarting or lifecycle.restarts(known.policy, before, known.exit_code)
+            if before.restarting:  # that start is counted already, and is not made yet
+                known.supervision = replace(before, restarts=before.restarts - 1, attempts=before.attempts - 1)
+            returns = before.restarting or lifecycle.restarts(known.policy, before, known.exit_code, known.ran)
             self._step(container.name, MonitorEvent.ENDED_TO_RETURN if returns else MonitorEvent.ENDED)
 
     async def _take(self, event: HostEvent) -> None:
@@ -187,11 +200,11 @@ class Monitor:
         known.service = event.service
         if isinstance(event, ContainerStarted):
             known.policy, known.probe = event.restart, lifecycle.probe_of(event.healthcheck)
-            known.exit_code, known.started = None, trio.current_time()
+            known.exit_code, known.started, known.ended = None, trio.current_time(), None
             self._step(event.name, MonitorEvent.STARTED)
         elif isinstance(event, ContainerExited):
-            known.exit_code = event.exit_code
-            returns = lifecycle.restarts(known.policy, known.supervision, event.exit_code)
+            known.exit_code, known.ended = event.exit_code, trio.current_time()
+            returns = lifecycle.restarts(known.policy, known.supervision, event.exit_code, known.ran)
             self._step(event.name, MonitorEvent.ENDED_TO_RETURN if returns else MonitorEvent.ENDED)
         await self._balance(event.service)
         self._tell()

@@ -33,7 +33,6 @@ from pycompose.compose.model.quantities import duration_text as duration
 from . import declarations
 from .order import SERVICE, TOP, arranged, ordered, words
 from .reading import canonical_json
-from .resources import deployed_restart
 
 NOT_HASHED = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
 PLAIN = words("""
@@ -208,12 +207,12 @@ def _declared(service: Service) -> dict[str, Any]:
 
 
 def _beside_deploy(service: Service, mapping: dict[str, Any]) -> None:
-    """`scale`, `restart` and the limits, unless `deploy` has said them already."""
+    """`scale` and the limits, unless `deploy` has said them already."""
     deploy = mapping.get("deploy")
     deploy = deploy if isinstance(deploy, dict) else {}
     if service.replicas != 1 and "replicas" not in deploy:
         mapping["scale"] = service.replicas
-    if service.restart != deployed_restart(service.deploy):
+    if service.restart is not None:
         attempts = service.restart.max_attempts
         mapping["restart"] = service.restart.condition + (f":{attempts}" if attempts is not None else "")
     resources = deploy.get("resources") or {}

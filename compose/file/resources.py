@@ -51,25 +51,17 @@ def replicas(section: Section, deploy: Deploy | None) -> int:
     return count
 
 
-def restart(section: Section, deploy: Deploy | None) -> RestartPolicy:
+def restart(section: Section) -> RestartPolicy | None:
     value = section.map.get("restart")
-    if value is not None:
-        condition, colon, attempts = str(value).partition(":") if isinstance(value, Text) else ("", "", "")
-        if condition == "on-failure" and (not colon or (attempts.isdecimal() and len(attempts) < 10)):
-            return RestartPolicy("on-failure", int(attempts) if attempts else None)
-        if not colon and condition in ("no", "always", "unless-stopped", "false"):
-            return RestartPolicy("no" if condition == "false" else condition)  # type: ignore[arg-type]
-        section.wrong("restart", "no, always, on-failure[:N] or unless-stopped")
-        return RestartPolicy()
-    return deployed_restart(deploy)
-
-
-def deployed_restart(deploy: Deploy | None) -> RestartPolicy:
-    """What `deploy` says, where the service itself says nothing."""
-    if deploy and (policy := deploy.restart_policy):
-        chosen = policy.condition or "any"
-        return RestartPolicy({"none": "no", "any": "always"}.get(chosen, chosen), policy.max_attempts)  # type: ignore[arg-type]
-    return RestartPolicy()
+    if value is None:
+        return None
+    condition, colon, attempts = str(value).partition(":") if isinstance(value, Text) else ("", "", "")
+    if condition == "on-failure" and (not colon or (attempts.isdecimal() and len(attempts) < 10)):
+        return RestartPolicy("on-failure", int(attempts or 0) or None)
+    if not colon and condition in ("no", "always", "unless-stopped", "false"):
+        return RestartPolicy("no" if condition == "false" else condition)  # type: ignore[arg-type]
+    section.wrong("restart", "no, always, on-failure[:N] or unless-stopped")
+    return None
 
 
 def resources(section: Section, deploy: Deploy | None) -> ServiceLimits:

@@ -111,7 +111,7 @@ def read(
         attach=section.flag("attach", True),
         stop_signal=section.text("stop_signal"),
         stop_grace_period=section.duration("stop_grace_period"),
-        restart=restart(section, deploy),
+        restart=restart(section),
         healthcheck=_healthcheck(section),
         depends_on=_depends_on(section, links, context),
         post_start=_hooks(section, "post_start"),

@@ -30,5 +30,9 @@ class Healthcheck:
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
+    """Times in seconds. A run as long as `window` is a success: attempts before it do not count any more."""
+
     condition: RestartCondition = "no"
-    max_attempts: int | None = None  # on-failure:N; None is without limit
+    max_attempts: int | None = None  # None is without limit
+    delay: float | None = None  # before each start; None is a back-off that doubles
+    window: float | None = None  # None: every attempt counts

@@ -50,6 +50,7 @@ class Supervision:
     failing_streak: int = 0
     restarts: int = 0  # by policy, since it was last started by a person
     restarting: bool = False  # waiting for its back-off to pass
+    attempts: int = 0  # of `restarts`, those that count against `max_attempts`
 
 
 @dataclass(frozen=True, slots=True)

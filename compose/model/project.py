@@ -235,7 +235,7 @@ class Service:
     attach: bool = True
     stop_signal: str | None = None
     stop_grace_period: float | None = None  # seconds; 10
-    restart: RestartPolicy = RestartPolicy()
+    restart: RestartPolicy | None = None  # as `restart` has it; what counts is `restart_policy`
     healthcheck: Healthcheck | None = None
     depends_on: tuple[Dependency, ...] = ()
     post_start: tuple[Hook, ...] = ()
@@ -279,7 +279,7 @@ class Service:
     cgroup: str | None = None
     cgroup_parent: str | None = None
 
-    deploy: Deploy | None = None  # replicas, limits and restart_policy are above, too
+    deploy: Deploy | None = None  # replicas and limits are above, too
     develop: Develop | None = None
     provider: Provider | None = None
     models: Mapping[str, ModelUse] = field(default_factory=lambda: MappingProxyType({}))
@@ -300,6 +300,15 @@ class Service:
     hash_parts: Mapping[str, str] = field(
         default_factory=no_text
     )  # attribute -> short hash, so that a cause can name what changed
+
+    @property
+    def restart_policy(self) -> RestartPolicy:
+        """What `deploy` says of it, before what `restart` says."""
+        if self.deploy is None or (said := self.deploy.restart_policy) is None:
+            return self.restart or RestartPolicy()
+        words: dict[str, RestartCondition] = {"none": "no", "on-failure": "on-failure"}
+        condition = words.get(said.condition or "any", "always")
+        return RestartPolicy(condition, said.max_attempts or None, said.delay or None, said.window or None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,24 +17,34 @@ LONGEST_DELAY = 60.0
 STEADY_RUN = 10.0
 
 
-def next_delay(previous: float | None, ran: float) -> float:
+def next_delay(policy: RestartPolicy, previous: float | None, ran: float) -> float:
     """Seconds to wait before the next start, after a run of `ran` seconds."""
+    if policy.delay:
+        return policy.delay
     if previous is None or ran >= STEADY_RUN:
         return FIRST_DELAY
     return min(previous * 2, LONGEST_DELAY)
 
 
-def restarts(policy: RestartPolicy, supervision: Supervision, exit_code: int | None) -> bool:
-    """Whether a container that exited is to be started again. An exit code that nobody knows counts as a failure."""
+def attempts(policy: RestartPolicy, supervision: Supervision, ran: float) -> int:
+    """How many attempts count against `max_attempts` after a run of `ran` seconds: none before one that succeeded."""
+    return 0 if policy.window and ran >= policy.window else supervision.attempts
+
+
+def restarts(policy: RestartPolicy, supervision: Supervision, exit_code: int | None, ran: float) -> bool:
+    """Whether a container that exited after a run of `ran` seconds is to be started again.
+
+    An exit code that nobody knows counts as a failure.
+    """
     if supervision.stop_requested:
         return False
+    tries_left = policy.max_attempts is None or attempts(policy, supervision, ran) < policy.max_attempts
     match policy.condition:
         case "no":
             return False
         case "always" | "unless-stopped":
-            return True
+            return tries_left
         case "on-failure":
-            tries_left = policy.max_attempts is None or supervision.restarts < policy.max_attempts
             return exit_code != 0 and tries_left
 
 

@@ -51,6 +51,8 @@ class Own:
     signal: str | None = None
     healthcheck: Healthcheck | None = None  # the image's merged in
     shared: Mapping[str, str] = field(default_factory=dict)  # namespace -> id of the container that has it
+    restart_delay: float | None = None
+    restart_window: float | None = None
 
     def text(self) -> str:
         return _CODEC.to_json(self)
@@ -64,7 +66,7 @@ class Own:
 
     def policy(self) -> RestartPolicy:
         condition, attempts = self.restart
-        return RestartPolicy(condition, attempts)
+        return RestartPolicy(condition, attempts, self.restart_delay, self.restart_window)
 
 
 def containers(

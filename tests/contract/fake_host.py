@@ -169,7 +169,7 @@ class FakeHost:
             hash_parts=wanted.hash_parts,
             generation=generation,
             created=trio.current_time(),
-            restart=wanted.restart,
+            restart=wanted.restart_policy,
             healthcheck=wanted.healthcheck,
             networks=tuple(project.networks[a.network].name for a in wanted.networks),
             volumes=volumes,

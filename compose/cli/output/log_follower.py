@@ -244,7 +244,8 @@ class Following:
         """The record of an end comes before the supervisor's that it will be started again."""
         from pycompose.compose.plan.lifecycle import restarts
 
-        return not one.runs and one.status != "created" and restarts(one.restart, one.supervision, one.exit_code)
+        ran = (one.finished or 0.0) - (one.started or 0.0)
+        return not one.runs and one.status != "created" and restarts(one.restart, one.supervision, one.exit_code, ran)
 
     def close(self) -> None:
         self._follower.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from pycompose.compose.engine import scheduler
 from pycompose.compose.engine.host import HostNote
 from pycompose.compose.engine.monitor import Monitor
 from pycompose.compose.model import codec
+from pycompose.compose.model.deployment import Deploy, DeployRestart
 from pycompose.compose.model.project import (
     Attachment,
     Dependency,
@@ -121,6 +123,54 @@ def test_restart_policy_starts_again_until_stopped() -> None:
         await trio.sleep(100)
         assert host.containers["p-db-1"].status == "exited"
         assert "kill p-db-1" in host.calls
+
+    in_trio(main)
+
+
+def test_what_deploy_says_of_restarts_acts() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        policy = DeployRestart("any", delay=5.0, max_attempts=2, window=10.0)
+        db = replace(project().services["db"], deploy=Deploy(restart_policy=policy), healthcheck=None)
+        await scheduler.run(
+            reconcile.up(described := replace(project(), services={"db": db}), host.observe()),
+            described,
+            "g",
+            host,
+            monitor,
+            lambda _: None,
+        )
+
+        async def again(after: float) -> bool:
+            """Whether it is started again, not before five seconds are over."""
+            await trio.sleep(after)
+            host.exit("p-db-1", 0)
+            await trio.sleep(4.9)
+            assert host.containers["p-db-1"].status == "exited"
+            await trio.sleep(0.2)
+            return host.observe().containers[0].status == "running"
+
+        assert [await again(1) for _ in range(3)] == [True, True, False]
+        await host.start_container("p-db-1")
+        monitor.starting("p-db-1")
+        assert not host.containers["p-db-1"].supervision.attempts
+
+    in_trio(main)
+
+
+def test_a_run_as_long_as_the_window_gives_all_attempts_back() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        policy = DeployRestart("any", max_attempts=1, window=10.0)
+        db = replace(project().services["db"], deploy=Deploy(restart_policy=policy), healthcheck=None)
+        described = replace(project(), services={"db": db})
+        await scheduler.run(reconcile.up(described, host.observe()), described, "g", host, monitor, lambda _: None)
+        for _ in range(3):
+            await trio.sleep(11)
+            host.exit("p-db-1", 0)
+            await trio.sleep(1)
+            assert host.containers["p-db-1"].status == "running"
+        host.exit("p-db-1", 0)
+        await trio.sleep(100)
+        assert host.containers["p-db-1"].status == "exited"
 
     in_trio(main)
 

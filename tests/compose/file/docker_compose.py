@@ -32,8 +32,8 @@ EXPLAINED = [
         "one that is empty is told by the kind of volume, not by how the file has it",
     ),
     (
-        "attach, init, restart, scale, enable_ipv6, healthcheck.disable",
-        rf"({SERVICE}(attach: True|restart: 'no'|scale: 1|healthcheck\.disable: True)|.*enable_ipv[46]: \w+) -> -",
+        "attach, init, scale, enable_ipv6, healthcheck.disable",
+        rf"({SERVICE}(attach: True|scale: 1|healthcheck\.disable: True)|.*enable_ipv[46]: \w+) -> -",
         "what is so anyway is not told",
     ),
     (
@@ -42,8 +42,8 @@ EXPLAINED = [
         "a zero that the file has is told",
     ),
     (
-        "cpus, mem_limit, mem_reservation, pids_limit, scale, restart",
-        SERVICE + r"(cpus|mem_limit|mem_reservation|pids_limit|scale|restart): .* -> -",
+        "cpus, mem_limit, mem_reservation, pids_limit, scale",
+        SERVICE + r"(cpus|mem_limit|mem_reservation|pids_limit|scale): .* -> -",
         "what `deploy` says too is told once",
     ),
     ("ulimits", r".*\.ulimits\.\w+: {'soft': (\d+), 'hard': \1} -> \1", "one number where both limits are the same"),

@@ -47,7 +47,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "attach": "`false`: `up` does not follow its output",
         "stop_signal": "the signal of `stop`; SIGTERM where nobody says",
         "stop_grace_period": "how long until SIGKILL; 10s",
-        "restart": "`no`, `always`, `on-failure[:N]`, `unless-stopped`",
+        "restart": "`no`, `always`, `on-failure[:N]`, `unless-stopped`; `deploy.restart_policy` is before it",
         "labels": "a list or a mapping",
         "label_file": "paths of files with labels",
         "annotations": "a list or a mapping",
