@@ -170,6 +170,7 @@ def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: 
     False where something of it still runs: then all stays as it is. `waiting` is as for `locked`.
     """
     from pycompose.compose.state.observe import observe
+    from pycompose.runtime.policy.cgroup import of_helpers
 
     if not os.path.isdir(places.run) and not os.path.isdir(places.state):
         return True
@@ -180,6 +181,7 @@ def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: 
         pid = listening_pid(places.keeper_socket)
         if pid is not None and not _keeper_ended(places, pid):
             return False
+        of_helpers(places.project).remove()
         for folder in (places.state, places.run):
             shutil.rmtree(folder, ignore_errors=True)
         return True
@@ -200,7 +202,7 @@ def _keeper_ended(places: ProjectPlaces, pid: int) -> bool:
         while True:
             with suppress(RuntimeFailure):
                 if end_keeper(places, PATIENCE):
-                    return bool(select.select([process], [], [], PATIENCE)[0])
+                    return True
             if select.select([process], [], [], 0.02)[0]:
                 return True
             if time.monotonic() > end:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
 import socket
+import struct
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -13,6 +16,7 @@ from pycompose.runtime.places import ProjectPlaces
 
 from .conversation import Conversation
 
+CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
 _A = TypeVar("_A", bound=Answer)
 
 
@@ -41,6 +45,13 @@ class BlockingKeeper:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
+    @property
+    def pid(self) -> int:
+        """The keeper's."""
+        return int(
+            CREDENTIALS.unpack(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))[0]
+        )
+
     def fileno(self) -> int:
         return self._socket.fileno()
 
@@ -65,13 +76,25 @@ class BlockingKeeper:
 
 
 def end_keeper(places: ProjectPlaces, patience: float) -> bool:
-    """Ask the keeper to end; False if it refuses, because a container is there. Raises KeeperGone.
+    """Ask the keeper to end, and wait until it has; False if it refuses, because a container is there, or stays longer
+    than `patience` (seconds). Raises KeeperGone.
 
-    It ends the supervisor, and then itself, after its answer.
+    It ends the supervisor first. The helpers' control group is removed, which is empty then.
     """
+    from pycompose.runtime.policy.cgroup import of_helpers
+
     with BlockingKeeper(places, patience) as keeper:
         try:
+            process = os.pidfd_open(keeper.pid)
+        except ProcessLookupError as error:
+            raise KeeperGone("the keeper died") from error
+        try:
             keeper.ask(EndKeeper(), Done)
+            if not select.select([process], [], [], patience)[0]:
+                return False
         except StartFailed:
             return False
+        finally:
+            os.close(process)
+    of_helpers(places.project).remove()
     return True

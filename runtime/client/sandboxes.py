@@ -18,7 +18,7 @@ from typing import Any
 
 import trio
 from pycompose.frozen import dataclass
-from pycompose.runtime.errors import KeeperGone, StartFailed
+from pycompose.runtime.errors import KeeperGone, NoSuchContainer, StartFailed
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.keeper.launch import launch_keeper
 from pycompose.runtime.keeper.messages import (
@@ -217,9 +217,10 @@ class Runtime:
         return Cgroup(path) if path else None
 
     async def kill(self, container_id: str) -> None:
+        """SIGKILL to all of its processes; to the first, with whom the others of its pid namespace die, in any case."""
         if cgroup := self._cgroup(container_id):
             await trio.to_thread.run_sync(cgroup.kill_all)
-        else:
+        with suppress(NoSuchContainer):  # that was quick
             await self.signal(container_id, signal.SIGKILL)
 
     async def pause(self, container_id: str, paused: bool = True) -> None:

@@ -27,9 +27,10 @@ from typing import NoReturn, assert_never
 
 from pycompose.log_lines import complain, note
 from pycompose.runtime.linux import pidfd, syscalls
+from pycompose.runtime.linux.clone import clone_container
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.policy import device_control
-from pycompose.runtime.policy.cgroup import Cgroup, leave_unit
+from pycompose.runtime.policy.cgroup import Cgroup, leave_unit, of_helpers
 from pycompose.runtime.spec import Bundle, Process, from_json
 from pycompose.runtime.state import container_record
 
@@ -84,7 +85,6 @@ class Keeper:
     def run(self, ready: int, launching: int, supervisor_pid: int) -> None:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         self._protect()
-        leave_unit()
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM):
@@ -154,6 +154,8 @@ class Keeper:
                 os.unlink(path)
         with suppress(OSError):
             os.rmdir(self.places.run)
+        if not self.stopping:  # else who asked removes it, which costs no move
+            of_helpers(self.places.project).leave()
         for reply in self.stopping:
             reply(Done())
 
@@ -482,10 +484,27 @@ class Keeper:
             os.unlink(self.places.output(name))
 
 
+def _born_among_helpers(project: str) -> int:
+    """Fork into the control group of the project's helpers, or out of whose unit this is; as `os.fork`."""
+    group = of_helpers(project)
+    group.create()
+    descriptor = group.descriptor()
+    pid, handle = clone_container((), descriptor)
+    if pid:
+        os.close(handle)
+        return pid
+    group.join()
+    if descriptor is None:
+        leave_unit()
+    else:
+        os.close(descriptor)
+    return 0
+
+
 def main(arguments: list[str]) -> None:
     project, state, run, *numbers = arguments[:6]
     ready, launching, supervisor_pid = map(int, numbers)
-    if os.fork():  # nobody's child: whoever launched it need not wait for it
+    if _born_among_helpers(project):  # nobody's child: whoever launched it need not wait for it
         os._exit(0)
     for descriptor in (ready, launching):
         os.set_inheritable(descriptor, False)

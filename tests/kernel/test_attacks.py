@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pycompose.runtime.client.blocking import BlockingKeeper, connect_keeper
+from pycompose.runtime.client.blocking import BlockingKeeper, connect_keeper, end_keeper
 from pycompose.runtime.client.process import exec_interactive
 from pycompose.runtime.errors import NoSuchContainer, StartFailed
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.launch import launch_keeper
-from pycompose.runtime.keeper.messages import Done, EndKeeper, Go, ListRunning, Prepared, RunningIds, Start, Subscribe
+from pycompose.runtime.keeper.messages import Done, Go, ListRunning, Prepared, RunningIds, Start, Subscribe
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
 from pycompose.runtime.policy.cgroup import Cgroup
@@ -157,8 +157,8 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
     made.events.close()
     log = Path(places.run, "keeper.log").read_text()
     assert "Traceback" not in log, log
-    made.keeper.ask(EndKeeper(), Done)
     made.keeper.__exit__()
+    assert end_keeper(places, 10)
     assert cgroups(tree) == set()
 
 

@@ -143,3 +143,25 @@ def test_every_command_works_when_all_helpers_are_gone(project: Machine, tmp_pat
     kill(project, tuple(HELPERS))
     done = project.pycompose("-p", "p", "-f", str(tmp_path / "compose.yaml"), *command.split(), check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_helpers_are_counted_in_a_group_of_their_own_and_leave_none(host: Machine, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(FILE)
+    compose(host, tmp_path, "up", "-d")
+    group = f"/{host.environment['PYCOMPOSE_CGROUP']}/p/helpers"
+    for name in HELPERS:
+        lines = Path(f"/proc/{helper(host, name)}/cgroup").read_text().splitlines()
+        groups = {line.split(":", 2)[2] for line in lines if line.split(":")[1] != "name=systemd"}
+        assert groups == {group}, name
+    compose(host, tmp_path, "down", "-t", "0")
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{host.environment['PYCOMPOSE_CGROUP']}"))
+
+
+def test_without_control_groups_what_runs_can_be_killed(host: Machine, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(FILE.replace('["sleep", "1000"]', '["sh", "-c", "trap : TERM; sleep 1000"]'))
+    host.run("umount", "-R", "/sys/fs/cgroup")
+    compose(host, tmp_path, "up", "-d")
+    compose(host, tmp_path, "kill", "tool")
+    eventually("it is dead", lambda: "tool" not in compose(host, tmp_path, "ps"))
+    compose(host, tmp_path, "start", "tool")
+    compose(host, tmp_path, "down", "-t", "0")
