@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 
-from . import addresses, netlink, rtnetlink
+from . import addresses, link_parameters, netlink, rtnetlink
 from .spec import Endpoint, NetworkRecord
 
 FORWARD = "/proc/sys/net/ipv4/ip_forward"
+IPV6 = "/proc/sys/net/ipv6"
 
 
 def set_switch(path: str, value: str) -> None:
@@ -28,6 +30,13 @@ def read_switch(path: str) -> str:
     """The value of a sysctl, by its path in /proc/sys."""
     with open(path, encoding="ascii") as file:
         return file.read().strip()
+
+
+def set_parameters(kind: link_parameters.Kind, link: str, *, ipv6: bool) -> None:
+    """Set what belongs to this kind of link of the host, which is down."""
+    for name, value in link_parameters.of_link(kind, ipv6=ipv6, host_ipv6=os.path.exists(IPV6)).items():
+        family, _, parameter = name.partition("/")
+        set_switch(f"/proc/sys/net/{family}/conf/{link}/{parameter}", value)
 
 
 def index_of(name: str) -> int | None:
@@ -52,8 +61,8 @@ def make(network: NetworkRecord, endpoints: Iterable[Endpoint] = ()) -> None:
                 rtnetlink.new_address(index, f"{gateway}/{ip_network(subnet).prefixlen}")
                 for gateway, subnet in zip(network.gateways, network.subnets, strict=True)
             ]
+            set_parameters("bridge", network.bridge, ipv6=len(network.subnets) > 1)
             netlink.transact(sock, [*messages, rtnetlink.link_up(index)])
-            set_switch(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
         except OSError:
             remove(network.bridge)
             raise
@@ -94,7 +103,10 @@ def join(
                 raise OSError(errno.ENODEV, f'the link "{network.bridge}" of network "{network.name}" is gone')
             mac = endpoint.mac_address
             veth = rtnetlink.new_veth(endpoint.link, master, endpoint.interface, netns_fd, mac, network.mtu)
-            netlink.transact(host, [veth, rtnetlink.hairpin(endpoint.link)] if filtered else [veth])
+            netlink.transact(host, [veth])
+            set_parameters("port", endpoint.link, ipv6=False)
+            up = rtnetlink.link_up(name=endpoint.link)
+            netlink.transact(host, [rtnetlink.hairpin(endpoint.link), up] if filtered else [up])
             # the kernel takes a chosen index for the peer only where ours is chosen too: ask what it became
             index = netlink.index(inside, endpoint.interface)
             messages += [rtnetlink.new_address(index, address) for address in endpoint.addresses]

@@ -184,39 +184,43 @@ def _boundary(kind: int) -> bytes:
 
 
 def encode_rules(messages: Sequence[Message], family: int) -> list[bytes]:
+    """nftables messages one by one, without what makes a batch of them."""
+    return [_rule_message(message, family, CREATE | APPEND if message.create else 0) for message in messages]
+
+
+def batch(messages: Sequence[bytes]) -> list[bytes]:
     """One nftables batch, of which the last message is acknowledged."""
-    batch = [_boundary(0x10)]
-    for number, message in enumerate(messages, 1):
-        flags = (CREATE | APPEND if message.create else 0) | (ACK if number == len(messages) else 0)
-        batch.append(_rule_message(message, family, flags))
-    return [*batch, _boundary(0x11)]
+    last = bytearray(messages[-1])
+    (flags,) = struct.unpack_from("=H", last, 6)
+    struct.pack_into("=H", last, 6, flags | ACK)
+    return [_boundary(0x10), *messages[:-1], bytes(last), _boundary(0x11)]
 
 
-def apply_rules(sock: socket.socket, messages: Sequence[Message], family: int) -> None:
+def apply_rules(sock: socket.socket, messages: Sequence[bytes]) -> None:
     """One nftables transaction: all of `messages` or none. Raises OSError."""
-    transact(sock, encode_rules(messages, family))
+    transact(sock, batch(messages))
 
 
 class Template:
-    """A batch that is encoded once: where `marks` (16-bit numbers, in network order) stand, others are put later.
+    """Messages that are encoded once: where `marks` stand, values of the same length are put later.
 
     A container's start costs an encoding of eleven messages otherwise, which is more than all the kernel does.
     """
 
-    def __init__(self, messages: Sequence[Message], family: int, marks: Sequence[int]) -> None:
-        self._batch = encode_rules(messages, family)
+    def __init__(self, messages: Sequence[Message], family: int, marks: Sequence[bytes]) -> None:
+        self._messages = encode_rules(messages, family)
         self._places: list[tuple[int, int, int]] = []  # which message, where in it, which mark
-        for which, data in enumerate(self._batch):
+        for which, data in enumerate(self._messages):
             for number, mark in enumerate(marks):
                 at = -1
-                while (at := data.find(struct.pack(">H", mark), at + 1)) >= 0:
+                while (at := data.find(mark, at + 1)) >= 0:
                     self._places.append((which, at, number))
 
-    def filled(self, values: Sequence[int]) -> list[bytes]:
-        batch = [bytearray(data) for data in self._batch]
+    def filled(self, values: Sequence[bytes]) -> list[bytes]:
+        messages = [bytearray(data) for data in self._messages]
         for which, at, number in self._places:
-            struct.pack_into(">H", batch[which], at, values[number])
-        return [bytes(data) for data in batch]
+            messages[which][at : at + len(values[number])] = values[number]
+        return [bytes(data) for data in messages]
 
 
 def has_chain(sock: socket.socket, table: str, chain: str, family: int) -> bool:

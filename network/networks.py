@@ -26,8 +26,9 @@ from .allocate import lay_out
 from .dns.resolver import Resolver
 from .dns.zone import Zone
 from .errors import AddressError, NetworkError, NoSuchNetwork, translated
-from .nft.rules import IPV4, BridgeRules, PortRules, Table
-from .nft.table import Firewall
+from .nft.guard import GuardedPort, link_local
+from .nft.rules import IPV4, BridgeRules, Table
+from .nft.table import Firewall, FirewallState
 from .ports import Ports, port_rules
 from .records import Records, boot_id
 from .spec import (
@@ -51,6 +52,17 @@ def _bridge_rules(network: NetworkRecord) -> BridgeRules:
     return BridgeRules(network.bridge, network.subnets[0], network.internal, network.masquerade)
 
 
+def _gateway_place(network: NetworkRecord) -> GuardedPort:
+    return GuardedPort("", addresses.mac_of(network.gateways[0]), network.gateways)
+
+
+def _place(endpoint: Endpoint) -> GuardedPort:
+    given = tuple(address.partition("/")[0] for address in endpoint.addresses)
+    if len(given) > 1:
+        given = (*given, link_local(endpoint.mac_address))
+    return GuardedPort(endpoint.link, endpoint.mac_address, given, endpoint.trusted)
+
+
 class Networks:
     """The networks of `project`, among those of all projects in the folder `root`."""
 
@@ -65,6 +77,7 @@ class Networks:
         self._leases: dict[str, dict[str, tuple[int, int]]] = {}  # network -> address -> inode and time of its lease
         self._stamps: dict[str, int] = {}
         self._released: dict[tuple[str, str], tuple[float, str]] = {}  # network, address -> when, and the old link
+        self._left: list[Endpoint] = []  # released: the firewall forgets them with its next change
         self._redirect: netlink.Template | None = None
         self._links = 0
         self._recovered = False
@@ -116,11 +129,12 @@ class Networks:
             self._records.forget_network(name)
             self._tasks.on_loop(self._forget, name)
             bridge.remove(network.bridge)
+            self._forwarding()
+            places = self._gone()
             if self._records.current():
-                self._firewall.remove_network(_bridge_rules(network))
+                self._firewall.remove_network(_bridge_rules(network), _gateway_place(network), places)
             else:
                 self._firewall.remove()
-            self._forwarding()
 
     def _forget(self, name: str) -> None:
         """The network has no names any more. On the loop."""
@@ -145,16 +159,28 @@ class Networks:
                     self._records.forget_lease(network.name, address)
                 network = replace(network, boot_id=boot)
                 self._records.keep_network(network)
+            # the rules name links that are not there yet: nothing is open for a moment
+            self._firewall.add_network(_bridge_rules(network), _gateway_place(network), closed=self._closed())
             bridge.make(network, self._records.leases(network.name) if not bridge.index_of(network.bridge) else ())
             self._forwarding()
-            self._firewall.add_network(_bridge_rules(network))
             self._tasks.on_loop(self.zone.add_network, network.name, network.internal)
             return network
 
-    def _everything(self) -> tuple[Iterable[BridgeRules], Iterable[PortRules]]:
-        boot = boot_id()
+    def _everything(self) -> FirewallState:
+        boot, networks = boot_id(), self._records.current()
         ports = [port_rules(p) for p in self._records.ports() if p.boot_id == boot]
-        return map(_bridge_rules, self._records.current()), [p for p in ports if p]
+        places = [_place(endpoint) for network in networks for endpoint in self._records.leases(network.name)]
+        return FirewallState(
+            tuple(map(_bridge_rules, networks)),
+            tuple(p for p in ports if p),
+            (*map(_gateway_place, networks), *places),
+            self._closed(),
+        )
+
+    def _closed(self) -> bool:
+        """Whether the host forwards for our bridges alone: it did not before there was one."""
+        before = self._records.forwarding_before()
+        return (bridge.read_switch(bridge.FORWARD) if before is None else before) == "0"
 
     def _forwarding(self) -> None:
         """Switch ip_forward on while there is a network, and then back to what it was."""
@@ -194,6 +220,7 @@ class Networks:
                     joined.append((self._lease(network, spec, number), network))
                 routed = [(not spec.default_route, n) for n, spec in enumerate(specs) if joined[n][0].gateway]
                 gateway = joined[min(routed)[1]][0] if routed else None
+                self._firewall.change_places([_place(endpoint) for endpoint, _ in joined], self._gone())
                 with _borrowed(route_socket) as inside:
                     bridge.join(netns_fd, inside, joined, gateway)
                 if netfilter_socket is not None and dns_ports is not None:
@@ -241,6 +268,7 @@ class Networks:
             spec.names,
             self.project,
             addresses.link_name("pc", self.root, spec.owner, network.name, str(os.getpid()), str(self._links)),
+            spec.trusted,
         )
         self._records.keep_lease(endpoint)
         return endpoint
@@ -255,6 +283,12 @@ class Networks:
         address = endpoint.addresses[0].partition("/")[0]
         self._records.forget_lease(endpoint.network, address)
         self._released[endpoint.network, address] = time.monotonic(), endpoint.link
+        self._left.append(endpoint)
+
+    def _gone(self) -> list[GuardedPort]:
+        """Places that are free: those of released endpoints whose addresses nobody has again. The lock is held."""
+        left, self._left = self._left, []
+        return [_place(endpoint) for endpoint in left if self._records.is_free(endpoint)]
 
     def detach(self, owner: str) -> None:
         """Forget the owner's addresses and answer it no more; its links die with its namespace."""
@@ -309,12 +343,14 @@ class Networks:
         """Encode what every container's start needs before there is one."""
         if self._redirect is None:
             table = Table("pycompose", IPV4)
-            self._redirect = netlink.Template(table.redirect_dns(DNS_ADDRESS, *_MARKS), IPV4, _MARKS)
+            marks = [number.to_bytes(2, "big") for number in _MARKS]
+            self._redirect = netlink.Template(table.redirect_dns(DNS_ADDRESS, *_MARKS), IPV4, marks)
+            self._firewall.warm()
         return self._redirect
 
     def _redirect_dns(self, netfilter_socket: int | socket.socket, ports: tuple[int, int]) -> None:
         with _borrowed(netfilter_socket) as sock:
-            netlink.transact(sock, self._warm().filled(ports))
+            netlink.apply_rules(sock, self._warm().filled([port.to_bytes(2, "big") for port in ports]))
 
     def refresh(self, owner: str) -> None:
         """Read what other processes changed on the owner's networks: a folder tells that by its time. On the loop."""

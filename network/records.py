@@ -129,6 +129,11 @@ class Records:
         address = endpoint.addresses[0].partition("/")[0]
         _write(f"{self.lease_folder(endpoint.network)}/{address}", _text(endpoint))
 
+    def is_free(self, endpoint: Endpoint) -> bool:
+        """Whether nobody has the endpoint's address."""
+        address = endpoint.addresses[0].partition("/")[0]
+        return not os.path.exists(f"{self.lease_folder(endpoint.network)}/{address}")
+
     def forget_lease(self, network: str, address: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{self.lease_folder(network)}/{address}")

@@ -26,6 +26,8 @@ MAIN, BOOT, UNICAST = 254, 3, 1  # RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER, IFLA_BRPORT_MODE = 1, 4
+IFLA_BR_FDB_MAX_LEARNED = 49  # from 6.7; an earlier kernel leaves it out
+LEARNED = 4096  # MACs that a bridge remembers: it has at most 1024 ports
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr
@@ -95,18 +97,18 @@ def get_routes() -> bytes:
 def new_bridge(name: str, mtu: int, mac: str) -> bytes:
     """A bridge with a MAC of its own, or it would take, and change, that of the lowest port."""
     attributes = _text(IFLA_IFNAME, name) + _number(IFLA_MTU, mtu) + _attribute(IFLA_ADDRESS, _mac(mac))
-    return _link(attributes + _info("bridge"), CREATE | EXCL)
+    return _link(attributes + _info("bridge", _number(IFLA_BR_FDB_MAX_LEARNED, LEARNED)), CREATE | EXCL)
 
 
 def new_veth(name: str, master: int, peer: str, netns_fd: int, mac: str, mtu: int) -> bytes:
-    """A pair whose peer is born in the namespace of `netns_fd` with its name and address; our end up, in the bridge.
+    """A pair whose peer is born in the namespace of `netns_fd` with its name and address; our end in the bridge.
 
-    The peer stays down: the kernel opens it before it has tied the two (`veth_open` without a peer is ENOTCONN).
+    Both are down: what a link must not do is set before it is up.
     """
     inside = _text(IFLA_IFNAME, peer) + _attribute(IFLA_ADDRESS, _mac(mac)) + _number(IFLA_MTU, mtu)
     inside = _LINK.pack(0, 0, 0, 0, 0) + inside + _number(IFLA_NET_NS_FD, netns_fd)
     outside = _text(IFLA_IFNAME, name) + _number(IFLA_MTU, mtu) + _number(IFLA_MASTER, master)
-    return _link(outside + _info("veth", _attribute(VETH_INFO_PEER, inside)), CREATE | EXCL, up=True)
+    return _link(outside + _info("veth", _attribute(VETH_INFO_PEER, inside)), CREATE | EXCL)
 
 
 def set_master(index: int, master: int) -> bytes:
@@ -124,8 +126,9 @@ def delete_link(name: str) -> bytes:
     return _link(_text(IFLA_IFNAME, name), 0, kind=DELLINK)
 
 
-def link_up(index: int) -> bytes:
-    return _link(b"", 0, index=index, up=True)
+def link_up(index: int = 0, name: str = "") -> bytes:
+    """The link with this index, or this name, is to be up."""
+    return _link(_text(IFLA_IFNAME, name) if name else b"", 0, index=index, up=True)
 
 
 def new_address(index: int, address: str) -> bytes:

@@ -84,6 +84,7 @@ class EndpointSpec:
     ipv6_address: str | None = None
     mac_address: str | None = None
     default_route: bool = False
+    trusted: bool = False  # may administer its network: speaks for addresses that are nobody's, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Endpoint:
     names: tuple[str, ...]
     project: str = ""
     link: str = ""  # our end of the pair, in the bridge
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ def test_network_lease_and_port(tmp_path: Path) -> None:
         "n/leases/10.0.0.2": (
             '{"network": "n", "owner": "owner", "interface": "eth0", "addresses": ["10.0.0.2/'
             '24"], "mac_address": "02:42:0a:00:00:02", "gateway": null, "names": ["web"], "pr'
-            'oject": "", "link": ""}'
+            'oject": "", "link": "", "trusted": false}'
         ),
         ".published/tcp-8080-0.0.0.0.json": (
             '{"published": {"publication": {"group": "p/web", "host_ip": null, "first": 8080,'

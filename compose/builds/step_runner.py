@@ -102,7 +102,11 @@ class StepRunner:
                 job.root,
                 oci.ImageConfig(),
                 defaults,
-                oci.HostFacts((*job.mounts, *etc_files.mounts(f"{folder}/etc", taken)), hostname=HOSTNAME),
+                oci.HostFacts(
+                    (*job.mounts, *etc_files.mounts(f"{folder}/etc", taken)),
+                    hostname=HOSTNAME,
+                    ipv6=network_spec.host_has_ipv6(),
+                ),
             )
             program = seccomp.compile(bundle.spec.linux.seccomp) if bundle.spec.linux.seccomp else None
             await self._runtime.create(container_id, container_id[:12], bundle, "", program)

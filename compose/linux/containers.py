@@ -35,7 +35,7 @@ from pycompose.runtime.state import container_names
 from pycompose.runtime.state.container_record import read_container
 from pycompose.runtime.state.volumes import VolumeError, Volumes
 
-from . import container_labels, etc_files, oci, service_mounts
+from . import container_labels, etc_files, network_spec, oci, service_mounts
 
 NOBODY = Supervision()
 GENERATIONS = 8  # projects that are kept in memory
@@ -263,6 +263,7 @@ class Containers:
                 _block_devices(service),
                 wanted.shared,
                 self.hostname(service, wanted.id, wanted.shared),
+                network_spec.host_has_ipv6(),
             ),
             annotations=container_labels.labels(project, service, wanted.number, image.digest, own),
         )

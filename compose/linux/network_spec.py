@@ -1,9 +1,12 @@
-"""Networks, endpoints and published ports of a service, in the terms of `network.spec`. Pure."""
+"""Networks, endpoints and published ports of a service, in the terms of `network.spec`. Pure, but `host_has_ipv6`."""
 
 from __future__ import annotations
 
+import os
+
 from pycompose.compose.model.observed import Label
 from pycompose.compose.model.project import Attachment, Network, Project, Service
+from pycompose.network import link_parameters
 from pycompose.network.spec import EndpointSpec, NetworkSpec, Pool, Publication
 
 
@@ -57,9 +60,35 @@ def endpoints(project: Project, service: Service, container_id: str, name: str) 
             a.ipv6_address,
             a.mac_address or (service.mac_address if a is places[0] else None),
             default_route=a is routed,
+            trusted=trusted(project, service),
         )
         for a in places
     )
+
+
+def trusted(project: Project, service: Service) -> bool:
+    """Whether a container that has this service's network may administer it: routers, VPNs, virtual addresses."""
+    mode = f"service:{service.name}"
+    sharing = [service, *(other for other in project.services.values() if other.network_mode == mode)]
+    added = {name.upper().removeprefix("CAP_") for one in sharing for name in one.cap_add}
+    return bool(added & {"NET_ADMIN", "ALL"}) or any(one.privileged for one in sharing)
+
+
+def host_has_ipv6() -> bool:
+    """Whether this machine's kernel has IPv6."""
+    return os.path.exists("/proc/sys/net/ipv6")
+
+
+def sysctls(project: Project, service: Service, host_ipv6: bool) -> dict[str, str]:
+    """Parameters of the container's network namespace, where it is on networks of ours.
+
+    One that another project made may have IPv6, whatever the file says of it.
+    """
+    if not service.networks:
+        return {}
+    networks = [project.networks[attachment.network] for attachment in service.networks]
+    ipv6 = any(network.enable_ipv6 or network.external for network in networks)
+    return link_parameters.of_namespace(ipv6=ipv6, host_ipv6=host_ipv6)
 
 
 def group(project: str, service: str) -> str:

@@ -18,6 +18,8 @@ from pycompose.runtime import spec as oci
 from pycompose.runtime.policy.profile import Defaults
 from pycompose.sizes import size_in_bytes
 
+from . import network_spec
+
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NAMESPACES = (("network_mode", "network"), ("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup"))
 
@@ -41,6 +43,7 @@ class HostFacts:
     numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # block device -> major, minor
     shared: Mapping[str, str] = field(default_factory=no_text)  # namespace type -> id of the container that has it
     hostname: str = ""  # where the service does not say
+    ipv6: bool = True  # the kernel has it
 
 
 def host_namespaces(service: Service) -> tuple[str, ...]:
@@ -75,7 +78,7 @@ def bundle(
             cgroups_path=f"{project.name}/{container_id}",
             resources=resources(service.resources, profile.device_rules, facts.numbers),
             seccomp=profile.seccomp,
-            sysctl=profile.sysctl,
+            sysctl={**network_spec.sysctls(project, service, facts.ipv6), **profile.sysctl},
             masked_paths=profile.masked_paths,
             readonly_paths=profile.readonly_paths,
         ),

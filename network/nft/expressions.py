@@ -35,7 +35,7 @@ def compare(value: bytes, operator: int = 0) -> Expression:
 
 
 def load(base: int, offset: int, length: int, register: int = 1) -> Expression:
-    """Bytes of the packet; base 1 is the network header, 2 the transport header."""
+    """Bytes of the packet; base 0 is the link header, 1 the network header, 2 the transport header."""
     return expression(
         "payload",
         ("NFTA_PAYLOAD_DREG", register),
@@ -108,6 +108,16 @@ TO_HOST: Part = (
 )
 
 
+SPOOFED: Part = (  # no route leads to the source by the link that it comes from
+    "fib saddr . iif oif 0",
+    (
+        expression("fib", ("NFTA_FIB_DREG", 1), ("NFTA_FIB_RESULT", 1), ("NFTA_FIB_FLAGS", 1 | 8)),
+        compare(bytes(4)),
+    ),
+)
+OF_FAMILY: Part = ("meta nfproto", (meta(15),))
+
+
 def protocol(name: str) -> Part:
     return f"meta l4proto {name}", (meta(16), compare(bytes([PROTOCOLS[name]])))
 
@@ -133,8 +143,8 @@ UNDER_WAY = tracked("ct state established,related", 0, 2 | 4)
 TRANSLATED = tracked("ct status dnat", 2, 0x20)
 
 
-def comes_from(name: str) -> Part:
-    return f"iifname @{name}", (meta(6), lookup(name))
+def comes_from(name: str, *, inverted: bool = False) -> Part:
+    return f"iifname {'!= ' if inverted else ''}@{name}", (meta(6), lookup(name, inverted=inverted))
 
 
 def goes_to(name: str, *, inverted: bool = False) -> Part:

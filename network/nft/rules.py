@@ -5,6 +5,7 @@ is a few elements and, for a port, one short chain and a map of its own:
 
     table inet pycompose_…
       bridges, same, internal                    which links are ours, and what is allowed to them
+      closed                                     protocols that the host forwards because we switched it on
       subnets, masquerading                      the same as addresses: postrouting does not know where from
       published, published_at                    ports that a group has, with or without an address
       anywhere, somewhere                        the same ports -> goto the chain of the port
@@ -32,10 +33,11 @@ from .expressions import GOTO, JUMP, PROTOCOLS, Attribute, Part, Value
 Pair: TypeAlias = (
     "tuple[str, bytes, Value | None]"  # an element: in words (none: it ends an interval), its key, its data
 )
-INET, IPV4 = 1, 2
+INET, IPV4, BRIDGE = 1, 2, 7
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
 RAW, DNAT, FILTER, SNAT = -300, -100, 0, 100
 IFNAME, ADDRESS, PROTOCOL, SERVICE, INTEGER, VERDICT = 41, 7, 12, 13, 4, 0xFFFFFF00  # types, as nft prints them
+FAMILY = 2
 HOST_ORDER = struct.pack("=BBI", 0, 4, 1)  # NFTNL_UDATA_SET_KEYBYTEORDER
 INTERVAL_END = 1  # NFT_SET_ELEM_INTERVAL_END
 SET_INTERVAL, SET_MAP = 4, 8  # NFT_SET_*
@@ -95,7 +97,8 @@ def table_name(root: str) -> str:
     return "pycompose_" + sha256(root.encode()).hexdigest()[:8]
 
 
-def _padded(name: str) -> bytes:
+def padded(name: str) -> bytes:
+    """A link's name as a set's key: IFNAMSIZ bytes."""
     return name.encode().ljust(16, b"\0")
 
 
@@ -111,7 +114,7 @@ class Table:
     def __init__(self, name: str, family: int = INET) -> None:
         self.name = name
         self.family = family
-        self._words = f"{'inet' if family == INET else 'ip'} {name}"
+        self._words = f"{ {INET: 'inet', IPV4: 'ip', BRIDGE: 'bridge'}[family] } {name}"
 
     def _message(self, kind: Kind, what: str, *attributes: Attribute, words: str = "") -> Message:
         verb = "add" if kind in (Kind.NEW_CHAIN, Kind.NEW_RULE, Kind.NEW_SET, Kind.NEW_ELEMENT) else "delete"
@@ -214,6 +217,7 @@ class Table:
         refused = nft.end("goto refuse", GOTO, "refuse")
         body = [
             named("bridges", 1, "ifname", [IFNAME], 16),
+            named("closed", 10, "nf_proto", [FAMILY], 1),
             named("internal", 2, "ifname", [IFNAME], 16),
             named("same", 3, "ifname . ifname", [IFNAME, IFNAME], 32),
             named("subnets", 4, "ipv4_addr; flags interval", [ADDRESS], 4),
@@ -239,6 +243,7 @@ class Table:
             chain("publish"),
             # bridges have route_localnet, for 127.0.0.1:<port> of the host; containers may not use it (CVE-2020-8558)
             rule("martian", nft.V4, nft.comes_from("bridges"), nft.TO_LOOPBACK, nft.DROP),
+            rule("input", nft.comes_from("bridges"), nft.SPOOFED, nft.DROP),
             rule("input", nft.NEW, nft.V4, nft.is_in(nft.PORT_AT, "published_at"), refused),
             rule(
                 "input",
@@ -250,12 +255,15 @@ class Table:
             ),
             rule("refuse", nft.TCP, nft.RESET),
             rule("refuse", nft.UNREACHABLE),
+            rule("forward", nft.SAME_LINK, nft.ACCEPT),  # what is bridged comes by too, with br_netfilter
+            rule("forward", nft.comes_from("bridges"), nft.SPOOFED, nft.DROP),
             rule("forward", nft.goes_to("bridges"), nft.UNDER_WAY, nft.ACCEPT),
-            rule("forward", nft.SAME_LINK, nft.ACCEPT),
             rule("forward", nft.comes_from("internal"), nft.DROP),
             rule("forward", nft.goes_to("internal"), nft.DROP),
             rule("forward", nft.goes_to("bridges"), nft.TRANSLATED, nft.ACCEPT),
             rule("forward", nft.goes_to("bridges"), nft.DROP),
+            # between other links, where forwarding was off before there was a network
+            rule("forward", nft.is_in(nft.OF_FAMILY, "closed"), nft.comes_from("bridges", inverted=True), nft.DROP),
             # translated before the kernel has looked for martians: 127.0.0.1 from outside must not be
             rule("prerouting", nft.V4, nft.NOT_FROM_LO, nft.TO_LOOPBACK, nft.BACK),
             rule("prerouting", nft.end("jump publish", JUMP, "publish")),
@@ -278,7 +286,7 @@ class Table:
 
     def _of_network(self, network: BridgeRules) -> list[tuple[str, list[Pair]]]:
         """A network's elements by set."""
-        key, net = _padded(network.bridge), IPv4Network(network.subnet)
+        key, net = padded(network.bridge), IPv4Network(network.subnet)
         link: list[Pair] = [(f'"{network.bridge}"', key, None)]
         both: list[Pair] = [(f'"{network.bridge}" . "{network.bridge}"', key * 2, None)]
         after = (net.broadcast_address + 1).packed
@@ -295,6 +303,11 @@ class Table:
 
     def remove_network(self, network: BridgeRules) -> list[Message]:
         return [m for name, pairs in self._of_network(network) for m in self._removed(name, pairs)]
+
+    def close(self, *, closed: bool) -> list[Message]:
+        """Whether IPv4 is forwarded for our bridges alone."""
+        pairs: list[Pair] = [("ipv4", bytes([IPV4]), None)]
+        return [self.elements("closed", pairs)] if closed else self._removed("closed", pairs)
 
     def _of_port(self, port: PortRules) -> tuple[str, str, str, bytes, Value]:
         at = port.host_ip is not None

@@ -4,6 +4,7 @@ container FD NAME     makes its sockets, hands them over on FD, answers NAME on 
 supervisor FD ROOT PROJECT   a process with a Networks, which does what the expressions on FD say
 tcp|udp HOST PORT     prints the answer, or the error's name
 dns NAME KIND [tcp]   prints the code and the sorted answers of 127.0.0.11
+frames LINK HEX...    sends these Ethernet frames
 """
 
 from __future__ import annotations
@@ -116,7 +117,16 @@ def dns(name: str, kind: int, stream: bool) -> str:
     return " ".join([str(answer[3] & 15), *sorted(found)])
 
 
+def send_frames(link: str, frames: list[str]) -> None:
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind((link, 0))
+        for frame in frames:
+            sock.send(bytes.fromhex(frame))
+
+
 match sys.argv[1:]:
+    case ["frames", link, *frames]:
+        send_frames(link, frames)
     case ["container", fd, name]:
         container(int(fd), name)
     case ["supervisor", fd, root, project]:

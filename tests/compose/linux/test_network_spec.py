@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pycompose.compose.linux import network_spec
 from pycompose.compose.model.project import Attachment, Network, Port, Project, Service
 from pycompose.network.spec import Publication
@@ -72,6 +74,44 @@ def test_a_services_mac_address_is_that_of_its_first_network() -> None:
     service = web(Attachment("front"), Attachment("other"), mac_address="02:00:00:00:00:01")
     specs = network_spec.endpoints(project(service), service, ID, "p-web-1")
     assert [spec.mac_address for spec in specs] == ["02:00:00:00:00:01", None]
+
+
+def test_a_container_is_trusted_with_addresses_where_it_may_administer_its_network() -> None:
+    def trusted(*services: Service) -> bool:
+        return network_spec.trusted(project(*services), services[0])
+
+    assert not trusted(web())
+    assert not trusted(web(cap_add=("NET_RAW", "SYS_ADMIN")))
+    for name in ("NET_ADMIN", "CAP_NET_ADMIN", "net_admin", "ALL"):
+        assert trusted(web(cap_add=(name,)))
+    assert trusted(web(privileged=True))
+    assert trusted(web(), Service("vpn", network_mode="service:web", cap_add=("NET_ADMIN",)))
+    assert not trusted(web(), Service("vpn", network_mode="service:other", cap_add=("NET_ADMIN",)))
+
+
+def test_what_neighbours_may_steer_is_a_matter_of_the_networks() -> None:
+    def sysctls(*keys: str, host_ipv6: bool = True) -> dict[str, str]:
+        wanted = project()
+        networks = {
+            **wanted.networks,
+            "six": Network("six", "p_six", enable_ipv6=True),
+            "foreign": Network("foreign", "x", external=True),
+        }
+        service = web(*map(Attachment, keys))
+        return network_spec.sysctls(replace(wanted, networks=networks), service, host_ipv6)
+
+    disabled, accepted = "net.ipv6.conf.default.disable_ipv6", "net.ipv6.conf.default.accept_ra"
+    assert sysctls("front") == {
+        "net.ipv4.conf.all.accept_redirects": "0",
+        "net.ipv4.conf.default.accept_redirects": "0",
+        "net.ipv6.conf.default.accept_redirects": "0",
+        accepted: "0",
+        "net.ipv6.conf.default.autoconf": "0",
+        disabled: "1",
+    }
+    assert sysctls("front", "six")[disabled] == sysctls("foreign")[disabled] == "0"
+    assert all("ipv6" not in name for name in sysctls("front", host_ipv6=False))
+    assert sysctls() == {}, "no namespace of its own, or no neighbours"
 
 
 def test_ports_belong_to_the_service() -> None:

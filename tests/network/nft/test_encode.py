@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycompose.network import netlink
 from pycompose.network.nft.encode import NUMBERS, message
-from pycompose.network.nft.rules import IPV4, Table
+from pycompose.network.nft.guard import GuardedPort, GuardTable
+from pycompose.network.nft.rules import BRIDGE, IPV4, Table
+from pycompose.network.nft.table import USUAL
 from pyroute2.netlink.nfnetlink import nftsocket  # type: ignore[import-untyped]
 
 
@@ -46,13 +48,23 @@ def test_numbers_are_big_endian_and_may_be_negative() -> None:
 
 
 def test_a_batch_begins_and_ends_with_the_subsystem_in_network_order() -> None:
-    batch = netlink.encode_rules(Table("t").none(), 1)
+    batch = netlink.batch(netlink.encode_rules(Table("t").none(), 1))
     assert [struct.unpack_from("=H", one, 4)[0] for one in (batch[0], batch[-1])] == [0x10, 0x11]
+    assert [bool(struct.unpack_from("=H", one, 6)[0] & 4) for one in batch] == [False, False, True, False], "one answer"
     assert {bytes(one[18:20]) for one in (batch[0], batch[-1])} == {b"\x00\x0a"}
 
 
 @given(st.integers(1, 65535), st.integers(1, 65535))
 def test_a_template_that_is_filled_is_what_would_have_been_encoded(udp: int, tcp: int) -> None:
-    table, marks = Table("t", IPV4), (0x5A5A, 0x6B6B)
-    template = netlink.Template(table.redirect_dns("127.0.0.11", *marks), IPV4, marks)
-    assert template.filled((udp, tcp)) == netlink.encode_rules(table.redirect_dns("127.0.0.11", udp, tcp), IPV4)
+    table, marks = Table("t", IPV4), (b"\x5a\x5a", b"\x6b\x6b")
+    template = netlink.Template(table.redirect_dns("127.0.0.11", 0x5A5A, 0x6B6B), IPV4, marks)
+    filled = template.filled([udp.to_bytes(2, "big"), tcp.to_bytes(2, "big")])
+    assert filled == netlink.encode_rules(table.redirect_dns("127.0.0.11", udp, tcp), IPV4)
+
+
+@given(st.integers(0, 255), st.sampled_from(["add", "remove"]))
+def test_a_usual_port_is_encoded_by_a_template(number: int, change: str) -> None:
+    table = GuardTable("t")
+    port = GuardedPort(f"pc{number:013x}", f"02:42:ac:11:00:{number:02x}", (f"172.17.0.{number}",))
+    template = netlink.Template(getattr(table, change)([USUAL]), BRIDGE, table.keys(USUAL))
+    assert template.filled(table.keys(port)) == netlink.encode_rules(getattr(table, change)([port]), BRIDGE)

@@ -1,10 +1,12 @@
 """The firewall's table in nft's own words. The kernel tests show that the kernel understands the same (`nft list`)."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from pycompose.network.nft.guard import GuardedPort, GuardTable, link_local
 from pycompose.network.nft.rules import IPV4, BridgeRules, Kind, Message, PortRules, Table, table_name
 
-TABLE = Table("t")
+TABLE, GUARD = Table("t"), GuardTable("t")
 FRONT, BACK = BridgeRules("br-front", "10.0.0.0/16", False), BridgeRules("br-back", "10.1.0.0/16", True)
 WEB = PortRules(None, 8080, "tcp", 80, ("10.0.0.2", "10.0.0.3"))
 
@@ -16,6 +18,42 @@ def words(messages: list[Message]) -> list[str]:
 def test_the_table_is_the_golden_one() -> None:
     golden = Path(__file__).with_name("golden_table.txt").read_text()
     assert "\n".join(words(TABLE.skeleton())) + "\n" == golden
+
+
+def test_the_table_of_bridges_is_the_golden_one() -> None:
+    golden = Path(__file__).with_name("golden_guard.txt").read_text()
+    assert "\n".join(words(GUARD.skeleton())) + "\n" == golden
+
+
+def test_a_port_speaks_for_what_its_container_was_given() -> None:
+    gateway = GuardedPort("", "02:42:0a:00:00:01", ("10.0.0.1",))
+    assert words(GUARD.add([gateway])) == [
+        "add element bridge t macs { 02:42:0a:00:00:01 }",
+        "add element bridge t known4 { 10.0.0.1 }",
+    ]
+    place = GuardedPort("pc1", "02:42:0a:00:00:02", ("10.0.0.2", "fd00::2"))
+    assert words(GUARD.add([place])) == [
+        "add element bridge t macs { 02:42:0a:00:00:02 }",
+        'add element bridge t ports { "pc1" }',
+        'add element bridge t places { "pc1" . 02:42:0a:00:00:02 }',
+        "add element bridge t known4 { 10.0.0.2 }",
+        'add element bridge t places4 { "pc1" . 10.0.0.2 }',
+        "add element bridge t known6 { fd00::2 }",
+        'add element bridge t places6 { "pc1" . fd00::2 }',
+    ]
+    assert 'add element bridge t trusted { "pc1" }' in words(GUARD.add([replace(place, trusted=True)]))
+    added, removed = words(GUARD.add([place])), words(GUARD.remove([place]))
+    assert removed[::2] == added, "added before, for it may be gone"
+    assert removed[1::2] == [word.replace("add", "delete", 1) for word in added]
+
+
+def test_a_links_own_ipv6_address_is_made_of_its_mac() -> None:
+    assert link_local("02:42:ac:11:00:02") == "fe80::42:acff:fe11:2"
+
+
+def test_what_is_forwarded_for_others_is_said_by_an_element() -> None:
+    assert words(TABLE.close(closed=True)) == ["add element inet t closed { ipv4 }"]
+    assert words(TABLE.close(closed=False))[1] == "delete element inet t closed { ipv4 }"
 
 
 def test_a_network_is_elements_and_no_rule() -> None:
