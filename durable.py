@@ -61,12 +61,17 @@ def _written_over(path: str, data: bytes) -> bool:
         return False
 
 
+def private(path: str, flags: int) -> int:
+    """Opener (`open`) of files that are nobody else's, whatever the umask is."""
+    return os.open(path, flags, 0o600)
+
+
 # --- room that is taken before it is needed ---
 
 
 def reserve(path: str, size: int) -> None:
     """Take the room that `write_reserved` needs, so that it cannot fail for want of it. Raises OSError."""
-    with open(f"{path}.reserved", "wb") as file:
+    with open(f"{path}.reserved", "wb", opener=private) as file:
         file.write(b" " * size)
 
 

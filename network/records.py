@@ -72,7 +72,7 @@ class Records:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        os.makedirs(f"{root}/.published", exist_ok=True)
+        os.makedirs(f"{root}/.published", 0o700, exist_ok=True)
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
@@ -101,7 +101,7 @@ class Records:
         return [n for n in self.networks() if n.boot_id == boot]
 
     def keep_network(self, network: NetworkRecord) -> None:
-        os.makedirs(f"{self.root}/{network.name}/leases", exist_ok=True)
+        os.makedirs(f"{self.root}/{network.name}/leases", 0o700, exist_ok=True)
         _write(f"{self.root}/{network.name}/network.json", _text(network))
 
     def forget_network(self, name: str) -> None:

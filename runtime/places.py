@@ -1,6 +1,6 @@
 """Places of files and sockets on this machine. Paths are values: nothing else in the project spells a folder of ours.
 
-    state (/var/lib/pycompose)             survives a reboot
+    state (/var/lib/pycompose, 0700)       survives a reboot
       images/                              the image store (`runtime.images`)
       volumes/<name>/{volume.json,_data}   named and anonymous volumes
       networks/<name>/…                    kept by `network`
@@ -13,13 +13,16 @@
       <project>/ lock · keeper.sock · store.sock · control.sock · keeper.lock · keeper.log · supervisor.log ·
                  supervisor.json · <id>.output
 
-Rules: no code but path arithmetic and making the run folder 0700. `PYCOMPOSE_STATE` and `PYCOMPOSE_RUN` move the roots
-(for tests and, later, rootless use).
+Rules: no code but path arithmetic, and keeping both roots to ourselves. `PYCOMPOSE_STATE` and `PYCOMPOSE_RUN` move the
+roots (for tests and, later, rootless use).
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from contextlib import suppress
 
 from pycompose.frozen import dataclass
 
@@ -34,6 +37,10 @@ class ProjectPlaces:
     project: str
     state: str
     run: str
+
+    def claim(self) -> None:
+        """As `Places.claim`, of the roots that this project lies in. Raises OSError."""
+        Places(os.path.dirname(os.path.dirname(self.state)), os.path.dirname(self.run)).claim()
 
     @property
     def generations(self) -> str:
@@ -96,8 +103,25 @@ class Places:
 
     @classmethod
     def default(cls) -> Places:
-        """The roots that the environment names, or the usual ones."""
-        return cls(os.environ.get("PYCOMPOSE_STATE", STATE), os.environ.get("PYCOMPOSE_RUN", RUN))
+        """The roots that the environment names, or the usual ones; mended, so that every start of ours does it."""
+        places = cls(os.environ.get("PYCOMPOSE_STATE", STATE), os.environ.get("PYCOMPOSE_RUN", RUN))
+        places.mend()
+        return places
+
+    def claim(self) -> None:
+        """Make the roots where they are missing; nobody else may enter them. Raises OSError.
+
+        Under them lie programs that other systems trust: setuid ones, which a container has left in a volume.
+        """
+        for root in (self.state, self.run):
+            os.makedirs(root, mode=0o700, exist_ok=True)
+            _keep_to_ourselves(root, required=True)
+
+    def mend(self) -> None:
+        """Close the roots that are there to everybody else: what an earlier version, or somebody's chmod, left open."""
+        for root in (self.state, self.run):
+            with suppress(OSError):
+                _keep_to_ourselves(root, required=False)
 
     def project(self, name: str) -> ProjectPlaces:
         return ProjectPlaces(name, f"{self.state}/projects/{name}", f"{self.run}/{name}")
@@ -125,3 +149,16 @@ class Places:
     @property
     def init_layer(self) -> str:
         return f"{self.state}/init-layer"
+
+
+def _keep_to_ourselves(root: str, *, required: bool) -> None:
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(folder)
+        if status.st_uid != os.geteuid():
+            if required:  # who owns it can put anything into our way
+                raise PermissionError(errno.EPERM, f"it belongs to user {status.st_uid}, not to this one", root)
+        elif stat.S_IMODE(status.st_mode) & 0o077:
+            os.fchmod(folder, 0o700)
+    finally:
+        os.close(folder)

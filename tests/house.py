@@ -64,6 +64,16 @@ TOUCHING = {"trio", "socket", "subprocess", "ctypes", "time", "random", "secrets
 TWICE = {"__init__.py", "errors.py", "spec.py", "config.py"}  # basenames that each folder may have
 LONGEST = 600  # lines of a file
 PROCESS_WIDE = {"setns", "unshare", "chroot", "chdir", "fchdir", "umask"}  # calls that change a whole process
+FOLLOWING = {f"os.{name}" for name in ("chmod", "chown", "utime", "setxattr", "removexattr")}
+TREE_WALKS = {"os.lchown", "os.lchmod", "os.walk"} | {  # by path, and as deep as the tree
+    f"shutil.{name}" for name in ("rmtree", "copytree", "copystat", "copymode", "copy", "copy2", "chown", "move")
+}
+OPENERS = {"open", "dup", "openat2", "open_at", "open_regular", "make_folder", "opened", "walk"}  # give a descriptor
+WALKERS = {  # where paths are the kernel's (cgroupfs, /dev), or are the one place that opens first
+    "runtime/files/descent.py",
+    "runtime/policy/cgroup.py",
+    "runtime/policy/profile.py",
+}
 WORDS = {"message", "cause", "hint", "text", "note", "words"}  # what is for people alone
 
 
@@ -290,6 +300,63 @@ def waits_for_locks(tree: Tree) -> set[str]:
                             if "LOCK_NB" not in words and "LOCK_UN" not in words:
                                 waiting.add(f"{path}:{node.name}")
     return waiting
+
+
+def paths_followed(tree: Tree) -> list[str]:
+    """Rule 9: what changes a file's owner, mode, times or attributes acts on a descriptor, or on a name in an open
+    folder that is not followed; trees are walked by `runtime.files`. By its path a file may be another one by then."""
+    breaches = []
+    for path, text in tree.items():
+        if not path.startswith(FOLDERS) or path in WALKERS:
+            continue
+        scopes: dict[ast.Call, ast.AST] = {}  # the innermost function around a call: it comes last
+        for scope in (parsed(text), *(n for n in ast.walk(parsed(text)) if isinstance(n, _FUNCTIONS))):
+            scopes |= {node: scope for node in ast.walk(scope) if isinstance(node, ast.Call) and _named(node)}
+        for call, around in scopes.items():
+            if _follows(call, _descriptors(around) if isinstance(around, _FUNCTIONS) else set()):
+                breaches.append(f"{path}:{call.lineno}: {_named(call)}")
+    return breaches
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _named(call: ast.Call) -> str:
+    """`os.chmod`, if it is one of those that are looked at."""
+    where = call.func.value if isinstance(call.func, ast.Attribute) else None
+    name = (
+        f"{where.id}.{call.func.attr}" if isinstance(where, ast.Name) and isinstance(call.func, ast.Attribute) else ""
+    )
+    return name if name in FOLLOWING | TREE_WALKS else ""
+
+
+def _follows(call: ast.Call, descriptors: set[str]) -> bool:
+    name = _named(call)
+    if name in TREE_WALKS:
+        return True
+    keywords = {one.arg: ast.unparse(one.value) for one in call.keywords}
+    if name in ("os.chown", "os.utime") and {"dir_fd", "follow_symlinks"} <= set(keywords):
+        return keywords["follow_symlinks"] != "False"
+    first = ast.unparse(call.args[0])
+    return not (first.endswith(".fileno()") or first in descriptors)
+
+
+def _descriptors(scope: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """Names that hold a descriptor in a function: parameters that are an int, and what an opener gives."""
+    names = set()
+    for argument in (*scope.args.posonlyargs, *scope.args.args, *scope.args.kwonlyargs):
+        if argument.annotation is not None and ast.unparse(argument.annotation) in ("int", "int | None"):
+            names.add(argument.arg)
+    for node in ast.walk(scope):
+        pairs = [(t, node.value) for t in node.targets] if isinstance(node, ast.Assign) else []
+        pairs += [(one.optional_vars, one.context_expr) for one in getattr(node, "items", []) if one.optional_vars]
+        for target, value in pairs:
+            if isinstance(target, ast.Name) and isinstance(value, ast.IfExp):
+                value = value.body
+            opener = ast.unparse(value.func).rpartition(".")[2].lstrip("_") if isinstance(value, ast.Call) else ""
+            if isinstance(target, ast.Name) and opener in OPENERS:
+                names.add(target.id)
+    return names
 
 
 def unlisted_packages(tree: Tree, listed: set[str]) -> list[str]:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
 
 import trio
+from pycompose import durable
 from pycompose.compose.control import session
 from pycompose.compose.linux import etc_files, network_spec, oci, sandbox_network
 from pycompose.compose.linux.worker import Worker
@@ -207,7 +208,7 @@ def _claimed(roots: Places) -> Iterator[tuple[str, list[str]]]:
     held: dict[str, int] = {}
     name = f"build-{secrets.token_hex(6)}"
     try:
-        with open(f"{roots.state}/lock", "a") as guard:
+        with open(f"{roots.state}/lock", "a", opener=durable.private) as guard:
             fcntl.flock(guard, fcntl.LOCK_EX)
             there = {*os.listdir(roots.projects), *os.listdir(locks)}
             for entry in (*there, name):

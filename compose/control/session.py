@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import shutil
 import socket
 import struct
 import sys
@@ -24,6 +23,7 @@ from pycompose.compose.state import generations
 from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.runtime.client.blocking import end_keeper
 from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.files.remove import empty
 from pycompose.runtime.keeper.launch import await_launch, launch_keeper, launching
 from pycompose.runtime.places import ProjectPlaces
 
@@ -41,8 +41,8 @@ def locked(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) ->
     try:
         while True:
             try:
+                places.claim()
                 for folder in (places.state, places.run):
-                    os.makedirs(os.path.dirname(folder), mode=0o711, exist_ok=True)
                     os.makedirs(folder, mode=0o700, exist_ok=True)
                 lock = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:
@@ -183,7 +183,9 @@ def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: 
             return False
         of_helpers(places.project).remove()
         for folder in (places.state, places.run):
-            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                empty(folder)
+                os.rmdir(folder)
         return True
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 import trio
+from pycompose import durable
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import KeeperGone, NoSuchContainer, StartFailed
 from pycompose.runtime.files.remove import discard
@@ -137,11 +138,9 @@ class Runtime:
         def write() -> None:
             folder = self.places.container(container_id)
             os.makedirs(folder, mode=0o700, exist_ok=True)
-            with open(f"{folder}/bundle.json", "w") as file:
-                file.write(to_json(bundle))
+            durable.write(f"{folder}/bundle.json", to_json(bundle).encode(), flush=False)
             if seccomp is not None:
-                with open(f"{folder}/seccomp.bpf", "wb") as program:
-                    program.write(seccomp)
+                durable.write(f"{folder}/seccomp.bpf", seccomp, flush=False)
             annotations = dict(bundle.spec.annotations)
             state = {"name": name, "created": time.time(), "annotations": annotations, "image": image}
             container_record.write(f"{folder}/state.json", state)

@@ -1,22 +1,27 @@
 """Removing a whole folder whose content nobody vouches for. Rules: synchronous, standard library only.
 
 `shutil.rmtree` goes as deep as the tree, and an image or a container can make one deeper than Python's stack or longer
-than a path may be. Here every folder found is first moved to the top, so no path grows and nothing recurses.
+than a path may be. Here every folder is first moved to the top, so no path grows and nothing recurses. Others may write
+to the tree meanwhile: no link is followed, what was opened is made ours alone, and what they put there is removed too.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from contextlib import suppress
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from .descent import FOLDER, set_mode
+
+ROUNDS = 10_000  # how often all folders together may be found not empty, after they were emptied
 
 
 def discard(path: str, aside: str = "") -> None:
-    """Remove the folder at `path`, first from sight: by a rename into `aside` (a folder of the same file system).
+    """Remove what is at `path`, first from sight: by a rename into `aside` (a folder of the same file system).
 
-    Nothing happens if there is none. Raises OSError.
+    Nothing happens if there is nothing. Raises OSError.
     """
     place = aside or os.path.dirname(path.rstrip("/")) or "."
     if not os.path.lexists(path):
@@ -34,36 +39,73 @@ def discard(path: str, aside: str = "") -> None:
     os.rmdir(top)
 
 
-def empty(top: str) -> None:
-    """Remove everything in the folder `top`, which nobody else uses."""
-    root = os.open(top, _FOLDER)
+def drop(parent: int, name: str) -> bool:
+    """Remove what is at a name of an open folder, if there is anything. Raises OSError."""
     try:
-        pending, count = list(os.listdir(root)), 0
+        kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(kind):
+        discard(f"/proc/self/fd/{parent}/{name}", f"/proc/self/fd/{parent}")
+    else:
+        os.unlink(name, dir_fd=parent)
+    return True
+
+
+def empty(top: str) -> None:
+    """Remove everything in the folder `top`, which is the caller's alone; what is in it need not be. Raises OSError."""
+    root = os.open(top, FOLDER)
+    try:
+        pending, count, rounds = os.listdir(root), 0, ROUNDS
         while pending:
             name = pending.pop()
             try:
-                folder = os.open(name, _FOLDER, dir_fd=root)
-            except NotADirectoryError:
-                os.unlink(name, dir_fd=root)
-                continue
-            except OSError:  # ELOOP: a link
-                os.unlink(name, dir_fd=root)
+                folder = _ours(root, name)
+            except OSError:  # ENOTDIR, ELOOP: a file or a link
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=root)
                 continue
             try:
-                with os.scandir(folder) as entries:
-                    children = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-                for inner, is_folder in children:
-                    if is_folder:
-                        with suppress(OSError):  # else it cannot take a new parent (man 2 rename, EACCES)
-                            os.chmod(inner, 0o700, dir_fd=folder)
-                        count += 1
-                        moved = f".{count}.{os.getpid()}"
-                        os.rename(inner, moved, src_dir_fd=folder, dst_dir_fd=root)
-                        pending.append(moved)
-                    else:
-                        os.unlink(inner, dir_fd=folder)
+                count = _flatten(folder, root, pending, count)
             finally:
                 os.close(folder)
-            os.rmdir(name, dir_fd=root)
+            try:
+                os.rmdir(name, dir_fd=root)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or rounds == 0:
+                    raise
+                rounds -= 1
+                pending.append(name)  # somebody who has it open wrote to it
     finally:
         os.close(root)
+
+
+def _ours(root: int, name: str) -> int:
+    """A folder, open, that nobody else may open or write to by its owner's or its mode's leave."""
+    if os.geteuid():
+        with suppress(OSError):
+            set_mode(root, name, 0o700)
+    folder = os.open(name, FOLDER, dir_fd=root)
+    with suppress(OSError):  # a file system without owners or modes
+        os.fchown(folder, os.geteuid(), -1)
+        os.fchmod(folder, 0o700)
+    return folder
+
+
+def _flatten(folder: int, root: int, pending: list[str], count: int) -> int:
+    """Remove the files in `folder` and move the folders in it to the top; the next free number of those."""
+    with os.scandir(folder) as entries:
+        children = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in children:
+        with suppress(FileNotFoundError, IsADirectoryError):  # swapped or gone meanwhile: found again, if it is there
+            if not is_folder:
+                os.unlink(name, dir_fd=folder)
+                continue
+            if os.geteuid():
+                with suppress(OSError):  # else it cannot take a new parent (man 2 rename, EACCES)
+                    set_mode(folder, name, 0o700)
+            count += 1
+            moved = f".{count}.{os.getpid()}"
+            os.rename(name, moved, src_dir_fd=folder, dst_dir_fd=root)
+            pending.append(moved)
+    return count

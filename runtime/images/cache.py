@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycompose import durable
+from pycompose.runtime.files.descent import touch
 
 if TYPE_CHECKING:
     from .store import Store
@@ -42,7 +43,7 @@ class Cache:
                 return None
             if any(self._store.layer(one) is None for one in layers):
                 return None
-            os.utime(path)
+            touch(path)
             if layers:
                 needs = self._store.needs(work) | set(layers)
                 durable.write(f"{work}/needs", json.dumps(sorted(needs)).encode())

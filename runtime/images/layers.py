@@ -19,7 +19,8 @@ from collections.abc import Callable
 from typing import IO, Any, cast
 
 from pycompose.frozen import dataclass
-from pycompose.runtime.files.remove import discard
+from pycompose.runtime.files.descent import FOLDER, make_folder, set_mode
+from pycompose.runtime.files.remove import drop
 
 from .errors import ImageError
 from .reference import digest_hex
@@ -31,7 +32,6 @@ MAX_NAMES = 1 << 20  # of one PAX header or GNU long name
 MAX_AFTER = 16 << 20  # padding after the end of a tar
 ROOM = 64 << 20  # bytes that stay free on the disk
 _MAX_LINKS = 40
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 READ_ERRORS = (
     tarfile.TarError,
@@ -120,7 +120,7 @@ class _Room:
 
 def extract(blob: Blob, folder: str, progress: Progress | None = None, copy: IO[bytes] | None = None) -> Extracted:
     """Fill the empty `folder` from a tar, compressed or not; `copy` gets its bytes as they come. Raises ImageError."""
-    root = os.open(folder, _FOLDER)
+    root = os.open(folder, FOLDER)
     try:
         return _read(blob, progress, copy, root)
     finally:
@@ -181,7 +181,7 @@ def _set_times(root: int, times: dict[tuple[str, ...], float]) -> None:
     with contextlib.closing(_Parents(root)) as parents:
         for parts in sorted(times):  # a folder right before those in it
             with contextlib.suppress(OSError):
-                fd = os.open(parts[-1], _FOLDER, dir_fd=parents.get(parts[:-1])) if parts else os.dup(root)
+                fd = os.open(parts[-1], FOLDER, dir_fd=parents.get(parts[:-1])) if parts else os.dup(root)
                 try:
                     os.utime(fd, (times[parts], times[parts]))
                 finally:
@@ -210,7 +210,7 @@ class _Parents:
         """The folder, open, where it is right in the last one and no link; else -1."""
         if self._fd >= 0 and parts and parts[:-1] == self._parts:
             with contextlib.suppress(OSError):
-                return os.open(parts[-1], _FOLDER, dir_fd=self._fd)
+                return os.open(parts[-1], FOLDER, dir_fd=self._fd)
         return -1
 
     def close(self) -> None:
@@ -262,8 +262,7 @@ def _walk(
             if make and (hidden or not kind):
                 if hidden:  # the layer hides what was here, and puts something new in its place
                     os.unlink(part, dir_fd=here)
-                os.mkdir(part, 0o755, dir_fd=here)
-                os.chmod(part, 0o755, dir_fd=here)  # whatever the umask is
+                os.close(make_folder(part, 0o755, here))
                 if times is not None:
                     times.setdefault((*done, part), 0.0)
                 kind = stat.S_IFDIR
@@ -281,7 +280,7 @@ def _walk(
                 os.close(here)
                 here = os.dup(root)
                 continue
-            below = os.open(part, _FOLDER, dir_fd=here)
+            below = os.open(part, FOLDER, dir_fd=here)
             os.close(here)
             here = below
             if hidden:
@@ -291,20 +290,6 @@ def _walk(
         os.close(here)
         raise
     return here
-
-
-def _remove(parent: int, name: str) -> bool:
-    """Remove what the layer itself has put at `name`, if there is anything."""
-    try:
-        kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-    except FileNotFoundError:
-        return False
-    if stat.S_ISDIR(kind):
-        here = f"/proc/self/fd/{parent}"
-        discard(f"{here}/{name}", here)
-    else:
-        os.unlink(name, dir_fd=parent)
-    return True
 
 
 def _entry(
@@ -337,7 +322,7 @@ def _entry(
     elif entry.isreg():
         removed = _file(parent, name, tar, entry, mode, when, source)
     else:
-        removed = _remove(parent, name)
+        removed = drop(parent, name)
         _special(parent, name, entry, mode)
         os.utime(name, (when, when), dir_fd=parent, follow_symlinks=False)
     if removed:
@@ -357,7 +342,7 @@ def _file(
     try:
         fd = os.open(name, _NEW, 0o600, dir_fd=parent)
     except FileExistsError:
-        removed = _remove(parent, name)
+        removed = drop(parent, name)
         fd = os.open(name, _NEW, 0o600, dir_fd=parent)
     try:
         if entry.issparse():
@@ -391,9 +376,9 @@ def _folder(parent: int, name: str, entry: tarfile.TarInfo, mode: int) -> bool:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         hidden = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
         if not stat.S_ISDIR(status.st_mode):
-            removed = _remove(parent, name)
+            removed = drop(parent, name)
             os.mkdir(name, 0o700, dir_fd=parent)
-    fd = os.open(name, _FOLDER, dir_fd=parent)
+    fd = os.open(name, FOLDER, dir_fd=parent)
     try:
         if hidden:
             _opaque(fd)
@@ -417,7 +402,7 @@ def _hard_link(root: int, parent: int, name: str, entry: tarfile.TarInfo) -> boo
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(aim, os.stat(name, dir_fd=parent, follow_symlinks=False)):
                 return False
-        removed = _remove(parent, name)
+        removed = drop(parent, name)
         os.link(target[-1], name, src_dir_fd=at, dst_dir_fd=parent, follow_symlinks=False)
         return removed
     finally:
@@ -441,8 +426,8 @@ def _special(parent: int, name: str, entry: tarfile.TarInfo, mode: int) -> None:
         raise ImageError(f"an entry of unknown kind in a layer: {entry.name[:100]!r}")
     if os.geteuid() == 0:
         os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-    if not entry.issym():  # just made here by us: not a link
-        os.chmod(name, mode, dir_fd=parent)
+    if not entry.issym():
+        set_mode(parent, name, mode)
 
 
 def _whiteout(parent: int, name: str, when: float) -> bool:
@@ -454,7 +439,7 @@ def _whiteout(parent: int, name: str, when: float) -> bool:
     hidden = name.removeprefix(".wh.")
     if hidden in ("", ".", ".."):
         raise ImageError(f"a bad whiteout: {name!r}")
-    removed = _remove(parent, hidden)
+    removed = drop(parent, hidden)
     os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=parent)
     os.utime(hidden, (when, when), dir_fd=parent, follow_symlinks=False)
     return removed

@@ -3,7 +3,8 @@
 The same folder gives the same bytes: entries in order of their names, numeric owners, whole seconds, no folder's own
 size or inode. Whiteouts (a device 0:0) become `.wh.NAME`, an opaque folder begins with `.wh..wh..opq`. Attributes are
 `security.capability` and `user.*`, as `layers` takes them in. The folder is only read, by descriptor, and no link in it
-is followed. Sockets are left out, as Docker does; the root itself has no entry.
+is followed; what changes in it meanwhile is there as it was, as it is, or not. Sockets are left out, as Docker
+does; the root itself has no entry.
 
 `settle` makes a folder that a container has written to one that `pack` packs alike for ever.
 Source: opencontainers/image-spec layer.md.
@@ -12,6 +13,7 @@ Source: opencontainers/image-spec layer.md.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -20,13 +22,15 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any, cast
 
 from pycompose.frozen import dataclass
+from pycompose.runtime.files.descent import FOLDER, open_regular
+from pycompose.runtime.files.union import CHANGED as REPLACED
 from pycompose.runtime.files.union import is_opaque
 from pycompose.runtime.linux import syscalls
 
 from .errors import ImageError
 
 MAX_PATH = 4096
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+CHANGED = (errno.ENOENT, *REPLACED)  # of what was listed and is not there any more, or is something else
 _INSIDE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 
 
@@ -67,7 +71,7 @@ def pack(folder: str, out: IO[bytes] | None = None, *, clamp: int | None = None)
     Raises ImageError for what no layer can hold, OSError.
     """
     sink = _Sink(out)
-    root = os.open(folder, _FOLDER)
+    root = os.open(folder, FOLDER)
     try:
         with tarfile.open(
             fileobj=cast(Any, sink),
@@ -94,35 +98,59 @@ def _entries(root: int, tar: tarfile.TarFile, clamp: int | None) -> int:
             continue
         if name.startswith(".wh."):
             raise ImageError(f"{path[:200]!r}: no layer can hold a file of this name", "`.wh.` marks what is deleted")
-        if not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1:
-            earlier = first.setdefault((status.st_dev, status.st_ino), path)
-            if earlier != path:
-                entry.type, entry.linkname = tarfile.LNKTYPE, earlier
-                tar.addfile(entry)
-                continue
-        if stat.S_ISREG(status.st_mode):
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-            with open(fd, "rb", buffering=0) as file:
-                _attributes(fd, entry)
-                entry.size = status.st_size
-                tar.addfile(entry, cast(IO[bytes], file))
-            size += status.st_size
-        elif stat.S_ISDIR(status.st_mode):
-            with _opened(parent, name) as fd:
-                _attributes(fd, entry)
-                entry.type = tarfile.DIRTYPE
-                tar.addfile(entry)
-                if is_opaque(fd):
-                    tar.addfile(_hidden(f"{path}/.wh..wh..opq", entry.mtime))
-        elif stat.S_ISLNK(status.st_mode):
-            entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
+        several = not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1
+        if several and (earlier := first.get((status.st_dev, status.st_ino))):
+            entry.type, entry.linkname = tarfile.LNKTYPE, earlier
             tar.addfile(entry)
-        elif not stat.S_ISSOCK(status.st_mode):
-            kinds = {stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE, stat.S_IFIFO: tarfile.FIFOTYPE}
-            entry.type = kinds[stat.S_IFMT(status.st_mode)]
-            entry.devmajor, entry.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
-            tar.addfile(entry)
+            continue
+        try:
+            size += _add(tar, entry, parent, name, status)
+        except OSError as error:
+            if error.errno not in CHANGED:
+                raise
+            continue  # it is gone, or something else
+        if several:
+            first[status.st_dev, status.st_ino] = path
     return size
+
+
+def _add(tar: tarfile.TarFile, entry: tarfile.TarInfo, parent: int, name: str, status: os.stat_result) -> int:
+    """Write one entry; the bytes of its file. Raises OSError, before anything is written where the name has changed."""
+    if stat.S_ISREG(status.st_mode):
+        with open(open_regular(parent, name), "rb", buffering=0) as file:
+            _attributes(file.fileno(), entry)
+            entry.size = os.fstat(file.fileno()).st_size
+            tar.addfile(entry, cast(IO[bytes], _Padded(file)))
+        return entry.size
+    if stat.S_ISDIR(status.st_mode):
+        with _opened(parent, name) as fd:
+            _attributes(fd, entry)
+            entry.type = tarfile.DIRTYPE
+            tar.addfile(entry)
+            if is_opaque(fd):
+                tar.addfile(_hidden(f"{entry.name.rstrip('/')}/.wh..wh..opq", entry.mtime))
+    elif stat.S_ISLNK(status.st_mode):
+        entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
+        tar.addfile(entry)
+    elif not stat.S_ISSOCK(status.st_mode):
+        kinds = {stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE, stat.S_IFIFO: tarfile.FIFOTYPE}
+        entry.type = kinds[stat.S_IFMT(status.st_mode)]
+        entry.devmajor, entry.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        tar.addfile(entry)
+    return 0
+
+
+class _Padded:
+    """A file that is read to the length that its entry says, with zeros for what is cut off meanwhile, as tar does."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        piece = self._file.read(size)
+        while len(piece) < size and (more := self._file.read(size - len(piece))):
+            piece += more
+        return piece.ljust(size, b"\0")
 
 
 def _walk(root: int) -> Iterator[tuple[str, int, str, os.stat_result]]:
@@ -133,13 +161,22 @@ def _walk(root: int) -> Iterator[tuple[str, int, str, os.stat_result]]:
     pending = [""]
     while pending:
         path = pending.pop()
-        with _opened(root, path or ".") as folder:
+        with contextlib.ExitStack() as held:
+            try:
+                folder = held.enter_context(_opened(root, path or "."))
+            except OSError as error:
+                if path and error.errno in CHANGED:
+                    continue
+                raise
             inner = []
             for name in sorted(os.listdir(folder), key=os.fsencode):
                 whole = f"{path}/{name}" if path else name
                 if len(os.fsencode(whole)) > MAX_PATH - 8:
                     raise ImageError(f"a path is too long for a layer: {whole[:100]!r}…")
-                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                try:
+                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
                 yield whole, folder, name, status
                 if stat.S_ISDIR(status.st_mode):
                     inner.append(whole)
@@ -148,7 +185,7 @@ def _walk(root: int) -> Iterator[tuple[str, int, str, os.stat_result]]:
 
 @contextlib.contextmanager
 def _opened(parent: int, path: str) -> Iterator[int]:
-    fd = syscalls.openat2(parent, path, _FOLDER, _INSIDE)
+    fd = syscalls.openat2(parent, path, FOLDER, _INSIDE)
     try:
         yield fd
     finally:
@@ -200,7 +237,7 @@ def settle(folder: str, clamp: int | None = None) -> None:
 
     For an upper folder that becomes a lower one; nobody else writes to it meanwhile.
     """
-    root = os.open(folder, _FOLDER)
+    root = os.open(folder, FOLDER)
     try:
         for name in os.listxattr(root):
             if name.startswith("trusted.overlay.") and name != "trusted.overlay.opaque":
@@ -208,8 +245,7 @@ def settle(folder: str, clamp: int | None = None) -> None:
         for _, parent, name, status in _walk(root):
             kind = stat.S_IFMT(status.st_mode)
             if kind in (stat.S_IFREG, stat.S_IFDIR):
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-                fd = os.open(name, flags, dir_fd=parent)
+                fd = open_regular(parent, name) if kind == stat.S_IFREG else os.open(name, FOLDER, dir_fd=parent)
                 try:
                     for attribute in os.listxattr(fd):
                         if attribute.startswith("trusted.overlay.") and attribute != "trusted.overlay.opaque":

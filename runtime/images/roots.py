@@ -8,10 +8,11 @@ right). Rules: folders and values only; mounting is `runtime.inside`'s.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 
 from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.files.descent import make_folder
+from pycompose.runtime.files.remove import discard
 from pycompose.runtime.files.union import merge
 from pycompose.runtime.places import Places
 from pycompose.runtime.spec import FolderRoot, HostRoot, LayeredRoot
@@ -28,20 +29,20 @@ def init_layer(places: Places) -> str:
     path = places.init_layer
     if os.path.isdir(path):
         return path
-    os.makedirs(places.state, mode=0o711, exist_ok=True)
+    places.claim()
     staging = tempfile.mkdtemp(prefix=".init-layer-", dir=places.state)
     try:
-        os.chmod(staging, 0o755)
-        for name in _FOLDERS:
-            os.mkdir(f"{staging}/{name}")
-            os.chmod(f"{staging}/{name}", 0o755)
+        for name in ("", *_FOLDERS):
+            os.close(make_folder(f"{staging}/layer/{name}".rstrip("/"), 0o755))
         for name in _FILES:
-            os.close(os.open(f"{staging}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-            os.chmod(f"{staging}/{name}", 0o644)
-        os.symlink("/proc/mounts", f"{staging}/etc/mtab")
-        os.rename(staging, path)
+            file = os.open(f"{staging}/layer/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            os.fchmod(file, 0o644)
+            os.close(file)
+        os.symlink("/proc/mounts", f"{staging}/layer/etc/mtab")
+        os.rename(f"{staging}/layer", path)
+        os.rmdir(staging)
     except OSError:
-        shutil.rmtree(staging, ignore_errors=True)
+        discard(staging)
         if not os.path.isdir(path):  # else another process was first
             raise
     return path
@@ -67,9 +68,9 @@ def root_for(
         merge((lowest, *image.layers), path)
         return FolderRoot(path)
     upper, work = f"{container_folder}/upper", f"{container_folder}/work"
-    os.makedirs(upper, mode=0o755, exist_ok=True)
+    if not os.path.isdir(upper):
+        os.close(make_folder(upper, 0o755))
     os.makedirs(work, mode=0o700, exist_ok=True)
-    os.chmod(upper, 0o755)
     return LayeredRoot((lowest, *image.layers), upper, work)
 
 
@@ -94,5 +95,5 @@ def overlay_works(folder: str, lower: str) -> bool:
         try:
             _tried[device] = can_overlay(lower, f"{place}/upper", f"{place}/work")
         finally:
-            shutil.rmtree(place)
+            discard(place)
     return _tried[device]

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pycompose import durable
 from pycompose.frozen import dataclass
+from pycompose.runtime.files.descent import make_folder, touch
 from pycompose.runtime.files.flush import flush_file_system
 
 from . import config as configuration
@@ -102,8 +103,8 @@ class Store(StoreContents):
             if only_blob:
                 folder, extracted = "", verified(blob, progress, copy)
             else:
-                folder = tempfile.mkdtemp(prefix="layer-", dir=work)
-                os.chmod(folder, 0o755)
+                folder = f"{tempfile.mkdtemp(prefix='layer-', dir=work)}/content"
+                os.close(make_folder(folder, 0o755))
                 extracted = extract(blob, folder, progress, copy)
         kind = OCI_LAYER + (f"+{extracted.compression}" if extracted.compression else "")
         return Fresh(Layer(extracted.diff_id, extracted.size, extracted.digest, extracted.packed, kind), folder, path)
@@ -204,7 +205,7 @@ class Store(StoreContents):
     def use(self, digest: str) -> None:
         """Note that a container is made from the image now."""
         with contextlib.suppress(OSError, ImageError):
-            os.utime(f"{self.root}/configs/{digest_hex(digest)}.json")
+            touch(f"{self.root}/configs/{digest_hex(digest)}.json")
 
     def name_archived(self, name: str, digest: str) -> None:
         """Let a name with a transport (`reference.InArchive`) lead to an image."""

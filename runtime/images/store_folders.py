@@ -39,7 +39,7 @@ class StoreFolders:
 
     def _make(self) -> None:
         """The folders; only root may look inside, for layers hold other systems' setuid programs."""
-        os.makedirs(self.places.state, mode=0o711, exist_ok=True)
+        self.places.claim()
         os.makedirs(self.root, mode=0o700, exist_ok=True)
         for name in FOLDERS:
             with contextlib.suppress(FileExistsError):
@@ -64,7 +64,7 @@ class StoreFolders:
         with contextlib.ExitStack() as held:
             name = f"{self.root}/work/{secrets.token_hex(8)}"
             with self.locked():
-                lock = held.enter_context(open(f"{name}.lock", "w"))
+                lock = held.enter_context(open(f"{name}.lock", "w", opener=durable.private))
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 os.mkdir(name, 0o700)
                 self._sweep(name)
@@ -79,7 +79,7 @@ class StoreFolders:
         """Move what processes that died left into one's own work folder, to go with it. The lock is held."""
         for entry in {e.removesuffix(".lock") for e in os.listdir(f"{self.root}/work")}:
             folder = f"{self.root}/work/{entry}"
-            with open(f"{folder}.lock", "a") as lock:
+            with open(f"{folder}.lock", "a", opener=durable.private) as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:

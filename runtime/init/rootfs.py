@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 
+from pycompose.runtime.files.descent import FOLDER
+from pycompose.runtime.files.union import merge
 from pycompose.runtime.linux import syscalls
 from pycompose.runtime.spec import FolderRoot, HostRoot, LayeredRoot, RootFilesystem
 
@@ -94,7 +96,11 @@ def can_overlay(lower: str, upper: str, work: str) -> bool:
         for key, value in (("lowerdir", lower), ("upperdir", upper), ("workdir", work)):
             syscalls.fsconfig_string(context, key, value)
         syscalls.fsconfig_create(context, "overlay")
-        os.setxattr(upper, "trusted.overlay.try", b"y")  # without it there are no opaque folders
+        folder = os.open(upper, FOLDER)
+        try:
+            os.setxattr(folder, "trusted.overlay.try", b"y")  # without it there are no opaque folders
+        finally:
+            os.close(folder)
         return True
     except OSError:
         return False
@@ -176,23 +182,8 @@ def _copied(layer: str, place: str) -> str:
     syscalls.move_mount(tree, target, place)
     for descriptor in (tree, target):
         os.close(descriptor)
-    _copy(layer, place)
+    merge((layer,), place)
     return place
-
-
-def _copy(source: str, target: str) -> None:
-    for entry in os.scandir(source):
-        path = f"{target}/{entry.name}"
-        if entry.is_symlink():
-            os.symlink(os.readlink(entry.path), path)
-        elif entry.is_dir():
-            os.mkdir(path)
-            os.chmod(path, entry.stat().st_mode & 0o7777)
-            _copy(entry.path, path)
-        else:
-            with open(entry.path, "rb") as old, open(path, "wb") as new:
-                new.write(old.read())
-            os.chmod(path, entry.stat().st_mode & 0o7777)
 
 
 def _attach_disk(root: int, disk: str, store: str, readonly: bool) -> None:

@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import struct
 import sys
 from collections.abc import Callable, Mapping
@@ -409,16 +410,27 @@ def take_stdio(stdio: tuple[int, ...], master: int, slave: int) -> None:
 
 
 def read(path: str) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:
-        return b""
+    """A regular file of the container, empty where there is none; read once, and no further than its size, for files
+    of procfs have none and may not end. Nothing else is opened: a device might act. Raises Failed for a huge one.
+    """
+    way = syscalls.RESOLVE_NO_MAGICLINKS  # which lead to descriptors of ours
     content = b""
     try:
-        while len(content) < 1 << 24:
-            piece = os.read(descriptor, 1 << 16)
-            if not piece:
-                break
+        entry = syscalls.openat2(syscalls.AT_FDCWD, path, os.O_PATH, way)
+        regular = stat.S_ISREG(os.fstat(entry).st_mode)
+        os.close(entry)
+        if not regular:
+            return b""
+        descriptor = syscalls.openat2(syscalls.AT_FDCWD, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, way)
+    except OSError:
+        return b""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):  # it has been swapped
+            return b""
+        if status.st_size > users.LARGEST:
+            raise Failed(step, errno.EFBIG, f"{path} of the image is larger than {users.LARGEST >> 20} MiB", 126)
+        while len(content) < status.st_size and (piece := os.read(descriptor, status.st_size - len(content))):
             content += piece
     except OSError:
         return b""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pycompose.frozen import dataclass
 
 LIMIT = 2**31 - 1
+LARGEST = 1 << 20  # bytes of a passwd or group file
 
 
 class UserError(ValueError):

@@ -175,8 +175,9 @@ def _alone(places: ProjectPlaces) -> Iterator[int]:
     The lock's descriptor.
     """
     while True:
+        places.claim()
         os.makedirs(places.run, 0o700, exist_ok=True)
-        os.makedirs(places.containers, exist_ok=True)
+        os.makedirs(places.containers, 0o700, exist_ok=True)
         try:
             lock = os.open(places.keeper_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:

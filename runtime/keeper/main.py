@@ -228,8 +228,9 @@ class Keeper:
             with suppress(FileNotFoundError):
                 os.unlink(self.places.control_socket)
             self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            open_to_all = os.umask(0o077)
             self.control.bind(self.places.control_socket)
-            os.chmod(self.places.control_socket, 0o600)
+            os.umask(open_to_all)
             self.control.listen(512)
         return self.control
 
@@ -443,7 +444,7 @@ class Keeper:
     def _adopt(self) -> None:
         """Take over what a keeper before this one left, running or ended meanwhile."""
         kept = self.store.recover()
-        os.makedirs(self.places.containers, exist_ok=True)
+        os.makedirs(self.places.containers, 0o700, exist_ok=True)
         for name in os.listdir(self.places.containers):
             try:
                 self._adopt_one(name, kept.pop(name, {}))

@@ -22,6 +22,7 @@ from dataclasses import field
 from pycompose import durable
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.files.descent import make_folder
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.files.union import copy_out
 from pycompose.runtime.places import Places
@@ -61,8 +62,8 @@ class Volumes:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        os.makedirs(self._places.state, mode=0o711, exist_ok=True)
-        os.makedirs(self._root, mode=0o711, exist_ok=True)
+        self._places.claim()
+        os.makedirs(self._root, mode=0o700, exist_ok=True)
         with open(os.open(f"{self._root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -88,9 +89,7 @@ class Volumes:
     def _make(self, name: str, folder: str, labels: Mapping[str, str], options: Mapping[str, str]) -> None:
         staging = tempfile.mkdtemp(prefix=".new-", dir=self._root)
         try:
-            os.chmod(staging, 0o711)
-            os.mkdir(f"{staging}/_data")
-            os.chmod(f"{staging}/_data", 0o755)
+            os.close(make_folder(f"{staging}/_data", 0o755))
             _record(staging, VolumeRecord(name, "", labels, "local", options))
             os.rename(staging, folder)
         except OSError:

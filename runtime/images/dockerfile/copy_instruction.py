@@ -162,8 +162,9 @@ def _inline(of: StageState, document: Any) -> Source:
     folder = of.shared.layering.place("inline")
     with open(f"{folder}/file", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
-    os.chmod(f"{folder}/file", 0o644)
-    os.utime(f"{folder}/file", (0, 0))
+        file.flush()
+        os.fchmod(file.fileno(), 0o644)
+        os.utime(file.fileno(), (0, 0))
     return Source(of.folder(folder, document.name), "file", document.name)
 
 

@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 
 from pycompose.frozen import dataclass
+from pycompose.runtime.files.descent import make_folder, set_mode
 from pycompose.runtime.images.pack import kept
 from pycompose.runtime.linux import syscalls
 
@@ -195,10 +196,10 @@ class Writer:
         parent, name = posixpath.split(path.rstrip("/"))
         above = self.make_folder(parent or "/")
         try:
-            os.mkdir(name, 0o755, dir_fd=above)
-            os.chmod(name, 0o755, dir_fd=above)
+            folder = make_folder(name, 0o755, above)
             if self.manner.owner:
-                os.chown(name, *self.manner.owner, dir_fd=above, follow_symlinks=False)
+                os.fchown(folder, *self.manner.owner)
+            os.close(folder)
         except FileExistsError:
             raise BuildError(f"{path} is a link to nothing in the image") from None
         finally:
@@ -256,7 +257,7 @@ class Writer:
         else:
             os.mknod(name, stat.S_IFMT(mode) | 0o600, status.st_rdev, dir_fd=parent)
             os.chown(name, *self._owner(status, tree), dir_fd=parent, follow_symlinks=False)
-            os.chmod(name, chmod(self.manner.mode, mode), dir_fd=parent)
+            set_mode(parent, name, chmod(self.manner.mode, mode))
         os.utime(name, ns=(status.st_mtime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
         self._links[status.st_dev, status.st_ino] = place
 

@@ -20,6 +20,8 @@ import tempfile
 from typing import IO, Any, cast
 
 from pycompose.frozen import dataclass
+from pycompose.runtime.files.descent import make_folder
+from pycompose.runtime.files.remove import discard
 from pycompose.runtime.images.errors import ImageError
 from pycompose.runtime.images.layers import READ_ERRORS, Blob, extract
 from pycompose.runtime.images.streams import MeasuredStream, plain
@@ -91,7 +93,7 @@ def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
     run("submodule", "--quiet", "update", "--init", "--recursive")
     commit = run("rev-parse", "HEAD")
     if not keep_git:
-        shutil.rmtree(f"{folder}/.git")
+        discard(f"{folder}/.git")
     if inner:
         root = os.open(folder, trees.FOLDER)
         try:
@@ -126,11 +128,12 @@ def download(url: str, work: str, checksum: str = "") -> tuple[str, str]:
                 sha.update(data)
                 out.write(data)
             modified = answer.headers.get("Last-Modified", "")
+            out.flush()
             os.fchmod(out.fileno(), 0o600)
-        when = 0.0
-        with contextlib.suppress(ValueError, TypeError):
-            when = parsedate_to_datetime(modified).timestamp()
-        os.utime(path, (when, when))
+            when = 0.0
+            with contextlib.suppress(ValueError, TypeError):
+                when = parsedate_to_datetime(modified).timestamp()
+            os.utime(out.fileno(), (when, when))
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise BuildError(f"{url}: {getattr(error, 'reason', None) or error}") from error
     if checksum and checksum != f"sha256:{sha.hexdigest()}":
@@ -163,8 +166,8 @@ def _plain(file: IO[bytes]) -> IO[bytes]:
 
 def unpack(file: IO[bytes], work: str) -> str:
     """The folder of `work` in which the archive lies unpacked. Raises ImageError."""
-    folder = tempfile.mkdtemp(prefix="unpacked-", dir=work)
-    os.chmod(folder, 0o755)
+    folder = f"{tempfile.mkdtemp(prefix='unpacked-', dir=work)}/content"
+    os.close(make_folder(folder, 0o755))
     try:
         extract(Blob(lambda: _plain(file)), folder)
     except lzma.LZMAError as error:

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
+from pycompose.runtime.files.descent import make_folder
 from pycompose.runtime.images import roots
 from pycompose.runtime.images.pack import pack, settle
 from pycompose.runtime.images.store import Fresh, Layer, Store
@@ -75,8 +76,8 @@ class Layering:
             if not lower:
                 os.makedirs(f"{place}/nothing", 0o755, exist_ok=True)
                 lower = (f"{place}/nothing",)
-            os.makedirs(f"{place}/upper", exist_ok=True)
-            os.chmod(f"{place}/upper", 0o755)
+            if not os.path.isdir(f"{place}/upper"):
+                os.close(make_folder(f"{place}/upper", 0o755))
             tree = overlay(lower, f"{place}/upper", f"{place}/work")
             held.callback(os.close, tree)
             yield tree

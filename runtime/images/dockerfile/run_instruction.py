@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from typing import Any
 
+from pycompose.runtime.files.descent import make_folder
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.images import roots
 from pycompose.runtime.spec import HostRoot, LayeredRoot, Mount
@@ -325,8 +326,10 @@ def _fill(path: str, mount: Wanted, origin: Origin) -> None:
         inner = f"{fresh}/it"
     else:
         os.makedirs(inner := fresh, 0o700, exist_ok=True)
-    os.chown(inner, mount.uid, mount.gid)
-    os.chmod(inner, 0o755 if mount.mode is None else mount.mode)
+    shown = os.open(inner, trees.FOLDER)
+    os.fchown(shown, mount.uid, mount.gid)
+    os.fchmod(shown, 0o755 if mount.mode is None else mount.mode)
+    os.close(shown)
     os.rename(inner, path)
     if inner != fresh:
         os.rmdir(fresh)
@@ -353,8 +356,7 @@ def _script(place: str, target: str, text: str) -> Mount:
 
 def _stubs(of: StageState, mounts: list[Mount], place: str) -> str:
     """A layer with the places of mounts that the image does not have, below folders that look as in the image."""
-    os.makedirs(place, 0o755)
-    os.chmod(place, 0o755)
+    os.close(make_folder(place, 0o755))
     missing: list[tuple[str, bool]] = []
     view = of.shared.layering.view(of.layers, of.host, "the image") if of.layers or of.host else None
     for mount in mounts:
@@ -391,13 +393,14 @@ def _stub(view: Tree | None, place: str, path: str, folder: bool) -> None:
     if status is not None and not stat.S_ISDIR(status.st_mode):
         return  # the image's own file is the place
     if folder:
-        os.mkdir(f"{place}/{path}", 0o755)
+        stub = make_folder(f"{place}/{path}", 0o755)
     else:
-        os.close(os.open(f"{place}/{path}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-    os.chown(f"{place}/{path}", status.st_uid if status else 0, status.st_gid if status else 0)
-    os.chmod(f"{place}/{path}", stat.S_IMODE(status.st_mode) if status else 0o755 if folder else 0o644)
+        stub = os.open(f"{place}/{path}", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+    os.fchown(stub, status.st_uid if status else 0, status.st_gid if status else 0)
+    os.fchmod(stub, stat.S_IMODE(status.st_mode) if status else 0o755 if folder else 0o644)
     if status is not None:
-        os.utime(f"{place}/{path}", ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.utime(stub, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.close(stub)
 
 
 def _root(of: StageState, place: str, stubs: str) -> LayeredRoot | HostRoot:
@@ -407,8 +410,7 @@ def _root(of: StageState, place: str, stubs: str) -> LayeredRoot | HostRoot:
         places = layering.store.places
         os.makedirs(f"{place}/host", 0o700)
         return HostRoot(f"{place}/host", top, (places.state, places.run), layering.folders(of.layers))
-    os.makedirs(f"{place}/upper", 0o755)
-    os.chmod(f"{place}/upper", 0o755)
+    os.close(make_folder(f"{place}/upper", 0o755))
     return LayeredRoot((*top, *layering.folders(of.layers)), f"{place}/upper", f"{place}/work")
 
 

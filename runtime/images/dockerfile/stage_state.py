@@ -18,6 +18,7 @@ from dataclasses import field
 from typing import Any
 
 from pycompose.frozen import dataclass
+from pycompose.runtime.files.descent import read_regular
 from pycompose.runtime.images import host_image
 from pycompose.runtime.images.cache import Cache
 from pycompose.runtime.images.errors import ImageError
@@ -154,9 +155,13 @@ class StageState:
             if self.layers or self.host:
                 tree = self.shared.layering.view(self.layers, self.host, "the image")
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    fd = trees.open_at(tree, trees.resolve(tree, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-                    with open(fd, "rb") as file:
-                        data = file.read(1 << 24)
+                    entry = trees.open_at(tree, trees.resolve(tree, name))
+                    try:
+                        data = read_regular(entry, users.LARGEST)
+                    except OSError as error:
+                        raise BuildError(f"{text!r}: /{name} of the image cannot be read: {error.strerror}") from None
+                    finally:
+                        os.close(entry)
             files.append(data)
         try:
             who = users.resolve(files[0], files[1], text)

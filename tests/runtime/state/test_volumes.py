@@ -35,13 +35,13 @@ def test_a_copy_that_is_cut_off_is_begun_again(places: Places, layer: str, monke
     store.create("v")
     pid = os.fork()
     if pid == 0:
-        real = union._copy_file
+        real = union._copy_regular
 
         def dies(source: int, target: int, name: str) -> None:
             real(source, target, name)
             os._exit(9)
 
-        union._copy_file = dies
+        union._copy_regular = dies
         store.mount("v", "/data", layers=(layer,))
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
