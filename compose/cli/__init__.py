@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import click
     from pycompose.errors import PycomposeError
 
-INTERRUPTED = 130  # 128 + SIGINT
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 # What a machine refuses, and no fault of ours.
 REFUSALS = (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
@@ -26,7 +25,7 @@ REFUSALS = (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EROFS, 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
     import click
-    from pycompose.errors import PycomposeError, SystemRefused
+    from pycompose.errors import PycomposeError, SystemRefused, interrupted_code
 
     _make_ordinary()
     from .root import cli
@@ -43,8 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         _tell_usage(error)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return interrupted_code(interrupt)
+    except click.Abort as abort:  # click's word for it
+        return interrupted_code(abort.__cause__)
     except BrokenPipeError:
         # What is left in the buffers has no reader, and the interpreter must not complain when it ends.
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,7 +1,8 @@
 """An `up` whose user stays: the plan, the lines of containers and their ends, side by side.
 
-This thread has the plan carried out and then waits for ends of containers; another prints their lines. The first Ctrl-C
-stops the containers, the second kills them.
+This thread has the plan carried out and then waits for ends of containers; another prints their lines. The first
+SIGINT, SIGTERM or SIGHUP stops the containers, the second kills them. The ends that count, for an end of the command
+and for its exit code, are those of the services that were named.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-from pycompose.errors import PycomposeError
+from pycompose.errors import PycomposeError, interrupted_code
 from pycompose.frozen import dataclass
 
 from .drawing import Drawing
@@ -25,15 +26,17 @@ if TYPE_CHECKING:
 
     from .output.log_follower import Following, LineStyle
 
-CANCELLED = 130
-
 
 @dataclass(slots=True)
 class Attached:
-    """An `up` whose user stays: what is followed, and what an end of a container leads to."""
+    """An `up` whose user stays: what is followed, and what an end of a container leads to.
+
+    `follow` are the services whose lines are shown, `named` those whose containers are waited for.
+    """
 
     prepared: PreparedUp
     follow: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
     exit_code_from: str = ""
     abort_on_exit: bool = False
     abort_on_failure: bool = False
@@ -44,6 +47,7 @@ class Attached:
     _enough: threading.Event = field(default_factory=threading.Event)  # the printing thread is to end
     _thread: threading.Thread | None = None
     _wake: Callable[[], None] = field(default=lambda: None)  # the printing thread looks at what it waits for
+    _stops: bool = False  # then all ends are waited for
     _codes: dict[str, int | None] = field(default_factory=dict)  # service -> how its first container ended
 
     def run(self, *, prefix: bool, colour: bool, timestamps: bool) -> int:
@@ -91,10 +95,10 @@ class Attached:
         try:
             self.prepared.apply(watch, attached=tuple(sorted(self.follow)))
             begin()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             attached = self._thread is not None
             code = self._stop()
-            return code if attached else CANCELLED
+            return code if attached else interrupted_code(interrupt)
         except PycomposeError:
             self._finish()
             raise
@@ -122,9 +126,12 @@ class Attached:
                 printer.ended(container, code, again=again)
             self._ends.put((container, code, again))
 
+        def counts(container: ObservedContainer) -> bool:
+            return self._stops or container.service in self.named
+
         places = self.prepared.located.places
         printer = Printer(places.project, how, shown=self.follow)
-        return Following(places, chosen, printer, since=since, ended=ended)
+        return Following(places, chosen, printer, since=since, ended=ended, awaited=counts)
 
     def _print(self, following: Following) -> None:
         """The printing thread."""
@@ -143,12 +150,12 @@ class Attached:
             self._ends.put(None)
 
     def _wait(self) -> int:
-        """Until all have ended, one ends that all depend on, or Ctrl-C."""
+        """Until all that count have ended, one ends that all depend on, or a signal."""
         try:
             while (end := self._ends.get()) is not None:
                 container, code, again = end
                 self._codes.setdefault(container.service, code)
-                if again:
+                if again or container.service not in self.named:
                     continue
                 if self.abort_on_exit or (self.abort_on_failure and code != 0):
                     return self._abort(container.service, code)
@@ -180,17 +187,20 @@ class Attached:
         from pycompose.compose.plan import commands
 
         names, timeout = tuple(sorted(self.prepared.selected)), self.prepared.options.timeout
-        if not quiet:
-            terminal.end_line()
-            terminal.note("Gracefully Stopping... press Ctrl+C again to force")
+        self._stops = True
         try:
+            terminal.leave_if_hung_up()
+            if not quiet:
+                terminal.end_line()
+                terminal.note("Gracefully Stopping... press Ctrl+C again to force")
             self._act(lambda observed: commands.stop(self.prepared.project, observed, names, timeout))
             code = 0
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            terminal.leave_if_hung_up()
             terminal.end_line()
             terminal.note("Killing...")
             self._act(lambda observed: commands.kill(self.prepared.project, observed, names))
-            code = CANCELLED
+            code = interrupted_code(interrupt)
         self._finish(patience=3.0)  # all of them have ended: each is told
         return code
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from pycompose.compose.app.choices import Choices
+from pycompose.errors import interrupted_code
 
 from .arguments import SERVICE
 from .output import terminal
@@ -27,7 +28,7 @@ class Command(click.Command):
     """A command that takes --dry-run, and warns of the options that it accepts without acting on them.
 
     `accepted` names those, with a "=" after the ones that take a value. `groups` are headings of the help, with the
-    options under each; the others come last.
+    options under each; the others come last. `interrupted`, of a command that acts: the hint when a signal ends it.
     """
 
     def __init__(
@@ -35,10 +36,11 @@ class Command(click.Command):
         *arguments: Any,
         accepted: tuple[str, ...] = (),
         groups: Mapping[str, tuple[str, ...]] | None = None,
+        interrupted: str = "",
         **more: Any,
     ) -> None:
         super().__init__(*arguments, **more)
-        self.groups = groups or {}
+        self.groups, self.interrupted = groups or {}, interrupted
         for parameter in self.params:
             if parameter.name in ("service", "services") and parameter.type is click.STRING:
                 parameter.type = SERVICE
@@ -65,6 +67,17 @@ class Command(click.Command):
                     callback=without_effect,
                 )
             )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            if not self.interrupted:
+                raise
+            terminal.leave_if_hung_up()
+            terminal.end_line()
+            terminal.error("interrupted: what was finished stays", self.interrupted)
+            ctx.exit(interrupted_code(interrupt))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]

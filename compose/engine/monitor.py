@@ -78,12 +78,19 @@ class Monitor:
     def starting(self, name: str) -> None:
         self._step(name, MonitorEvent.STARTING)
 
-    def stopping(self, name: str) -> bool:
+    def stopping(self, name: str, *, returns: bool = False) -> bool:
         """Whether there is something to stop: not so of one that would have been started again."""
-        waiting = self._of(name).stage is MonitorStage.WAITING
+        known = self._of(name)
+        waiting = known.stage is MonitorStage.WAITING
+        known.supervision = replace(known.supervision, returning=returns)
         self._step(name, MonitorEvent.STOPPING)
         self._tell()
         return not waiting
+
+    def staying(self, name: str) -> None:
+        if name in self._known and self._known[name].supervision.returning:
+            self._step(name, MonitorEvent.REFUSED)
+            self._tell()
 
     async def await_condition(self, wanted: AwaitCondition) -> None:
         """Raises ConditionFailed once it cannot be met any more, or is not met in time."""
@@ -103,16 +110,20 @@ class Monitor:
         known = self._of(name)
         if event is not MonitorEvent.REFUSED:  # that is told by the very task
             self._leave(known)
+        ran = known.stage is not MonitorStage.CREATED
         known.stage, effect = TRANSITIONS[known.stage, event]
         before = known.supervision
         match effect:
             case MonitorEffect.FORGET:
-                known.exit_code, known.delay, known.supervision = None, None, Supervision()
+                known.exit_code, known.delay = None, None
+                known.supervision = Supervision(returning=ran or before.returning)
             case MonitorEffect.WATCH:
                 health: HealthStatus = "starting" if known.probe else "none"
-                known.supervision = replace(before, restarting=False, health=health, failing_streak=0)
+                known.supervision = replace(before, restarting=False, returning=False, health=health, failing_streak=0)
             case MonitorEffect.REST:
                 known.supervision = replace(before, restarting=False)
+            case MonitorEffect.STAY:
+                known.supervision = replace(before, restarting=False, returning=False)
             case MonitorEffect.BACK_OFF:
                 attempts = lifecycle.attempts(known.policy, before, known.ran) + 1
                 known.supervision = replace(before, restarting=True, restarts=before.restarts + 1, attempts=attempts)
@@ -173,12 +184,16 @@ class Monitor:
             return
         now = time.time()
         since = max(0.0, now - container.started) if container.started else 0.0
-        known = _Known(container.service, MonitorStage.CREATED, container.exit_code, container.supervision)
+        # The command that was to start it again has ended with the supervisor that carried it out.
+        supervision = replace(container.supervision, returning=False)
+        known = _Known(container.service, MonitorStage.CREATED, container.exit_code, supervision)
         known.policy, known.probe = container.restart, lifecycle.probe_of(container.healthcheck)
         known.started = trio.current_time() - since
         if container.finished and container.started:
             known.ended = known.started + max(0.0, container.finished - container.started)
         self._known[container.name] = known
+        if container.supervision.returning:
+            self.host.remember(container.name, supervision)
         if container.status in ("running", "paused"):
             known.stage = MonitorStage.RUNNING
             if known.probe is not None and known.supervision.health == "none":

@@ -7,25 +7,25 @@ Everything may happen in every stage: a plan and the container itself act at onc
     created  ended            -> exited   rest
     created  ended to return  -> waiting  back off
     created  stopping         -> created  give up
-    created  refused          -> created  rest
+    created  refused          -> created  stay
     running  starting         -> created  forget
     running  started          -> running  watch
     running  ended            -> exited   rest
     running  ended to return  -> waiting  back off
     running  stopping         -> running  give up
-    running  refused          -> running  rest
+    running  refused          -> running  stay
     waiting  starting         -> created  forget
     waiting  started          -> running  watch
     waiting  ended            -> exited   rest
     waiting  ended to return  -> waiting  back off
     waiting  stopping         -> exited   give up
-    waiting  refused          -> exited   rest
+    waiting  refused          -> exited   stay
     exited   starting         -> created  forget
     exited   started          -> running  watch
     exited   ended            -> exited   rest
     exited   ended to return  -> waiting  back off
     exited   stopping         -> exited   give up
-    exited   refused          -> exited   rest
+    exited   refused          -> exited   stay
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ class MonitorEvent(Enum):
     ENDED = "ended"
     ENDED_TO_RETURN = "ended to return"  # and its restart policy wants it back
     STOPPING = "stopping"  # a plan is going to stop it
-    REFUSED = "refused"  # it could not be started again
+    REFUSED = "refused"  # nobody starts it again: it cannot be, or whoever was to start it has gone
 
 
 class MonitorEffect(Enum):
     FORGET = "forget"  # its health, restarts and end
     WATCH = "watch"  # its health from now on
-    REST = "rest"  # record that nothing brings it back
+    REST = "rest"  # record that no policy brings it back
+    STAY = "stay"  # record that nobody brings it back
     BACK_OFF = "back off"  # then start it again
     GIVE_UP = "give up"  # record that its end is wanted, so that no policy brings it back
 
@@ -74,7 +75,7 @@ TRANSITIONS: Mapping[tuple[MonitorStage, MonitorEvent], tuple[MonitorStage, Moni
         for event, then in {
             **_ALWAYS,
             _V.STOPPING: (_S.EXITED if stage is _S.WAITING else stage, _E.GIVE_UP),
-            _V.REFUSED: (_S.EXITED if stage is _S.WAITING else stage, _E.REST),
+            _V.REFUSED: (_S.EXITED if stage is _S.WAITING else stage, _E.STAY),
         }.items()
     }
 )

@@ -53,14 +53,18 @@ class Conditions(Protocol):
     """What a step asks of the one who attends to containers."""
 
     async def await_condition(self, wanted: AwaitCondition) -> None: ...
-    def stopping(self, name: str) -> bool:
+    def stopping(self, name: str, *, returns: bool = False) -> bool:
         """`name` is stopped on purpose: its restart policy rests. False: it waited for its back-off to pass.
 
-        That is on record before anything is done, so that nobody starts the container again.
+        That is on record before anything is done, so that nobody starts the container again. `returns`: it, or what
+        replaces it, is started afterwards.
         """
 
     def starting(self, name: str) -> None:
         """`name` is started on purpose: what was known of its health and restarts is forgotten, on record too."""
+
+    def staying(self, name: str) -> None:
+        """`name` is not started after all."""
 
 
 class StepsFailed(PycomposeError):
@@ -113,7 +117,10 @@ class _Run:
         self.publish, self.attached = publish, attached
         actions = [step.action for step in plan.steps]
         stopped = {action.name for action in actions if isinstance(action, StopContainer)}
-        self.restarting = {action.name for action in actions if isinstance(action, StartContainer)} & stopped
+        self.starts = {step.action.name: step.id for step in plan.steps if isinstance(step.action, StartContainer)}
+        self.restarting = self.starts.keys() & stopped
+        replaced = {action.new_name for action in actions if isinstance(action, RenameContainer)}
+        self.returning = self.restarting | (self.starts.keys() & replaced)
         self.plan, self.project, self.generation = plan, project, generation
         self.host, self.conditions, self.report = host, conditions, report
         self.limit = trio.CapacityLimiter(parallel) if parallel else None
@@ -128,9 +135,14 @@ class _Run:
         self.failures: list[tuple[str, Exception]] = []
 
     async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            for step in self.plan.steps:
-                nursery.start_soon(self._step, step)
+        try:
+            async with trio.open_nursery() as nursery:
+                for step in self.plan.steps:
+                    nursery.start_soon(self._step, step)
+        finally:
+            for name, step_id in self.starts.items():
+                if self.states[step_id] != "done":
+                    self.conditions.staying(name)
         if self.failures:
             raise StepsFailed(tuple(self.failures))
 
@@ -242,7 +254,7 @@ class _Run:
 
     async def _stop(self, action: StopContainer) -> None:
         name, service = action.name, self.project.services.get(action.service)
-        if not self.conditions.stopping(name):
+        if not self.conditions.stopping(name, returns=name in self.returning):
             return  # there is no process
         await self.host.serve(name, healthy=False)
         for hook in service.pre_stop if service else ():

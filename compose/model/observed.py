@@ -51,6 +51,7 @@ class Supervision:
     restarts: int = 0  # by policy, since it was last started by a person
     restarting: bool = False  # waiting for its back-off to pass
     attempts: int = 0  # of `restarts`, those that count against `max_attempts`
+    returning: bool = False  # a command under way starts it, or what replaces it
 
 
 @dataclass(frozen=True, slots=True)

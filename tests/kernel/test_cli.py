@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
-import signal
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from .attached_tools import Terminal
 from .conftest import Machine
 
 FILE = """
@@ -27,7 +22,6 @@ services:
     stop_grace_period: 5s
   db: {image: host, command: sleep 1000, init: true, depends_on: [web]}
 """
-PATIENCE = 20.0
 
 
 @pytest.fixture
@@ -164,44 +158,6 @@ def test_attached_up_ends_when_all_have_ended_and_tells_how(host: Machine, tmp_p
         assert first.returncode == 3
     finally:
         host.pycompose("-p", "c", "down", "-t", "0")
-
-
-class Terminal:
-    """A command on a pty of its own, inside the test's machine."""
-
-    def __init__(self, host: Machine, *arguments: str) -> None:
-        self.pid, self.master = pty.fork()
-        if self.pid == 0:
-            command = ["nsenter", f"--target={host.pid}", "--mount", "--net", "--wd=/"]
-            command += [sys.executable, "-m", "pycompose", *arguments]
-            os.execvpe(command[0], command, {**host.environment, "TERM": "xterm"})
-        self.seen = ""
-
-    def until(self, text: str, times: int = 1) -> None:
-        """Read until `text` was there that often. Raises AssertionError after a while."""
-        end = time.monotonic() + PATIENCE
-        while self.seen.count(text) < times:
-            ready, _, _ = select.select([self.master], [], [], max(end - time.monotonic(), 0))
-            assert ready, f"{text!r} did not come:\n{self.seen}"
-            with suppress(OSError):
-                if data := os.read(self.master, 65536):
-                    self.seen += data.decode()
-                    continue
-            raise AssertionError(f"it ended without {text!r}:\n{self.seen}")
-
-    def press(self, key: bytes) -> None:
-        os.write(self.master, key)
-
-    def end(self) -> int:
-        with suppress(OSError):
-            while data := os.read(self.master, 65536):
-                self.seen += data.decode()
-        os.close(self.master)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
 
 
 def test_ctrl_c_stops_an_attached_up_gracefully(host: Machine, file: str) -> None:

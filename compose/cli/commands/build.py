@@ -60,7 +60,7 @@ def ssh_agents(texts: Iterable[str]) -> dict[str, str]:
     return {name: path or "" for name, path in pairs(texts, "--ssh").items()}
 
 
-@command("build")
+@command("build", interrupted="`pycompose build` again goes on")
 @click.option("--build-arg", "args", multiple=True, metavar="NAME=VALUE", help="A value for an ARG.")
 @click.option("--no-cache", is_flag=True, help="Take nothing that is remembered.")
 @click.option("--pull", is_flag=True, help="Ask registries for newer base images.")

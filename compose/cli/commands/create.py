@@ -11,11 +11,11 @@ from pycompose.compose.cli.command import command
 from .up import Making, conflicts, make, shared_options
 
 
-@command("create")
+@command("create", interrupted="`pycompose create` goes on, `pycompose down` clears up")
 @shared_options
 @click.pass_context
 def create(context: click.Context, /, services: tuple[str, ...], **more: Any) -> None:
     """Make containers, networks and volumes without starting anything."""
     conflicts(context)
     making = Making(**more)
-    context.exit(make(context.obj, making, replace(making.options(services), no_start=True)))
+    make(context.obj, making, replace(making.options(services), no_start=True))

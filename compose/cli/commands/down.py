@@ -11,7 +11,7 @@ from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 
 
-@command("down")
+@command("down", interrupted="`pycompose down` again goes on")
 @click.option("-v", "--volumes", is_flag=True, help="Remove named and anonymous volumes too.")
 @click.option(
     "--remove-orphans",

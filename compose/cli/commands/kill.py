@@ -9,7 +9,7 @@ from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 
 
-@command("kill", accepted=("--remove-orphans",))
+@command("kill", accepted=("--remove-orphans",), interrupted="`pycompose kill` again goes on")
 @click.option("-s", "--signal", "word", default="SIGKILL", metavar="SIGNAL", help="Instead of SIGKILL.")
 @SERVICES
 @click.pass_obj

@@ -11,7 +11,7 @@ from pycompose.compose.cli import subject
 from pycompose.compose.cli.arguments import moment
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.subject import check_services
-from pycompose.compose.state import observe
+from pycompose.compose.state import lookup, observe
 
 if TYPE_CHECKING:
     from pycompose.compose.model.observed import ObservedContainer
@@ -49,11 +49,14 @@ def logs(
     places = subject.places_of(choices)
     containers = observe.containers(places)
     check_services(choices, containers, services)
-    if index and len(services) != 1:
-        raise click.UsageError("--index needs one service")
+    if index:
+        if len(services) != 1:
+            raise click.UsageError("--index needs one service")
+        lookup.one_of(containers, services[0], index, running=False)
 
     def chosen(container: ObservedContainer) -> bool:
-        return (not services or container.service in services) and (not index or container.number == index)
+        wanted = not services or container.service in services
+        return wanted and not container.oneoff and (not index or container.number == index)
 
     now = time.time()
     how = manner(prefix=not no_log_prefix, colour=not no_color, timestamps=timestamps)

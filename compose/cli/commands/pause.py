@@ -9,7 +9,7 @@ from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 
 
-@command("pause")
+@command("pause", interrupted="`pycompose pause` again goes on")
 @SERVICES
 @click.pass_obj
 def pause(choices: Choices, services: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from pycompose.compose.cli.drawing import Drawing
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Show nothing while it goes on.")
 
 
-@command("pull")
+@command("pull", interrupted="`pycompose pull` again goes on")
 @click.option("--ignore-buildable", is_flag=True, help="Leave out what can be built.")
 @click.option("--ignore-pull-failures", is_flag=True, help="Fetch what can be fetched, and succeed.")
 @click.option("--include-deps", is_flag=True, help="Fetch for what the services depend on, too.")

@@ -12,7 +12,7 @@ from pycompose.compose.cli.drawing import Drawing
 from .pull import QUIET
 
 
-@command("push")
+@command("push", interrupted="`pycompose push` again goes on")
 @click.option("--ignore-push-failures", is_flag=True, help="Push what can be pushed, and succeed.")
 @click.option("--include-deps", is_flag=True, help="Push for what the services depend on, too.")
 @QUIET

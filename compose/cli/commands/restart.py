@@ -9,7 +9,7 @@ from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 
 
-@command("restart")
+@command("restart", interrupted="`pycompose restart` again goes on")
 @click.option("--no-deps", is_flag=True, help="Leave alone what depends on the services.")
 @TIMEOUT
 @SERVICES

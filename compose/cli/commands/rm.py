@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     pass
 
 
-@command("rm", accepted=("-a/--all",))
+@command("rm", accepted=("-a/--all",), interrupted="`pycompose rm` again goes on")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @click.option("-s", "--stop", "halt", is_flag=True, help="Stop containers that run, and remove them too.")
 @click.option("-v", "--volumes", is_flag=True, help="Remove their anonymous volumes too.")

@@ -9,7 +9,7 @@ from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 
 
-@command("scale")
+@command("scale", interrupted="`pycompose scale` again goes on")
 @click.option("--no-deps", is_flag=True, help="Leave out what the services depend on.")
 @TIMEOUT
 @click.argument("scales", nargs=-1, required=True, metavar="SERVICE=NUM...")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     pass
 
 
-@command("start")
+@command("start", interrupted="`pycompose start` again goes on")
 @click.option("--wait", is_flag=True, help="Wait until services run or are healthy.")
 @click.option("--wait-timeout", type=SECONDS, metavar="SECONDS", help="How long to wait at most.")
 @SERVICES

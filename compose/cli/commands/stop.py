@@ -9,7 +9,7 @@ from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 
 
-@command("stop")
+@command("stop", interrupted="`pycompose stop` again goes on")
 @TIMEOUT
 @SERVICES
 @click.pass_obj

@@ -9,7 +9,7 @@ from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 
 
-@command("unpause")
+@command("unpause", interrupted="`pycompose unpause` again goes on")
 @SERVICES
 @click.pass_obj
 def unpause(choices: Choices, services: tuple[str, ...]) -> None:

@@ -11,7 +11,6 @@ from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.arguments import SECONDS, counts_of
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
-from pycompose.compose.cli.output import terminal
 from pycompose.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from pycompose.compose.app.operations import PreparedUp
     from pycompose.compose.plan.reconcile import UpOptions
 
-CANCELLED = 130
+INTERRUPTED = "`pycompose up -d` goes on, `pycompose down` clears up"
 PULL = click.option(
     "--pull", type=click.Choice(["always", "missing", "never"]), metavar="WHEN", help="Fetch: always, missing, never."
 )
@@ -121,7 +120,7 @@ GROUPS = {
 }
 
 
-@command("up", accepted=("--menu", "-w/--watch"), groups=GROUPS)
+@command("up", accepted=("--menu", "-w/--watch"), groups=GROUPS, interrupted=INTERRUPTED)
 @click.option("-d", "--detach", is_flag=True, help="Do not stay attached.")
 @click.option("--wait", is_flag=True, help="Wait until services run or are healthy; implies -d.")
 @click.option("--wait-timeout", type=float, metavar="SECONDS", help="How long to wait at most.")
@@ -170,7 +169,8 @@ def up(
         renew_anonymous_volumes=renew_anon_volumes,
     )
     if detach or wait or no_start or choices.dry_run:
-        context.exit(make(choices, making, options, recreate_dependencies=always_recreate_deps))
+        make(choices, making, options, recreate_dependencies=always_recreate_deps)
+        return
 
     from pycompose.compose.app import operations
     from pycompose.compose.cli.attached_up import Attached
@@ -181,7 +181,8 @@ def up(
         follow = _followed(prepared, services, watching)
         source = watching.exit_code_from or ""
         prepared.located.check((source,) if source else ())
-        attached = Attached(prepared, follow, source)
+        named = frozenset(services) or follow or prepared.selected
+        attached = Attached(prepared, follow, named | ({source} if source else set()), source)
         attached.abort_on_failure = watching.abort_on_container_failure
         attached.abort_on_exit = (watching.abort_on_container_exit or bool(source)) and not attached.abort_on_failure
         code = attached.run(
@@ -190,22 +191,14 @@ def up(
     context.exit(code)
 
 
-def make(choices: Choices, making: Making, options: UpOptions, *, recreate_dependencies: bool = False) -> int:
-    """Bring a project up in the background; the command's exit code."""
+def make(choices: Choices, making: Making, options: UpOptions, *, recreate_dependencies: bool = False) -> None:
+    """Bring a project up in the background."""
     from pycompose.compose.app import operations
 
-    try:
-        outcome = operations.up(
-            choices, options, making.images(), making.drawing(), recreate_dependencies=recreate_dependencies
-        )
-    except KeyboardInterrupt:
-        terminal.error(
-            "interrupted: what was under way is undone, what was finished stays",
-            "`pycompose up -d` goes on, `pycompose down` clears up",
-        )
-        return CANCELLED
+    outcome = operations.up(
+        choices, options, making.images(), making.drawing(), recreate_dependencies=recreate_dependencies
+    )
     shown(choices, outcome)
-    return 0
 
 
 def conflicts(context: click.Context) -> None:

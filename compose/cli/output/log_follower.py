@@ -5,9 +5,11 @@ Lines are bytes and stay bytes. Everything is read from files, so nobody need ru
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
@@ -102,10 +104,24 @@ class Printer:
     def flush(self) -> None:
         if self._waiting:
             out = sys.stderr if self._err else sys.stdout
-            out.flush()
-            out.buffer.write(b"\n".join(self._waiting) + b"\n")
-            out.flush()
+            try:
+                out.flush()
+                out.buffer.write(b"\n".join(self._waiting) + b"\n")
+                out.flush()
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                terminal.leave_if_hung_up()
             self._waiting.clear()
+
+
+def _seconds(stamp: bytes) -> float:
+    """Unix seconds of a time as in the log; 0 of none."""
+    if not stamp:
+        return 0.0
+    from datetime import datetime
+
+    return datetime.fromisoformat(stamp.decode()[:26] + "+00:00").timestamp()
 
 
 def manner(*, prefix: bool, colour: bool, timestamps: bool) -> LineStyle:
@@ -115,7 +131,11 @@ def manner(*, prefix: bool, colour: bool, timestamps: bool) -> LineStyle:
 class Following:
     """Prints the lines of the containers that `chosen` accepts, and tells when one ends. One thread calls it.
 
-    `since` is a time as in the log: older lines are left out. `tail` counts for what is there at first.
+    `since` and `until` are times as in the log: older and newer lines are left out. `tail` counts for what is there at
+    first. `awaited` says of whose containers the ends are waited for; None is all.
+
+    There is more to come while one of them runs; or will run again, because its restart policy or a command under way
+    says so; or was made since the following began, and has not run yet (as docker compose 5, pkg/compose/monitor.go).
     """
 
     def __init__(
@@ -128,14 +148,17 @@ class Following:
         until: bytes = b"",
         tail: int | None = None,
         ended: Callable[[ObservedContainer, int | None, bool], None] | None = None,
+        awaited: Callable[[ObservedContainer], bool] | None = None,
     ) -> None:
+        self._awaited = awaited
         self.places, self.chosen, self.printer = places, chosen, printer
         self.since, self.until, self.ended = since, until, ended
         self._tail = tail
         self._containers: dict[str, ObservedContainer] = {}  # by id
         self._lines: dict[str, LogLines] = {}
-        self._reported: dict[str, float] = {}  # container id -> when the run started whose end was reported
+        self._reported: dict[str, float | None] = {}  # container id -> when the run started whose end was reported
         self._folders: set[str] = set()
+        self._first: frozenset[str] = frozenset()  # ids of the containers that were there at first
         from pycompose.runtime.state.line_follower import LineFollower
 
         self._follower = LineFollower()
@@ -149,6 +172,7 @@ class Following:
         import heapq
 
         self._look()
+        self._first = frozenset(self._containers)
         self.printer.know(self._containers.values())
 
         def stamped(container_id: str) -> Iterator[tuple[bytes, str, Entry]]:
@@ -196,8 +220,9 @@ class Following:
             self.printer.line(self._containers[container_id], entry)
 
     def turn(self) -> bool:
-        """Wait until something happens, print what came, tell who ended. Whether any container runs or will again."""
-        self._poll.poll()
+        """Wait until something happens, print what came, tell who ended. Whether there is more to come."""
+        left = self._milliseconds_left()
+        self._poll.poll(left)
         with suppress(BlockingIOError):
             os.eventfd_read(self._woken)
         while True:
@@ -209,30 +234,58 @@ class Following:
             self.printer.flush()
             if not self._follower.folder_changed(keep=True) and not self._follower.pending:
                 break
-        for one in self._containers.values():
-            self._tell_end(one)
-        return any(one.runs or self._is_ending(one) or self._comes_back(one) for one in self._containers.values())
+        self._tell_ends()
+        if self._milliseconds_left() == 0:
+            return False
+        return any(map(self._lives, self._containers.values())) or not self._settled(self._containers.values())
+
+    def _settled(self, containers: Iterable[ObservedContainer]) -> bool:
+        """Whether these, which have ended, are still as they are.
+
+        What a container does and what is known of it are two files, which are not read at once. If a second look shows
+        the same, what is known was so while it was ended; else something happens, and the next turn sees what.
+        """
+        before = {one.id: one for one in containers}
+        self._look()
+        if any(self._containers.get(container_id, one) != one for container_id, one in before.items()):
+            self.wake()
+            return False
+        return True
+
+    def _milliseconds_left(self) -> float | None:
+        """Until `until`; None: without end."""
+        return max(0.0, (_seconds(self.until) - time.time()) * 1000) if self.until else None
+
+    def _lives(self, one: ObservedContainer) -> bool:
+        """Whether an awaited container runs, or will."""
+        if self._awaited is not None and not self._awaited(one):
+            return False
+        if one.runs or one.supervision.returning:
+            return True
+        return one.id not in self._first if one.status == "created" else self._is_ending(one) or self._comes_back(one)
 
     def wake(self) -> None:
         """Let `turn` return; for another thread."""
         os.eventfd_write(self._woken, 1)
 
-    def _tell_end(self, one: ObservedContainer) -> None:
-        started = one.started or 0.0
+    def _tell_ends(self) -> None:
+        ends = [one for one in self._containers.values() if self._ended_now(one)] if self.ended is not None else []
+        if ends and self._settled(ends):
+            for one in ends:
+                self._tell_end(one)
+
+    def _ended_now(self, one: ObservedContainer) -> bool:
+        """Whether a run has ended whose end is not told; older ones are none of ours."""
         over = one.status in ("exited", "restarting") and one.finished is not None  # the keeper has written it down
-        if self.ended is None or not over or self._reported.get(one.id) == started or started < self._since_seconds():
-            return
-        self._reported[one.id] = started
-        self._print(one.id)
+        return over and self._reported.get(one.id) != one.started and (one.finished or 0.0) >= _seconds(self.since)
+
+    def _tell_end(self, one: ObservedContainer) -> None:
+        assert self.ended is not None
+        self._reported[one.id] = one.started
+        if one.id in self._containers:
+            self._print(one.id)
         self.printer.flush()
-        self.ended(one, one.exit_code, self._comes_back(one))
-
-    def _since_seconds(self) -> float:
-        if not self.since:
-            return 0.0
-        from datetime import datetime
-
-        return datetime.fromisoformat(self.since.decode()[:19] + "+00:00").timestamp()
+        self.ended(one, one.exit_code, one.supervision.returning or self._comes_back(one))
 
     def _is_ending(self, one: ObservedContainer) -> bool:
         """Its process is gone, and the keeper has not yet copied the last of its output and written down its end."""

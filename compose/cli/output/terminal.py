@@ -5,6 +5,7 @@ What the user asked for (`ansi`, `progress`, `verbose`) is set before a command 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -83,6 +84,18 @@ def end_line() -> None:
     """Below the ^C that a terminal shows."""
     if sys.stderr.isatty() and progress not in ("json", "quiet"):
         print(file=sys.stderr)
+
+
+def leave_if_hung_up() -> None:
+    """Let output to a terminal that is gone go nowhere, rather than be an error at each line."""
+    for descriptor in (1, 2):
+        try:
+            os.get_terminal_size(descriptor)
+        except OSError as error:
+            if error.errno == errno.EIO:  # another file says ENOTTY (drivers/tty/tty_io.c, hung_up_tty_ioctl)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
 
 
 def _json(message: dict[str, object]) -> None:

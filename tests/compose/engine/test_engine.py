@@ -175,6 +175,30 @@ def test_a_run_as_long_as_the_window_gives_all_attempts_back() -> None:
     in_trio(main)
 
 
+def test_a_container_that_a_command_starts_again_is_on_record_as_returning() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        await act(host, reconcile.up(project(), host.observe()), monitor)
+        seen: list[bool] = []
+        signal = host.signal_container
+
+        async def signalled(name: str, number: int) -> None:
+            seen.append(host.containers[name].supervision.returning)
+            await signal(name, number)
+
+        host.signal_container = signalled  # type: ignore[method-assign, assignment]
+        await act(host, commands.restart(project(), host.observe(), ("db",)), monitor)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (seen, host.containers["p-db-1"].supervision.returning) == ([True], False)
+        host.fail.add("start p-db-1")
+        with pytest.raises(scheduler.StepsFailed):
+            await act(host, commands.restart(project(), host.observe(), ("db",)), monitor)
+        assert host.containers["p-db-1"].supervision.returning is False
+        await act(host, commands.stop(project(), host.observe(), ("web",)), monitor)
+        assert seen[2:] == [False, False]
+
+    in_trio(main)
+
+
 def test_what_a_machine_lacks_is_told_once_and_what_a_service_lacks_for_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -34,10 +34,13 @@ class NoConditions:
     async def await_condition(self, wanted: AwaitCondition) -> None:
         raise AssertionError("no step of these waits for one")
 
-    def stopping(self, name: str) -> bool:
+    def stopping(self, name: str, *, returns: bool = False) -> bool:
         return True
 
     def starting(self, name: str) -> None:
+        pass
+
+    def staying(self, name: str) -> None:
         pass
 
 

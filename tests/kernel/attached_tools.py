@@ -1,0 +1,91 @@
+"""Commands that stay attached, inside a test's machine: on a terminal of their own, or as a script starts them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+from .conftest import Machine
+
+PATIENCE = 20.0
+
+
+def _command(host: Machine, *arguments: str) -> list[str]:
+    inside = ["nsenter", f"--target={host.pid}", "--mount", "--net", "--wd=/"]
+    return [*inside, sys.executable, "-m", "pycompose", *arguments]
+
+
+def in_background(host: Machine, *arguments: str) -> subprocess.Popen[str]:
+    """A command as a script starts it with `&`: SIGINT is ignored, and its output goes down one pipe."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return subprocess.Popen(
+        _command(host, *arguments),
+        env=dict(host.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=ignore,
+    )
+
+
+def read_until(command: subprocess.Popen[str], text: str) -> str:
+    """Its output up to a line with `text`. Raises AssertionError if it ends without."""
+    assert command.stdout is not None
+    lines = []
+    for line in command.stdout:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError(f"it ended without {text!r}:\n{''.join(lines)}")
+
+
+class Terminal:
+    """A command on a pty of its own, inside the test's machine."""
+
+    def __init__(self, host: Machine, *arguments: str) -> None:
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            command = _command(host, *arguments)
+            os.execvpe(command[0], command, {**host.environment, "TERM": "xterm"})
+        self.seen = ""
+
+    def until(self, text: str, times: int = 1) -> None:
+        """Read until `text` was there that often. Raises AssertionError after a while."""
+        end = time.monotonic() + PATIENCE
+        while self.seen.count(text) < times:
+            ready, _, _ = select.select([self.master], [], [], max(end - time.monotonic(), 0))
+            assert ready, f"{text!r} did not come:\n{self.seen}"
+            with suppress(OSError):
+                if data := os.read(self.master, 65536):
+                    self.seen += data.decode()
+                    continue
+            raise AssertionError(f"it ended without {text!r}:\n{self.seen}")
+
+    def press(self, key: bytes) -> None:
+        os.write(self.master, key)
+
+    def end(self) -> int:
+        with suppress(OSError):
+            while data := os.read(self.master, 65536):
+                self.seen += data.decode()
+        os.close(self.master)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def hang_up(self) -> int:
+        """Close the terminal; the command's exit code."""
+        os.close(self.master)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)

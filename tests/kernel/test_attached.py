@@ -1,0 +1,142 @@
+"""An attached `up` and `logs -f`: signals, whose ends count, and when they end by themselves."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .attached_tools import Terminal, in_background, read_until
+from .conftest import Machine
+
+LOOP = "while :; do sleep 0.1; done"
+
+
+@pytest.fixture
+def write(tmp_path: Path, host: Machine) -> Iterator[Callable[[str], str]]:
+    """Writes the services of a file; its path. The project is taken down."""
+
+    def file(services: str) -> str:
+        path = tmp_path / "compose.yaml"
+        path.write_text("name: c\nservices:\n" + services)
+        return str(path)
+
+    yield file
+    host.pycompose("-p", "c", "down", "-t", "0", "-v", "--remove-orphans", check=False)
+
+
+def states(host: Machine) -> dict[str, str]:
+    out = host.pycompose("-p", "c", "ps", "-a", "--format", "json").stdout
+    return {row["Name"]: row["State"] for row in map(json.loads, out.splitlines())}
+
+
+POLITE = f"""  web:
+    image: host
+    command: [sh, -c, "trap 'echo bye; exit 7' TERM; echo ready; {LOOP}"]
+    depends_on: [db]
+  db: {{image: host, command: sleep 1000, init: true}}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_to_an_attached_up_stops_gracefully(
+    host: Machine, write: Callable[[str], str], number: signal.Signals
+) -> None:
+    up = in_background(host, "-f", write(POLITE), "up")
+    read_until(up, "ready")
+    up.send_signal(number)
+    out, _ = up.communicate(timeout=30)
+    assert (up.returncode, "bye" in out) == (0, True), out
+    assert set(states(host).values()) == {"exited"}
+
+
+def test_a_second_signal_kills(host: Machine, write: Callable[[str], str]) -> None:
+    command = f"[sh, -c, \"trap 'echo never' TERM; echo ready; {LOOP}\"]"
+    file = write(f"  mule: {{image: host, stop_grace_period: 10m, command: {command}}}\n")
+    up = in_background(host, "-f", file, "up")
+    read_until(up, "ready")
+    up.send_signal(signal.SIGTERM)
+    read_until(up, "never")
+    up.send_signal(signal.SIGTERM)
+    out, _ = up.communicate(timeout=30)
+    assert (up.returncode, "exited with code 137" in out) == (143, True), out
+
+
+def test_a_terminal_that_hangs_up_stops_an_attached_up(host: Machine, write: Callable[[str], str]) -> None:
+    on = Terminal(host, "-f", write(POLITE), "up")
+    try:
+        on.until("ready")
+        assert on.hang_up() == 0
+    finally:
+        on.kill()
+    assert set(states(host).values()) == {"exited"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("command", ["up", "stop", "down"])
+def test_a_signal_while_a_command_waits_is_said_and_is_its_code(
+    host: Machine, write: Callable[[str], str], command: str, number: signal.Signals
+) -> None:
+    slow = "healthcheck: {test: [CMD, 'false'], interval: 1h, start_period: 1h, start_interval: 1h}"
+    file = write(
+        f"  db: {{image: host, command: [sh, -c, \"trap '' TERM; {LOOP}\"], stop_grace_period: 10m, {slow}}}\n"
+        "  web: {image: host, command: sleep 9, init: true, depends_on: {db: {condition: service_healthy}}}\n"
+    )
+    host.pycompose("-f", file, "up", "-d", "db")
+    waits = {"up": ("up", "-d")}.get(command, (command,))
+    done = in_background(host, "-f", file, *waits)
+    read_until(done, "Waiting" if command == "up" else "Stopping")
+    done.send_signal(number)
+    out, _ = done.communicate(timeout=30)
+    assert done.returncode == 128 + number, out
+    assert "error: interrupted" in out
+    assert f"`pycompose {command}" in out
+
+
+JOBS = """  web: {image: host, command: [sh, -c, 'sleep 1; exit 4'], depends_on: [init, db]}
+  init: {image: host, command: [sh, -c, 'exit 5']}
+  db: {image: host, command: sleep 1000, init: true}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ((), 0),
+        (("--abort-on-container-exit",), 4),
+        (("--abort-on-container-failure",), 4),
+        (("--exit-code-from", "web"), 4),
+    ],
+)
+def test_the_ends_of_the_named_services_are_those_that_count(
+    host: Machine, write: Callable[[str], str], options: tuple[str, ...], code: int
+) -> None:
+    up = host.pycompose("-f", write(JOBS), "up", *options, "web", check=False, timeout=20)
+    assert up.returncode == code, up.stderr
+    assert "web-1 exited with code 4" in up.stdout
+    assert states(host)["c-db-1"] == ("exited" if options else "running")
+
+
+def test_logs_follow_over_restarts_and_recreation_and_end_with_the_last_run(
+    host: Machine, write: Callable[[str], str]
+) -> None:
+    file = write(f"  web: {{image: host, command: [sh, -c, \"trap 'exit 0' TERM; echo start; {LOOP}\"]}}\n")
+    host.pycompose("-f", file, "up", "-d")
+    logs = in_background(host, "-p", "c", "logs", "-f", "web")
+    read_until(logs, "start")
+    for command in (("restart", "web"), ("restart",), ("up", "-d", "--force-recreate"), ("restart", "web")):
+        host.pycompose("-f", file, *command)
+        read_until(logs, "start")
+    host.pycompose("-f", file, "stop")
+    assert logs.communicate(timeout=20)[0].count("start") == 0
+    assert logs.returncode == 0
+
+
+def test_logs_that_are_followed_until_a_moment_end_then(host: Machine, write: Callable[[str], str]) -> None:
+    host.pycompose("-f", write("  web: {image: host, command: sleep 1000, init: true}\n"), "up", "-d")
+    assert host.pycompose("-p", "c", "logs", "-f", "--until", "0s", timeout=10).stdout == ""
+    missing = host.pycompose("-p", "c", "logs", "--index", "3", "web", check=False)
+    assert (missing.returncode, "has no container 3" in missing.stderr) == (1, True)
