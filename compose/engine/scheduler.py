@@ -14,7 +14,7 @@ from typing import Literal, Protocol, assert_never
 
 import trio
 from pycompose.compose.model.errors import ConditionFailed
-from pycompose.compose.model.project import Project
+from pycompose.compose.model.project import Hook, Project
 from pycompose.compose.plan.steps import (
     Action,
     AwaitCondition,
@@ -36,7 +36,7 @@ from pycompose.compose.plan.steps import (
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
-from .host import Host
+from .host import ExecResult, Host
 from .step_states import TRANSITIONS, Occurrence, Reached
 
 
@@ -239,18 +239,21 @@ class _Run:
         await self.host.start_container(name)
         found = self.project.services.get(service)
         for hook in found.post_start if found else ():
-            result = await self.host.exec_container(
-                name,
-                hook.command,
-                environment=hook.environment,
-                user=hook.user,
-                working_dir=hook.working_dir,
-                privileged=hook.privileged,
-            )
+            result = await self._hook(name, hook)
             if result.exit_code:
                 raise PycomposeError(f"post_start of {name} exited with {result.exit_code}")
         if name in self.restarting:
             self.publish(name, "restart")
+
+    async def _hook(self, name: str, hook: Hook) -> ExecResult:
+        return await self.host.exec_container(
+            name,
+            hook.command,
+            environment=hook.environment,
+            user=hook.user,
+            working_dir=hook.working_dir,
+            privileged=hook.privileged,
+        )
 
     async def _stop(self, action: StopContainer) -> None:
         name, service = action.name, self.project.services.get(action.service)
@@ -258,7 +261,7 @@ class _Run:
             return  # there is no process
         await self.host.serve(name, healthy=False)
         for hook in service.pre_stop if service else ():
-            result = await self.host.exec_container(name, hook.command, environment=hook.environment, user=hook.user)
+            result = await self._hook(name, hook)
             if result.exit_code:
                 raise PycomposeError(f"pre_stop of {name} exited with {result.exit_code}")
         if action.paused:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from signal import SIGKILL
 
@@ -36,10 +35,10 @@ from pycompose.network.networks import Networks
 from pycompose.runtime.client.sandboxes import ExecBegan, ExecDied, OutOfMemory, Runtime, Sandbox
 from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure, StartFailed
 from pycompose.runtime.places import Places
-from pycompose.runtime.spec import User
 
 from . import network_spec, service_mounts
 from .containers import Containers, HeldContainer
+from .further_process import further_process
 from .sandbox_network import ServiceNetwork
 from .worker import Worker
 
@@ -294,16 +293,9 @@ class LinuxHost:
     ) -> ExecResult:
         held = self._containers.named(name)
         with _translated(f'container "{name}": exec'):
-            main_process = self._containers.process(held)
-            process = replace(
-                main_process,
-                args=command,
-                env=(*main_process.env, *(f"{k}={v}" for k, v in environment.items())),
-                terminal=False,
-                cwd=working_dir or main_process.cwd,
-                user=User(username=user) if user is not None else main_process.user,
-            )
-            code, output = await self.runtime.exec(held.id, process, output_limit)
+            first = self._containers.process(held)
+            process = further_process(first, command, environment, user or "", working_dir or "")
+            code, output = await self.runtime.exec(held.id, process, output_limit, privileged)
             return ExecResult(code, output)
 
     def remember(self, name: str, supervision: Supervision) -> None:

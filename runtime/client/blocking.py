@@ -6,7 +6,6 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Sequence
 from typing import TypeVar
 
 from pycompose.runtime.errors import KeeperGone, NoKeeper, StartFailed
@@ -55,10 +54,10 @@ class BlockingKeeper:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def ask(self, request: Request, wanted: type[_A], descriptors: Sequence[int] = ()) -> tuple[_A, list[int]]:
+    def ask(self, request: Request, wanted: type[_A]) -> tuple[_A, list[int]]:
         """The answer and its descriptors. Raises KeeperGone, NoSuchContainer, StartFailed."""
         try:
-            messages.send_bytes(self._socket, self._conversation.ask(request), descriptors)
+            self._socket.send(self._conversation.ask(request))
         except OSError as error:
             raise KeeperGone("the keeper died") from error
         return self.hear(wanted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
 from typing import TypeVar
 
 import trio
@@ -32,10 +31,10 @@ class AsyncKeeper:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    async def ask(self, request: Request, wanted: type[_A], descriptors: Sequence[int] = ()) -> tuple[_A, list[int]]:
+    async def ask(self, request: Request, wanted: type[_A]) -> tuple[_A, list[int]]:
         """The answer and its descriptors. Raises KeeperGone, NoSuchContainer, StartFailed."""
         try:
-            await self._socket.sendmsg([self._conversation.ask(request)], messages.rights(descriptors))
+            await self._socket.send(self._conversation.ask(request))
         except OSError as error:
             raise KeeperGone("the keeper died") from error
         return await self.hear(wanted)

@@ -37,6 +37,7 @@ from pycompose.runtime.keeper.messages import (
     RunningIds,
     SandboxAt,
     Start,
+    Streams,
     Subscribe,
 )
 from pycompose.runtime.keeper.messages import Ended as Ended
@@ -252,23 +253,18 @@ class Runtime:
         code = end.get("code")
         return None if code is None else int(code)
 
-    async def exec(self, container_id: str, process: Process, limit: int = 4096) -> tuple[int, bytes]:
+    async def exec(
+        self, container_id: str, process: Process, limit: int = 4096, privileged: bool = False
+    ) -> tuple[int, bytes]:
         """Run a process in it; its exit code and the first `limit` bytes of its output.
 
         When cancelled, the process is killed. Raises NoSuchContainer, StartFailed, KeeperGone.
         """
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        output = b""
-        async with trio.lowlevel.FdStream(reader) as stream:
-            with AsyncKeeper(self.places) as keeper:
-                try:
-                    request = Exec(container_id, json.loads(to_json(process)), bound=True)
-                    await keeper.ask(request, Executing, (null, writer, writer))
-                finally:
-                    os.close(null)
-                    os.close(writer)
-                code = -1
+        request = Exec(container_id, json.loads(to_json(process)), Streams.CAPTURED, privileged, bound=True)
+        with AsyncKeeper(self.places) as keeper:
+            _, (reader,) = await keeper.ask(request, Executing)
+            output = b""
+            async with trio.lowlevel.FdStream(reader) as stream:
 
                 async def copy() -> None:
                     nonlocal output
@@ -278,6 +274,8 @@ class Runtime:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(copy)
                     code = (await keeper.hear(ExecEnded))[0].code
-                    # what it left in the pipe is copied; someone that it left behind may hold it open for ever
-                    nursery.cancel_scope.deadline = trio.current_time() + 0.1
+                    nursery.cancel_scope.cancel()
+                # What it has left in the pipe is copied, once: someone that it left behind may go on writing.
+                with suppress(BlockingIOError):
+                    output += os.read(reader, limit)[: limit - len(output)]
                 return code, output

@@ -25,7 +25,7 @@ from typing import NoReturn
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.inheritance import keep_only as keep_only
 from pycompose.runtime.linux import capabilities, seccomp, syscalls
-from pycompose.runtime.spec import Bundle, InsideSocket, Process
+from pycompose.runtime.spec import Bundle, InsideSocket, Process, Spec
 
 from . import mounts, rootfs, users
 
@@ -65,7 +65,7 @@ def guarded(channel: int, work: Callable[[], NoReturn]) -> NoReturn:
 
 
 # A first object compiles its class's `__init__`: here, not after the root has changed.
-_COMPILED = (messages.FirstReady(), messages.Refusal(""), messages.Born(0))
+_COMPILED = (messages.FirstReady(), messages.Refusal(""))
 
 step = "begin"  # the step that is being done, for the report of a failure
 notes: list[str] = []  # what this machine does not do, told with "ready"
@@ -105,11 +105,7 @@ def _run(
             syscalls.setns(joined[kind], syscalls.CLONE_NEW[kind])
     if "cgroup" in own and "cgroup" not in joined:
         syscalls.unshare(syscalls.CLONE_NEW["cgroup"])
-    try:
-        syscalls.join_session_keyring("_ses." + (spec.hostname or "container"))
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
-            raise
+    join_keyring(spec)
 
     begin("network")
     if "network" in own:
@@ -198,8 +194,33 @@ def _run(
     finish(process, channel, program, bundle.init)
 
 
+def join_keyring(spec: Spec) -> None:
+    """Leave the session keyring of whoever launched the keeper for the container's."""
+    try:
+        syscalls.join_session_keyring("_ses." + (spec.hostname or "container"))
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
+            raise
+
+
 def finish(process: Process, channel: int, program: bytes | None, init: bool = False) -> NoReturn:
-    """From inside the root to execve: limits, identity, privileges. Used by `joined` too."""
+    """From inside the root to execve."""
+    path, environment = settle(process, program, make_folder=True)
+    syscalls.close_range(3, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
+    if init:
+        become_init(process.apparmor_profile)
+    try:
+        os.execve(path, process.args, environment)
+    except OSError as error:
+        code = 127 if error.errno == errno.ENOENT else 126
+        raise Failed("exec", error.errno or 0, f"{process.args[0]}: {error.strerror}", code) from None
+
+
+def settle(process: Process, program: bytes | None, make_folder: bool) -> tuple[bytes, dict[bytes, bytes]]:
+    """Take on limits, identity and privileges inside the root, for good. The path to execute, and the environment.
+
+    Used for processes that join, too. `make_folder`: a working folder that is not there is made.
+    """
     begin("user")
     who = identity(process)
     begin("limits")
@@ -215,7 +236,7 @@ def finish(process: Process, channel: int, program: bytes | None, init: bool = F
 
     begin("working folder")
     cwd = process.cwd or "/"
-    entered = enter(cwd)
+    entered = enter(cwd, make_folder)
 
     begin("limits")
     for name, kind, pair in limits:  # last, and yet before a filter that may not allow it
@@ -248,14 +269,7 @@ def finish(process: Process, channel: int, program: bytes | None, init: bool = F
     if program is not None and process.no_new_privileges:
         syscalls.seccomp_filter(program)
     begin("command")
-    syscalls.close_range(3, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
-    if init:
-        become_init(process.apparmor_profile)
-    try:
-        os.execve(path, process.args, environment)
-    except OSError as error:
-        code = 127 if error.errno == errno.ENOENT else 126
-        raise Failed("exec", error.errno or 0, f"{process.args[0]}: {error.strerror}", code) from None
+    return path, environment
 
 
 RESET = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
@@ -453,12 +467,13 @@ def identity(process: Process) -> users.Identity:
     return users.Identity(user.uid, user.gid, tuple(dict.fromkeys((user.gid, *user.additional_gids))), who.home)
 
 
-def enter(cwd: str) -> bool:
-    """Go to the working folder, made if it is missing; False where only the user itself may go there."""
+def enter(cwd: str, make: bool) -> bool:
+    """Go to the working folder, made if it is missing and may be; False where only the user itself may go there."""
     if not cwd.startswith("/"):
         raise Failed(step, errno.EINVAL, f'the working folder "{cwd}" is not absolute', 126)
     try:
-        os.close(mounts.make_folder(syscalls.AT_FDCWD, cwd) if not os.path.isdir(cwd) else os.open("/", os.O_PATH))
+        if make and not os.path.isdir(cwd):
+            os.close(mounts.make_folder(syscalls.AT_FDCWD, cwd))
         os.chdir(cwd)
     except PermissionError:
         return False

@@ -41,7 +41,7 @@ class Client:
         self,
         loop: Loop,
         connection: socket.socket,
-        serve: Callable[[Request, Reply, list[int]], None],
+        serve: Callable[[Request, Reply], None],
         gone: Callable[[Client], None],
     ) -> None:
         self.loop, self.socket, self._serve, self._gone = loop, connection, serve, gone
@@ -66,7 +66,7 @@ class Client:
                 return
             if not isinstance(request, Request):
                 raise messages.Malformed("there is no such request")
-            self._serve(request, reply, descriptors)
+            self._serve(request, reply)
         except BlockingIOError:
             return
         except ConnectionError:

@@ -17,7 +17,7 @@ from pycompose.runtime.client.blocking import BlockingKeeper
 from pycompose.runtime.errors import KeeperGone, RuntimeFailure
 from pycompose.runtime.places import ProjectPlaces
 
-from .inheritance import as_if_by_init, environment
+from .inheritance import environment
 from .messages import ListRunning, RunningIds
 
 MFD_EXEC, F_SEAL_EXEC = 0x10, 0x20  # linux/memfd.h, linux/fcntl.h: executable, and its mode never changed
@@ -69,15 +69,6 @@ def _files_of_any_size() -> Iterator[None]:
     finally:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def leave_caller() -> None:
-    """Keep nothing of whoever started this process: for one that stays behind a command that has returned."""
-    os.setsid()
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in range(3):
-        os.dup2(nowhere, descriptor)
-    as_if_by_init(())
 
 
 def await_launch(places: ProjectPlaces) -> None:

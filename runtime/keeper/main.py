@@ -26,6 +26,7 @@ from contextlib import suppress
 from typing import NoReturn, assert_never
 
 from pycompose.log_lines import complain, note
+from pycompose.runtime.init import join
 from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.linux.clone import clone_container
 from pycompose.runtime.places import ProjectPlaces
@@ -304,7 +305,7 @@ class Keeper:
             if container.starter is client:
                 container.give_up()
 
-    def _serve(self, request: Request, reply: Reply, descriptors: list[int]) -> None:
+    def _serve(self, request: Request, reply: Reply) -> None:
         match request:
             case Start(container_id):
                 self.start(container_id, reply)
@@ -318,7 +319,7 @@ class Keeper:
                     raise Refused("it is not ready", "find")
                 reply(SandboxAt(container.pid), container.handles())
             case Exec():
-                self.execute(request, reply, descriptors)
+                self.execute(request, reply)
             case ListRunning():
                 reply(RunningIds(tuple(sorted(self.containers))))
             case RecordExit(container_id, code):
@@ -378,31 +379,21 @@ class Keeper:
         container.start(reply)
         self.containers[container_id] = container
 
-    def execute(self, request: Exec, reply: Reply, descriptors: list[int]) -> None:
+    def execute(self, request: Exec, reply: Reply) -> None:
         container = self.find(request.id)
         if container.stage is not ContainerStage.RUNNING:
             raise Refused("it does not run", "find")
-        if len(descriptors) < 3:
-            raise Refused("three descriptors are wanted", "exec")
         try:
             process = from_json(Process, json.dumps(request.process))
         except ValueError as error:
             raise Refused(f"the process cannot be read: {error}", "exec") from error
+        if request.privileged:
+            process = join.privileged(process)
         if not container.devices.controller:
             if reason := device_control.process_refusal(process):
                 raise Refused(f"nobody controls devices here, and {reason}; {device_control.WAY_OUT}", "exec")
             process = device_control.confined(process)
-        execution = Execution(
-            self,
-            container,
-            process,
-            reply,
-            descriptors,
-            privileged=request.privileged,
-            bound=request.bound,
-            done=self._executed,
-        )
-        self.executions.add(execution)
+        self.executions.add(Execution(self, container, request, process, reply, self._executed))
 
     def _executed(self, execution: Execution) -> None:
         self.executions.discard(execution)

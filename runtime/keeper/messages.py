@@ -5,17 +5,19 @@ On keeper.sock, a client asks one thing at a time; "+" are descriptors beside a 
     Go(id)                       -> Done                                           its program runs
     Abandon(id)                  -> Done       what `Start` made is gone; so it is if the connection closes
     FindSandbox(id)              -> SandboxAt(pid) + pidfd, netns, sockets…
-    Exec(id, process, …) + 0 1 2 -> Executing(pid) + pty master, if a terminal; at its end ExecEnded(code)
+    Exec(id, process, …)         -> Executing(pid) + our ends of its streams; at its end ExecEnded(code)
     ListRunning                  -> RunningIds(ids)
     RecordExit(id, code)         -> Done                  an exit code that the keeper could not know
     Subscribe                    -> Done; then Ended(id, code, oom_killed), OutOfMemory(id),
                                     ExecBegan(id, execution, command) and ExecDied(id, execution, code)
     EndKeeper                    -> Done and the keeper ends; refused while a container runs
     any                          -> Refusal(message, step, errno, exit_code) if it cannot be done
-On the channel of a container's first process, or of a process that joins a container:
+On the channel of a container's first process:
     FirstReady(notes) + pty master, sockets…  then it waits for b"start"
-    Born(pid)                                 the process that joined
     Refusal                                   it could not be made; a successful execve closes the channel
+On the channel of whoever joins a container:
+    FirstReady(notes) + pty master            if it has a terminal
+    Refusal                                   it could not be made; else see `runtime.init.birth`
 On store.sock, to and from the process that holds descriptors:
     Keep(id, names) + descriptors -> nothing;   Drop(id) -> nothing
     GiveBack                      -> Keep(id, names) + descriptors for each container, then GivenBack(pid)
@@ -30,6 +32,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -67,14 +70,28 @@ class FindSandbox:
     id: str
 
 
+class Streams(StrEnum):
+    """What descriptors 0-2 of a process are, and which ends the answer brings. A process with a terminal has that."""
+
+    INTERACTIVE = "interactive"  # three pipes: the writing end of the first, the reading ends of the others
+    CAPTURED = "captured"  # nothing to read, and one pipe for both outputs: its reading end
+    DETACHED = "detached"  # nothing to read, and nobody hears it: none
+
+
 @dataclass(frozen=True, slots=True)
 class Exec:
-    """`process` is a Process in JSON's plain values. `bound`: it is killed when the connection closes."""
+    """`process` is a Process in JSON's plain values. `bound`: it is killed when the connection closes.
+
+    No descriptor of the caller's is ever passed on: the keeper makes them. `rows` and `columns` are a terminal's size.
+    """
 
     id: str
     process: Mapping[str, Any]
+    streams: Streams = Streams.CAPTURED
     privileged: bool = False
     bound: bool = False
+    rows: int = 0
+    columns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +217,6 @@ class FirstReady:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Born:
-    pid: int
-
-
 # --- the store of descriptors ---
 
 
@@ -233,7 +245,7 @@ class GivenBack:
     pid: int
 
 
-Message = Request | Answer | Event | FirstReady | Born | Keep | Drop | GiveBack | GivenBack
+Message = Request | Answer | Event | FirstReady | Keep | Drop | GiveBack | GivenBack
 
 _KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in Message.__args__}
 
@@ -245,6 +257,13 @@ def _texts(value: Any) -> tuple[str, ...]:
     if type(value) is not list or any(type(item) is not str for item in value):
         raise Malformed("a list of texts is wanted")
     return tuple(value)
+
+
+def _streams(value: Any) -> Streams:
+    try:
+        return Streams(value)
+    except ValueError as error:
+        raise Malformed("streams are wanted") from error
 
 
 def _is(*kinds: type) -> Callable[[Any], Any]:
@@ -264,6 +283,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "int | None": _is(int, type(None)),
         "tuple[str, ...]": _texts,
         "Mapping[str, Any]": _is(dict),
+        "Streams": _streams,
     }
 )
 

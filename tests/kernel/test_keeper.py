@@ -83,8 +83,8 @@ class Project:
         self.keeper.__exit__()
         self.events.close()
 
-    def ask(self, request: Request, wanted: type[A], fds: tuple[int, ...] = ()) -> A:
-        answer, self.passed = self.keeper.ask(request, wanted, fds)
+    def ask(self, request: Request, wanted: type[A]) -> A:
+        answer, self.passed = self.keeper.ask(request, wanted)
         if wanted is not SandboxAt:
             messages.close_all(self.passed)
         return answer
@@ -290,10 +290,8 @@ def test_an_exec_is_killed_with_its_client_only_if_it_is_bound_to_it(project: Pr
     project.run("one", "exec sleep 1000")
     process = json.loads(to_json(Process(("/bin/sh", "-c", "echo $$; exec sleep 1000"), env=("PATH=/usr/bin:/bin",))))
     for bound in (True, False):
-        reader, writer = os.pipe()
         with BlockingKeeper(project.places, SECONDS) as client:
-            answer, _ = client.ask(Exec("one", process, bound=bound), Executing, (0, writer, 2))
-            os.close(writer)
+            answer, (reader,) = client.ask(Exec("one", process, bound=bound), Executing)
             pidfd = os.pidfd_open(answer.pid)
             assert os.read(reader, 100)
         assert bool(select.select([pidfd], [], [], SECONDS if bound else 0.1)[0]) is bound

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import NoReturn
 
 import click
 from pycompose.compose.app.choices import Choices
@@ -47,26 +45,11 @@ def execute(
     from pycompose.compose.app import execution
 
     terminal = not (no_tty or detach) and os.isatty(0) and os.isatty(1)
-    options = execution.ExecOptions(_variables(environment), user, folder, privileged, terminal)
-    if not detach:
-        context.exit(execution.execute(places, container.id, arguments, options))
-    if os.fork() == 0:
-        _stay(lambda: execution.execute(places, container.id, arguments, options))
+    options = execution.ExecOptions(_variables(environment), user, folder, privileged, terminal, detach)
+    context.exit(execution.execute(places, container.id, arguments, options))
 
 
-def _variables(texts: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE`, or `NAME` with the value that it has here."""
+def _variables(texts: tuple[str, ...]) -> dict[str, str | None]:
+    """`NAME=VALUE`, or `NAME` with the value that it has here; where it has none, None: it is taken away."""
     pairs = (text.partition("=") for text in texts)
-    return {name: value if equals else os.environ.get(name, "") for name, equals, value in pairs}
-
-
-def _stay(execute: Callable[[], int]) -> NoReturn:
-    """Be the client of a detached process until it ends, away from the terminal and with nothing of the caller's."""
-    from pycompose.runtime.keeper.launch import leave_caller
-
-    code = 1
-    try:
-        leave_caller()
-        code = execute()
-    finally:
-        os._exit(code)
+    return {name: value if equals else os.environ.get(name) for name, equals, value in pairs}

@@ -26,11 +26,11 @@ class Served:
         self.error: Exception | None = None
         self.client = Client(self.loop, theirs, self.serve, self.gone.append)
 
-    def serve(self, request: Request, reply: Reply, descriptors: list[int]) -> None:
+    def serve(self, request: Request, reply: Reply) -> None:
         self.requests.append(request)
         if self.error:
             raise self.error
-        reply(RunningIds(("a",)), descriptors)
+        reply(RunningIds(("a",)))
 
     def answer(self) -> object:
         return messages.receive(self.other)[0]

@@ -18,6 +18,7 @@ VALUES = {
     "int | None": None,
     "tuple[str, ...]": ("a", "b"),
     "Mapping[str, Any]": {"args": ["a"]},
+    "Streams": messages.Streams.DETACHED,
 }
 
 
@@ -42,7 +43,9 @@ def test_a_message_is_listed_at_the_head_of_the_module(kind: type[Message]) -> N
 
 
 def test_what_a_message_leaves_out_is_as_it_is_declared() -> None:
-    assert messages.decode(b'{"is": "Exec", "id": "a", "process": {}}') == Exec("a", {}, privileged=False, bound=False)
+    assert messages.decode(b'{"is": "Exec", "id": "a", "process": {}}') == Exec(
+        "a", {}, messages.Streams.CAPTURED, privileged=False, bound=False
+    )
     assert messages.decode(b'{"is": "Refusal", "message": "no"}') == Refusal("no", "request", 0, 125)
 
 
