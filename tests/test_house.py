@@ -190,7 +190,6 @@ VAGUELY_NAMED: set[str] = {
     "runtime/images/registry/pull.py",
     "runtime/images/save.py",
     "runtime/images/store_folders.py",
-    "runtime/init/join.py",
     "runtime/init/rootfs.py",
     "runtime/init/start.py",
     "runtime/keeper/container.py",
