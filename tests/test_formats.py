@@ -175,7 +175,10 @@ def test_network_lease_and_port(tmp_path: Path) -> None:
 
 
 def test_keeper_socket() -> None:
-    data = b'{"is": "Exec", "id": "abc", "process": {"args": ["true"]}, "privileged": false, "bound": true}'
+    data = (
+        b'{"is": "Exec", "id": "abc", "process": {"args": ["true"]}, "streams": "captured", "privileged": false, '
+        b'"bound": true, "rows": 0, "columns": 0}'
+    )
     process = json.loads(spec.to_json(Process(("true",))))["args"]
     message = messages.Exec("abc", {"args": process}, bound=True)
     assert messages.encode(message) == data
