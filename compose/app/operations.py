@@ -153,10 +153,13 @@ def prepared_up(
     tell: Tell = silent,
     *,
     recreate_dependencies: bool = False,
+    remake: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[PreparedUp]:
     """The first half of `up`, for whom has something to do before the second. Raises PycomposeError.
 
-    The supervisor comes up while files are read; when the body fails, a project without containers is ended again.
+    `remake` is asked, with its name, for each volume that was made otherwise than the file says now: whether it is made
+    anew, without its data. The supervisor comes up while files are read; when the body fails, a project without
+    containers is ended again.
     """
     from pycompose.compose.control import session
 
@@ -182,7 +185,22 @@ def prepared_up(
         if likely is not None and likely != located.places:
             session.close_if_empty(likely)
         digests = make_ready(choices, project, options.services, images, tell, no_deps=options.no_deps)
-        yield PreparedUp(choices, located, project, selected, replace(options, images=digests))
+        options = replace(options, images=digests, remake_volumes=_agreed(located.places, project, options, remake))
+        yield PreparedUp(choices, located, project, selected, options)
+
+
+def _agreed(
+    places: ProjectPlaces, project: Project, options: UpOptions, remake: Callable[[str], bool]
+) -> frozenset[str]:
+    if not project.volumes:
+        return frozenset()
+    from pycompose.compose.model.observed import Observed
+    from pycompose.compose.plan.reconcile import changed_volumes
+    from pycompose.compose.state import observe
+
+    volumes = observe.volumes(places, names=[volume.name for volume in project.volumes.values()])
+    changed = changed_volumes(project, Observed(project.name, volumes=volumes), options)
+    return frozenset(name for name in changed if remake(name))
 
 
 def up(
@@ -192,9 +210,12 @@ def up(
     tell: Tell = silent,
     *,
     recreate_dependencies: bool = False,
+    remake: Callable[[str], bool] = lambda _: False,
 ) -> Outcome:
     """Make and start containers, and whatever they need. `create` is this with `options.no_start`."""
-    with prepared_up(choices, options, images, tell, recreate_dependencies=recreate_dependencies) as prepared:
+    with prepared_up(
+        choices, options, images, tell, recreate_dependencies=recreate_dependencies, remake=remake
+    ) as prepared:
         return prepared.apply(tell)
 
 

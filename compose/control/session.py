@@ -81,7 +81,7 @@ def _supervisor(places: ProjectPlaces) -> tuple[str, ...]:
 
 FROM_ELSEWHERE = """
 import os, runpy, sys
-sys.path.extend(sys.argv.pop(1).split(os.pathsep))
+sys.path[:0] = sys.argv.pop(1).split(os.pathsep)
 runpy.run_module("pycompose.compose.supervisor", run_name="__main__", alter_sys=True)
 """
 

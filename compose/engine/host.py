@@ -83,8 +83,8 @@ class Host(Protocol):
         """Refused while a container is on it."""
 
     async def create_volume(self, volume: Volume) -> None: ...
-    async def remove_volume(self, name: str) -> None:
-        """Refused while a container has it, running or not."""
+    async def remove_volume(self, name: str, *, remade: bool = False) -> None:
+        """Refused while a container has it, running or not; with `remade`, while one of another project has it."""
 
     async def create_container(
         self,

@@ -198,8 +198,8 @@ class _Run:
                 return host.remove_network(name)
             case CreateVolume(volume):
                 return host.create_volume(volume)
-            case RemoveVolume(name):
-                return host.remove_volume(name)
+            case RemoveVolume(name, remade):
+                return host.remove_volume(name, remade=remade)
             case CreateContainer(name, service, number, inherit, replaces):
                 return host.create_container(
                     self.project, self.generation, service, name, number, inherit=inherit, replaces=replaces

@@ -20,6 +20,7 @@ def own_of(
     volumes: Mapping[str, str],
     anonymous: tuple[str, ...],
     shared: Mapping[str, str],
+    volume_donors: tuple[str, ...] = (),
 ) -> Own:
     check = merged_check(service.healthcheck, image_check(image.healthcheck))
     return Own(
@@ -38,6 +39,7 @@ def own_of(
         signal=service.stop_signal or image.stop_signal or None,
         healthcheck=check,
         shared=dict(shared),
+        volume_donors=volume_donors,
     )
 
 

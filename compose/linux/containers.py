@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field
 
@@ -18,7 +18,7 @@ from pycompose import durable
 from pycompose.compose.engine.host import HostError, HostNote
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.fields import EMPTY
-from pycompose.compose.model.observed import ObservedContainer, Supervision
+from pycompose.compose.model.observed import Label, ObservedContainer, Supervision
 from pycompose.compose.model.project import Project, Service
 from pycompose.compose.state.observe import SUPERVISION, Own
 from pycompose.frozen import dataclass
@@ -31,7 +31,7 @@ from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
 from pycompose.runtime.spec import Bundle, Mount, Process
 from pycompose.runtime.spec import from_json as bundle_from_json
-from pycompose.runtime.state import container_names
+from pycompose.runtime.state import container_names, usage
 from pycompose.runtime.state.container_record import read_container
 from pycompose.runtime.state.volumes import VolumeError, Volumes
 
@@ -249,7 +249,14 @@ class Containers:
             container=self._folder_of,
         )
         own = container_labels.own_of(
-            project, service, wanted.generation, image, mounted.volumes, mounted.anonymous, wanted.shared
+            project,
+            service,
+            wanted.generation,
+            image,
+            mounted.volumes,
+            mounted.anonymous,
+            wanted.shared,
+            mounted.donors,
         )
         bundle = oci.bundle(
             project,
@@ -271,13 +278,21 @@ class Containers:
 
     async def remove(self, held: HeldContainer, *, volumes: bool) -> None:
         """With `volumes`, its anonymous ones too, unless another container has them by volumes_from."""
+        used = usage.read(self.folder(held)).volumes if volumes else ()
         container_names.release(self.roots, held.name, held.id)
         await self.runtime.remove(held.id)
         del self._by_name[held.name], self._by_id[held.id]
         self._notes.pop(held.name, None)
-        for volume in held.own.anonymous if volumes else ():
+        if volumes:
+            await trio.to_thread.run_sync(self._remove_anonymous, dict.fromkeys((*held.own.anonymous, *used)), held.own)
+
+    def _remove_anonymous(self, names: Iterable[str], own: Own) -> None:
+        """Of the volumes that a container had, those without a name that nobody has any more: another's too, which
+        went before it and left them to it by volumes_from."""
+        for name in names:
             with suppress(VolumeError):
-                await trio.to_thread.run_sync(self.volumes.remove, volume)
+                if name in own.anonymous or Label.ANONYMOUS in self.volumes.get(name).labels:
+                    self.volumes.remove(name)
 
     @contextmanager
     def _claimed(self, name: str) -> Iterator[None]:

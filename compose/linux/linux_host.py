@@ -168,9 +168,10 @@ class LinuxHost:
             make = partial(self._containers.volumes.create, volume.name, labels, volume.driver_opts)
             await trio.to_thread.run_sync(make, volume.driver or "local")
 
-    async def remove_volume(self, name: str) -> None:
+    async def remove_volume(self, name: str, *, remade: bool = False) -> None:
         with _translated(f'volume "{name}" cannot be removed'):
-            await trio.to_thread.run_sync(self._containers.volumes.remove, name)
+            remove = partial(self._containers.volumes.remove, despite=self.places.project if remade else "")
+            await trio.to_thread.run_sync(remove, name)
 
     # containers
 

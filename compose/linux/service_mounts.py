@@ -39,6 +39,7 @@ class Mounted:
     volumes: Mapping[str, str]  # target -> name, anonymous ones too
     anonymous: tuple[str, ...]  # those that are the container's own
     used: tuple[str, ...]  # every volume's name, of volumes_from too
+    donors: tuple[str, ...] = ()  # ids of the containers of volumes_from
 
 
 class MountError(PycomposeError):
@@ -70,8 +71,11 @@ def mounted(
     wanted = list(service.mounts)
     taken = {mount.target for mount in wanted}
     wanted += [VolumeMount(None, path) for path in sorted(image.volumes) if _clean(path) not in taken]
+    donors: list[str] = []
     for one in service.volumes_from:
-        other_mounts, theirs = _from_other(one, container)
+        folder_of_other, read_only = _other(one, container)
+        donors.append(os.path.basename(folder_of_other))
+        other_mounts, theirs = _from_other(folder_of_other, read_only)
         mounts.update({mount.destination: mount for mount in other_mounts})
         inherited += theirs
     for mount in wanted:
@@ -81,7 +85,7 @@ def mounted(
                 continue  # volumes_from has something at the place of an image's volume
             name = before.get(target) or secrets.token_hex(32)
             if not volumes.exists(name):
-                volumes.create(name, {**mount.labels, Label.PROJECT: project.name})
+                volumes.create(name, {**mount.labels, Label.PROJECT: project.name, Label.ANONYMOUS: ""})
                 fresh.append(name)
             anonymous.append(name)
             names[target] = name
@@ -92,7 +96,7 @@ def mounted(
         mounts[made_file.destination] = made_file
     ordered = tuple(mounts[target] for target in sorted(mounts, key=lambda t: (t.count("/"), t)))
     used = tuple(dict.fromkeys((*names.values(), *inherited)))
-    return Mounted(ordered, names, tuple(anonymous), used)
+    return Mounted(ordered, names, tuple(anonymous), used, tuple(donors))
 
 
 def _clean(target: str) -> str:
@@ -168,11 +172,15 @@ def _image(service: Service, mount: ImageMount, target: str, store: Store) -> Ma
     return Made(target, "overlay", "overlay", ("ro", *(f"lowerdir+={layer}" for layer in image.layers)))
 
 
-def _from_other(text: str, container: Callable[[str, str], str]) -> tuple[list[Made], tuple[str, ...]]:
-    """What another container mounts from outside; `text` is service[:ro] or container:name[:ro]."""
+def _other(text: str, container: Callable[[str, str], str]) -> tuple[str, bool]:
+    """Another container's folder, and whether its mounts are read-only; `text` is service[:ro], container:name[:ro]."""
     parts = text.split(":")
     way, parts = ("container", parts[1:]) if parts[0] == "container" else ("service", parts)
-    folder, read_only = container(way, parts[0]), parts[1:] == ["ro"]
+    return container(way, parts[0]), parts[1:] == ["ro"]
+
+
+def _from_other(folder: str, read_only: bool) -> tuple[list[Made], tuple[str, ...]]:
+    """What the container in `folder` mounts from outside, and the volumes that it uses."""
     with open(f"{folder}/bundle.json", encoding="utf-8") as file:
         mounts = from_json(Bundle, file.read()).spec.mounts
     outside = []

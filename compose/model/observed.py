@@ -39,6 +39,7 @@ class Label:
     SLUG = "com.docker.compose.slug"
     NETWORK = "com.docker.compose.network"
     VOLUME = "com.docker.compose.volume"
+    ANONYMOUS = "com.docker.volume.anonymous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ class ObservedContainer:
     anonymous_volumes: tuple[str, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
     depends_on: tuple[tuple[str, str, bool], ...] = ()  # (service, condition, restart), from the label
-    network_parent: str | None = None  # id of the container whose network namespace it shares
+    shared: Mapping[str, str] = field(default_factory=no_text)  # namespace -> id of its container (or PROJECT/ID)
+    volume_donors: tuple[str, ...] = ()  # ids of the containers whose volumes it has by volumes_from
     stop_grace_period: float | None = None  # seconds
     stop_signal: str | None = None
     labels: Mapping[str, str] = field(default_factory=no_text)
@@ -134,6 +136,7 @@ class Observed:
     containers: tuple[ObservedContainer, ...] = ()
     networks: tuple[ObservedNetwork, ...] = ()  # of this machine; those of others have no key
     volumes: tuple[ObservedVolume, ...] = ()  # likewise
+    lost: frozenset[str] = frozenset()  # PROJECT/ID of containers whose namespaces ours had, and that are gone
 
     def of_service(self, service: str) -> tuple[ObservedContainer, ...]:
         """Replicas of `service` by number, one-off containers left out."""

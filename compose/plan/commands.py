@@ -6,7 +6,7 @@ depends_on label of what exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from pycompose.compose.model.observed import Observed, ObservedContainer
 from pycompose.compose.model.project import Project
 from pycompose.frozen import dataclass
 
+from .divergence import check_completes, goes_along, joiners
 from .draft import Cause, Draft, asked, is_running, not_running
 from .select import containers_of, in_order
 from .steps import AwaitCondition, Plan, StartContainer
@@ -96,11 +97,42 @@ def stop(
 
 
 def start(project: Project | None, observed: Observed, services: tuple[str, ...] = ()) -> Plan:
-    """Each after what it depends on, and after the conditions of that which is started too."""
+    """Each after what it depends on, and after the conditions of that which is started too.
+
+    Running containers that have a namespace of one that is started are started again.
+    """
     out = Draft(observed.project)
     resting = [c for c in containers_of(project, observed, services) if not is_running(c)]
-    in_order(project, observed, resting, _starter(out, project), reverse=False)
+    joined = _joined(observed, resting)
+    stops = _halted(out, project, observed, joined, JOINED)
+    chosen = [*resting, *joined]
+    in_order(project, observed, chosen, _starter(out, project, chosen, stops=stops), reverse=False)
     return out.plan()
+
+
+JOINED = Cause("related", "one whose namespaces it has is started")
+
+
+def _joined(observed: Observed, started: list[ObservedContainer]) -> list[ObservedContainer]:
+    """Containers that have a namespace of one that is started, or of those, and ran until then."""
+    ids = joiners(observed.containers, {c.id for c in started})
+    return [c for c in observed.containers if c.id in ids and goes_along(c, observed)]
+
+
+def _halted(
+    out: Draft, project: Project | None, observed: Observed, containers: list[ObservedContainer], cause: Cause
+) -> dict[str, str]:
+    """Container -> the step that stops it, of those that run; what needs others first."""
+    stops: dict[str, str] = {}
+
+    def halt(c: ObservedContainer, after: tuple[str, ...]) -> str | None:
+        if not is_running(c):
+            return None
+        stops[c.name] = out.stop(c, cause, after)
+        return stops[c.name]
+
+    in_order(project, observed, containers, halt, reverse=True)
+    return stops
 
 
 def awaited(plan: Plan, timeout: float | None = None) -> Plan:
@@ -119,24 +151,30 @@ def awaited(plan: Plan, timeout: float | None = None) -> Plan:
 def _starter(
     out: Draft,
     project: Project | None,
+    chosen: Iterable[ObservedContainer],
     cause: Cause | None = None,
     stops: Mapping[str, str] = MappingProxyType({}),
 ) -> Act:
-    """Makes start steps, each after the conditions of those of its dependencies that the same plan starts.
+    """Makes start steps of all that is `chosen`, each after those whose namespaces it has, and after the conditions of
+    those of its dependencies that the same plan starts.
 
     `stops`: container -> the step of this plan that stops it.
     """
+    names_by_id = {c.id: c.name for c in chosen}
     started: dict[str, list[tuple[str, str]]] = {}  # service -> (step, container)
 
     def act(c: ObservedContainer, after: tuple[str, ...]) -> str:
-        waits = list(after)
+        waits = [*after, *(out.started(names_by_id[i]) for i in c.shared.values() if i in names_by_id)]
         service = project.services.get(c.service) if project else None
         for need in service.depends_on if service else ():
             if need.condition != "service_started" and need.service in started:
+                if project and need.condition == "service_completed_successfully" and need.required:
+                    check_completes(project, c.service, need.service)
                 names = tuple(name for _, name in started[need.service])
                 waits.append(out.condition(need, names, [step for step, _ in started[need.service]]))
         stop_first = (stops[c.name],) if c.name in stops else ()
-        step = out.start(c.name, c.service, cause or not_running(c), (*stop_first, *waits))
+        why = cause or (JOINED if stop_first else not_running(c))
+        step = out.start(c.name, c.service, why, (*stop_first, *waits))
         started.setdefault(c.service, []).append((step, c.name))
         return step
 
@@ -150,23 +188,17 @@ def restart(
     timeout: float | None = None,
     no_deps: bool = False,
 ) -> Plan:
-    """Stop in one order, start in the other; those who depend on a service with `restart: true` come along."""
+    """Stop in one order, start in the other; those who depend on a service with `restart: true` come along, as do
+    those that run in a namespace of one that is started."""
     out = Draft(observed.project, timeout)
     containers_of(project, observed, services)
     also: set[str] = set()
     if services and not no_deps:
         also = {c.service for c in observed.containers for n, _, again in c.depends_on if again and n in services}
-    chosen = containers_of(project, observed, (*services, *sorted(also - set(services))))
-    stops: dict[str, str] = {}
-
-    def halt(c: ObservedContainer, after: tuple[str, ...]) -> str | None:
-        if not is_running(c):
-            return None
-        stops[c.name] = out.stop(c, asked("restart"), after)
-        return stops[c.name]
-
-    in_order(project, observed, chosen, halt, reverse=True)
-    in_order(project, observed, chosen, _starter(out, project, asked("restart"), stops), reverse=False)
+    chosen = list(containers_of(project, observed, (*services, *sorted(also - set(services)))))
+    chosen += [c for c in _joined(observed, chosen) if c not in chosen]
+    stops = _halted(out, project, observed, chosen, asked("restart"))
+    in_order(project, observed, chosen, _starter(out, project, chosen, asked("restart"), stops), reverse=False)
     return out.plan()
 
 

@@ -80,11 +80,11 @@ class Draft:
     def remove_network(self, name: str, cause: Cause, after: Iterable[str] = ()) -> str:
         return self._add(f"remove network {name}", RemoveNetwork(name), cause, after)
 
-    def create_volume(self, volume: Volume, cause: Cause) -> str:
-        return self._add(f"create volume {volume.name}", CreateVolume(volume), cause)
+    def create_volume(self, volume: Volume, cause: Cause, after: Iterable[str] = ()) -> str:
+        return self._add(f"create volume {volume.name}", CreateVolume(volume), cause, after)
 
-    def remove_volume(self, name: str, cause: Cause, after: Iterable[str] = ()) -> str:
-        return self._add(f"remove volume {name}", RemoveVolume(name), cause, after)
+    def remove_volume(self, name: str, cause: Cause, after: Iterable[str] = (), *, remade: bool = False) -> str:
+        return self._add(f"remove volume {name}", RemoveVolume(name, remade), cause, after)
 
     # containers
 
@@ -152,6 +152,13 @@ class Draft:
 
     def starts(self, name: str) -> bool:
         return _start_id(name) in self.steps
+
+    def stops(self, name: str) -> bool:
+        return f"stop {name}" in self.steps
+
+    def started(self, name: str) -> str:
+        """The step that starts a container, which is there."""
+        return _start_id(name)
 
     def removal(self, name: str) -> tuple[str, ...]:
         """The step that removes a container of that name, if one does."""

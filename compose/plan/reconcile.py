@@ -6,15 +6,16 @@ middle has nothing to do: what a service's containers are started after is hande
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 
 from pycompose.compose.model.errors import FileError
 from pycompose.compose.model.observed import Observed, ObservedContainer
-from pycompose.compose.model.project import Dependency, Network, Project, Service, VolumeMount
+from pycompose.compose.model.project import Dependency, Network, Project, Service, Volume, VolumeMount
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
+from . import divergence, graph
 from .draft import Cause, Draft, is_running, not_running
 from .select import check_names, orphans, selected
 from .steps import AwaitCondition, CreateContainer, Plan
@@ -38,44 +39,38 @@ class UpOptions:
     no_start: bool = False
     renew_anonymous_volumes: bool = False
     images: Mapping[str, str] = field(default_factory=dict)
+    remake_volumes: frozenset[str] = frozenset()  # names; what is in them is lost
 
 
 def container_name(project: str, service: Service, number: int) -> str:
     return service.container_name or f"{project}-{service.name}-{number}"
 
 
-def _stale(project: Project, service: Service, container: ObservedContainer, options: UpOptions) -> str:
-    """Why a container must be made anew; empty where it need not."""
-    if container.config_hash != service.config_hash:
-        new, old = service.hash_parts, container.hash_parts
-        names = sorted(key for key in {*new, *old} if new.get(key) != old.get(key)) if old else []
-        if "environment" not in names:  # an env file whose change changed no variable is not the cause
-            names = [name for name in names if not name.startswith("env file ")]
-        return f"configuration changed: {', '.join(names)}" if names else "configuration changed"
-    digest = options.images.get(service.name)
-    if digest and container.image_digest and container.image_digest != digest:
-        return "image changed"
-    if is_running(container):
-        for attachment in service.networks:
-            name = project.networks[attachment.network].name
-            if name not in container.networks:
-                return f"not on network {name}"
-    return ""
+def changed_volumes(project: Project, observed: Observed, options: UpOptions) -> tuple[str, ...]:
+    """Names of volumes that were made otherwise than the file says now, and that the command is about."""
+    have = {v.name: v for v in observed.volumes}
+    return tuple(
+        volume.name
+        for key, volume in project.volumes.items()
+        if key in _volume_keys(project, selected(project, options.services, options.no_deps))
+        and not volume.external
+        and (kept := have.get(volume.name)) is not None
+        and kept.config_hash
+        and kept.config_hash != volume.config_hash
+    )
 
 
-def _shares_with(service: Service) -> set[str]:
-    """Services whose containers' namespaces or volumes a container of `service` holds."""
-    modes = (service.network_mode, service.ipc, service.pid)
-    shared = {mode.partition(":")[2] for mode in modes if mode and mode.startswith("service:")}
-    return shared | {v.split(":")[0] for v in service.volumes_from if not v.startswith("container:")}
+def _volume_keys(project: Project, services: Iterable[str]) -> set[str | None]:
+    mounts = (mount for name in services for mount in project.services[name].mounts)
+    return {mount.source for mount in mounts if isinstance(mount, VolumeMount)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Halt:
-    """A running container that is stopped for networks that changed: the steps that stop it and make its networks."""
+    """A running container that is stopped for networks or volumes that changed, and the steps that make these anew."""
 
     stop: str
-    networks: tuple[str, ...]
+    remade: tuple[str, ...]
     cause: Cause
 
 
@@ -88,15 +83,25 @@ class _Up:
         self.last: dict[str, tuple[str, ...]] = {}  # service -> steps after which it is started
         self.members: dict[str, tuple[str, ...]] = {}  # service -> names that will be its containers
         self.recreated: set[str] = set()
+        self.remade_volumes: set[str] = set()
+        self.by_id = {c.id: c for c in observed.containers}
+        self.kept: dict[str, set[str]] = {}  # service -> ids of its containers that stay
+        self.gone: dict[str, list[str]] = {}  # service -> steps that remove containers of it for good
         self.halted: dict[str, _Halt] = {}  # by container
         self.settled: dict[str, str] = {}  # container -> the step that gives it its name back
 
     def plan(self) -> Plan:
         check_names(self.options.scale, self.project.services)
         self._make_networks_and_volumes()
-        for name in self.selected:
-            self._service(self.project.services[name])
+        for name in graph.order(self.project):
+            service = self.project.services[name]
+            if name in self.selected:
+                self._service(service)
+            else:
+                self._follow(service)
         self._start_halted()
+        while any([self._join_again(c) for c in self.observed.containers]):
+            pass
         self._orphans()
         if self.options.wait and not self.options.no_start:
             self._wait()
@@ -119,7 +124,8 @@ class _Up:
     def _make_networks_and_volumes(self) -> None:
         services = [self.project.services[name] for name in self.selected]
         networks = {a.network for s in services for a in s.networks}
-        volumes = {m.source for s in services for m in s.mounts if isinstance(m, VolumeMount)}
+        volumes = _volume_keys(self.project, self.selected)
+        changed = changed_volumes(self.project, self.observed, self.options)
         have_networks = {n.name: n for n in self.observed.networks}
         have_volumes = {v.name: v for v in self.observed.volumes}
         for key, network in self.project.networks.items():
@@ -136,41 +142,61 @@ class _Up:
         for key, volume in self.project.volumes.items():
             if key not in volumes:
                 continue
-            if (kept := have_volumes.get(volume.name)) is not None:
-                if not volume.external and kept.config_hash and kept.config_hash != volume.config_hash:
-                    self.out.warnings.append(
-                        f"volume {volume.name} is kept as it was made; the file says otherwise (down -v removes it)"
-                    )
+            if volume.name in have_volumes:
+                if volume.name not in changed:
+                    continue
+                if volume.name in self.options.remake_volumes:
+                    self.resources["volume", key] = self._remake_volume(volume)
+                else:
+                    remedy = "is kept as it was made; the file says otherwise (--yes makes it anew, without its data)"
+                    self.out.warnings.append(f"volume {volume.name} {remedy}")
                 continue
             if volume.external:
                 raise PycomposeError(
                     f"volume {volume.name!r} is external and does not exist",
                     hint=f"pycompose volume create {volume.name}",
                 )
+            self.remade_volumes.add(volume.name)
             self.resources["volume", key] = self.out.create_volume(volume, Cause("missing", "no such volume"))
 
     def _remake_network(self, network: Network) -> str:
         """A network whose configuration changed is made anew; its containers are stopped for that, not made anew."""
-        stopped = Cause("changed", f"network {network.name} changed")
         changed = Cause("changed", "configuration changed")
         users = [c for c in self.observed.containers if network.name in c.networks and is_running(c)]
-        for c in users:
-            if c.name not in self.halted:
-                self.halted[c.name] = _Halt(self.out.stop(c, stopped), (), stopped)
-        stops = [self.halted[c.name].stop for c in users]
+        stops = self._halt(users, Cause("changed", f"network {network.name} changed"))
         removed = self.out.remove_network(network.name, changed, stops)
         created = self.out.create_network(network, changed, (removed,))
-        for c in users:
-            halt = self.halted[c.name]
-            self.halted[c.name] = replace(halt, networks=(*halt.networks, created))
+        self._await_remade(users, created)
         return created
 
+    def _remake_volume(self, volume: Volume) -> str:
+        """A volume whose definition changed is made anew, empty; the containers that have it are made anew too."""
+        changed = Cause("changed", "configuration changed")
+        users = [c for c in self.observed.containers if volume.name in c.volumes.values() and is_running(c)]
+        stops = self._halt(users, Cause("changed", f"volume {volume.name} changed"))
+        removed = self.out.remove_volume(volume.name, changed, stops, remade=True)
+        created = self.out.create_volume(volume, changed, (removed,))
+        self._await_remade(users, created)
+        self.remade_volumes.add(volume.name)
+        return created
+
+    def _halt(self, users: Iterable[ObservedContainer], cause: Cause) -> list[str]:
+        for c in users:
+            if c.name not in self.halted:
+                self.halted[c.name] = _Halt(self.out.stop(c, cause), (), cause)
+        return [self.halted[c.name].stop for c in users]
+
+    def _await_remade(self, users: Iterable[ObservedContainer], created: str) -> None:
+        for c in users:
+            halt = self.halted[c.name]
+            self.halted[c.name] = replace(halt, remade=(*halt.remade, created))
+
     def _start_halted(self) -> None:
-        """Containers of services that were not asked for, which a changed network stopped."""
+        """Containers of services that were not asked for, which a changed network or volume stopped."""
         for c in self.observed.containers:
             halt = self.halted.get(c.name)
             if halt and not (self.options.no_start or self.out.starts(c.name) or self.out.removal(c.name)):
-                self.out.start(c.name, c.service, halt.cause, (halt.stop, *halt.networks))
+                self.out.start(c.name, c.service, halt.cause, (halt.stop, *halt.remade))
 
     def _settle(self, existing: tuple[ObservedContainer, ...]) -> tuple[ObservedContainer, ...]:
         """A recreation that broke off leaves a container under its temporary name: it goes, or takes its name."""
@@ -180,7 +206,7 @@ class _Up:
             if not (len(before) == 12 and set(before) <= HEX and name):
                 kept.append(c)
             elif any(other.name == name for other in existing):
-                self._remove(c, Cause("leftover", "left over from a recreation that broke off"))
+                self._remove(c, Cause("leftover", "left over from a recreation that broke off"), volumes=True)
             else:
                 self.settled[name] = self.out.rename(c.name, name)
                 kept.append(replace(c, name=name))
@@ -192,13 +218,21 @@ class _Up:
         keys += [("volume", m.source) for m in service.mounts if isinstance(m, VolumeMount) and m.source]
         return tuple(self.resources[key] for key in keys if key in self.resources)
 
-    def _condition(self, dependency: Dependency) -> tuple[str, ...]:
+    def _condition(self, dependent: str, dependency: Dependency) -> tuple[str, ...]:
         """Steps after which a dependent may be started."""
         name = dependency.service
         if name not in self.members or not self.members[name]:
             return self.last.get(name, ())
         if dependency.condition == "service_started":
             return self.last[name]
+        if dependency.condition == "service_completed_successfully":
+            try:
+                divergence.check_completes(self.project, dependent, name)
+            except PycomposeError as error:
+                if dependency.required:
+                    raise
+                self.out.warnings.append(f"{error} (the dependency is not required)")
+                return self.last[name]
         return (self.out.condition(dependency, self.members[name], self.last[name]),)
 
     def _service(self, service: Service) -> None:
@@ -210,17 +244,22 @@ class _Up:
                 f"service {service.name!r} has a container_name and cannot have {wanted} containers",
                 hint="remove container_name",
             )
-        before = tuple(s for d in service.depends_on for s in self._condition(d))
+        before = self._before(service)
         needs = self._needs(service)
-        # Highest numbers go first, so that 1..N are what remains.
-        keep, surplus = existing[:wanted], existing[wanted:]
+        causes = {c.id: None if options.no_recreate else self._recreation(service, c) for c in existing}
+        # Stale ones go first, then the highest numbers, so that 1..N are what remains.
+        ranked = sorted(existing, key=lambda c: (causes[c.id] is not None, c.number))
+        keep, surplus = sorted(ranked[:wanted], key=lambda c: c.number), ranked[wanted:]
         for container in reversed(surplus):
             self._remove(container, Cause("scaled", "scale down"))
+            self.gone.setdefault(service.name, []).extend(self.out.removal(container.name))
+        if wanted:
+            self._check_donors(service, making=len(keep) < wanted or any(causes[c.id] for c in keep))
+        self.kept[service.name] = {c.id for c in keep if not causes[c.id]}
         ends: list[str] = []
         members: list[str] = []
         for container in keep:
-            cause = None if options.no_recreate else self._recreation(service, container)
-            if cause:
+            if cause := causes[container.id]:
                 ends.append(self._recreate(service, container, cause, needs, before))
                 self.recreated.add(service.name)
                 members.append(container_name(self.project.name, service, container.number))
@@ -240,26 +279,121 @@ class _Up:
         self.members[service.name] = tuple(members)
         self.last[service.name] = tuple(ends) or before
 
+    def _before(self, service: Service) -> tuple[str, ...]:
+        return tuple(s for d in service.depends_on for s in self._condition(service.name, d))
+
+    def _follow(self, service: Service) -> None:
+        """A service that was not asked for: its running containers go along with those whose namespaces they have."""
+        containers = self.observed.of_service(service.name)
+        self.kept[service.name] = {c.id for c in containers}
+        ends: list[str] = []
+        for c in (c for c in containers if divergence.goes_along(c, self.observed)):
+            cause = self._new_donor(service, c) if c.shared else None
+            if cause is None and c.name in self.halted and self.remade_volumes & set(c.volumes.values()):
+                cause = self.halted[c.name].cause
+            if cause:
+                self._check_donors(service, making=True)
+                ends.append(self._recreate(service, c, cause, self._needs(service), self._before(service)))
+                self.recreated.add(service.name)
+                self.kept[service.name].discard(c.id)
+            elif self._started_donors(c):
+                ends += self._start_existing(c, self._before(service), [])
+        if ends:
+            self.last[service.name] = tuple(ends)
+
     def _recreation(self, service: Service, container: ObservedContainer) -> Cause | None:
         """Why a container must be made anew; None where it need not."""
         options = self.options
         if options.force_recreate and (not options.services or service.name in options.services):
             return Cause("changed", "forced")
-        if parents := _shares_with(service) & self.recreated:
-            return Cause("related", f"{', '.join(sorted(parents))} is made anew")
-        change = _stale(self.project, service, container, options)
+        if cause := self._new_donor(service, container):
+            return cause
+        change = divergence.changed(
+            self.project, service, container, images=options.images, remade_volumes=self.remade_volumes
+        )
         return Cause("changed", change) if change else None
+
+    def _join_again(self, c: ObservedContainer) -> bool:
+        """Have a running container that nothing above touches join anew the one whose namespace it has, by that one's
+        name perhaps, and which this plan starts. Whether it had to."""
+        out, donors = self.out, self._started_donors(c)
+        if not donors or self.options.no_start or out.starts(c.name) or out.stops(c.name):
+            return False
+        if not divergence.goes_along(c, self.observed):
+            return False
+        after = tuple(map(out.started, donors))
+        made_anew = [name for name in donors if out.removal(name)]
+        service = self.project.services.get(c.service)
+        if made_anew and service is None:
+            self.out.warnings.append(f"{c.name} has a namespace of {made_anew[0]}, which is made anew")
+            return False
+        cause = Cause("related", f"{', '.join(donors)} is {'made anew' if made_anew else 'started'}")
+        if made_anew and service is not None:
+            self._recreate(service, c, cause, after, ())
+        else:
+            stop = (out.stop(c, cause),) if is_running(c) else ()
+            out.start(c.name, c.service, cause, (*stop, *after))
+        return True
+
+    def _new_donor(self, service: Service, container: ObservedContainer) -> Cause | None:
+        """Why a container whose namespaces or volumes are others' has to be made anew: they are of another one now."""
+        for donor in divergence.donors(service):
+            known = divergence.ids_of_donors(container, donor.kind)
+            if donor.way == "container":
+                named = {c.id for c in self.observed.containers if c.name == donor.target}
+                if self.observed.lost & set(known) or (known and named and not named & set(known)):
+                    return Cause("related", f"{donor.target} is another container now")
+            elif donor.target in self.recreated and (not known or not self.kept[donor.target] & set(known)):
+                return Cause("related", f"{donor.target} is made anew")
+            elif known and not self._ids(donor.target) & set(known):
+                return Cause("related", f"{donor.target} is another container now")
+        return None
+
+    def _ids(self, service: str) -> set[str]:
+        """Those of a service's containers that stay."""
+        return self.kept.get(service, {c.id for c in self.observed.of_service(service)})
+
+    def _started_donors(self, container: ObservedContainer) -> list[str]:
+        """Names of containers that this plan starts and whose namespaces a running container has."""
+        donors = (self.by_id[i].name for i in dict.fromkeys(container.shared.values()) if i in self.by_id)
+        return [name for name in donors if self.out.starts(name)]
+
+    def _check_donors(self, service: Service, *, making: bool) -> None:
+        """Raises PycomposeError for a service whose namespaces, or volumes of what is made, nobody gives any more."""
+        for donor in divergence.donors(service):
+            if donor.way != "service" or (donor.kind == "volumes" and not making):
+                continue
+            there = self.members.get(donor.target, tuple(c.name for c in self.observed.of_service(donor.target)))
+            if not there:
+                raise PycomposeError(
+                    f'service "{service.name}" takes {donor.words} of "{donor.target}", which has no container',
+                    hint=f"`up {donor.target} {service.name}` makes both",
+                )
+            running = donor.target in self.members or any(map(is_running, self.observed.of_service(donor.target)))
+            if donor.kind != "volumes" and not running and not self.options.no_start:
+                raise PycomposeError(
+                    f'service "{service.name}" takes {donor.words} of "{donor.target}", which does not run',
+                    hint=f"`up {donor.target} {service.name}` starts both",
+                )
 
     def _joined(self, service: Service) -> list[str]:
         """A container that joins another's namespaces or volumes is made when that one is there."""
-        return [step for other in _shares_with(service) for step in self.last.get(other, ())]
+        return [
+            step
+            for donor in divergence.donors(service)
+            if donor.way == "service"
+            for step in (*self.last.get(donor.target, ()), *self.gone.get(donor.target, ()))
+        ]
 
     def _start_existing(self, container: ObservedContainer, before: tuple[str, ...], restarted: list[str]) -> list[str]:
         if self.options.no_start:
             return []
         out, name, service = self.out, container.name, container.service
         if halt := self.halted.get(name):
-            return [out.start(name, service, halt.cause, (halt.stop, *halt.networks, *before))]
+            return [out.start(name, service, halt.cause, (halt.stop, *halt.remade, *before))]
+        if (started := self._started_donors(container)) and is_running(container):
+            cause = Cause("related", f"{', '.join(started)} is started")
+            return [out.start(name, service, cause, (out.stop(container, cause), *before, *map(out.started, started)))]
         if container.status == "running" and not restarted:
             return list(before)
         if container.status == "paused":
@@ -284,18 +418,18 @@ class _Up:
         elif is_running(old):
             # Its replacement is started when its dependencies are ready; until then the old one serves.
             ready = [out.stop(old, cause, (*ready, *before))]
-        removed = out.remove(old, cause, ready)
+        removed = out.remove(old, cause, ready, volumes=True)  # those that its replacement does not have
         renamed = out.rename(temporary, name, (removed,))
         return renamed if options.no_start else out.start(name, service.name, cause, (renamed, *before))
 
     def _settled(self, name: str) -> tuple[str, ...]:
         return (self.settled[name],) if name in self.settled else ()
 
-    def _remove(self, container: ObservedContainer, cause: Cause) -> None:
+    def _remove(self, container: ObservedContainer, cause: Cause, *, volumes: bool = False) -> None:
         if halt := self.halted.get(container.name):
-            self.out.remove(container, cause, (halt.stop,))
+            self.out.remove(container, cause, (halt.stop,), volumes=volumes)
         else:
-            self.out.stop_and_remove(container, cause, self._settled(container.name))
+            self.out.stop_and_remove(container, cause, self._settled(container.name), volumes=volumes)
 
     def _orphans(self) -> None:
         strays = orphans(self.project, self.observed)

@@ -49,7 +49,10 @@ class CreateVolume:
 
 @dataclass(frozen=True, slots=True)
 class RemoveVolume:
+    """`remade`: it is made again at once, so that containers of this project that do not run may have it."""
+
     name: str
+    remade: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field
 
@@ -53,6 +53,7 @@ class Own:
     shared: Mapping[str, str] = field(default_factory=dict)  # namespace -> id of the container that has it
     restart_delay: float | None = None
     restart_window: float | None = None
+    volume_donors: tuple[str, ...] = ()  # ids of the containers of volumes_from
 
     def text(self) -> str:
         return _CODEC.to_json(self)
@@ -86,27 +87,43 @@ def containers(
 def observe(places: ProjectPlaces, roots: Places | None = None) -> Observed:
     """The project's containers, networks and volumes."""
     roots = roots or Places.default()
+    ours = tuple(c for c in containers(places, roots, ports=True, addresses=True) if c.labels)
     return Observed(
         places.project,
-        tuple(c for c in containers(places, roots, ports=True, addresses=True) if c.labels),
+        ours,
         tuple(
             ObservedNetwork(name, labels.get(Label.NETWORK, name), labels.get(Label.CONFIG_HASH, ""), labels=labels)
             if labels.get(Label.PROJECT) == places.project
             else ObservedNetwork(name, "", labels=labels)
             for name, labels in _labelled(roots.networks, "network.json")
         ),
-        tuple(
-            ObservedVolume(name, labels.get(Label.VOLUME, ""), labels.get(Label.CONFIG_HASH, ""), labels=labels)
-            if labels.get(Label.PROJECT) == places.project
-            else ObservedVolume(name, "", labels=labels)
-            for name, labels in _labelled(roots.volumes, "volume.json")
-        ),
+        volumes(places, roots),
+        frozenset(_lost(places, ours)),
     )
 
 
-def _labelled(folder: str, record: str) -> Iterator[tuple[str, dict[str, str]]]:
+def volumes(
+    places: ProjectPlaces, roots: Places | None = None, names: Iterable[str] | None = None
+) -> tuple[ObservedVolume, ...]:
+    """The volumes of this machine, or those of these names; of other projects and of none without a key."""
+    return tuple(
+        ObservedVolume(name, labels.get(Label.VOLUME, ""), labels.get(Label.CONFIG_HASH, ""), labels=labels)
+        if labels.get(Label.PROJECT) == places.project
+        else ObservedVolume(name, "", labels=labels)
+        for name, labels in _labelled((roots or Places.default()).volumes, "volume.json", names)
+    )
+
+
+def _lost(places: ProjectPlaces, ours: Iterable[ObservedContainer]) -> Iterator[str]:
+    """Donors of other projects that are gone."""
+    for donor in {donor for container in ours for donor in container.shared.values() if "/" in donor}:
+        if not os.path.exists(places.donor(donor)):
+            yield donor
+
+
+def _labelled(folder: str, record: str, names: Iterable[str] | None = None) -> Iterator[tuple[str, dict[str, str]]]:
     """Every one on this machine: those of other projects, or of none, may be external ones of this."""
-    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+    for entry in sorted((os.listdir(folder) if names is None else names) if os.path.isdir(folder) else ()):
         with suppress(OSError, ValueError), open(f"{folder}/{entry}/{record}") as file:
             yield entry, json.load(file).get("labels") or {}
 
@@ -180,7 +197,8 @@ def _container(
         anonymous_volumes=own.anonymous,
         ports=ports.get(service, ()) if running and own.networks else (),
         depends_on=own.depends_on,
-        network_parent=own.shared.get("network"),
+        shared=own.shared,
+        volume_donors=own.volume_donors,
         stop_grace_period=own.grace,
         stop_signal=own.signal,
         labels=labels,

@@ -132,14 +132,19 @@ class Volumes:
             return []
         return [self.get(n) for n in sorted(os.listdir(self._root)) if _NAME.fullmatch(n) and self.exists(n)]
 
-    def remove(self, name: str) -> None:
-        """Remove it, first from sight; nothing happens if there is none. Raises VolumeError while it is used."""
+    def remove(self, name: str, *, despite: str = "") -> None:
+        """Remove it, first from sight; nothing happens if there is none. Raises VolumeError while it is used.
+
+        Containers of the project `despite` do not count: its caller has stopped them, and makes the volume again.
+        """
         folder = self._folder(name)
         if not os.path.isdir(folder):
             return
         with self._locked():
             users = [
-                f"{u.container} (project {u.project})" for u in usage.everyone(self._places) if name in u.uses.volumes
+                f"{u.container} (project {u.project})"
+                for u in usage.everyone(self._places)
+                if name in u.uses.volumes and u.project != despite
             ]
             if users:
                 raise VolumeError(f'volume "{name}" is used by {", ".join(users)}', "remove the containers first")

@@ -111,9 +111,9 @@ class FakeHost:
         self._call(f"create volume {volume.name}")
         self.volumes.setdefault(volume.name, ObservedVolume(volume.name, volume.key, volume.config_hash))
 
-    async def remove_volume(self, name: str) -> None:
+    async def remove_volume(self, name: str, *, remade: bool = False) -> None:
         self._call(f"remove volume {name}")
-        if self._users(name):
+        if self._users(name) and not remade:
             raise HostError(f'volume "{name}" is used')
         self.volumes.pop(name, None)
 

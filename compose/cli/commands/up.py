@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import select
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,6 +60,17 @@ class Making:
 
     def drawing(self) -> Drawing:
         return Drawing(quiet_transfers=self.quiet_pull, quiet_builds=self.quiet_build)
+
+    def remake(self, volume: str) -> bool:
+        """Whether a volume that the file defines otherwise now is made anew: --yes, or whoever is asked says so."""
+        if self.yes:
+            return True
+        if not sys.stdin.isatty() and not select.select([sys.stdin], [], [], 0)[0]:
+            return False  # nobody is there to answer
+        with suppress(click.Abort):
+            question = f'Volume "{volume}" is not as the file says now. Make it anew (its data will be lost)?'
+            return click.confirm(question, default=False, err=True)
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +190,12 @@ def up(
     from pycompose.compose.cli.attached_up import Attached
 
     with operations.prepared_up(
-        choices, options, making.images(), making.drawing(), recreate_dependencies=always_recreate_deps
+        choices,
+        options,
+        making.images(),
+        making.drawing(),
+        recreate_dependencies=always_recreate_deps,
+        remake=making.remake,
     ) as prepared:
         follow = _followed(prepared, services, watching)
         source = watching.exit_code_from or ""
@@ -196,7 +215,12 @@ def make(choices: Choices, making: Making, options: UpOptions, *, recreate_depen
     from pycompose.compose.app import operations
 
     outcome = operations.up(
-        choices, options, making.images(), making.drawing(), recreate_dependencies=recreate_dependencies
+        choices,
+        options,
+        making.images(),
+        making.drawing(),
+        recreate_dependencies=recreate_dependencies,
+        remake=making.remake,
     )
     shown(choices, outcome)
 

@@ -1,7 +1,8 @@
 """Whole plans as printed, each in a file of `plans/`: a compose file, what exists, a command, and the plan of it.
 
 A line of `exists` is `SERVICE NUMBER STATUS [key=value …]`, `network KEY …` or `volume KEY …`; containers are as the
-file makes them unless a key says otherwise. With PYCOMPOSE_WRITE_PLANS set the plans are written instead of compared.
+file makes them unless a key says otherwise: `shared=network:db1` whose namespace it has, `volumes-of=db1` whose
+volumes, `volumes=/data:p_data` what is mounted. With PYCOMPOSE_WRITE_PLANS set the plans are written, not compared.
 """
 
 from __future__ import annotations
@@ -66,7 +67,13 @@ def existing(text: str, project: Project) -> Observed:
             volumes.append(ObservedVolume(volume.name if volume else f"p_{words[1]}", words[1], config_hash))
         else:
             containers.append(container(project, words[0], int(words[1]), words[2], keys))
-    return Observed("p", tuple(containers), tuple(networks), tuple(volumes))
+    lost = frozenset(donor for c in containers for donor in c.shared.values() if "/" in donor and "gone" in donor)
+    return Observed("p", tuple(containers), tuple(networks), tuple(volumes), lost)
+
+
+def id_of(word: str) -> str:
+    """`db1` is the first container of db; any other word is one that is not there any more."""
+    return word.encode().hex().ljust(64, "0")
 
 
 def container(project: Project, name: str, number: int, status: str, keys: dict[str, str]) -> ObservedContainer:
@@ -75,8 +82,15 @@ def container(project: Project, name: str, number: int, status: str, keys: dict[
     needs = [(d.service, d.condition, d.restart) for d in service.depends_on] if service else []
     if "needs" in keys:
         needs = [(need.removesuffix("!"), "service_started", need.endswith("!")) for need in keys["needs"].split(",")]
+    volumes = dict(pair.split(":") for pair in keys["volumes"].split(",")) if "volumes" in keys else {}
+    anonymous = tuple(volume for volume in volumes.values() if volume.startswith("anonymous"))
+    shared = dict(pair.split(":") for pair in keys["shared"].split(",")) if "shared" in keys else {}
     return ObservedContainer(
-        id=f"{name}{number}".encode().hex().ljust(64, "0"),
+        id=id_of(f"{name}{number}"),
+        volumes=volumes,
+        anonymous_volumes=anonymous,
+        shared={kind: other if "/" in other else id_of(other) for kind, other in shared.items()},
+        volume_donors=tuple(map(id_of, keys["volumes-of"].split(","))) if "volumes-of" in keys else (),
         name=keys.get("name", (service and service.container_name) or f"p-{name}-{number}"),
         service=name,
         number=number,
@@ -103,7 +117,7 @@ def plan_of(line: str, project: Project, observed: Observed) -> Plan:
         choices: dict[str, Any] = {
             flag.replace("-", "_"): True
             for flag in flags
-            if flag not in ("timeout", "scale", "image", "wait-timeout", "profile")
+            if flag not in ("timeout", "scale", "image", "wait-timeout", "profile", "remake")
         }
         choices |= {"timeout": timeout, "services": names}
         if "wait-timeout" in flags:
@@ -111,6 +125,8 @@ def plan_of(line: str, project: Project, observed: Observed) -> Plan:
         if "scale" in flags:
             service, _, count = flags["scale"].partition(":")
             choices["scale"] = {service: int(count)}
+        if "remake" in flags:
+            choices["remake_volumes"] = frozenset(flags["remake"].split(","))
         if "image" in flags:
             service, _, digest = flags["image"].partition(":")
             choices["images"] = {service: digest}
