@@ -7,12 +7,11 @@ graphs or policies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import trio
-from pycompose.compose.model.fields import EMPTY
+from pycompose.compose.model.fields import EMPTY, Variables
 from pycompose.compose.model.observed import NO_RESTART, Observed, Supervision
 from pycompose.compose.model.project import Healthcheck, Network, Project, RestartPolicy, Volume
 from pycompose.errors import PycomposeError
@@ -132,7 +131,7 @@ class Host(Protocol):
         name: str,
         command: tuple[str, ...],
         *,
-        environment: Mapping[str, str] = EMPTY,
+        environment: Variables = EMPTY,
         user: str | None = None,
         working_dir: str | None = None,
         privileged: bool = False,

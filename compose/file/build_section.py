@@ -140,7 +140,7 @@ def _env_files(section: Section, context: services.Context, digest: Callable[[st
 
 def _outside(
     section: Section, context: services.Context, read_env_file: ReadEnvFile | None, resolve_env: bool
-) -> tuple[dict[str, str], dict[str, str]]:
+) -> tuple[dict[str, str | None], dict[str, str]]:
     """A service's environment and labels, with what its env (where `resolve_env` says so) and label files say."""
     environment: dict[str, str] = {}
     variables = context.variables if section.map.scope is None else section.map.scope
@@ -154,19 +154,14 @@ def _outside(
     if read_env_file is not None and resolve_env:
         for entry in services.env_files(section, context):
             environment.update(read_env_file(entry, known, environment))
-    for key, value in written.items():
-        value = variables.get(key) if value is None else value
-        if value is None:
-            environment.pop(key, None)
-        else:
-            environment[key] = value
+    resolved = {key: variables.get(key) if value is None else value for key, value in written.items()}
     labels: dict[str, str] = {}
     if read_env_file is not None:
         for path in section.texts("label_file"):
             where = absolute(path, context.working_dir)
             # as docker compose has it: the variables of a label file are the labels of the files before it, no others
             labels.update(read_env_file(services.EnvFile(where, True, False, section, "label_file"), labels.get, {}))
-    return environment, labels | section.pairs("labels")
+    return {**environment, **resolved}, labels | section.pairs("labels")
 
 
 def _external(section: Section) -> tuple[bool, str | None]:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from pycompose.compose.model.deployment import CredentialSpec, Deploy, DeviceRequest, ModelUse, Provider
 from pycompose.compose.model.develop import Develop
+from pycompose.compose.model.fields import Variables
 from pycompose.compose.model.image_build import Build
 from pycompose.compose.model.project import Attachment, Dependency, Healthcheck, Hook, Logging, Service
 from pycompose.frozen import dataclass
@@ -65,9 +66,7 @@ class EnvFile:
     attribute: str = "env_file"  # of the section: where the file is named
 
 
-def read(
-    name: str, section: Section, context: Context, environment: Mapping[str, str], labels: Mapping[str, str]
-) -> Service:
+def read(name: str, section: Section, context: Context, environment: Variables, labels: Mapping[str, str]) -> Service:
     """`environment` and `labels` are what comes of them once files are read."""
     section.name = f'service "{short(name)}"'
     kept = section.check_keys(ACTED, KEPT)
@@ -114,9 +113,9 @@ def read(
         restart=restart(section),
         healthcheck=_healthcheck(section),
         depends_on=_depends_on(section, links, context),
-        post_start=_hooks(section, "post_start"),
-        pre_stop=_hooks(section, "pre_stop"),
-        pre_start=_hooks(section, "pre_start"),
+        post_start=_hooks(section, "post_start", context),
+        pre_stop=_hooks(section, "pre_stop", context),
+        pre_start=_hooks(section, "pre_start", context),
         logging=_logging(section),
         hostname=section.text("hostname"),
         domainname=section.text("domainname"),
@@ -310,12 +309,14 @@ def _depends_on(section: Section, links: tuple[tuple[str, str], ...], context: C
     return tuple(needs.values())
 
 
-def _hooks(section: Section, key: str) -> tuple[Hook, ...]:
+def _hooks(section: Section, key: str, context: Context) -> tuple[Hook, ...]:
+    variables = context.variables if section.map.scope is None else section.map.scope
     hooks = []
     for item in section.items(key):
         hook = Section(section.reading, item, f"a hook in {key} of {section.name}", section.at(key))
         kept = hook.check_keys(("command", "user", "privileged", "working_dir", "environment", "image", "per_replica"))
         command = hook.command("command")
+        written = hook.optional_pairs("environment")
         if not command and isinstance(item, Map):
             hook.reading.problem(f"{hook.name} needs a command", hook.origin, code="required")
         hooks.append(
@@ -324,7 +325,7 @@ def _hooks(section: Section, key: str) -> tuple[Hook, ...]:
                 hook.text("user"),
                 hook.flag("privileged"),
                 hook.text("working_dir"),
-                MappingProxyType(hook.pairs("environment")),
+                MappingProxyType({k: variables.get(k) if v is None else v for k, v in written.items()}),
                 hook.text("image"),
                 hook.flag("per_replica"),
                 extended(kept),

@@ -5,27 +5,25 @@ Pure. What `privileged` adds is given where the process is made (`runtime.init.j
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
+from pycompose.compose.model.fields import Variables, with_variables
 from pycompose.runtime.spec import Process, User
 
 
 def further_process(
     first: Process,
     arguments: tuple[str, ...],
-    environment: Mapping[str, str | None],
+    environment: Variables,
     user: str = "",
     folder: str = "",
     terminal: bool = False,
 ) -> Process:
-    """`environment` is beside the first's; None takes a variable away. An empty `user` or `folder` is the first's."""
-    variables: dict[str, str | None] = dict(entry.partition("=")[::2] for entry in first.env)
-    variables |= environment
+    """`environment` is beside the first's; An empty `user` or `folder` is the first's."""
     return replace(
         first,
         args=arguments,
-        env=tuple(f"{name}={value}" for name, value in variables.items() if value is not None),
+        env=with_variables(first.env, environment),
         cwd=folder or first.cwd,
         user=User(username=user) if user else first.user,
         terminal=terminal,

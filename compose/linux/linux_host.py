@@ -8,7 +8,7 @@ supervisor may be replaced at any moment.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from signal import SIGKILL
@@ -24,7 +24,7 @@ from pycompose.compose.engine.host import (
     HostNote,
 )
 from pycompose.compose.engine.publisher import Publisher
-from pycompose.compose.model.fields import EMPTY
+from pycompose.compose.model.fields import EMPTY, Variables
 from pycompose.compose.model.observed import Label, Observed, Supervision
 from pycompose.compose.model.project import Network, Project, Volume
 from pycompose.compose.state.observe import observe
@@ -286,7 +286,7 @@ class LinuxHost:
         name: str,
         command: tuple[str, ...],
         *,
-        environment: Mapping[str, str] = EMPTY,
+        environment: Variables = EMPTY,
         user: str | None = None,
         working_dir: str | None = None,
         privileged: bool = False,

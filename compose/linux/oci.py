@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from pycompose.compose.model.fields import EMPTY, no_text
+from pycompose.compose.model.fields import EMPTY, no_text, with_variables
 from pycompose.compose.model.project import DeviceRate, Logging, Project, Service, ServiceLimits
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
@@ -148,9 +148,7 @@ def process(service: Service, image: ImageConfig, profile: Defaults, hostname: s
 def environment(service: Service, image: ImageConfig, hostname: str) -> tuple[str, ...]:
     """Docker's own variables, then the image's, then the service's; the later one wins, the first one's place stays."""
     first = [PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if service.tty else [])]
-    variables = dict(item.partition("=")[::2] for item in [*first, *image.env])
-    variables.update(service.environment)
-    return tuple(f"{name}={value}" for name, value in variables.items())
+    return with_variables([*first, *image.env], service.environment)
 
 
 def resources(

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
+Variables = Mapping[str, str | None]
+"""Environment variables. One that is None is *unset*: it takes away what an image or a container has of that name."""
+
 
 def no_text() -> Mapping[str, str]:
     """The empty mapping, as a field's default."""
     return EMPTY
+
+
+def no_variables() -> Variables:
+    return EMPTY
+
+
+def with_variables(entries: Iterable[str], variables: Variables) -> tuple[str, ...]:
+    """`NAME=value` entries with `variables` over them: a later one wins, the first one's place stays."""
+    merged: dict[str, str | None] = dict(entry.partition("=")[::2] for entry in entries)
+    merged.update(variables)
+    return tuple(f"{name}={value}" for name, value in merged.items() if value is not None)
 
 
 def read_as(kind: str, *choices: str, default: Any = None) -> Any:

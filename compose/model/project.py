@@ -22,7 +22,7 @@ from pycompose.frozen import dataclass
 from .deployment import CredentialSpec, Deploy, DeviceRequest, LanguageModel, ModelUse, Provider
 from .develop import Develop
 from .errors import Obstacle
-from .fields import no_text
+from .fields import Variables, no_text, no_variables
 from .image_build import Build, Ulimit
 from .lifetime import EXTENSIONS as EXTENSIONS
 from .lifetime import Healthcheck as Healthcheck
@@ -195,7 +195,7 @@ class Hook:
     user: str | None = None
     privileged: bool = False
     working_dir: str | None = None
-    environment: Mapping[str, str] = field(default_factory=no_text)
+    environment: Variables = field(default_factory=no_variables)
     image: str | None = None
     per_replica: bool = False
     extensions: str = EXTENSIONS
@@ -226,7 +226,7 @@ class Service:
     working_dir: str | None = None
     user: str | None = None
     group_add: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=no_text)  # env_file and environment, resolved
+    environment: Variables = field(default_factory=no_variables)  # env_file and environment, resolved
     labels: Mapping[str, str] = field(default_factory=no_text)
     annotations: Mapping[str, str] = field(default_factory=no_text)
     tty: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from pycompose.compose.engine.host import (
     HostEvent,
     HostNote,
 )
-from pycompose.compose.model.fields import EMPTY
+from pycompose.compose.model.fields import EMPTY, Variables
 from pycompose.compose.model.observed import (
     Observed,
     ObservedContainer,
@@ -256,7 +256,7 @@ class FakeHost:
         name: str,
         command: tuple[str, ...],
         *,
-        environment: Mapping[str, str] = EMPTY,
+        environment: Variables = EMPTY,
         user: str | None = None,
         working_dir: str | None = None,
         privileged: bool = False,

@@ -477,6 +477,8 @@ async def exec_has_the_environment_of_the_container_and_its_own(stage: Stage) ->
     for name, value in (("ONE", b"1\n"), ("TWO", b"zwei\n")):
         result = await stage.host.exec_container("p-web-1", ("printenv", name), environment={"TWO": "zwei"})
         assert (result.exit_code, result.output) == (0, value)
+    without = await stage.host.exec_container("p-web-1", ("printenv", "TWO"), environment={"TWO": None})
+    assert without.exit_code == 1
 
 
 @obligation

@@ -58,7 +58,6 @@ EXPLAINED = [
         SERVICE + r"build\.args(\..*: - -> None|: - -> {('\w+': None(, )?)+})",
         "docker compose leaves out what has no value outside",
     ),
-    ("environment", SERVICE + r"environment\..*: None -> -", "what has no value, and none outside, is left out"),
     ("x-*", r"(.*\.)?x-.*: - -> .*", "docker compose's JSON leaves extensions out, but those at the top"),
     ("models", r"models: - -> .*", "docker compose's JSON leaves them out"),
 ]

@@ -39,7 +39,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "working_dir": "a folder in the container",
         "user": "`user[:group]`, names or numbers",
         "group_add": "further groups",
-        "environment": "a list of `NAME=value` or a mapping; a bare NAME is taken from outside",
+        "environment": "a list of `NAME=value` or a mapping; a bare NAME is taken from outside, else it is unset",
         "env_file": "a path, a list of paths, or `{path, required, format}`; what is in it counts for the hash",
         "tty": "a terminal",
         "stdin_open": "stdin stays open",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,4 +118,23 @@ def test_env_files_of_a_service_build_on_each_other_and_may_be_missing(folder: P
         "      - {path: none.env, required: false}\n"
     )
     found = project("app/compose.yaml", environ={"TAG": "t", "F": "f"}).services["web"].environment
-    assert found == {"A": "own", "B": "two", "C": "own-t", "D": "'$A' # x", "TAG": "t", "F": "f"}
+    assert found == {"A": "own", "B": "two", "C": "own-t", "D": "'$A' # x", "TAG": "t", "E": None, "F": "f"}
+
+
+@pytest.mark.parametrize("written", ["[FOO]", "{FOO: }", "{FOO: null}"])
+def test_a_name_without_a_value_is_the_callers_or_unset(folder: Path, written: str) -> None:
+    (folder / "e.env").write_text("FOO=from the file")
+    (folder / "compose.yaml").write_text(
+        f"services:\n  web:\n    image: x\n    env_file: e.env\n    environment: {written}\n"
+        f"    build: {{context: ., args: {written}}}\n    post_start: [{{command: x, environment: {written}}}]\n"
+    )
+    options = Options(files=("compose.yaml",), environ={})
+    unset, known = load(options), load(replace(options, environ={"FOO": ""}))
+    for loaded, value in ((unset, None), (known, "")):
+        web = loaded.project.services["web"]
+        assert web.build is not None
+        assert [web.environment, web.build.args, web.post_start[0].environment] == [{"FOO": value}] * 3
+        tree = loaded.tree["services"]["web"]
+        assert [tree["environment"], tree["build"]["args"]] == [{"FOO": value}] * 2
+    hashes = {loaded.project.services["web"].config_hash for loaded in (unset, known)}
+    assert len(hashes) == 2

@@ -212,7 +212,7 @@ def test_anchors_and_merge_keys(tmp_path: Path) -> None:
 def test_environment_comes_from_env_files_then_environment(tmp_path: Path) -> None:
     (tmp_path / "e").write_text("A=1\nB=1\nC=1\n")
     content = "services: {a: {image: x, env_file: e, environment: {B: 2, C: }}}"
-    assert loaded(tmp_path, content).project.services["a"].environment == {"A": "1", "B": "2"}
+    assert loaded(tmp_path, content).project.services["a"].environment == {"A": "1", "B": "2", "C": None}
     assert "cannot be read" in problems(tmp_path, content.replace("env_file: e", "env_file: f"))[0]
 
 

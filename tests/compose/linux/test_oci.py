@@ -28,6 +28,14 @@ def test_image_gives_what_the_service_leaves_out() -> None:
     assert from_json(Bundle, to_json(bundle)) == bundle
 
 
+def test_a_variable_that_is_unset_takes_the_images_and_docker_s_own_away() -> None:
+    names = {entry.partition("=")[0] for entry in made(Service("s", environment={"B": None, "C": ""})).spec.process.env}
+    assert "B" not in names
+    assert {"C", "PATH"} <= names
+    alone = made(Service("s", environment={"PATH": None, "HOSTNAME": None, "NOT_THERE": None})).spec.process.env
+    assert not [entry for entry in alone if entry.startswith(("PATH", "HOSTNAME", "NOT_THERE"))]
+
+
 @pytest.mark.parametrize(
     ("service", "args"),
     [
