@@ -6,11 +6,14 @@ which nobody else may enter. Rules: no trio.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
-import stat
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from pycompose.compose.model import own_keys
 from pycompose.compose.model.observed import Label
 from pycompose.compose.model.project import (
     BindMount,
@@ -24,6 +27,7 @@ from pycompose.compose.model.project import (
 )
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
+from pycompose.runtime.files.descent import make_beneath, open_beneath, open_entry
 from pycompose.runtime.images.store import Image, Store
 from pycompose.runtime.spec import Bundle, from_json
 from pycompose.runtime.spec import Mount as Made
@@ -31,6 +35,8 @@ from pycompose.runtime.state import usage
 from pycompose.runtime.state.volumes import Volumes
 
 FILES = "files"  # folder of configs and secrets, in the container's
+FOLLOW_LINKS = "follow_links"  # of x-pycompose: links in the project's folder may lead out of it
+_ASK = f"if it is meant to, say so in the service or at the top of the file: {own_keys.KEY}: {{{FOLLOW_LINKS}: true}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def mounted(
             names[target] = name
         elif isinstance(mount, VolumeMount):
             names[_clean(mount.target)] = project.volumes[mount.source or ""].name
-        mounts[_clean(mount.target)] = _mount(service, mount, names, image, volumes, store)
+        mounts[_clean(mount.target)] = _mount(project, service, mount, names, image, volumes, store)
     for made_file in _files(project, service, folder):
         mounts[made_file.destination] = made_file
     ordered = tuple(mounts[target] for target in sorted(mounts, key=lambda t: (t.count("/"), t)))
@@ -104,6 +110,7 @@ def _clean(target: str) -> str:
 
 
 def _mount(
+    project: Project,
     service: Service,
     mount: BindMount | VolumeMount | TmpfsMount | ImageMount,
     names: Mapping[str, str],
@@ -114,9 +121,9 @@ def _mount(
     target = _clean(mount.target)
     match mount:
         case BindMount():
-            return _bind(service, mount, target)
+            return _bind(service, mount, target, enclosing(project, service, mount.source))
         case VolumeMount():
-            return volumes.mount(
+            bind = volumes.mount(
                 names[target],
                 target,
                 layers=image.layers,
@@ -124,32 +131,59 @@ def _mount(
                 subpath=mount.subpath or "",
                 copy=not mount.nocopy,
             )
+            top = enclosing(project, service, bind.source) if bind.type == "bind" else ""
+            return replace(bind, options=(*bind.options, f"x-beneath={top}")) if top else bind
         case TmpfsMount():
             return _tmpfs(mount, target)
         case ImageMount():
             return _image(service, mount, target, store)
 
 
-def _bind(service: Service, mount: BindMount, target: str) -> Made:
-    if not os.path.lexists(mount.source):
-        if not mount.create_host_path:
-            raise MountError(
-                f'service "{service.name}": bind source {mount.source} does not exist',
-                hint="make it, or set bind.create_host_path",
-            )
-        try:
-            os.makedirs(mount.source, exist_ok=True)
-        except OSError as error:
-            raise MountError(
-                f'service "{service.name}": bind source {mount.source} cannot be made: {error.strerror}'
-            ) from error
-    elif not os.path.exists(mount.source):
-        raise MountError(f'service "{service.name}": bind source {mount.source} is a link to nothing')
+def enclosing(project: Project, service: Service, path: str) -> str:
+    """The project's folder, if `path` is in it: then no link on the way there may lead out of it, for a container that
+    has a part of the folder mounted can put one there. "" for other paths, and where the file says `follow_links`.
+    """
+    folder = os.path.normpath(project.working_dir)
+    if folder == "/" or not os.path.normpath(path).startswith(folder + "/"):
+        return ""
+    asked = [own_keys.read(kept, FOLLOW_LINKS) for kept in (project.kept, service.kept)]
+    if any(one not in (None, True, False) for one in asked):
+        raise MountError(f'service "{service.name}": {own_keys.KEY}: {FOLLOW_LINKS} must be true or false')
+    return "" if (asked[0] if asked[1] is None else asked[1]) else folder
+
+
+def _bind(service: Service, mount: BindMount, target: str, top: str) -> Made:
+    what = f'service "{service.name}": bind source {mount.source}'
+    try:
+        _make_source(mount, what, top)
+    except OSError as error:
+        if error.errno == errno.EXDEV and top:
+            raise MountError(f"{what}: {error.strerror}", hint=_ASK) from None
+        raise MountError(f"{what} cannot be made: {error.strerror}") from error
     kind = "bind" if mount.recursive == "disabled" else "rbind"
     access = "rw"
     if mount.read_only:
         access = "ro" if mount.recursive in ("writable", "disabled") else "rro"
-    return Made(target, "bind", mount.source, (kind, access, mount.propagation or "rprivate"))
+    more = (f"x-beneath={top}",) if top else ()
+    return Made(target, "bind", mount.source, (kind, access, mount.propagation or "rprivate", *more))
+
+
+def _make_source(mount: BindMount, what: str, top: str) -> None:
+    """Have something at a bind's source. Raises MountError, OSError."""
+    if top:
+        with contextlib.suppress(FileNotFoundError):
+            os.close(open_beneath(top, mount.source))
+            return
+    elif os.path.exists(mount.source):
+        return
+    if os.path.lexists(mount.source):
+        raise MountError(f"{what} is a link to nothing")
+    if not mount.create_host_path:
+        raise MountError(f"{what} does not exist", hint="make it, or set bind.create_host_path")
+    if top:
+        make_beneath(top, mount.source)
+    else:
+        os.makedirs(mount.source, exist_ok=True)
 
 
 def _tmpfs(mount: TmpfsMount, target: str) -> Made:
@@ -197,12 +231,14 @@ def _from_other(folder: str, read_only: bool) -> tuple[list[Made], tuple[str, ..
 def _files(project: Project, service: Service, folder: str) -> list[Made]:
     mounts = []
     for number, (kind, use, source) in enumerate(_references(project, service)):
+        top = enclosing(project, service, source.file) if source.file else ""
         if source.file and os.path.isdir(source.file):
-            mounts.append(Made(_clean(use.target), "bind", source.file, ("rbind", "rro", "rprivate")))
+            more = (f"x-beneath={top}",) if top else ()
+            mounts.append(Made(_clean(use.target), "bind", source.file, ("rbind", "rro", "rprivate", *more)))
             continue
         path = f"{folder}/{FILES}/{number}"
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        _write(path, _content(service, kind, source), use)
+        _write(path, _content(project, service, kind, source), use)
         mounts.append(Made(_clean(use.target), "bind", path, ("rbind", "ro", "rprivate")))
     return mounts
 
@@ -212,7 +248,7 @@ def refresh(project: Project, service: Service, folder: str) -> None:
     for number, (kind, use, source) in enumerate(_references(project, service)):
         path = f"{folder}/{FILES}/{number}"
         if os.path.exists(path):
-            _write(path, _content(service, kind, source), use)
+            _write(path, _content(project, service, kind, source), use)
 
 
 def _references(project: Project, service: Service) -> list[tuple[str, FileReference, FileSource]]:
@@ -221,20 +257,23 @@ def _references(project: Project, service: Service) -> list[tuple[str, FileRefer
     ]
 
 
-def _content(service: Service, kind: str, source: FileSource) -> bytes:
+def _content(project: Project, service: Service, kind: str, source: FileSource) -> bytes:
     what = f'service "{service.name}": {kind} "{source.key}"'
     if source.content is not None:
         return source.content.encode("utf-8", "surrogateescape")
     if not source.file:
         raise MountError(f"{what} is external: there is no store of {kind}s here", hint="give it a file or content")
+    top = enclosing(project, service, source.file)
     try:
-        # A pipe that nobody writes would never be open otherwise.
-        with open(os.open(source.file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise MountError(f"{what}: {source.file} is no regular file")
-            return file.read()
+        entry = open_beneath(top, source.file) if top else os.open(source.file, os.O_PATH | os.O_CLOEXEC)
+        try:
+            with open(open_entry(entry), "rb") as file:
+                return file.read()
+        finally:
+            os.close(entry)
     except OSError as error:
-        raise MountError(f"{what}: {source.file}: {error.strerror}") from error
+        hint = _ASK if error.errno == errno.EXDEV and top else ""
+        raise MountError(f"{what}: {source.file}: {error.strerror}", hint=hint) from error
 
 
 def _write(path: str, data: bytes, use: FileReference) -> None:

@@ -12,6 +12,8 @@ import errno
 import os
 import stat
 
+from pycompose.runtime.linux import syscalls
+
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -70,12 +72,44 @@ def open_regular(parent: int, name: str) -> int:
     """The regular file at a name, open for reading. Raises OSError: EINVAL for anything else, which is not opened."""
     entry = os.open(name, _ENTRY, dir_fd=parent)
     try:
-        return _open_entry(entry)
+        return open_entry(entry)
     finally:
         os.close(entry)
 
 
-def _open_entry(entry: int) -> int:
+def open_beneath(top: str, path: str) -> int:
+    """What is at a path of the folder `top`, opened with O_PATH. Links in the path may lead anywhere but out of `top`.
+
+    Raises OSError: EXDEV for those that do (man 2 openat2, RESOLVE_BENEATH).
+    """
+    folder = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        inside = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
+        return syscalls.openat2(folder, os.path.relpath(path, top), os.O_PATH, inside)
+    except OSError as error:
+        reason = f"a link in it leads out of {top}" if error.errno == errno.EXDEV else error.strerror
+        raise OSError(error.errno, reason, path) from None
+    finally:
+        os.close(folder)
+
+
+def make_beneath(top: str, path: str) -> None:
+    """Make a folder, and those above it, below the folder `top` and not where a link leads out. Raises OSError."""
+    try:
+        os.close(open_beneath(top, path))
+    except FileNotFoundError:
+        parent, name = os.path.split(path)
+        if os.path.relpath(parent, top) != ".":
+            make_beneath(top, parent)
+        above = open_beneath(top, parent)
+        try:
+            os.mkdir(name, dir_fd=above)
+        finally:
+            os.close(above)
+
+
+def open_entry(entry: int) -> int:
+    """For reading, a regular file that was opened with O_PATH. Raises OSError: EINVAL for anything else."""
     if not stat.S_ISREG(os.fstat(entry).st_mode):
         raise OSError(errno.EINVAL, "no regular file")
     return os.open(f"/proc/self/fd/{entry}", _READ)
@@ -85,7 +119,7 @@ def read_regular(entry: int, largest: int) -> bytes:
     """The content of a regular file that was opened with O_PATH, of at most `largest` bytes; read once, and no further
     than its size: files of procfs have none, and may not end. Raises OSError: EINVAL for anything else, EFBIG.
     """
-    with open(_open_entry(entry), "rb", buffering=0) as file:
+    with open(open_entry(entry), "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size > largest:
             raise OSError(errno.EFBIG, f"it is larger than {largest} bytes")

@@ -14,6 +14,7 @@ import stat
 import struct
 from contextlib import suppress
 
+from pycompose.runtime.files.descent import open_beneath
 from pycompose.runtime.linux import syscalls
 from pycompose.runtime.spec import DeviceNode, Mount
 
@@ -45,6 +46,7 @@ _IGNORED = frozenset(
     ["bind", "rbind", "defaults", "relatime", "rrelatime", "async", "atime", "mand", "nomand", "diratime", "tmpcopyup"]
 )
 SUBPATH = "x-subpath="  # of a bind, relative to its source
+BENEATH = "x-beneath="  # of a bind, a folder that its source lies in: no link on the way from there may lead out
 # What lxcfs may put into /proc; nothing else may lie there (CVE-2019-16884, CVE-2025-52881).
 _IN_PROC = frozenset(["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo"])
 
@@ -124,7 +126,7 @@ def perform(root: int, mount: Mount, devices: bool = True) -> None:
             propagation = _PROPAGATION[option.removeprefix("r")]
         elif option.startswith("r") and option[1:] in _ATTRIBUTES:
             recursive_add |= _ATTRIBUTES[option[1:]]
-        elif option not in _IGNORED and not option.startswith(SUBPATH):
+        elif option not in _IGNORED and not option.startswith((SUBPATH, BENEATH)):
             strings.append(option)
     if bind:
         flags = syscalls.OPEN_TREE_CLONE | (0 if "bind" in options else syscalls.AT_RECURSIVE)
@@ -152,12 +154,16 @@ def perform(root: int, mount: Mount, devices: bool = True) -> None:
 
 
 def _source(mount: Mount, flags: int) -> int:
-    """A clone of what a bind's source is; a subpath is found inside it, for its links are a container's."""
+    """A clone of what a bind's source is. Links in it may be a container's: a subpath is found inside the source, and a
+    source of a project's folder is looked for now, whatever it was when the container was made."""
     inner = next((option.removeprefix(SUBPATH) for option in mount.options if option.startswith(SUBPATH)), "")
-    if not inner:
+    top = next((option.removeprefix(BENEATH) for option in mount.options if option.startswith(BENEATH)), "")
+    if not inner and not top:
         return syscalls.open_tree(syscalls.AT_FDCWD, mount.source, flags)
-    outer = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    outer = open_beneath(top, mount.source) if top else os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
     try:
+        if not inner:
+            return syscalls.open_tree(outer, "", flags | syscalls.AT_EMPTY_PATH)
         place = open_in(outer, inner)
         try:
             return syscalls.open_tree(place, "", flags | syscalls.AT_EMPTY_PATH)

@@ -244,3 +244,94 @@ def test_an_etc_passwd_that_is_too_large_is_told(host: Machine, tmp_path: Path) 
     host.pycompose(*words, "down", "-t", "0")
     assert done.returncode == 1
     assert "/etc/passwd of the image is larger than 1 MiB" in done.stderr
+
+
+# Paths of the project's folder, a part of which a container may have
+
+
+def shared(folder: Path, more: str = "", top: str = "") -> tuple[str, ...]:
+    """A project of two: `editor` has the folder data, `web` a folder in it."""
+    (folder / "data/sub").mkdir(parents=True, exist_ok=True)
+    one = "image: app\n    network_mode: none\n    init: true\n    stop_signal: SIGKILL\n"
+    return compose(
+        folder,
+        f"{top}\nservices:\n  editor:\n    {one}    volumes: [./data:/data]\n"
+        f"  web:\n    {one}    depends_on: [editor]\n    volumes: ['./data/sub/deep:/sub']\n{more}",
+    )
+
+
+def test_a_bind_source_that_a_container_swapped_for_a_link_leads_nowhere(app: Machine, tmp_path: Path) -> None:
+    (tmp_path / "secret/deep").mkdir(parents=True)
+    (tmp_path / "secret/deep/key").write_text("the host's")
+    folder = tmp_path / "project"
+    folder.mkdir()
+    words = shared(folder)
+    try:
+        app.pycompose(*words, "up", "-d")
+        assert (folder / "data/sub/deep").is_dir()  # made, as docker compose does
+        app.pycompose(
+            *words, "exec", "-T", "editor", "sh", "-c", f"mv /data/sub /data/was; ln -s {tmp_path}/secret /data/sub"
+        )
+        done = app.pycompose(*words, "restart", "web", "-t", "0", check=False)
+        assert done.returncode == 1
+        assert f"leads out of {folder}" in done.stderr
+        done = app.pycompose(*words, "up", "-d", "--force-recreate", "web", check=False)
+        assert done.returncode == 1
+        assert f"leads out of {folder}" in done.stderr
+        assert "follow_links: true" in done.stderr
+        for place in ("    x-pycompose: {follow_links: true}\n", ""):  # in the service, or at the top
+            words = shared(folder, place, "" if place else "x-pycompose: {follow_links: true}")
+            app.pycompose(*words, "up", "-d", "--force-recreate", "-t", "0")
+            assert app.pycompose(*words, "exec", "-T", "web", "cat", "/sub/key").stdout == "the host's"
+    finally:
+        app.pycompose(*words, "down", "-t", "0")
+
+
+def test_links_that_stay_in_the_projects_folder_are_followed(app: Machine, tmp_path: Path) -> None:
+    (tmp_path / "real/sub").mkdir(parents=True)
+    (tmp_path / "real/sub/file").write_text("here")
+    (tmp_path / "data").symlink_to("real")
+    text = "services: {web: {image: app, network_mode: none, stop_signal: SIGKILL, volumes: ['./data/sub:/sub']}}"
+    words = compose(tmp_path, text)
+    app.pycompose(*words, "up", "-d")
+    assert app.pycompose(*words, "exec", "-T", "web", "cat", "/sub/file").stdout == "here"
+    app.pycompose(*words, "down", "-t", "0")
+
+
+def test_whoever_swaps_a_component_all_the_time_never_gets_the_hosts_folder(app: Machine, tmp_path: Path) -> None:
+    (tmp_path / "secret/deep").mkdir(parents=True)
+    (tmp_path / "secret/deep/key").write_text("the host's")
+    folder = tmp_path / "project"
+    folder.mkdir()
+    words = shared(folder)
+    swap = f"cd /data; while :; do mv sub was; ln -s {tmp_path}/secret sub; rm sub; mv was sub; done"
+    try:
+        app.pycompose(*words, "up", "-d")
+        app.pycompose(*words, "exec", "-d", "editor", "sh", "-c", swap)
+        for _ in range(12):
+            done = app.pycompose(*words, "up", "-d", "--force-recreate", "-t", "0", "web", check=False)
+            assert "Traceback" not in done.stderr
+            if done.returncode == 0:
+                assert app.pycompose(*words, "exec", "-T", "web", "ls", "/sub").stdout == ""
+            else:
+                assert "leads out of" in done.stderr or "cannot be" in done.stderr, done.stderr
+        assert app.pycompose(*words, "kill", "editor").returncode == 0
+    finally:
+        app.pycompose(*words, "down", "-t", "0")
+    assert (tmp_path / "secret/deep/key").read_text() == "the host's"
+
+
+@pytest.mark.parametrize("kind", ["configs", "secrets"])
+def test_a_config_that_became_a_link_to_a_file_of_the_host_is_not_read(app: Machine, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "project"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/it").symlink_to("/etc/shadow")
+    text = (
+        "services: {web: {image: app, network_mode: none, stop_signal: SIGKILL, "
+        f"{kind}: [it]}}}}\n{kind}: {{it: {{file: ./data/it}}}}\n"
+    )
+    words = compose(folder, text)
+    done = app.pycompose(*words, "up", "-d", check=False)
+    app.pycompose(*words, "down", "-t", "0")
+    assert done.returncode == 1
+    assert "leads out of" in done.stderr

@@ -146,7 +146,11 @@ OURS = """\
 ## What is ours
 
 - `image: host`: the machine's own files as an image, copied on write: what a container writes stays in the container.
-- `x-pycompose`, at the top or in a service, is where extensions of ours live. None is there yet.
+- `x-pycompose`, at the top or in a service, is where extensions of ours live: `follow_links`.
+- A bind source, config or secret in the project's folder is found without leaving that folder: a link that leads out is
+  an error, for a container that has a part of the folder mounted could have put it there, to be given any file of the
+  host at the next start (Docker follows it). It is looked for at each start, so nothing is swapped in between. Where
+  such links are meant, the service or the file says `x-pycompose: {follow_links: true}`.
 - A published port belongs to its service: connections are spread over the replicas.
 - Contents of configs, secrets and env files are part of what `up` compares (docker compose looks at names alone): a
   changed file makes containers anew, and the plan says `configuration changed: config app.conf`.

@@ -50,6 +50,13 @@ def meanwhile(act: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    """pytest's own removal goes as deep as Python's stack."""
+    yield
+    empty(str(tmp_path))
+
+
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[int]:
     folder = os.open(tmp_path, FOLDER)
