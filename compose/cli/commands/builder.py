@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from pycompose.compose.cli.output import terminal
 
 
 @click.group()
@@ -20,4 +21,4 @@ def prune(everything: bool, force: bool) -> None:
     if not force:
         click.confirm("Going to remove all that builds remember\nAre you sure?", abort=True, err=True)
     steps, caches = forget()
-    click.echo(f"forgotten: {steps} steps, {caches} caches")
+    terminal.say(f"forgotten: {steps} steps, {caches} caches")

@@ -11,6 +11,7 @@ from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.image_options import INDEX, container_of
+from pycompose.compose.cli.output import terminal
 
 if TYPE_CHECKING:
     from pycompose.compose.model.observed import Observed
@@ -67,4 +68,4 @@ def commit(
     finally:
         if freeze:
             operations.apply(choices, located, unpaused, "unpause", Drawing())
-    click.echo(image.digest)
+    terminal.say(image.digest)

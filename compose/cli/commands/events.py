@@ -12,6 +12,7 @@ from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.arguments import moment
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.state import observe
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def events(choices: Choices, as_json: bool, since: str, until: str, services: tu
                 for event in event_record.parse(block):
                     chosen = not event.oneoff and (not services or event.service in services)
                     if chosen and event.time >= first and (not end or event.time < end):
-                        click.echo(_json(event) if as_json else _text(event))
+                        terminal.say(_json(event) if as_json else _text(event))
             left = None if not end else max(0, end - time.time_ns()) // 1_000_000
             if left == 0:
                 return

@@ -8,6 +8,7 @@ import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.output.terminal import say
 from pycompose.compose.state import lookup, observe
 
 
@@ -40,7 +41,7 @@ def execute(
     places = subject.places_of(choices)
     container = lookup.one_of(observe.containers(places), service, index)
     if choices.dry_run:
-        click.echo(f"exec {container.name}  ({' '.join(arguments)})")
+        say(f"exec {container.name}  ({' '.join(arguments)})")
         return
     from pycompose.compose.app import execution
 

@@ -69,15 +69,15 @@ def graph(choices: Choices, form: str, services: tuple[str, ...]) -> None:
     order = graphs.levels(described)
     containers = _containers(described.name)
     if form == "json":
-        click.echo(json.dumps(_as_json(described, order, containers), indent=2, ensure_ascii=False))
+        terminal.say(json.dumps(_as_json(described, order, containers), indent=2, ensure_ascii=False))
         return
     unicode = form != "ascii" or (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     nodes, edges = _nodes(described, containers, marked=unicode), _edges(described)
     match form:
         case "mermaid":
-            click.echo(formats.mermaid(nodes, edges), nl=False)
+            terminal.say(formats.mermaid(nodes, edges), end="")
         case "dot":
-            click.echo(formats.dot(described.name, nodes, edges), nl=False)
+            terminal.say(formats.dot(described.name, nodes, edges), end="")
         case _:
             for line in _picture(nodes, edges, order, unicode=unicode):
                 click.echo(line, color=True)  # whether there are colours is decided already

@@ -10,6 +10,7 @@ from typing import IO
 import click
 from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.image_options import FORMAT, QUIET
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.byte_count import counting
 from pycompose.compose.cli.output.tables import age, decimal_size, table
 
@@ -46,7 +47,7 @@ def import_image(changes: tuple[str, ...], name: str, rootfs: str) -> None:
     with translated_errors(), counting(f"importing {name}") as progress:
         source: str | IO[bytes] = sys.stdin.buffer if rootfs == "-" else rootfs
         image = import_rootfs(ask_store(), name, source, changes, progress)
-    click.echo(f"{image.name} {image.digest}")
+    terminal.say(f"{image.name} {image.digest}")
 
 
 @image.command(name="load")
@@ -67,7 +68,7 @@ def load_images(archive: str | None, quiet: bool, path: str | None) -> None:
         source: str | IO[bytes] = sys.stdin.buffer if where == "-" else where
         for image in load(store, source, None if quiet else progress):
             for name in (store.names_of(image.digest) or (image.digest,)) if not quiet else ():
-                click.echo(f"loaded {name}")
+                terminal.say(f"loaded {name}")
 
 
 @image.command(name="ls")
@@ -80,20 +81,20 @@ def list_images(quiet: bool, form: str) -> None:
         images = store.ls()
     if quiet:
         for digest in dict.fromkeys(image.digest for image in images):
-            click.echo(digest)
+            terminal.say(digest)
         return
     if form == "json":
         for image in images:
             row = {"Name": image.name, "ID": image.digest, "Size": image.size, "Created": image.created}
             row["LastUsed"] = store.used(image.digest)
-            click.echo(json.dumps({**row, "Layers": len(image.layers)}))
+            terminal.say(json.dumps({**row, "Layers": len(image.layers)}))
         return
     now = time.time()
     rows = [
         (_name(image.name), image.digest[7:19], _since(store.used(image.digest), now), decimal_size(image.size))
         for image in images
     ]
-    click.echo(table(("NAME", "ID", "LAST USED", "SIZE"), rows), nl=False)
+    terminal.say(table(("NAME", "ID", "LAST USED", "SIZE"), rows), end="")
 
 
 @image.command(name="rm")
@@ -106,7 +107,7 @@ def remove_images(force: bool, names: tuple[str, ...]) -> None:
     with translated_errors():
         for name in names:
             for line in remove(ask_store(), name, force):
-                click.echo(line)
+                terminal.say(line)
 
 
 @image.command(name="inspect")
@@ -132,7 +133,7 @@ def inspect_images(names: tuple[str, ...]) -> None:
                     "RootFS": config.get("rootfs") or {},
                 }
             )
-    click.echo(json.dumps(rows, indent=2))
+    terminal.say(json.dumps(rows, indent=2))
 
 
 for one in image_transfer.COMMANDS:

@@ -116,7 +116,7 @@ def image_build(
     if push:
         image_operations.push_images(dict.fromkeys(tags, ""), Drawing())
     if quiet or not tags:
-        click.echo(digest)
+        terminal.say(digest)
 
 
 def _options(context: str, file: str | None, settings: Mapping[str, Any]) -> Any:

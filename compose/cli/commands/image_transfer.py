@@ -8,6 +8,7 @@ import click
 from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.image_options import NAMES, output_file
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.byte_count import counting
 from pycompose.compose.cli.output.tables import decimal_size, table
 from pycompose.errors import PycomposeError
@@ -26,7 +27,7 @@ def pull(platform: str | None, quiet: bool, names: tuple[str, ...]) -> None:
         raise image_operations.FetchFailed(failures)
     if quiet:
         for name in names:
-            click.echo(name)
+            terminal.say(name)
 
 
 @click.command("push")
@@ -93,13 +94,13 @@ def history(no_trunc: bool, form: str, name: str) -> None:
     rows.reverse()
     if form == "json":
         for created, by, size in rows:
-            click.echo(json.dumps({"CreatedAt": created, "CreatedBy": by, "Size": size}))
+            terminal.say(json.dumps({"CreatedAt": created, "CreatedBy": by, "Size": size}))
         return
     cells = [
         (c[:19].replace("T", " "), by if no_trunc or len(by) < 60 else by[:59] + "…", decimal_size(s))
         for c, by, s in rows
     ]
-    click.echo(table(("CREATED", "CREATED BY", "SIZE"), cells), nl=False)
+    terminal.say(table(("CREATED", "CREATED BY", "SIZE"), cells), end="")
 
 
 @click.command("prune")
@@ -117,8 +118,8 @@ def prune(everything: bool, force: bool) -> None:
     with translated_errors():
         gone = gc.prune(ask_store(), everything)
     for line in gone.said:
-        click.echo(line)
-    click.echo(f"Total reclaimed space: {decimal_size(gone.freed)}")
+        terminal.say(line)
+    terminal.say(f"Total reclaimed space: {decimal_size(gone.freed)}")
 
 
 @click.command("fsck")
@@ -129,11 +130,11 @@ def fsck() -> None:
     with translated_errors():
         faults = check(ask_store())
     for line in faults:
-        click.echo(line)
+        terminal.say(line)
     if faults:
         hint = "remove the images that are named (image rm -f) and fetch them again"
         raise PycomposeError(f"{len(faults)} things are damaged", hint=hint)
-    click.echo("all is well")
+    terminal.say("all is well")
 
 
 COMMANDS = (pull, push, tag, save, history, prune, fsck)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.image_options import FORMAT, QUIET
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.tables import decimal_size, table
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ def project_images(choices: Choices, quiet: bool, form: str, services: tuple[str
             rows.append((container.name, container.image, container.image_digest, size))
     if quiet:
         for digest in dict.fromkeys(row[2] or row[1] for row in rows):
-            click.echo(digest)
+            terminal.say(digest)
     elif form == "json":
         for name, of, digest, size in rows:
-            click.echo(json.dumps({"ContainerName": name, "Image": of, "ID": digest, "Size": size}))
+            terminal.say(json.dumps({"ContainerName": name, "Image": of, "ID": digest, "Size": size}))
     else:
         cells = [(n, i, d[7:19] or "-", decimal_size(s)) for n, i, d, s in rows]
-        click.echo(table(("CONTAINER", "IMAGE", "ID", "SIZE"), cells), nl=False)
+        terminal.say(table(("CONTAINER", "IMAGE", "ID", "SIZE"), cells), end="")

@@ -8,6 +8,7 @@ import os
 import click
 from pycompose.compose.cli.arguments import output_form
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.tables import table
 from pycompose.compose.model.observed import Label, ObservedContainer
 from pycompose.compose.state import observe
@@ -48,11 +49,11 @@ def list_projects(every: bool, quiet: bool, form: str, filters: tuple[str, ...])
             rows.append((name, counts, files))
     if quiet:
         for row in rows:
-            click.echo(row[0])
+            terminal.say(row[0])
     elif form == "json":
-        click.echo(json.dumps([{"Name": n, "Status": s, "ConfigFiles": f} for n, s, f in rows]))
+        terminal.say(json.dumps([{"Name": n, "Status": s, "ConfigFiles": f} for n, s, f in rows]))
     else:
-        click.echo(table(("NAME", "STATUS", "CONFIG FILES"), rows), nl=False)
+        terminal.say(table(("NAME", "STATUS", "CONFIG FILES"), rows), end="")
 
 
 def _config_files(container: ObservedContainer) -> str:

@@ -6,6 +6,7 @@ import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.state import lookup, observe
 from pycompose.errors import PycomposeError
 
@@ -23,6 +24,6 @@ def port(choices: Choices, index: int, protocol: str, service: str, private_port
     for published in container.ports:
         if (published.target, published.protocol) == (private_port, protocol):
             host = f"[{published.host_ip}]" if ":" in published.host_ip else published.host_ip
-            click.echo(f"{host}:{published.published}")
+            terminal.say(f"{host}:{published.published}")
             return
     raise PycomposeError(f"no port {private_port}/{protocol} of container {container.name} is published")

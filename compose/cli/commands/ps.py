@@ -11,6 +11,7 @@ from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.arguments import output_form
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.tables import age, shortened, table
 from pycompose.compose.model.observed import ObservedContainer, PublishedPort
 from pycompose.compose.state import observe
@@ -75,16 +76,16 @@ def ps(
     now = time.time()
     if only_services:
         for name in dict.fromkeys(container.service for container in containers):
-            click.echo(name)
+            terminal.say(name)
     elif quiet:
         for container in containers:
-            click.echo(container.id)
+            terminal.say(container.id)
     elif form == "json":
         for container in containers:
-            click.echo(json.dumps(as_json(container, places.project, observe.arguments(places, container), now)))
+            terminal.say(json.dumps(as_json(container, places.project, observe.arguments(places, container), now)))
     else:
         rows = [row(container, observe.arguments(places, container), now, whole=no_trunc) for container in containers]
-        click.echo(table(("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"), rows), nl=False)
+        terminal.say(table(("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"), rows), end="")
 
 
 def row(container: ObservedContainer, arguments: Iterable[str], now: float, *, whole: bool = False) -> tuple[str, ...]:

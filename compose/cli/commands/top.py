@@ -10,6 +10,7 @@ import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.tables import table
 from pycompose.compose.state import lookup, observe
 
@@ -30,7 +31,7 @@ def top(choices: Choices, services: tuple[str, ...]) -> None:
         for pid in Cgroup(f"{places.project}/{container.id}").processes()
         if (row := process_row(pid)) is not None
     ]
-    click.echo(table(("SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"), rows), nl=False)
+    terminal.say(table(("SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"), rows), end="")
 
 
 def process_row(pid: int) -> tuple[str, ...] | None:

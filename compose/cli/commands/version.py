@@ -6,6 +6,7 @@ import json
 
 import click
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.terminal import version_text
 
 
@@ -15,6 +16,6 @@ from pycompose.compose.cli.output.terminal import version_text
 def version(form: str, short: bool) -> None:
     """Say which version this is."""
     if form == "json":
-        click.echo(json.dumps({"version": version_text(short=True)}))
+        terminal.say(json.dumps({"version": version_text(short=True)}))
     else:
-        click.echo(version_text(short=short))
+        terminal.say(version_text(short=short))

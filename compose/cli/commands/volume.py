@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pycompose.compose.app.image_store import translated_errors
 from pycompose.compose.cli.image_options import FORMAT, QUIET
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.tables import table
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def volume() -> None:
 def create_volume(labels: tuple[str, ...], options: tuple[str, ...], name: str) -> None:
     """Make a volume, to be used as an external one."""
     with translated_errors():
-        click.echo(volume_store().create(name, _pairs(labels), _pairs(options)).name)
+        terminal.say(volume_store().create(name, _pairs(labels), _pairs(options)).name)
 
 
 @volume.command(name="ls")
@@ -56,7 +57,7 @@ def remove_volumes(force: bool, names: tuple[str, ...]) -> None:
             if not force:
                 store.get(name)
             store.remove(name)
-            click.echo(name)
+            terminal.say(name)
 
 
 @volume.command(name="inspect")
@@ -69,13 +70,13 @@ def inspect_volumes(names: tuple[str, ...]) -> None:
         {"Name": v.name, "Driver": v.driver, "Mountpoint": v.path, "Labels": dict(v.labels), "Options": dict(v.options)}
         for v in volumes
     ]
-    click.echo(json.dumps(rows, indent=2))
+    terminal.say(json.dumps(rows, indent=2))
 
 
 def show_volumes(volumes: list[Any], quiet: bool, form: str) -> None:
     if quiet:
         for volume in volumes:
-            click.echo(volume.name)
+            terminal.say(volume.name)
     elif form == "json":
         for volume in volumes:
             row = {
@@ -84,9 +85,9 @@ def show_volumes(volumes: list[Any], quiet: bool, form: str) -> None:
                 "Mountpoint": volume.path,
                 "Labels": dict(volume.labels),
             }
-            click.echo(json.dumps(row))
+            terminal.say(json.dumps(row))
     else:
-        click.echo(table(("DRIVER", "NAME"), [(volume.driver, volume.name) for volume in volumes]), nl=False)
+        terminal.say(table(("DRIVER", "NAME"), [(volume.driver, volume.name) for volume in volumes]), end="")
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.state import lookup, observe
 from pycompose.errors import PycomposeError
 
@@ -41,14 +42,14 @@ def wait(context: click.Context, /, down_project: bool, services: tuple[str, ...
                     continue
             if container.status != "created":
                 codes.append(_code(places, container))
-                click.echo(codes[-1])
+                terminal.say(str(codes[-1]))
         if not running and not codes:
             raise PycomposeError(f"no container of {', '.join(services)} runs", exit_code=1)
         while running and not (down_project and codes):
             for descriptor, _ in poll.poll():
                 poll.unregister(descriptor)
                 codes.append(_code(places, running.pop(descriptor)))
-                click.echo(codes[-1])
+                terminal.say(str(codes[-1]))
     if down_project:
         from pycompose.compose.app import operations
         from pycompose.compose.cli.drawing import Drawing, shown

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import field
 
 from pycompose.frozen import dataclass
+from pycompose.plain_text import one_line
 from pycompose.runtime.images.dockerfile.request import BuildStep, Happened
 
 from . import plan_progress
@@ -86,7 +87,7 @@ class BuildBoard:
             word = "CACHED " if step.state == "cached" else "ERROR " if step.state == "failed" else ""
             tint = {"cached": "done", "done": "done", "failed": "failed"}.get(step.state, "started")
             room = max(width - len(took) - 6, 10)
-            text = f"{word}{step.title}"
+            text = one_line(f"{word}{step.title}")
             text = text if len(text) <= room else text[: room - 1] + "…"
             picture.append(
                 plan_progress.cut([(" => ", ""), (text.ljust(room), tint), (f" {took}", "dim")], width, colour)

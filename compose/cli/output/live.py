@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
+from pycompose.plain_text import visible
+
 from . import terminal
 from .plan_progress import FRAME, Picture, Screen
 
@@ -82,7 +84,7 @@ class Live:
                 self._begin()
             elif not self._quiet:
                 for line in lines:
-                    print(line, file=self._out, flush=True)
+                    print(visible(line), file=self._out, flush=True)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._over.set()

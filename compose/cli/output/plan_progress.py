@@ -32,6 +32,7 @@ from pycompose.compose.plan.steps import (
     UnpauseContainer,
 )
 from pycompose.frozen import dataclass
+from pycompose.plain_text import one_line
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAME = 0.1  # seconds between two pictures
@@ -208,7 +209,7 @@ def cut(parts: Sequence[tuple[str, str]], width: int, colour: bool) -> str:
     """The parts one after another, in their colours, cut before the last column (a full line would wrap)."""
     line, room = "", max(width - 1, 1)
     for text, tint in parts:
-        text = text[:room]
+        text = one_line(text)[:room]
         room -= len(text)
         line += f"\033[{COLOURS[tint]}m{text}\033[0m" if colour and tint and text.strip() else text
     return line.rstrip()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pycompose.plain_text import one_line
+
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns three spaces apart, no space at the end of a line; ends with a newline."""
-    lines = [tuple(head), *map(tuple, rows)]
+    """Columns three spaces apart, no space at the end of a line; ends with a newline. Cells are lines without control
+    characters, whoever they are from."""
+    lines = [tuple(head), *(tuple(one_line(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     padded = ("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "".join(line.rstrip() + "\n" for line in padded)

@@ -1,6 +1,8 @@
 """Text for a person: colours only where somebody sees them, warnings and errors on stderr.
 
 What the user asked for (`ansi`, `progress`, `verbose`) is set before a command runs. Nothing here decides what is said.
+Rule: what is shown may be a stranger's, so control characters are spelled out here (`plain_text`), and nobody else
+writes to a person but logs and data that were asked for as they are.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Literal, TextIO
+
+from pycompose.plain_text import visible
 
 if TYPE_CHECKING:
     from pycompose.compose.model.errors import Problem
@@ -44,7 +48,7 @@ def warn(text: str) -> None:
     if progress == "json":
         _json({"warning": True, "message": text})
     else:
-        print(f"{paint('warning:', 'yellow', coloured(sys.stderr))} {text}", file=sys.stderr)
+        print(f"{paint('warning:', 'yellow', coloured(sys.stderr))} {visible(text)}", file=sys.stderr)
 
 
 def error(text: str, hint: str = "") -> None:
@@ -52,9 +56,9 @@ def error(text: str, hint: str = "") -> None:
         _json({"error": True, "message": text} | ({"hint": hint} if hint else {}))
         return
     on = coloured(sys.stderr)
-    print(f"{paint('error:', 'red', on)} {text}", file=sys.stderr)
+    print(f"{paint('error:', 'red', on)} {visible(text)}", file=sys.stderr)
     for line in hint.splitlines():
-        print(f"{paint('hint:', 'cyan', on)} {line}", file=sys.stderr)
+        print(f"{paint('hint:', 'cyan', on)} {visible(line)}", file=sys.stderr)
 
 
 def problem(one: Problem, severity: Literal["error", "warning"]) -> None:
@@ -77,7 +81,14 @@ def note(text: str) -> None:
     if progress == "json":
         _json({"message": text})
     elif progress != "quiet":
-        print(text, file=sys.stderr)
+        print(visible(text), file=sys.stderr)
+
+
+def say(text: str, end: str = "\n") -> None:
+    """What a command was asked for, on standard output; control characters in it are spelled out."""
+    import click
+
+    click.echo(visible(text) + end, nl=False)
 
 
 def end_line() -> None:

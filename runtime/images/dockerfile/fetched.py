@@ -20,6 +20,7 @@ import tempfile
 from typing import IO, Any, cast
 
 from pycompose.frozen import dataclass
+from pycompose.plain_text import one_line
 from pycompose.runtime.files.descent import make_folder
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.images.errors import ImageError
@@ -75,7 +76,7 @@ def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
         )
         if done.returncode:
             said = done.stderr.strip().splitlines()
-            raise BuildError(f"{text}: git {arguments[0]}: {said[-1] if said else 'failed'}")
+            raise BuildError(f"{text}: git {arguments[0]}: {one_line(said[-1], 300) if said else 'failed'}")
         return done.stdout.strip()
 
     run("init", "--quiet", ".")
@@ -135,7 +136,7 @@ def download(url: str, work: str, checksum: str = "") -> tuple[str, str]:
                 when = parsedate_to_datetime(modified).timestamp()
             os.utime(out.fileno(), (when, when))
     except (urllib.error.URLError, OSError, ValueError) as error:
-        raise BuildError(f"{url}: {getattr(error, 'reason', None) or error}") from error
+        raise BuildError(f"{url}: {one_line(str(getattr(error, 'reason', None) or error), 300)}") from error
     if checksum and checksum != f"sha256:{sha.hexdigest()}":
         raise BuildError(f"{url}: it has sha256:{sha.hexdigest()}, not {checksum}")
     return folder, name

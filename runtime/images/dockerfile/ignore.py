@@ -82,31 +82,76 @@ def glob(pattern: str) -> re.Pattern[str]:
 
 
 def _regex(pattern: str) -> str:
-    regex, at = "", 0
+    """Never goes back further than to the last star of its kind: where one before it can match in several ways, the
+    first leaves most to what follows, so that is atomic. A dozen stars would take hours otherwise."""
+    groups: list[list[str]] = [[]]  # between `**`
+    for piece in _pieces(pattern):
+        if piece == _ANY:
+            groups.append([])
+        else:
+            groups[-1].append(piece)
+    if any(group[-1:] != ["/"] for group in (groups[1:-1] if not groups[0] else groups[:-1])):
+        # `**` right after a name: what is before it may have to give up what it matched
+        if sum(group.count(_STAR) for group in groups) + len(groups) > MOST_ODD:
+            raise re.error("too many stars beside ** that is not between slashes")
+        return "(?:.*/)?".join("".join("[^/]*" if piece == _STAR else piece for piece in group) for group in groups)
+    *earlier, last = groups
+    regex = "".join(f"{'(?>(?:.*?/)??' if at else '(?>'}{_group(group)})" for at, group in enumerate(earlier))
+    return regex + ("(?:.*/)?" if earlier else "") + _group(last, free=True)
+
+
+def _group(pieces: list[str], *, free: bool = False) -> str:
+    """What is between two `**`. With `free` the last star may match in any way, for the end is to be reached."""
+    first, *parts = _split(pieces)
+    regex = "".join(first)
+    for at, part in enumerate(parts):
+        literal = "".join(part)
+        regex += f"[^/]*{literal}" if free and at == len(parts) - 1 else f"(?>[^/]*?{literal})"
+    return regex
+
+
+def _split(pieces: list[str]) -> list[list[str]]:
+    parts: list[list[str]] = [[]]
+    for piece in pieces:
+        if piece == _STAR:
+            parts.append([])
+        else:
+            parts[-1].append(piece)
+    return parts
+
+
+MOST_ODD = 4  # stars of any kind
+_STAR, _ANY = "*", "**"  # of one part of a path; of any number of folders
+
+
+def _pieces(pattern: str) -> list[str]:
+    """Regular expressions of one character each, of everything below at the end, and stars."""
+    pieces: list[str] = []
+    at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
         if char == "*":
-            if pattern[at : at + 1] == "*":
-                at += 1
-                if pattern[at : at + 1] == "/":
-                    at += 1
-                # at the end everything below; else any number of folders, or none
-                regex += ".*" if at >= len(pattern) else "(?:.*/)?"
-            else:
-                regex += "[^/]*"
+            if pattern[at : at + 1] != "*":
+                pieces.append(_STAR)
+                continue
+            at += 1 + (pattern[at + 1 : at + 2] == "/")
+            if at >= len(pattern):
+                pieces.append(".*")  # at the end everything below
+            elif pieces[-1:] != [_ANY]:
+                pieces.append(_ANY)
         elif char == "?":
-            regex += "[^/]"
+            pieces.append("[^/]")
         elif char == "[":
             end = pattern.find("]", at + 1)
             if end < 0:
                 raise re.error("a ] is missing")
             inner = pattern[at:end].replace("\\", "\\\\").replace("[", "\\[")
-            regex += f"[{'^' + inner[1:] if inner[:1] in '^' else inner}]"
+            pieces.append(f"[{'^' + inner[1:] if inner[:1] in '^' else inner}]")
             at = end + 1
-        elif char == "\\" and at < len(pattern):
-            regex += re.escape(pattern[at])
-            at += 1
         else:
-            regex += re.escape(char)
-    return regex
+            if char == "\\" and at < len(pattern):
+                char = pattern[at]
+                at += 1
+            pieces.append(re.escape(char))
+    return pieces

@@ -21,10 +21,11 @@ INSTRUCTIONS = (
     *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"),
     *("ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"),
 )
-_DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*$")
+_DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=(.+)$")
 _HEREDOC = re.compile(r"(\d*)<<(-?)([^<]*)$")
 _WITH_HEREDOC = ("ADD", "COPY", "RUN")
 MAX_SIZE = 16 << 20
+MOST_FLAGS = 1000  # of one instruction
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,9 @@ def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         whole = line.lstrip()
-        while continued.search(whole):
-            whole = continued.sub("", whole)
+        pieces = [whole]
+        while end := continued.search(pieces[-1]):
+            pieces[-1] = pieces[-1][: end.start()]
             empty = 0
             while at < len(lines) and (not lines[at].strip() or lines[at].lstrip().startswith("#")):
                 empty += not lines[at].strip()
@@ -103,8 +105,9 @@ def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
                 warnings.append(f"{name}:{first + 1}: an empty line inside an instruction")
             if at >= len(lines):
                 break
-            whole += lines[at]
+            pieces.append(lines[at])
             at += 1
+        whole = "".join(pieces)
         if not whole.strip():
             continue
         one = _instruction(whole.rstrip(), Place(name, first + 1), escape)
@@ -124,9 +127,12 @@ def _directives(lines: list[str], name: str) -> dict[str, str]:
             break
         if key in directives:
             raise BuildError(f"the directive {key} is there twice", place=Place(name, number))
-        if key == "escape" and one[2] not in ("\\", "`"):
-            raise BuildError(f"escape={one[2]}: only \\ and ` can be", place=Place(name, number))
-        directives[key] = one[2]
+        value = one[2].strip()
+        if not value:
+            break
+        if key == "escape" and value not in ("\\", "`"):
+            raise BuildError(f"escape={value[:40]}: only \\ and ` can be", place=Place(name, number))
+        directives[key] = value
     return directives
 
 
@@ -154,12 +160,14 @@ def _flags(rest: str, escape: str, position: Place) -> tuple[tuple[tuple[str, st
             return tuple(flags), rest[2:].lstrip()
         name, equals, value = word[2:].partition("=")
         flags.append((name.lower(), value if equals else None))
+        if len(flags) > MOST_FLAGS:
+            raise BuildError(f"more than {MOST_FLAGS} flags", place=position)
         rest = rest[len(word) :].lstrip()
     return tuple(flags), rest
 
 
 def _first_word(text: str, escape: str) -> str:
-    words = raw_words(text, escape)
+    words = raw_words(text, escape, 1)
     return words[0] if words else ""
 
 

@@ -3,7 +3,7 @@
 `expand` makes one word of a text (quotes are taken away, variables are put in); `split` makes several, at blanks
 outside quotes; `raw_words` only splits, and leaves quotes and variables as they are.
 Operators: ${x:-y} ${x-y} ${x:+y} ${x+y} ${x:?y} ${x?y} ${x#p} ${x##p} ${x%p} ${x%%p} ${x/p/r} ${x//p/r}; a `p` is a
-pattern of `*`, `?` and `\\`-escaped characters, and so is what follows `#`, `%` or `/` in any nesting.
+pattern (`wildcards`), and so is what follows `#`, `%` or `/` in any nesting.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import re
 from collections.abc import Mapping
 
 from .errors import BuildError
+from .wildcards import Wildcard
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?\-$!]")
 BLANKS = " \t\n\r\f\v"
+_PIECES = re.compile(f"[{BLANKS}]+|[^{BLANKS}]+")
+DEEPEST = 100  # variables in one another's operands
+LARGEST = 16_000_000  # characters that a text may become: ARG after ARG can double
 
 
 def expand(text: str, values: Mapping[str, str], escape: str = "\\") -> str:
@@ -45,8 +49,8 @@ def expand_document(text: str, values: Mapping[str, str], escape: str = "\\") ->
     return document
 
 
-def raw_words(text: str, escape: str = "\\") -> list[str]:
-    """Split at blanks that are neither quoted nor escaped; nothing is taken away."""
+def raw_words(text: str, escape: str = "\\", most: int = 0) -> list[str]:
+    """Split at blanks that are neither quoted nor escaped; nothing is taken away. With `most` only the first words."""
     words, here, quote, at = [], "", "", 0
     while at < len(text):
         char = text[at]
@@ -61,6 +65,8 @@ def raw_words(text: str, escape: str = "\\") -> list[str]:
         elif char in BLANKS:
             if here:
                 words.append(here)
+                if len(words) == most:
+                    return words
             here = ""
             at += 1
             continue
@@ -70,29 +76,33 @@ def raw_words(text: str, escape: str = "\\") -> list[str]:
 
 
 class _Lexer:
-    def __init__(self, text: str, values: Mapping[str, str], escape: str) -> None:
-        self.text, self.values, self.escape = text, values, escape
-        self.at = 0
+    def __init__(self, text: str, values: Mapping[str, str], escape: str, depth: int = 0) -> None:
+        self.text, self.values, self.escape, self.depth = text, values, escape, depth
+        self.at = self.size = 0
         self.words: list[str] = []
-        self.here: str | None = None  # the word that is being made; None between words
+        self.here: list[str] | None = None  # pieces of the word that is being made; None between words
 
     def finish(self) -> list[str]:
         if self.here is not None:
-            self.words.append(self.here)
+            self.words.append("".join(self.here))
             self.here = None
         return self.words
 
     def _add(self, text: str, *, quoted: bool) -> str:
-        if quoted:
-            self.here = (self.here or "") + text
+        self.size += len(text)
+        if self.size > LARGEST:
+            raise BuildError(f"{self.text[:100]!r} becomes longer than {LARGEST >> 20} million characters")
+        if quoted or not any(blank in text for blank in BLANKS):
+            if text or quoted:
+                self.here = [] if self.here is None else self.here
+                self.here.append(text)
             return text
-        for char in text:
-            if char in BLANKS:
-                if self.here is not None:
-                    self.words.append(self.here)
-                self.here = None
+        for piece in _PIECES.findall(text):
+            if piece[0] in BLANKS:
+                self.finish()
             else:
-                self.here = (self.here or "") + char
+                self.here = [] if self.here is None else self.here
+                self.here.append(piece)
         return text
 
     def word(self, stop: str) -> str:
@@ -163,7 +173,7 @@ class _Lexer:
             raise self._unclear(start)
         name, self.at = match[0], match.end()
         value = self.values.get(name)
-        rest = self.text[self.at :]
+        rest = self.text[self.at : self.at + 2]
         if rest.startswith("}"):
             self.at += 1
             return value or ""
@@ -181,7 +191,8 @@ class _Lexer:
             every = rest[1:2] == "/"
             self.at += 2 if every else 1
             pattern = self._inner("/", raw=True)
-            return _replaced(value or "", pattern, self._inner("}"), every=every)
+            replacement = self._inner("}")
+            return Wildcard(pattern).replaced(value or "", replacement, every=every) if pattern else value or ""
         else:
             raise self._unclear(start)
         operand = self._inner("}")
@@ -195,7 +206,9 @@ class _Lexer:
 
     def _inner(self, stop: str, *, raw: bool = False) -> str:
         """An operand up to `stop`, which is taken. A raw one keeps its escapes: it is a pattern."""
-        inner = _Lexer(self.text, self.values, self.escape)
+        if self.depth >= DEEPEST:
+            raise BuildError(f"more than {DEEPEST} variables in one another in {self.text[:100]!r}")
+        inner = _Lexer(self.text, self.values, self.escape, self.depth + 1)
         inner.at = self.at
         if raw:
             operand = ""
@@ -225,35 +238,10 @@ class _Lexer:
         )
 
 
-def _regex(pattern: str, *, greedy: bool) -> str:
-    regex, at = "", 0
-    while at < len(pattern):
-        char = pattern[at]
-        if char == "*":
-            regex += ".*" if greedy else ".*?"
-        elif char == "?":
-            regex += "."
-        elif char == "\\" and at + 1 < len(pattern):
-            at += 1
-            regex += re.escape(pattern[at])
-        else:
-            regex += re.escape(char)
-        at += 1
-    return regex
-
-
 def _trimmed(value: str, operator: str, pattern: str) -> str:
-    greedy = len(operator) == 2
+    longest = len(operator) == 2
     if operator[0] == "#":
-        match = re.match(_regex(pattern, greedy=greedy), value, re.DOTALL)
-        return value[match.end() :] if match else value
-    # From the end: the shortest suffix begins latest, the longest earliest.
-    wanted = re.compile(_regex(pattern, greedy=True), re.DOTALL)
-    starts = range(len(value) + 1) if greedy else range(len(value), -1, -1)
-    return next((value[:start] for start in starts if wanted.fullmatch(value, start)), value)
-
-
-def _replaced(value: str, pattern: str, replacement: str, *, every: bool) -> str:
-    if not pattern:
-        return value
-    return re.sub(_regex(pattern, greedy=True), lambda _: replacement, value, count=0 if every else 1, flags=re.DOTALL)
+        length = Wildcard(pattern).prefix(value, longest=longest)
+        return value[length:] if length > 0 else value
+    length = Wildcard(pattern).suffix(value, longest=longest)
+    return value[: len(value) - length] if length > 0 else value

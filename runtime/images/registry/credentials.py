@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pycompose.frozen import dataclass
+from pycompose.plain_text import one_line
 from pycompose.runtime.images.errors import ImageError
 from pycompose.runtime.images.reference import DOCKER
 
@@ -107,7 +108,7 @@ def _ask(helper: str, server: str) -> Credentials | None:
     if done.returncode:
         if any(text in said.lower() for text in _NOT_THERE):
             return None
-        raise ImageError(f"docker-credential-{helper} failed: {said[:300]}")
+        raise ImageError(f"docker-credential-{helper} failed: {one_line(said, 300)}")
     try:
         answer = json.loads(done.stdout)
         name, secret = answer["Username"], answer["Secret"]

@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 import trio
 from pycompose.frozen import dataclass
+from pycompose.plain_text import one_line
 from pycompose.runtime.images.errors import ImageError
 from pycompose.runtime.images.manifest import ACCEPTED, MAX_JSON
 
@@ -227,14 +228,14 @@ class Registry:
         text = (await self.limited(response, 1 << 16, short=True)).decode(errors="replace")
         try:
             reasons = [f"{one.get('message') or one.get('code')}" for one in json.loads(text)["errors"]]
-            said = "; ".join(one for one in reasons if one)[:300]
+            said = one_line("; ".join(one for one in reasons if one), 300)
         except (ValueError, KeyError, TypeError, AttributeError):
             said = ""
         status = response.status_code
         if status in (401, 403):
             return self._denied(status, said)
         pause = response.headers.get("retry-after", "")
-        words = said or response.reason_phrase or "an error"
+        words = said or one_line(response.reason_phrase, 100) or "an error"
         hints = {404: "are the name and the tag right?", 429: "logging in raises the limit"}
         wait = float(pause) if pause.isdecimal() and len(pause) < 6 else None
         return RegistryError(self._says(f"{words} ({status})"), hints.get(status, ""), status=status, pause=wait)
