@@ -28,6 +28,7 @@ from pycompose.runtime.linux import capabilities, seccomp, syscalls
 from pycompose.runtime.spec import Bundle, InsideSocket, Process, Spec
 
 from . import mounts, rootfs, users
+from .reaper import Init
 
 
 class Failed(Exception):
@@ -43,12 +44,14 @@ def run(
     program: bytes | None = None,
     *,
     devices: bool = True,
+    init: int = -1,
 ) -> NoReturn:
     """Become the container's process. `program` is the compiled seccomp filter; without it, it is compiled here.
 
-    Without `devices` (nobody controls access to them) none can be opened but those that the bundle names.
+    Without `devices` (nobody controls access to them) none can be opened but those that the bundle names. `init` is the
+    descriptor of a program that is to be the first process where the bundle wants one, instead of our own.
     """
-    guarded(channel, lambda: _run(bundle, channel, stdio, joined, program, devices))
+    guarded(channel, lambda: _run(bundle, channel, stdio, joined, program, devices, init))
 
 
 def guarded(channel: int, work: Callable[[], NoReturn]) -> NoReturn:
@@ -91,11 +94,12 @@ def _run(
     joined: Mapping[str, int],
     program: bytes | None,
     devices: bool,
+    init: int,
 ) -> NoReturn:
     spec, process = bundle.spec, bundle.spec.process
     begin("session")
     fresh_session()
-    keep_only((channel, *stdio, *joined.values()))
+    keep_only((channel, init, *stdio, *joined.values()))
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
     begin("namespaces")
@@ -191,7 +195,7 @@ def _run(
     for descriptor in (*sockets, *joined.values()):
         os.close(descriptor)
     take_stdio(tuple(null if _is_null(item) else item for item in stdio), master, slave)
-    finish(process, channel, program, bundle.init)
+    finish(process, channel, program, Init(init) if bundle.init else None)
 
 
 def join_keyring(spec: Spec) -> None:
@@ -203,13 +207,13 @@ def join_keyring(spec: Spec) -> None:
             raise
 
 
-def finish(process: Process, channel: int, program: bytes | None, init: bool = False) -> NoReturn:
+def finish(process: Process, channel: int, program: bytes | None, init: Init | None = None) -> NoReturn:
     """From inside the root to execve."""
     path, environment = settle(process, program, make_folder=True)
     syscalls.close_range(3, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
-    if init:
-        become_init(process.apparmor_profile)
     try:
+        if init is not None:
+            init.become(channel, path, process.args, environment)
         os.execve(path, process.args, environment)
     except OSError as error:
         code = 127 if error.errno == errno.ENOENT else 126
@@ -527,60 +531,3 @@ def find(name: str, search: bytes) -> bytes:
     if denied:
         raise Failed("exec", errno.EACCES, f"{name}: permission denied", 126)
     raise Failed("exec", errno.ENOENT, f"{name}: not found in PATH ({os.fsdecode(search)})", 127)
-
-
-def become_init(profile: str) -> None:
-    """Fork: the child goes on to its program; the parent stays as pid 1 (`tend`), with the same AppArmor profile."""
-    faults = {
-        signal.SIGFPE,
-        signal.SIGILL,
-        signal.SIGSEGV,
-        signal.SIGBUS,
-        signal.SIGABRT,
-        signal.SIGTRAP,
-        signal.SIGSYS,
-    }
-    caught = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, *faults}
-    signal.pthread_sigmask(signal.SIG_BLOCK, caught)  # before there is a child whose end could be missed
-    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # with pid: host it is not pid 1
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child:
-        wear(profile)
-        syscalls.close_range(3, 2**32 - 1)
-        tend(child, caught)
-    os.close(writing)
-    os.read(reading, 1)  # until the parent has closed the other end
-    os.setpgid(0, 0)  # else a terminal's Ctrl-C would come twice
-    with suppress(OSError):
-        os.tcsetpgrp(0, os.getpid())
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def wear(profile: str) -> None:
-    """Put an AppArmor profile on this process at once, so that others with it may send it signals.
-
-    Nothing depends on it: this process does nothing for the container, whose own /proc this is and may be a false one.
-    """
-    if profile:
-        with suppress(OSError):
-            attribute = os.open("/proc/self/attr/current", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.write(attribute, os.fsencode(f"changeprofile {profile}"))
-
-
-def tend(child: int, caught: set[signal.Signals]) -> NoReturn:
-    """Stay as pid 1: forward signals to the child, reap everyone, end as the child ends."""
-    while True:
-        number = signal.sigwait(caught)
-        if number != signal.SIGCHLD:
-            with suppress(ProcessLookupError):
-                os.kill(child, number)
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                os._exit(0)
-            if pid == 0:
-                break
-            if pid == child:
-                os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))

@@ -7,6 +7,7 @@ as the kernel lets it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -21,8 +22,8 @@ from dataclasses import replace
 from typing import Any, NoReturn, assert_never
 
 from pycompose.log_lines import complain, note
-from pycompose.runtime.errors import LimitRefused
-from pycompose.runtime.init import start
+from pycompose.runtime.errors import LimitRefused, RuntimeFailure
+from pycompose.runtime.init import reaper, start
 from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.linux.clone import clone_container
 from pycompose.runtime.policy import device_control
@@ -36,7 +37,7 @@ from .container_stages import RAN, TRANSITIONS, ContainerStage, Effect, Occurren
 from .household import Household
 from .log_writer import LogFile, Output
 from .loop import Timer
-from .messages import Answer, Done, Ended, FirstReady, OutOfMemory, Prepared, Refusal
+from .messages import Answer, Done, Ended, FirstReady, NotExecuted, OutOfMemory, Prepared, Refusal
 
 NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
 PIPE = 1 << 18  # bytes that a container may print while its keeper is away
@@ -98,12 +99,13 @@ class Container:
                 opened.append(group)
             elif self.devices.controller == "unified":
                 raise Refused("its control group went meanwhile", "devices")
+            init = reaper.prepare() if self.bundle.init else -1
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             program = self.keeper.seccomp_program(self.id)
             try:
                 self.pid, self.pidfd = clone_container(new, group, namespaces.get("pid"))
                 if self.pid == 0:
-                    self._become(ours, theirs, stdio, namespaces, program)
+                    self._become(ours, theirs, stdio, namespaces, program, init)
             except OSError:
                 ours.close()
                 raise
@@ -112,6 +114,9 @@ class Container:
         except LimitRefused as error:
             self._discard_cgroup()
             raise Refused(str(error), "limits", error.errno) from None
+        except RuntimeFailure as error:
+            self._discard_cgroup()
+            raise Refused("; ".join(filter(None, (str(error), error.hint))), "init") from None
         except (OSError, Refused):
             self._discard_cgroup()
             raise
@@ -167,6 +172,7 @@ class Container:
         stdio: tuple[int, int, int],
         joined: Mapping[str, int],
         program: bytes | None,
+        init: int,
     ) -> NoReturn:
         try:
             self.keeper.leave_loop()
@@ -174,7 +180,7 @@ class Container:
             if self.cgroup:
                 self.cgroup.join(self.devices.controller)
             devices = bool(self.devices.controller)
-            start.run(self.bundle, theirs.fileno(), stdio, joined, program, devices=devices)
+            start.run(self.bundle, theirs.fileno(), stdio, joined, program, devices=devices, init=init)
         except BaseException as error:
             messages.send(theirs, Refusal(str(error), "start"))
         finally:
@@ -197,9 +203,15 @@ class Container:
             case Refusal():
                 messages.close_all(descriptors)
                 self._happens(Occurrence.REPORTED_FAILURE, report)
+            case NotExecuted(number):
+                self._happens(Occurrence.REPORTED_FAILURE, self._not_executed(number))
             case _:
                 messages.close_all(descriptors)
                 self._happens(Occurrence.CHANNEL_CLOSED, Refusal("it died", "start"))
+
+    def _not_executed(self, number: int) -> Refusal:
+        message = f"{self.bundle.spec.process.args[0]}: {os.strerror(number)}"
+        return Refusal(message, "exec", number, 127 if number == errno.ENOENT else 126)
 
     def _happens(self, occurrence: Occurrence, failure: Refusal | None = None) -> None:
         """Go to the next stage, and do what follows. `failure` is why it does not run, should it not."""

@@ -15,6 +15,7 @@ On keeper.sock, a client asks one thing at a time; "+" are descriptors beside a 
 On the channel of a container's first process:
     FirstReady(notes) + pty master, sockets…  then it waits for b"start"
     Refusal                                   it could not be made; a successful execve closes the channel
+    4 bytes, an errno: NotExecuted(errno)     the same, from a program that is no Python (`runtime.init.reaper`)
 On the channel of whoever joins a container:
     FirstReady(notes) + pty master            if it has a terminal
     Refusal                                   it could not be made; else see `runtime.init.birth`
@@ -31,6 +32,7 @@ import array
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
@@ -217,6 +219,11 @@ class FirstReady:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NotExecuted:
+    errno: int
+
+
 # --- the store of descriptors ---
 
 
@@ -245,7 +252,7 @@ class GivenBack:
     pid: int
 
 
-Message = Request | Answer | Event | FirstReady | Keep | Drop | GiveBack | GivenBack
+Message = Request | Answer | Event | FirstReady | NotExecuted | Keep | Drop | GiveBack | GivenBack
 
 _KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in Message.__args__}
 
@@ -299,6 +306,8 @@ def decode(data: bytes, flags: int = 0) -> Message:
     """A message; `flags` are those of recvmsg. Raises Malformed."""
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         raise Malformed("a message is too long")
+    if len(data) == 4:
+        return NotExecuted(int.from_bytes(data, sys.byteorder))
     try:
         tree = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -47,7 +47,7 @@ class Code:
         self._numbers = X86_64 if machine == "x86_64" else AARCH64
         self._code = bytearray()
         self._labels: dict[str, int] = {}
-        self._jumps: list[tuple[int, When, str]] = []
+        self._jumps: list[tuple[int, When | Slot, str]] = []
 
     def label(self, name: str) -> None:
         """The place of the next instruction."""
@@ -80,6 +80,18 @@ class Code:
         """Write the result's lower 4 bytes there."""
         self._code += self._encode.store_word(at, distance)
 
+    def store(self, value: Slot, at: Slot, distance: int = 0) -> None:
+        """Write the 8 bytes in a slot there."""
+        self._code += self._encode.store(value, at, distance)
+
+    def bits(self, low: int, width: int) -> None:
+        """Make these bits of the result the result; `width` is at most 30."""
+        self._code += self._encode.bits(low, width)
+
+    def add(self, number: int) -> None:
+        """Add a number below 4096 to the result."""
+        self._code += self._encode.add(number)
+
     def keep(self, to: Slot) -> None:
         """Put the result into a slot."""
         self._code += self._encode.keep(to)
@@ -99,17 +111,32 @@ class Code:
         self._jumps.append((len(self._code), when, to))
         self._code += self._encode.jump(when, 0)
 
+    def jump_same(self, to: str, value: Slot) -> None:
+        """Go on at a label if the result is what is in the slot."""
+        self._jumps.append((len(self._code), value, to))
+        self._code += self._encode.jump_same(value, 0)
+
     def code(self) -> bytes:
         """The instructions. Raises KeyError for a jump to a label that there is none of."""
         code = bytearray(self._code)
         for place, when, to in self._jumps:
-            jump = self._encode.jump(when, self._labels[to] - place)
+            distance = self._labels[to] - place
+            jump = (
+                self._encode.jump_same(when, distance) if isinstance(when, Slot) else self._encode.jump(when, distance)
+            )
             code[place : place + len(jump)] = jump
         return bytes(code)
 
-    def program(self) -> bytes:
-        """A static ELF program that begins with the first instruction; its stack cannot be executed."""
+    def program(self, data: bytes = b"", place: int = 0) -> bytes:
+        """A static ELF program that begins with the first instruction; its stack cannot be executed.
+
+        `data` lies at the address BASE + `place`. Raises ValueError if the instructions reach to there.
+        """
         code = self.code()
+        if data:
+            if HEADERS + len(code) > place:
+                raise ValueError("the data lies among the instructions")
+            code = code.ljust(place - HEADERS, b"\0") + data
         size = HEADERS + len(code)
         head = struct.pack(
             "<16sHHIQQQIHHHHHH",
@@ -179,6 +206,20 @@ class _X86:
     def store_word(self, at: Slot, distance: int) -> bytes:
         return self._memory(b"\x89", 0, self.slots[at.value], distance, False)
 
+    def store(self, value: Slot, at: Slot, distance: int) -> bytes:
+        return self._memory(b"\x89", self.slots[value.value], self.slots[at.value], distance, True)
+
+    def bits(self, low: int, width: int) -> bytes:
+        return bytes([0x48, 0xC1, 0xE8, low, 0x48, 0x25]) + _signed((1 << width) - 1)  # shr, and
+
+    def add(self, number: int) -> bytes:
+        return b"\x48\x05" + _signed(number)
+
+    def jump_same(self, value: Slot, distance: int) -> bytes:
+        register = self.slots[value.value]
+        compared = bytes([0x48 | register >> 3 << 2, 0x39, 0xC0 | (register & 7) << 3])  # with rax
+        return compared + b"\x0f\x84" + _signed(distance - 9)
+
     def negate(self) -> bytes:
         return b"\x48\xf7\xd8"
 
@@ -241,6 +282,19 @@ class _Arm:
 
     def _memory(self, opcode: int, register: int, at: Slot, distance: int, size: int) -> bytes:
         return _word(opcode | _within(distance // size, 12) << 10 | self.slots[at.value] << 5 | register)
+
+    def store(self, value: Slot, at: Slot, distance: int) -> bytes:
+        return self._memory(0xF9000000, self.slots[value.value], at, distance, 8)
+
+    def bits(self, low: int, width: int) -> bytes:
+        return _word(0xD3400000 | low << 16 | low + width - 1 << 10)  # ubfx
+
+    def add(self, number: int) -> bytes:
+        return _word(0x91000000 | _within(number, 12) << 10)
+
+    def jump_same(self, value: Slot, distance: int) -> bytes:
+        compared = _word(0xEB00001F | self.slots[value.value] << 16)  # x0 with it
+        return compared + _word(0x54000000 | ((distance - 4) // 4 & 0x7FFFF) << 5)
 
     def negate(self) -> bytes:
         return _word(0xCB0003E0)

@@ -95,3 +95,29 @@ def test_a_program_runs() -> None:
     done = subprocess.run(["name", "hello"], executable=f"/proc/self/fd/{memory}", pass_fds=(memory,), stdout=-1)
     os.close(memory)
     assert (done.returncode, done.stdout) == (5, b"hello")
+
+
+def test_bits_sums_wide_words_and_what_is_the_same_are_the_manuals() -> None:
+    """Disassembled by objdump, and read."""
+    shown = {}
+    for machine in ("x86_64", "aarch64"):
+        made = Code(machine)
+        made.store(Slot.C, Slot.B, 24)
+        made.bits(8, 8)
+        made.add(128)
+        made.label("here")
+        made.jump_same("here", Slot.E)
+        shown[machine] = made.code().hex()
+    x86 = "4c89a518000000 48c1e8084825ff000000 480580000000 4c39f00f84f7ffffff"
+    assert shown["x86_64"] == x86.replace(" ", "")
+    assert shown["aarch64"] == "950e00f9 003c48d3 00000291 1f0017eb e0ffff54".replace(" ", "")
+
+
+def test_data_lies_where_it_is_said_to() -> None:
+    made = Code("x86_64")
+    made.call("exit_group", 0)
+    program = made.program(b"data", 512)
+    assert program[512:] == b"data"
+    assert struct.unpack_from("<Q", program, 64 + 32)[0] == len(program)
+    with pytest.raises(ValueError, match="among the instructions"):
+        made.program(b"data", HEADERS)
