@@ -174,12 +174,18 @@ def _external(section: Section) -> tuple[bool, str | None]:
 def _real_name(key: str, section: Section, context: services.Context) -> tuple[bool, str]:
     external, old_name = _external(section)
     if external:
+        said = section.map.keys_at.get("external")
         for other in section.map:
             nothing = section.map[other] in (None, {}, [], "")
-            if other not in ("name", "external") and not other.startswith("x-") and not nothing:
+            if other in ("name", "external") or other.startswith("x-") or nothing:
+                continue
+            at = section.map.keys_at.get(other)
+            if section.name.startswith("volume") and (at is None or said is None or at.path == said.path):
                 message = f'{section.name} is external and cannot have "{other}"'
-                at = section.map.keys_at.get(other)
                 section.reading.problem(message, at, f"external is at {section.at('external')}", "external")
+            else:  # an override may say so of what the base describes
+                message = f'"{other}" of {section.name}, which is external, has no effect'
+                section.reading.warn_once(f"{section.name}.{other}", message, at, "no-effect")
     implied = key if external else f"{context.project}_{key}"
     return external, section.text("name") or old_name or (implied if context.normalize else "")
 
@@ -223,16 +229,16 @@ def _network(key: str, section: Section, context: services.Context) -> Network:
 def _volume(key: str, section: Section, context: services.Context) -> Volume:
     kept = section.check_keys(("name", "external", "driver", "driver_opts", "labels"))
     external, name = _real_name(key, section, context)
-    options = section.pairs("driver_opts")
+    options = section.pairs("driver_opts") if not external else {}
     if "bind" in options.get("o", "") and options.get("device"):
         options["device"] = absolute(options["device"], context.working_dir)
     volume = Volume(
         key=key,
         name=name,
         external=external,
-        driver=section.text("driver"),
+        driver=section.text("driver") if not external else None,
         driver_opts=MappingProxyType(options),
-        labels=MappingProxyType(section.pairs("labels")),
+        labels=MappingProxyType(section.pairs("labels") if not external else {}),
         kept=MappingProxyType(kept),
     )
     return replace(volume, config_hash=volume_hash(volume))
@@ -249,7 +255,7 @@ def _file_source(key: str, section: Section, context: services.Context) -> FileS
         if section.map.get(key) == "":
             section.wrong(key, "the name of one")
     origins = [k for k in sources if section.map.get(k) is not None] + (["external"] if external else [])
-    if len(origins) != 1 and not (secret and not origins and "driver" in section):
+    if len(origins) != 1 and not external and not (secret and not origins and "driver" in section):
         message = f"{section.name} needs exactly one of {', '.join(sources)}, external"
         hint = f"it has {' and '.join(origins)}" if origins else ""
         section.reading.problem(message, section.origin, hint, "source")

@@ -31,7 +31,7 @@ from pycompose.compose.model.project import (
 from pycompose.compose.model.quantities import duration_text as duration
 
 from . import declarations
-from .order import SERVICE, TOP, arranged, ordered, words
+from .order import SERVICE, TOP, arranged, by_name, named, ordered, words
 from .reading import canonical_json
 
 NOT_HASHED = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
@@ -63,10 +63,6 @@ def _sparse(**values: Any) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v is not None and v is not False and v != {} and v != [] and v != ""}
 
 
-def _sorted(pairs: Any) -> dict[str, Any]:
-    return dict(sorted(pairs.items()))
-
-
 def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     """A service as a mapping. `project` is the name of the project that it is in, where images get theirs from it."""
     mapping = _declared(service)
@@ -83,7 +79,7 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
             mapping[key] = list(value)
     for key in PAIRS:
         if value := getattr(service, key):
-            mapping[key] = _sorted(value)
+            mapping[key] = named(value)
     if service.image is not None and not (service.build and service.image == f"{project}-{service.name}"):
         mapping["image"] = service.image
     if service.build:
@@ -100,34 +96,42 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     if service.healthcheck:
         mapping["healthcheck"] = _healthcheck(service.healthcheck)
     if service.depends_on:
-        mapping["depends_on"] = {
-            d.service: {"condition": d.condition, **({"restart": True} if d.restart else {}), "required": d.required}
-            | _more(d.extensions)
-            for d in sorted(service.depends_on, key=lambda d: d.service)
-        }
+        mapping["depends_on"] = named(
+            {
+                d.service: {
+                    "condition": d.condition,
+                    **({"restart": True} if d.restart else {}),
+                    "required": d.required,
+                    **_more(d.extensions),
+                }
+                for d in service.depends_on
+            }
+        )
     for key in ("post_start", "pre_stop", "pre_start"):
         if hooks := getattr(service, key):
             mapping[key] = [_hook(hook) for hook in hooks]
     if service.logging:
-        logging = _sparse(driver=service.logging.driver, options=_sorted(service.logging.options))
+        logging = _sparse(driver=service.logging.driver, options=named(service.logging.options))
         mapping["logging"] = logging | _more(service.logging.extensions)
     if service.networks:
-        mapping["networks"] = {
-            a.network: _sparse(
-                aliases=list(a.aliases),
-                driver_opts=_sorted(a.driver_opts),
-                gw_priority=a.gw_priority or None,
-                interface_name=a.interface_name,
-                ipv4_address=a.ipv4_address,
-                ipv6_address=a.ipv6_address,
-                link_local_ips=list(a.link_local_ips),
-                mac_address=a.mac_address,
-                priority=a.priority or None,
-                **_more(a.extensions),
-            )
-            or None
-            for a in sorted(service.networks, key=lambda a: a.network)
-        }
+        mapping["networks"] = named(
+            {
+                a.network: _sparse(
+                    aliases=list(a.aliases),
+                    driver_opts=named(a.driver_opts),
+                    gw_priority=a.gw_priority or None,
+                    interface_name=a.interface_name,
+                    ipv4_address=a.ipv4_address,
+                    ipv6_address=a.ipv6_address,
+                    link_local_ips=list(a.link_local_ips),
+                    mac_address=a.mac_address,
+                    priority=a.priority or None,
+                    **_more(a.extensions),
+                )
+                or None
+                for a in service.networks
+            }
+        )
     if service.links:
         mapping["links"] = [name if name == alias else f"{name}:{alias}" for name, alias in service.links]
     if service.ports:
@@ -151,10 +155,12 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
             for d in service.devices
         ]
     if service.ulimits:
-        mapping["ulimits"] = {
-            key: limit.soft if limit.soft == limit.hard else {"soft": limit.soft, "hard": limit.hard}
-            for key, limit in sorted(service.ulimits.items())
-        }
+        mapping["ulimits"] = named(
+            {
+                key: limit.soft if limit.soft == limit.hard else {"soft": limit.soft, "hard": limit.hard}
+                for key, limit in service.ulimits.items()
+            }
+        )
     mapping.update(_resources(service.resources))
     _beside_deploy(service, mapping)
     return ordered(mapping, SERVICE)
@@ -193,12 +199,12 @@ def _resources(resources: ServiceLimits) -> dict[str, Any]:
 
 def _declared(service: Service) -> dict[str, Any]:
     """What others than the engine act on, and x- keys."""
-    mapping: dict[str, Any] = {key: json.loads(value) for key, value in service.kept.items()}
+    mapping: dict[str, Any] = _extensions(service.kept)
     for key in RECORDS:
         if (record := getattr(service, key)) is not None:
             mapping[key] = declarations.written(record)
     if service.models:
-        mapping["models"] = {name: declarations.written(use) or None for name, use in sorted(service.models.items())}
+        mapping["models"] = named({name: declarations.written(use) or None for name, use in service.models.items()})
     if service.gpus:
         mapping["gpus"] = [declarations.written(request) for request in service.gpus]
     if service.cpu_percent is not None:
@@ -245,7 +251,7 @@ def _hook(hook: Hook) -> dict[str, Any]:
         user=hook.user,
         privileged=hook.privileged,
         working_dir=hook.working_dir,
-        environment=_sorted(hook.environment),
+        environment=named(hook.environment),
         per_replica=hook.per_replica,
     ) | _more(hook.extensions)
 
@@ -288,7 +294,7 @@ def _long_mount(mount: Mount) -> dict[str, Any]:
             bind |= _sparse(recursive=mount.recursive)
             return _long("bind", mount.source, mount.target, mount.read_only, bind)
         case VolumeMount():
-            volume = _sparse(labels=_sorted(mount.labels), nocopy=mount.nocopy, subpath=mount.subpath)
+            volume = _sparse(labels=named(mount.labels), nocopy=mount.nocopy, subpath=mount.subpath)
             return _long("volume", mount.source, mount.target, mount.read_only, volume)
         case TmpfsMount():
             size = None if mount.size is None else str(mount.size)
@@ -307,18 +313,18 @@ def _long(
 
 def network_tree(network: Network) -> dict[str, Any]:
     pools = [
-        _sparse(subnet=p.subnet, gateway=p.gateway, ip_range=p.ip_range, aux_addresses=_sorted(p.aux_addresses))
+        _sparse(subnet=p.subnet, gateway=p.gateway, ip_range=p.ip_range, aux_addresses=named(p.aux_addresses))
         for p in network.ipam_pools
     ]
     mapping = _sparse(
         name=network.name,
         driver=network.driver,
-        driver_opts=_sorted(network.driver_opts),
-        ipam=_sparse(driver=network.ipam_driver, config=pools, options=_sorted(network.ipam_options)),
+        driver_opts=named(network.driver_opts),
+        ipam=_sparse(driver=network.ipam_driver, config=pools, options=named(network.ipam_options)),
         external=network.external,
         internal=network.internal,
         attachable=network.attachable,
-        labels=_sorted(network.labels),
+        labels=named(network.labels),
     )
     if not network.enable_ipv4:
         mapping["enable_ipv4"] = False
@@ -331,9 +337,9 @@ def volume_tree(volume: Volume) -> dict[str, Any]:
     return _sparse(
         name=volume.name,
         driver=volume.driver,
-        driver_opts=_sorted(volume.driver_opts),
+        driver_opts=named(volume.driver_opts),
         external=volume.external,
-        labels=_sorted(volume.labels),
+        labels=named(volume.labels),
     ) | _extensions(volume.kept)
 
 
@@ -343,9 +349,9 @@ def _source(source: FileSource) -> dict[str, Any]:
         file=source.file,
         environment=source.environment,
         external=source.external,
-        labels=_sorted(source.labels),
+        labels=named(source.labels),
         driver=source.driver,
-        driver_opts=_sorted(source.driver_opts),
+        driver_opts=named(source.driver_opts),
         template_driver=source.template_driver,
     )
     if source.content is not None and source.environment is None:
@@ -355,23 +361,23 @@ def _source(source: FileSource) -> dict[str, Any]:
 
 def _more(extensions: str) -> dict[str, Any]:
     """x- keys of a mapping."""
-    return dict(json.loads(extensions)) if extensions else {}
+    return dict(by_name(json.loads(extensions))) if extensions else {}
 
 
 def _extensions(kept: Mapping[str, str]) -> dict[str, Any]:
-    return {key: json.loads(text) for key, text in kept.items()}
+    return {key: by_name(json.loads(text)) for key, text in kept.items()}
 
 
 def project_tree(project: Project) -> dict[str, Any]:
     """The canonical file of a project: active services, and every network, volume, config and secret of the file."""
-    mapping: dict[str, Any] = {key: json.loads(value) for key, value in project.kept.items()}
+    mapping: dict[str, Any] = _extensions(project.kept)
     mapping["name"] = project.name
-    mapping["services"] = {key: service_tree(s, project.name) for key, s in sorted(project.services.items())}
+    mapping["services"] = named({key: service_tree(s, project.name) for key, s in project.services.items()})
     for key, one in (("networks", network_tree), ("volumes", volume_tree), ("configs", _source), ("secrets", _source)):
         if entries := getattr(project, key):
-            mapping[key] = {k: one(v) for k, v in sorted(entries.items())}
+            mapping[key] = named({k: one(v) for k, v in entries.items()})
     if project.models:
-        mapping["models"] = {key: declarations.written(model) for key, model in sorted(project.models.items())}
+        mapping["models"] = named({key: declarations.written(model) for key, model in project.models.items()})
     return ordered(mapping, TOP)
 
 

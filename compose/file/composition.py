@@ -19,7 +19,7 @@ from . import dotenv
 from .extends import Extending
 from .files import Files
 from .interpolate import Interpolation
-from .merge import merge, stripped
+from .merge import merge, stripped, unique
 from .paths import rebased
 from .reading import Reading, Section
 from .source import Map, Seq, Text, Tree, plain_value, position
@@ -36,10 +36,13 @@ class Scope:
 
 
 class Composition:
-    def __init__(self, files: Files, reading: Reading, *, interpolate: bool = True) -> None:
+    """The files of one run. Paths of other files stay relative to the folder `kept_in`; None makes them absolute."""
+
+    def __init__(self, files: Files, reading: Reading, *, interpolate: bool = True, kept_in: str | None = None) -> None:
         self.files = files
         self.reading = reading
         self.interpolate = interpolate
+        self.kept_in = kept_in
         self.includes = 0
 
     def whole(self, paths: list[str], scope: Scope, named_at: Place | None = None, above: tuple[str, ...] = ()) -> Tree:
@@ -57,11 +60,14 @@ class Composition:
                     self.reading.problem("a compose file must be a mapping", position(tree), code="type")
                     continue
                 tree = self._included(tree, scope, (*above, path))
-                tree = Extending(self.files, self.reading, lambda t: self.filled(t, scope)).tree(
-                    tree, path, scope.directory
-                )
+                extending = Extending(self.files, self.reading, lambda t: self.filled(t, scope), self.based)
+                tree = extending.tree(tree, path, scope.directory)
                 merged = stripped(tree) if merged is None else merge(merged, tree)
-        return merged
+        return unique(merged) if isinstance(merged, Map) else merged
+
+    def based(self, directory: str) -> str:
+        """The folder that paths of a file in `directory` are joined to."""
+        return directory if self.kept_in is None else os.path.relpath(directory, self.kept_in)
 
     def filled(self, tree: Tree, scope: Scope) -> Tree:
         return Interpolation(scope.variables, self.reading).tree(tree) if self.interpolate else tree
@@ -132,7 +138,7 @@ class Composition:
 
     def _beneath(self, tree: Map, part: Tree, inner: Scope, outer: Scope) -> Map:
         """The tree with what an included part defines; what both define must be the same."""
-        part = rebased(part, inner.directory)
+        part = rebased(part, self.based(inner.directory))
         if not isinstance(part, Map):
             return tree
         Section(self.reading, part, "a compose file").check_keys((*KINDS, "name", "version", "include"))

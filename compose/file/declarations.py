@@ -54,12 +54,11 @@ def read(kind: type[T], section: Section) -> T:
 
 
 def optional(kind: type[T], section: Section, key: str) -> T | None:
-    """The record of an attribute that may be missing, null or empty, which is the same."""
+    """The record of an attribute that may be missing or null, which is the same."""
     if section.map.get(key) is None:
         return None
     name = f'"{key}" of {section.name}'
-    record = read(kind, Section(section.reading, long(kind, section.map[key]), name, section.map.keys_at.get(key)))
-    return None if record == kind() else record
+    return read(kind, Section(section.reading, long(kind, section.map[key]), name, section.map.keys_at.get(key)))
 
 
 def several(kind: type[T], section: Section, key: str) -> tuple[T, ...]:
@@ -104,7 +103,7 @@ def _written(value: Any, kind: str) -> Any:
             return [_written(item, "") for item in value]
         return int(value) if isinstance(value, float) and value.is_integer() else value
     if kind == "one" and isinstance(value, tuple):
-        return value[0] if len(value) == 1 else list(value)
+        return list(value)
     if kind == "duration":
         return duration_text(value)
     if kind == "size":
@@ -164,7 +163,7 @@ def _reader(hint: Any) -> Reader:
         hint = next(one for one in get_args(hint) if one is not type(None))
     if dataclasses.is_dataclass(hint):
         record: type = hint  # type: ignore[assignment]
-        return lambda section, key: optional(record, section, key)
+        return lambda section, key: None if (one := optional(record, section, key)) == record() else one
     if get_origin(hint) is tuple:
         inner = get_args(hint)[0]
         return (lambda section, key: several(inner, section, key)) if dataclasses.is_dataclass(inner) else Section.texts

@@ -23,12 +23,15 @@ CHAIN = 150
 
 
 class Extending:
-    """The services of one document. `fill` interpolates what another file holds."""
+    """The services of one document. `fill` interpolates another file's tree; its paths are joined to `based`."""
 
-    def __init__(self, files: Files, reading: Reading, fill: Callable[[Tree], Tree]) -> None:
+    def __init__(
+        self, files: Files, reading: Reading, fill: Callable[[Tree], Tree], based: Callable[[str], str]
+    ) -> None:
         self.files = files
         self.reading = reading
         self.fill = fill
+        self.based = based
         self.known: dict[str, Map] = {}  # path -> its services, not extended
         self.done: dict[tuple[str, str], Tree] = {}
 
@@ -88,7 +91,7 @@ class Extending:
             return over
         base = self._service(base_path, target, base_directory, (*chain, step))
         if other is not None and base_path != path:
-            base = rebased_service(base, base_directory)
+            base = rebased_service(base, self.based(base_directory))
         return merge(base, over, ("services", name))
 
     def _load(self, path: str, named_at: Place | None) -> bool:
@@ -97,10 +100,13 @@ class Extending:
             for document in self.files.documents(path, named_at):
                 tree = self.fill(document)
                 defined = tree.get("services") if isinstance(tree, Map) else None
-                if isinstance(defined, Map):
-                    merged = merge(services, defined, ("services",))
-                    assert isinstance(merged, Map)
-                    services = merged
+                if not isinstance(defined, Map):
+                    continue
+                for name, service in defined.items():
+                    # a first definition keeps its tags: they act on what it extends
+                    known = services.get(name)
+                    whole = merge(known, service, ("services", name)) if name in services else service
+                    services.put(name, whole, defined.keys_at.get(name))
         except FileError as error:
             self.reading.unusable(error)
             return False

@@ -19,6 +19,7 @@ from pycompose.errors import Place
 from pycompose.frozen import dataclass
 
 from . import dotenv
+from .as_written import as_written
 from .build_section import build
 from .canonical import project_tree
 from .composition import Composition, Scope
@@ -85,11 +86,12 @@ class Loaded:
     project: Project
     warnings: tuple[Problem, ...]
     variables: Mapping[str, str] = field(default_factory=no_text)  # that were filled in
+    source: Tree = None  # the files as one tree
 
     @property
     def tree(self) -> dict[str, Any]:
         """The canonical compose file, made when somebody asks: few do."""
-        return project_tree(self.project)
+        return as_written(project_tree(self.project), self.source)
 
 
 def merged(options: Options) -> Merged:
@@ -112,7 +114,8 @@ def merged(options: Options) -> Merged:
         working_dir = parent
     name = _project_name(options, variables, _names(paths, files), working_dir)
     variables = {**variables, "COMPOSE_PROJECT_NAME": name}
-    composition = Composition(files, reading, interpolate=options.interpolate)
+    kept_in = None if options.resolve_paths else working_dir
+    composition = Composition(files, reading, interpolate=options.interpolate, kept_in=kept_in)
     tree = composition.whole(paths, Scope(working_dir, variables))
     reading.warnings[:0] = files.warnings
     if tree is None and not reading.problems:
@@ -145,7 +148,7 @@ def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
     project = _built(whole, options, services)
     if project is None or whole.reading.problems:
         raise FileError(_in_file_order(whole.reading.problems, whole.paths), tuple(whole.reading.warnings))
-    return Loaded(project, tuple(whole.reading.warnings), whole.variables)
+    return Loaded(project, tuple(whole.reading.warnings), whole.variables, whole.tree)
 
 
 def read_leniently(options: Options, services: tuple[str, ...] = ()) -> LenientlyRead:
@@ -273,6 +276,8 @@ def _project_name(options: Options, variables: Mapping[str, str], names: list[Tr
     for value in reversed(names):
         if isinstance(value, Text):
             reading = Reading()
+            if not options.interpolate:
+                return normal_name(value)
             chosen = str(Interpolation(variables, reading).scalar(value)) if "$" in value else str(value)
             if reading.problems:
                 raise FileError(tuple(reading.problems))

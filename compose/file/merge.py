@@ -68,7 +68,9 @@ def merge(base: Tree, over: Tree, path: tuple[str, ...] = ()) -> Tree:
     if isinstance(base, Map) and isinstance(over, Map):
         if name == "logging" and "driver" in over and base.get("driver", over["driver"]) != over["driver"]:
             return over
-        return _mappings(base, over, path)
+        merged = _mappings(base, over, path)
+        merged.joined = name in PAIRS
+        return merged
     if isinstance(base, Seq) and isinstance(over, Seq):
         return _unique(Seq([*base, *over], over.at or base.at), path)
     return stripped(over)
@@ -170,7 +172,7 @@ def _sequence(value: Tree) -> Tree:
 
 def _unique(items: Seq, path: tuple[str, ...]) -> Tree:
     name = attribute(path)
-    identity = IDENTITY.get(name) or (str if name in UNIQUE_TEXT else None)
+    identity = IDENTITY.get(name) or (str if name in UNIQUE_TEXT else _pair if name in PAIRS else None)
     if path[0] == "networks" and path[2:] == ("ipam", "config"):
         return _pools(items, path)
     if identity is None:
@@ -179,6 +181,39 @@ def _unique(items: Seq, path: tuple[str, ...]) -> Tree:
     for item in items:
         kept[identity(item)] = item
     return Seq(kept.values(), items.at)
+
+
+def unique(tree: Map) -> Map:
+    """A file's tree, in which of two list entries for one thing the last is left: the same as between two files."""
+    services = tree.get("services")
+    if not isinstance(services, Map):
+        return tree
+    changed = services
+    for name, service in services.items():
+        if isinstance(service, Map) and (new := _unique_in(service, ("services", name))) is not service:
+            changed = changed.copy() if changed is services else changed
+            changed[name] = new
+    return tree if changed is services else tree.replaced("services", changed)
+
+
+def _unique_in(holder: Map, path: tuple[str, ...]) -> Map:
+    changed = holder
+    for key, value in holder.items():
+        inner = (*path, key)
+        new = value
+        if isinstance(value, Seq) and len(value) > 1:
+            new = _unique(value, inner)
+        elif isinstance(value, Map) and (
+            key in HOLDERS if len(path) == 2 else path[2] == "networks" and len(path) == 3
+        ):
+            new = _unique_in(value, inner)
+        if new is not value and (not isinstance(new, Seq) or len(new) < len(value or ())):
+            changed = changed.copy() if changed is holder else changed
+            changed[key] = new
+    return changed
+
+
+HOLDERS = ("build", "deploy", "networks")  # attributes with such lists inside
 
 
 def _pools(items: Seq, path: tuple[str, ...]) -> Seq:
@@ -220,6 +255,10 @@ def _port(item: Tree) -> str:
         return str(item)
     host, protocol = item.get("host_ip") or "0.0.0.0", item.get("protocol") or "tcp"
     return f"{host}:{item.get('published') or ''}:{item.get('target')}/{protocol}"
+
+
+def _pair(item: Tree) -> str:
+    return str(item).partition("=")[0]
 
 
 def _path(item: Tree) -> str:

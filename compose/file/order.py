@@ -1,10 +1,13 @@
-"""In which order docker compose writes the keys of each mapping (compose-go, package types); extensions come last.
+"""The order of keys as docker compose writes them: of attributes (compose-go, package types), and of names. Pure.
 
-Plain tables and one function. Pure.
+Names and extensions are in the natural order of Go's YAML: letters behind other characters, numbers by their value.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from functools import cmp_to_key
 from typing import Any
 
 
@@ -60,12 +63,75 @@ INSIDE: dict[str, tuple[str, ...]] = {
 }
 
 
+class Names(dict[str, Any]):
+    """A mapping whose keys are the file's own names, in natural order. docker compose's JSON sorts them plainly."""
+
+
+def named(pairs: Mapping[str, Any]) -> Names:
+    return Names((name, pairs[name]) for name in natural(pairs))
+
+
 def ordered(tree: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     """`tree` with `keys` first, in that order, and the others after them by name."""
+    if not keys:
+        return named(tree)
     mapping = {key: tree[key] for key in keys if key in tree}
     if len(mapping) < len(tree):
-        mapping.update((key, tree[key]) for key in sorted(tree) if key not in mapping)
+        mapping.update((key, tree[key]) for key in natural(tree) if key not in mapping)
     return mapping
+
+
+def by_name(value: Any) -> Any:
+    """Data whose mappings all have names of the file's own as keys."""
+    if isinstance(value, dict):
+        return Names((key, by_name(value[key])) for key in natural(value))
+    return [by_name(item) for item in value] if isinstance(value, list) else value
+
+
+def natural(names: Iterable[str]) -> list[str]:
+    """Names as Go's YAML sorts them."""
+    listed = list(names)
+    if any(map(_WITH_NUMBER, listed)):
+        return sorted(listed, key=cmp_to_key(_compared))
+    return sorted(listed, key=_letters_last)
+
+
+_WITH_NUMBER = re.compile(r".*\d", re.DOTALL).match
+_LETTERS = {ord(letter): 0x10000 + ord(letter) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"}
+
+
+def _letters_last(name: str) -> str:
+    if name.isascii():
+        return name.translate(_LETTERS)
+    return "".join(chr(0x10000 + (ord(one) & 0xFFFF)) if one.isalpha() else one for one in name)
+
+
+def _compared(a: str, b: str) -> int:
+    """Below zero if `a` comes first. The first difference decides; inside a number a letter ends it, and is smaller."""
+    after_digit = False
+    for index, (one, other) in enumerate(zip(a, b, strict=False)):
+        if one == other:
+            after_digit = one.isdigit()
+            continue
+        if one.isalpha() and other.isalpha():
+            return -1 if one < other else 1
+        if one.isalpha() or other.isalpha():
+            return -1 if one.isalpha() == after_digit else 1
+        first, second = _number(a, index), _number(b, index)
+        before = a[len(a[:index].rstrip("0123456789")) : index]
+        if "0" in (one, other) and before.strip("0"):
+            first, second = f"1{first}", f"1{second}"  # zeros inside a number count
+        sizes = (int(first or "0"), len(first), one), (int(second or "0"), len(second), other)
+        return -1 if sizes[0] < sizes[1] else 1
+    return len(a) - len(b)
+
+
+def _number(name: str, index: int) -> str:
+    """The digits from `index` on."""
+    end = index
+    while end < len(name) and name[end].isdigit():
+        end += 1
+    return name[index:end]
 
 
 def arranged(value: Any, path: str) -> Any:

@@ -1,41 +1,62 @@
 """A merged file that is not interpolated, as `config --no-interpolate` shows it. Pure.
 
 Nothing is known of a value with a `$` in it, so this is no Project: long forms are made where a short one can be read,
-paths are joined and names filled in, and all else stays as it is written. Keys are sorted, as docker compose has them.
+paths are joined and names filled in, and all else stays as it is written. Names and attributes are in natural order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from . import canonical
+from .as_written import mount_as_written, ports_as_written
 from .merge import named
 from .mounting import mounts
 from .networking import parse_port
+from .order import by_name
 from .paths import rebased
 from .reading import Reading, Section
-from .source import Map, Seq, Text, Tree, plain_value
+from .resources import devices
+from .service import shared
+from .source import Map, Seq, Text, Tree, plain_value, spelled
 
 Plain = dict[str, Any]
 
 
 def outline(tree: Tree, name: str, working_dir: str, *, normalize: bool = True, resolve_paths: bool = True) -> Plain:
     whole = rebased(tree, working_dir) if resolve_paths else tree
-    data = plain_value(whole)
-    mapping: Plain = {**data, "name": name} if isinstance(data, dict) else {"name": name}
-    services = whole.get("services") if isinstance(whole, Map) else None
-    if isinstance(services, Map):
-        mapping["services"] = {key: _service(service, normalize) for key, service in services.items()}
+    mapping: Plain = {"name": name} if normalize else {}
+    if isinstance(whole, Map):
+        mapping = {key: _data(value) for key, value in whole.items() if key != "version"} | mapping
+        services = whole.get("services")
+        if isinstance(services, Map):
+            mapping["services"] = {key: _service(service, normalize) for key, service in services.items()}
+    for kind in ("networks", "volumes", "configs", "secrets"):
+        if isinstance(entries := mapping.get(kind), dict):
+            mapping[kind] = {key: _external(one) for key, one in entries.items()}
     if normalize:
         _named(mapping, name)
-    return {key: _sorted(mapping[key]) for key in sorted(mapping)}
+    return cast(Plain, by_name(mapping))
 
 
-def _sorted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    return [_sorted(item) for item in value] if isinstance(value, list) else value
+def _data(value: Tree) -> Any:
+    """Plain data; NAME=value pairs of several files are a list, as docker compose merges them."""
+    if isinstance(value, Map):
+        if value.joined:
+            return [
+                key if item is None else f"{key}={spelled(item) if isinstance(item, Text) else ''}"
+                for key, item in value.items()
+            ]
+        return {str(key): _data(item) for key, item in value.items()}
+    return [_data(item) for item in value] if isinstance(value, Seq) else plain_value(value)
+
+
+def _external(entry: Any) -> Any:
+    """`external: {name: …}` is an old way to say `external: true` and `name`."""
+    if isinstance(entry, dict) and isinstance(entry.get("external"), dict):
+        return {**entry, **entry["external"], "external": True}
+    return entry
 
 
 def _named(mapping: Plain, name: str) -> None:
@@ -58,17 +79,54 @@ def _service(service: Tree, normalize: bool) -> Any:
     mapping: Plain = {}
     for key, value in service.items():
         change = LONG.get(key)
-        mapping[key] = plain_value(value) if change is None or value is None else change(value)
+        mapping[key] = _data(value) if change is None or value is None else change(value)
+    if not normalize:
+        return mapping
     build = mapping.get("build")
-    if normalize and isinstance(build, dict) and "dockerfile_inline" not in build:
-        mapping["build"] = {"dockerfile": "Dockerfile", **build}
-    if normalize and not {"networks", "network_mode", "provider"} & mapping.keys():
+    if isinstance(build, dict):
+        mapping["build"] = _normal_build(build)
+    if not mapping.get("networks") and not {"network_mode", "provider"} & mapping.keys():
         mapping["networks"] = {"default": None}
+    if needs := _implied(service):
+        depends_on = mapping.get("depends_on") or {}
+        mapping["depends_on"] = {**needs, **depends_on} if isinstance(depends_on, dict) else depends_on
     return mapping
 
 
+def _normal_build(build: Plain) -> Plain:
+    """With the Dockerfile's name, and without arguments that have no value."""
+    mapping = {"dockerfile": "Dockerfile", **build} if "dockerfile_inline" not in build else dict(build)
+    arguments = mapping.get("args")
+    if isinstance(arguments, dict):
+        mapping["args"] = {key: value for key, value in arguments.items() if value is not None}
+    elif isinstance(arguments, list):
+        mapping["args"] = [item for item in arguments if "=" in str(item)]
+    return mapping
+
+
+def _implied(service: Map) -> Plain:
+    """Dependencies that links, volumes_from and shared namespaces imply."""
+    section = Section(Reading(), service, "")
+    names = [(link.partition(":")[0], True) for link in section.texts("links")]
+    names += [(name, restart) for _, name, restart in shared(section)]
+    return {
+        name: {"condition": "service_started", **({"restart": True} if restart else {}), "required": True}
+        for name, restart in names
+    }
+
+
 def _build(value: Tree) -> Any:
-    return {"context": str(value)} if isinstance(value, Text) else plain_value(value)
+    build = {"context": str(value)} if isinstance(value, Text) else _data(value)
+    if not isinstance(build, dict):
+        return build
+    if isinstance(keys := build.get("ssh"), list):
+        pairs = (str(key).partition("=") for key in keys)
+        build["ssh"] = {key: path if equals else None for key, equals, path in pairs}
+    if isinstance(secrets := build.get("secrets"), list):
+        build["secrets"] = [{"source": one} if isinstance(one, str) else one for one in secrets]
+    if isinstance(contexts := build.get("additional_contexts"), list):
+        build["additional_contexts"] = dict(str(one).partition("=")[::2] for one in contexts)
+    return build
 
 
 def _depends_on(value: Tree) -> Any:
@@ -78,12 +136,38 @@ def _depends_on(value: Tree) -> Any:
     return {key: {"required": True, **one} if isinstance(one, dict) else one for key, one in mapping.items()}
 
 
-def _networks(value: Tree) -> Any:
-    return plain_value(named(value, "networks"))
+def _env_file(value: Tree) -> Any:
+    items = value if isinstance(value, Seq) else [value]
+    return [{"path": str(one), "required": True} if isinstance(one, Text) else plain_value(one) for one in items]
+
+
+def _gpus(value: Tree) -> Any:
+    return [{"count": "all"}] if value == "all" else plain_value(value)
+
+
+def _listed(value: Tree) -> Any:
+    return [str(value)] if isinstance(value, Text) else plain_value(value)
+
+
+def _develop(value: Tree) -> Any:
+    develop = plain_value(value)
+    for watch in (develop.get("watch") or ()) if isinstance(develop, dict) else ():
+        for key in ("include", "ignore"):
+            if isinstance(watch, dict) and isinstance(text := watch.get(key), str):
+                watch[key] = [text]
+    return develop
 
 
 def _ports(value: Tree) -> Any:
-    return _each(value, lambda item: [canonical.port_tree(port) for port in parse_port(item)])
+    ports = _each(value, lambda item: [canonical.port_tree(port) for port in parse_port(item)])
+    if not isinstance(ports, list) or not all(isinstance(port, dict) for port in ports):
+        return plain_value(value)
+    whole = [{"mode": "ingress", "protocol": "tcp", **port} for port in ports_as_written(ports, value)]
+    by_place = {
+        (port.get("host_ip"), str(port.get("published", "")), port.get("target"), port["protocol"]): port
+        for port in whole
+    }
+    return list(by_place.values())
 
 
 def _volumes(value: Tree) -> Any:
@@ -96,7 +180,22 @@ def _volume(item: Text) -> list[Plain]:
     mounted = mounts(Section(reading, section, ""), "")
     if reading.problems:
         raise ValueError(item)
-    return [canonical.mount_tree(mount) for mount in mounted]
+    if len(item) <= 2:  # docker compose takes so short a text for a target without looking further
+        return [{"type": "volume", "target": str(item)}]
+    return [mount_as_written(canonical.mount_tree(mount), item) for mount in mounted]
+
+
+def _devices(value: Tree) -> Any:
+    return _each(value, _device)
+
+
+def _device(item: Text) -> list[Plain]:
+    section = Map(item.at)
+    section.put("devices", Seq([item], item.at))
+    return [
+        {"source": one.source, "target": one.target, "permissions": one.permissions}
+        for one in devices(Section(Reading(), section, ""))
+    ]
 
 
 def _secrets(value: Tree) -> Any:
@@ -124,7 +223,14 @@ LONG: dict[str, Callable[[Tree], Any]] = {
     "build": _build,
     "configs": _configs,
     "depends_on": _depends_on,
-    "networks": _networks,
+    "develop": _develop,
+    "devices": _devices,
+    "dns": _listed,
+    "dns_search": _listed,
+    "env_file": _env_file,
+    "gpus": _gpus,
+    "models": lambda value: plain_value(named(value, "models")),
+    "networks": lambda value: plain_value(named(value, "networks")),
     "ports": _ports,
     "secrets": _secrets,
     "volumes": _volumes,

@@ -126,7 +126,9 @@ def _mount(value: Tree, path: Change) -> Tree:
         source, *rest = volume_parts(value)
         if not rest:
             return value  # an anonymous volume: this is its target
-        return text(":".join((path(text(source)), *rest)), value.at, value.plain)
+        moved = path(text(source))
+        shown = moved if is_path(moved) else f"./{moved}"  # without, it would be a volume's name
+        return text(":".join((shown, *rest)), value.at, value.plain)
     if isinstance(value, Map) and value.get("type") == "bind":
         return _with_path(value, "source", path)
     return value

@@ -193,11 +193,12 @@ def _build(section: Section, context: Context) -> Build | None:
         return path if is_remote(path) else absolute(path, context.working_dir)
 
     variables = context.variables if section.map.scope is None else section.map.scope
+    arguments = {k: variables.get(k) if v is None else v for k, v in build.args.items()}
     resolved = replace(
         build,
         context=where(build.context),
         dockerfile=build.dockerfile or (None if build.dockerfile_inline or not context.normalize else "Dockerfile"),
-        args=MappingProxyType({k: variables.get(k) if v is None else v for k, v in build.args.items()}),
+        args=MappingProxyType({k: v for k, v in arguments.items() if v is not None or not context.normalize}),
         additional_contexts=MappingProxyType({k: where(v) for k, v in build.additional_contexts.items()}),
         ssh=MappingProxyType({k: v and absolute(v, context.working_dir) for k, v in build.ssh.items()}),
     )

@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from . import emitter
-from .order import INSIDE, NETWORK, SERVICE, TOP, ordered
+from .order import INSIDE, NETWORK, SERVICE, TOP, Names, ordered
 
 Plain = dict[str, Any]
+KINDS = ("services", "networks", "volumes", "configs", "secrets", "models")
 _UNLIKE_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
@@ -40,22 +41,28 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
+        return type(value)((key, _escaped(item)) for key, item in value.items())
     return [_escaped(item) for item in value] if isinstance(value, list) else value
 
 
 def _json_view(tree: Plain) -> Plain:
-    view = dict(sorted(tree.items()))
-    services = tree.get("services")
+    view = {key: _plainly(Names(one) if key in KINDS and one else one) for key, one in sorted(tree.items())}
+    services = view.get("services")
     if isinstance(services, dict):
         view["services"] = {name: _json_service(service) for name, service in services.items()}
-    networks = tree.get("networks")
+    networks = view.get("networks")
     if isinstance(networks, dict):
         view["networks"] = {
             key: ordered({"ipam": {}, **one}, NETWORK) if isinstance(one, dict) else one
             for key, one in networks.items()
         }
     return view
+
+
+def _plainly(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plainly(value[key]) for key in (sorted(value) if isinstance(value, Names) else value)}
+    return [_plainly(item) for item in value] if isinstance(value, list) else value
 
 
 def _json_service(service: Any) -> Any:

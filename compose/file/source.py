@@ -44,9 +44,10 @@ class Map(dict[str, "Tree"]):
     """A mapping; `keys_at` has the places of its keys, `tags` those that say "reset" or "override".
 
     `scope` is set on what an included file defines: the variables that file is read with, None for the project's own.
+    `joined` marks pairs of several files.
     """
 
-    __slots__ = ("at", "keys_at", "scope", "tags")
+    __slots__ = ("at", "joined", "keys_at", "scope", "tags")
 
     def __init__(self, at: Place | None = None) -> None:
         super().__init__()
@@ -54,6 +55,7 @@ class Map(dict[str, "Tree"]):
         self.keys_at: dict[str, Place | None] = {}
         self.tags: dict[str, str] = {}
         self.scope: Mapping[str, str] | None = None
+        self.joined = False
 
     def put(self, key: str, value: Tree, at: Place | None = None) -> None:
         self[key] = value
@@ -63,6 +65,7 @@ class Map(dict[str, "Tree"]):
         mapping = Map(self.at)
         mapping.update(self)
         mapping.keys_at, mapping.tags, mapping.scope = dict(self.keys_at), dict(self.tags), self.scope
+        mapping.joined = self.joined
         return mapping
 
     def replaced(self, key: str, value: Tree) -> Map:
@@ -321,7 +324,7 @@ class _Builder:
         self.path = path
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
-        self.anchors: dict[str, tuple[Tree, int]] = {}
+        self.anchors: dict[str, tuple[Tree, int, str | None]] = {}
         self.stack: list[_Open] = []
 
     def documents(self, events: Iterator[yaml.Event]) -> Iterator[Tree]:
@@ -336,7 +339,7 @@ class _Builder:
                 if tag is not None:
                     node = self.tagged(node, tag)
                 if event.anchor is not None:
-                    self.anchors[event.anchor] = (node, 1)
+                    self.anchors[event.anchor] = (node, 1, tag)
             elif isinstance(event, yaml.CollectionStartEvent):
                 at = self.place(event)
                 if len(stack) == DEPTH:
@@ -348,10 +351,10 @@ class _Builder:
                 closed = stack.pop()
                 node, size, tag, at = self.finished(closed), closed.size, closed.tag, closed.at
                 if closed.anchor is not None:
-                    self.anchors[closed.anchor] = (node, size)
+                    self.anchors[closed.anchor] = (node, size, tag)
             elif isinstance(event, yaml.AliasEvent):
                 at = self.place(event)
-                node, size = self.alias(event.anchor or "", at)
+                node, size, tag = self.alias(event.anchor or "", at)
             else:
                 if isinstance(event, yaml.DocumentStartEvent):
                     self.anchors.clear()
@@ -367,16 +370,21 @@ class _Builder:
             if isinstance(inside.value, Map):
                 self.entry(inside, inside.value, node, tag, at)
             else:
-                if tag in ("!reset", "!override"):
-                    self.problems.append(Problem(f"{tag} stands before the value of a key", at, code="tag"))
-                inside.value.append(_or_null(node))
+                if tag == "!reset":
+                    message = "!reset of an item of a list leaves that item out; the list that is overridden stays"
+                    self.warnings.append(
+                        Problem(message, at, "!reset and !override belong before the value of a key", "tag")
+                    )
+                else:
+                    inside.value.append(_or_null(node))
 
     def place(self, event: yaml.Event) -> Place:
         mark = event.start_mark
         assert mark is not None
         return Place(self.path, mark.line + 1, mark.column + 1)
 
-    def alias(self, name: str, at: Place) -> tuple[Tree, int]:
+    def alias(self, name: str, at: Place) -> tuple[Tree, int, str | None]:
+        """What an anchor stands for, its size, and its tag: `!reset` and `!override` are where the alias is, too."""
         if name in self.anchors:
             return self.anchors[name]
         if any(one.anchor == name for one in self.stack):
@@ -386,7 +394,7 @@ class _Builder:
 
             hint = suggestion(name, self.anchors) or f"an anchor is written &{name}, above and in the same document"
             self.problems.append(Problem(f'anchor "{name}" is not defined', at, hint, "anchor"))
-        return None, 1
+        return None, 1, None
 
     def tagged(self, value: Text, tag: str) -> Text:
         match tag.removeprefix("tag:yaml.org,2002:"):

@@ -137,7 +137,8 @@ services:
         source: @/html
         target: /html
         read_only: true
-        bind: {}
+        bind:
+          create_host_path: true
       - type: volume
         source: data
         target: /data
@@ -274,15 +275,13 @@ services:
       default: null
     ports:
       - ${PORT}:80
-      - mode: ingress
-        protocol: tcp
-        published: "81"
-        target: 81
+      - 81:81
     secrets:
       - source: key
         target: /run/secrets/key
     volumes:
-      - bind: {}
+      - bind:
+          create_host_path: true
         source: @/x
         target: /x
         type: bind

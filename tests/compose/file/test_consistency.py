@@ -124,10 +124,13 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
         ("services: {a: {image: x}}\nsecrets: {s: {content: c}}", 'secret "s" has no attribute "content"'),
         ("services: {a: {image: x}}\nconfigs: {s: {file: f, content: c}}", "hint: it has file and content"),
         (
-            "services: {a: {image: x}}\nnetworks: {n: {external: true, driver: bridge}}",
-            'c.yaml:2:32: network "n" is external and cannot have "driver"\nhint: external is at c.yaml:2:26',
+            "services: {a: {image: x}}\nvolumes: {n: {external: true, driver: local}}",
+            'c.yaml:2:31: volume "n" is external and cannot have "driver"\nhint: external is at c.yaml:2:25',
         ),
-        (one("volumes: ['/a:/x', '/b:/x/']"), 'mounts two things at "/x"\nhint: the other is at c.yaml:4:15'),
+        (
+            one("volumes: ['/a:/x', '/b:/y']\ntmpfs: /y"),
+            'mounts two things at "/y"\nhint: the other is at c.yaml:4:24',
+        ),
         (one("provider: {options: {}}"), '"provider" of service "a" needs "type"'),
         (one("oom_score_adj: 2000"), "must be a whole number from -1000 to 1000"),
         (one("container_name: '-x'"), '"container_name" of service "a" must be'),

@@ -96,7 +96,6 @@ def test_positions_count_from_one_in_characters() -> None:
         ("xy: &xyz 1\na: *xyy\n", 'f:2:4: anchor "xyy" is not defined', '"xyz"'),
         ("a: &a [*a]\n", 'f:1:8: anchor "a" contains itself', ""),
         ("a: {<<: 3}\n", "f:1:5: '<<' needs a mapping", ""),
-        ("a: [!reset 3]\n", "f:1:5: !reset stands before the value of a key", ""),
         ("[1]: 2\n", "f:1:1: a key must be text", ""),
         ("a: \x07\n", "f:1:4: the character U+0007 is not allowed in YAML", "escape"),
         (b"a: \xff\n", "f:1:4: the file is not UTF-8 text: byte 0xff", "UTF-8"),
