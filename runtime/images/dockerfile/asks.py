@@ -31,6 +31,7 @@ class Result:
     host: bool = False
     author: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
+    args: Mapping[str, str] = field(default_factory=dict)  # build arguments that are known at the end of a stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,7 +271,7 @@ def _commit(shared: Shared, result: Result, work: str) -> Built:
 def _warnings(shared: Shared) -> tuple[str, ...]:
     known = shared.used | set(PROXIES) | set(shared.plan.arguments) | {"SOURCE_DATE_EPOCH"}
     unused = sorted(name for name in shared.request.args if name not in known and not name.startswith("BUILDKIT_"))
-    warnings = list(shared.plan.warnings)
+    warnings = [*shared.plan.warnings, *dict.fromkeys(shared.warnings)]
     if unused:
         warnings.append(f"no ARG asks for the build arguments {', '.join(unused)}")
     return tuple(warnings)

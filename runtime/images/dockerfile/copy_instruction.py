@@ -150,8 +150,9 @@ def _sources(
                 sources.append(source)
                 if one.word == "ADD" and options.get("unpack", ["true"])[-1] != "false" and _is_archive(source):
                     archives.add(len(sources) - 1)
-    if not sources:
-        raise copying.none_matches(tree, [text for _, text in texts])
+    if not sources:  # BuildKit copies nothing then, and says nothing
+        where = f"{one.position}: {one.word} {' '.join(text for _, text in texts)}"
+        of.shared.warnings.append(f"{where} matches no file of {tree.what}, and copies nothing")
     return sources, archives
 
 

@@ -66,10 +66,6 @@ def gather(tree: Tree, texts: Sequence[str], *, parents: bool = False) -> list[S
     return sources
 
 
-def none_matches(tree: Tree, texts: Sequence[str]) -> BuildError:
-    return BuildError(f"no file of {tree.what} matches {' '.join(texts)}", _advice(tree))
-
-
 def _source(tree: Tree, path: str, text: str, *, parents: bool, cut: int) -> Source:
     try:
         real = trees.resolve(tree, path)

@@ -23,7 +23,7 @@ from .copy_instruction import copy
 from .copying import CopyOptions
 from .errors import BuildError
 from .request import Happened
-from .run_instruction import run
+from .run_instruction import PATH, run
 from .running import flags
 from .stage_state import FILES, StageState, image_result
 from .stages import arguments
@@ -39,10 +39,17 @@ def evaluate(of: StageState) -> Generator[Ask, Any, Result]:
             yield from _instruction(of, replace(one, position=of.stage.position))
     for one in of.stage.instructions:
         yield from _instruction(of, one)
-    return Result(tuple(of.layers), of.config, tuple(of.history), of.created, of.host, of.author, of.keys)
+    return Result(tuple(of.layers), of.config, tuple(of.history), of.created, of.host, of.author, of.keys, of.args)
 
 
 def _from(of: StageState) -> Asking:
+    yield from _base(of)
+    env = configuration.env(of.config)
+    if "PATH" not in env:  # as BuildKit does: the image has one whatever its base says
+        of.config["Env"] = [*(of.config.get("Env") or ()), f"PATH={PATH}"]
+
+
+def _base(of: StageState) -> Asking:
     base = of.stage.base
     step = of.step(f"FROM {base}", None)
     named = of.request.contexts.get(base) or of.request.contexts.get(base.lower())

@@ -129,7 +129,7 @@ def _command(of: StageState, one: Instruction) -> tuple[tuple[str, ...], str | N
     shell = configuration.shell(of.config)
     if not one.heredocs:
         return (*shell, one.rest), None, one.rest
-    alone = heredoc_name(one.rest, of.escape)
+    alone = heredoc_name(one.rest, of.escape) if len(one.rest.split()) == 1 else None  # else it is a command's stdin
     first: Heredoc = one.heredocs[0]
     if alone and len(one.heredocs) == 1:
         shown = f"<<{first.name} ({' '.join(first.text.split())[:60]}…)"

@@ -32,7 +32,7 @@ from .digests import Digests
 from .errors import BuildError, RunFailed
 from .layering import Layering
 from .request import BuildStep, Happened, Request, Tell
-from .stages import BuildPlan, Stage
+from .stages import BuildPlan, Stage, similar
 from .syntax import Instruction
 from .trees import Tree
 
@@ -54,6 +54,7 @@ class Shared:
     used: set[str] = field(default_factory=set)  # build arguments that some ARG asked for
     numbers: dict[int, int] = field(default_factory=dict)  # stage -> number of its first step
     fetched: set[int] = field(default_factory=set)  # steps whose image came from elsewhere
+    warnings: list[str] = field(default_factory=list)
 
     def now(self) -> str:
         epoch = self.request.epoch
@@ -106,7 +107,7 @@ class StageState:
     def take_on(self, result: Result) -> None:
         self.layers, self.config = list(result.layers), copy.deepcopy(dict(result.config))
         self.history, self.created, self.host = list(result.history), result.created, result.host
-        self.author, self.keys = result.author, dict(result.keys)
+        self.author, self.keys, self.args = result.author, dict(result.keys), dict(result.args)
 
     def remember(self, text: str, layer: str | None = None, created: str = "") -> None:
         """An entry of the history; with `layer`, one that has files ("" if there are none after all)."""
@@ -187,7 +188,12 @@ class StageState:
         elif name == "scratch":
             raise one.fail("there is nothing to copy from scratch")
         else:
-            image: Image = yield Base(context or name, self.request.pull)
+            try:
+                image: Image = yield Base(context or name, self.request.pull)
+            except ImageError as error:
+                if hint := similar(name, self.shared.plan.stages):
+                    raise BuildError(f"{name} is neither a stage nor an image: {error.message}", hint) from error
+                raise
             result = image_result(self.shared, image)
         return None, (result.layers, result.host)
 

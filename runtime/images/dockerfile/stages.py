@@ -18,6 +18,7 @@ from . import words
 from .errors import BuildError
 from .syntax import Dockerfile, Instruction
 
+_VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 PROXIES = tuple(
     name for word in ("HTTP", "HTTPS", "FTP", "NO", "ALL") for name in (f"{word}_PROXY", f"{word.lower()}_proxy")
@@ -60,6 +61,14 @@ def find(stages: Sequence[Stage], name: str) -> int | None:
     if name.isdecimal() and int(name) < len(stages):
         return int(name)
     return None
+
+
+def similar(name: str, stages: Sequence[Stage]) -> str:
+    """A hint at the stage whose name is like this one; empty where none is."""
+    from difflib import get_close_matches  # a millisecond that a good Dockerfile does not need
+
+    near = get_close_matches(name.lower(), [stage.name for stage in stages if stage.name], 1)
+    return f"did you mean the stage {near[0]}?" if near else ""
 
 
 def plan(
@@ -124,7 +133,9 @@ def _from(one: Instruction, index: int, values: Mapping[str, str], escape: str, 
         if name != "platform":
             raise one.fail(f"FROM does not know --{name}", "--platform is its only flag")
         wanted = _expanded(one, value or "", values, escape)
-        if wanted and wanted not in (values["TARGETPLATFORM"], values["BUILDPLATFORM"]) and wanted != "linux":
+        if not wanted:
+            raise one.fail(f"--platform={value or ''} is empty", _empty_arguments(value or "", values))
+        if wanted not in (values["TARGETPLATFORM"], values["BUILDPLATFORM"]) and wanted != "linux":
             raise one.fail(
                 f"--platform={wanted}: only images of this machine can be built ({values['BUILDPLATFORM']})",
                 "there is no emulation of other processors",
@@ -134,7 +145,10 @@ def _from(one: Instruction, index: int, values: Mapping[str, str], escape: str, 
         raise one.fail("FROM wants IMAGE, or IMAGE AS NAME")
     base = _expanded(one, parts[0], values, escape)
     if not base:
-        raise one.fail(f"the image {parts[0]!r} is empty", "give the ARG before FROM a default, or use --build-arg")
+        raise one.fail(f"the image {parts[0]} is empty", _empty_arguments(parts[0], values))
+    odd = base.endswith((":", "@")) or base.startswith((":", "@", "/")) or "//" in base
+    if odd and (empty := _empty_arguments(parts[0], values)):
+        raise one.fail(f"the image {parts[0]} becomes {base}, which is no image", empty)
     name = parts[2].lower() if len(parts) == 3 else ""
     if name and not _NAME.fullmatch(name):
         raise one.fail(f"{parts[2]!r} cannot be the name of a stage", "letters first, then also digits and _ . -")
@@ -142,6 +156,20 @@ def _from(one: Instruction, index: int, values: Mapping[str, str], escape: str, 
         raise one.fail("a stage cannot be named scratch")
     stage = next((s.index for s in reversed(before) if s.name and s.name == base.lower()), None)
     return Stage(index, name, base, (), one.position, base_stage=stage)
+
+
+def _empty_arguments(text: str, values: Mapping[str, str]) -> str:
+    """A hint at the arguments of a FROM that have no value; empty where all have one."""
+    names = [name for name in dict.fromkeys(_VARIABLE.findall(text)) if not values.get(name)]
+    unknown = [name for name in names if name not in values]
+    if not names:
+        return ""
+    if unknown:
+        return (
+            f"ARG {unknown[0]} has no value before FROM: write ARG {unknown[0]}=… above the first FROM, or use "
+            f"--build-arg {unknown[0]}=…"
+        )
+    return f"ARG {names[0]} is empty: give it a default, or use --build-arg {names[0]}=…"
 
 
 def _with_needs(stage: Stage, every: list[Stage], contexts: set[str], escape: str) -> Stage:
@@ -192,7 +220,8 @@ def _target(every: list[Stage], target: str) -> int:
     index = find(every, target)
     if index is None:
         known = ", ".join(stage.name for stage in every if stage.name)
-        raise BuildError(f"there is no stage {target!r}", f"stages are {known}" if known else "no stage has a name")
+        hint = similar(target, every) or (f"stages are {known}" if known else "no stage has a name")
+        raise BuildError(f"there is no stage {target!r}", hint)
     return index
 
 

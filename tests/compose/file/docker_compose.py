@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,21 @@ EXPLAINED = [
 
 def installed() -> list[str]:
     """The command of a docker compose of version 2 or later; skips the test where there is none."""
+    if command := _installed():
+        return list(command)
+    pytest.skip("no docker compose 2 or later is installed, and DOCKER_COMPOSE names none")
+
+
+@cache
+def _installed() -> tuple[str, ...]:
     candidates = [[os.environ["DOCKER_COMPOSE"]]] if os.environ.get("DOCKER_COMPOSE") else []
     candidates += [["docker", "compose"]] if shutil.which("docker") else []
     candidates += [["docker-compose"]] if shutil.which("docker-compose") else []
     for command in candidates:
         told = subprocess.run([*command, "version", "--short"], capture_output=True, text=True, check=False)
         if told.returncode == 0 and re.match(r"v?[2-9]\.", told.stdout):
-            return command
-    pytest.skip("no docker compose 2 or later is installed, and DOCKER_COMPOSE names none")
+            return tuple(command)
+    return ()
 
 
 class Refused(Exception):

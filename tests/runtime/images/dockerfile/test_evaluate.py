@@ -14,6 +14,8 @@ from pycompose.runtime.images.dockerfile import BuildError, Happened, Request, b
 from pycompose.runtime.images.dockerfile.trees import FOLDER, Tree
 from pycompose.runtime.places import Places
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 
 class Evaluated:
     """Evaluates Dockerfiles whose every step is remembered, for they have none that writes."""
@@ -31,7 +33,9 @@ class Evaluated:
         return json.loads(self.store.config_of(built.image.digest))  # type: ignore[no-any-return]
 
     def env(self, text: str, target: str = "", **args: str) -> dict[str, str]:
-        return dict(one.split("=", 1) for one in self.image(text, target, **args)["config"].get("Env") or ())
+        """Without the PATH that every image has."""
+        env = dict(one.split("=", 1) for one in self.image(text, target, **args)["config"]["Env"])
+        return {name: value for name, value in env.items() if (name, value) != ("PATH", PATH)}
 
 
 @pytest.fixture
@@ -62,8 +66,8 @@ def test_an_argument_before_the_first_from_is_for_froms_alone_until_a_stage_asks
     assert evaluated.env(text) == {"unasked": "none", "asked": "scratch"}
 
 
-def test_an_argument_ends_with_its_stage(evaluated: Evaluated) -> None:
-    text = "FROM scratch AS one\nARG x=1\nENV e=$x\nFROM one\nENV f=${x-none}\n"
+def test_an_argument_ends_with_its_stage_and_those_based_on_it(evaluated: Evaluated) -> None:
+    text = "FROM scratch AS one\nARG x=1\nFROM scratch\nENV e=1\nENV f=${x-none}\n"
     assert evaluated.env(text) == {"e": "1", "f": "none"}
 
 
@@ -93,7 +97,12 @@ def test_a_stage_on_a_stage_goes_on_from_its_configuration(evaluated: Evaluated)
     image = evaluated.image(
         'FROM scratch AS one\nUSER me\nLABEL a=1 b=1\nCMD ["x"]\nFROM one\nLABEL b=2\nENTRYPOINT ["e"]\n'
     )
-    assert image["config"] == {"User": "me", "Labels": {"a": "1", "b": "2"}, "Entrypoint": ["e"]}
+    assert image["config"] == {
+        "Env": [f"PATH={PATH}"],
+        "User": "me",
+        "Labels": {"a": "1", "b": "2"},
+        "Entrypoint": ["e"],
+    }
 
 
 def test_only_stages_that_the_target_needs_are_evaluated(evaluated: Evaluated) -> None:
@@ -143,10 +152,24 @@ def test_a_step_that_is_not_remembered_leaves_the_whole_build_to_be_done(evaluat
 
 @pytest.mark.parametrize("name", ["SIGTERM", "sigquit", "TERM", "9", "64", "SIGRTMIN", "RTMIN+3", "SIGRTMAX-1"])
 def test_a_stop_signal_is_a_name_or_a_number_and_is_kept_as_it_is_written(evaluated: Evaluated, name: str) -> None:
-    assert evaluated.image(f"FROM scratch\nSTOPSIGNAL {name}")["config"] == {"StopSignal": name}
+    assert evaluated.image(f"FROM scratch\nSTOPSIGNAL {name}")["config"]["StopSignal"] == name
 
 
 @pytest.mark.parametrize("name", ["", "0", "65", "SIG", "SIGTERMS", "SIGSIGTERM", "RTMIN+"])
 def test_what_is_no_signal_is_refused(evaluated: Evaluated, name: str) -> None:
     with pytest.raises(BuildError):
         evaluated.image(f"FROM scratch\nSTOPSIGNAL {name}")
+
+
+def test_a_stage_knows_the_arguments_of_the_stage_that_it_is_based_on(evaluated: Evaluated) -> None:
+    text = "FROM scratch AS a\nARG x=one\nARG y\nFROM a AS b\nARG z=$x-z\nFROM b\nENV e=$x/$y/$z\n"
+    assert evaluated.env(text)["e"] == "one//one-z"
+    assert evaluated.env(text, x="two", y="2")["e"] == "two/2/two-z"
+    assert evaluated.env("FROM scratch AS a\nARG x=one\nFROM a\nARG x=two\nENV e=$x")["e"] == "two"
+    assert evaluated.env("FROM scratch AS a\nARG x=one\nFROM scratch\nENV e=${x-none}")["e"] == "none"
+
+
+def test_an_image_has_a_path_whatever_its_base_says(evaluated: Evaluated) -> None:
+    assert evaluated.image("FROM scratch\nLABEL a=b")["config"]["Env"] == [f"PATH={PATH}"]
+    assert evaluated.env("FROM scratch\nENV PATH=/opt/bin:$PATH") == {"PATH": f"/opt/bin:{PATH}"}
+    assert evaluated.env("FROM scratch AS a\nENV PATH=/a\nFROM a\nENV PATH=$PATH:/b") == {"PATH": "/a:/b"}

@@ -77,3 +77,28 @@ def test_what_cannot_be_is_told_with_its_line(text: str, message: str) -> None:
     with pytest.raises(BuildError, match=message) as error:
         planned(text)
     assert error.value.place is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("FROM $BASE", "the image $BASE is empty", "ARG BASE has no value before FROM"),
+        ("ARG BASE\nFROM ${BASE}", "the image ${BASE} is empty", "--build-arg BASE="),
+        ("ARG BASE=\nFROM ${BASE}", "the image ${BASE} is empty", "ARG BASE is empty"),
+        ("ARG TAG\nFROM debian:${TAG}", "the image debian:${TAG} becomes debian:", "ARG TAG has no value"),
+        ("ARG REG\nFROM $REG/debian", "becomes /debian", "ARG REG"),
+        ("FROM --platform=$PLAT debian", "--platform=$PLAT is empty", "ARG PLAT"),
+        ("FROM --platform= debian", "--platform= is empty", ""),
+    ],
+)
+def test_what_is_empty_names_the_argument(text: str, message: str, hint: str) -> None:
+    with pytest.raises(BuildError) as caught:
+        planned(text)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_target_that_is_misspelt_is_told_the_nearest() -> None:
+    with pytest.raises(BuildError) as caught:
+        planned("FROM scratch AS builder\nFROM scratch", target="buidler")
+    assert caught.value.hint == "did you mean the stage builder?"
