@@ -15,6 +15,7 @@ from pycompose.compose.model.project import FileSource, Network, Service, Volume
 from pycompose.errors import Place
 from pycompose.frozen import dataclass
 
+from . import startable
 from .mounting import named_volumes
 from .paths import WINDOWS, volume_parts
 from .reading import Reading, Section
@@ -43,6 +44,7 @@ def check(whole: Whole, reading: Reading) -> None:
     active = [(service, whole.sections[name]) for name, service in whole.services.items() if name in whole.active]
     for service, section in active:
         _alone(service, section)
+        startable.check(service, section)
         _needed(service, section, whole)
         _dependencies(service, section, whole)
     _container_names(active, reading)

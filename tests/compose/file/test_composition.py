@@ -51,7 +51,7 @@ def merged(folder: Path, base: str, over: str, attribute: str) -> object:
         ("environment: {A: 1, B: 1}", "environment: [B=2, C=3]", "environment", {"A": "1", "B": "2", "C": "3"}),
         ("labels: [a=1]", "labels: {b: 2}", "labels", {"a": "1", "b": "2"}),
         ("dns: 1.1.1.1", "dns: [8.8.8.8, 1.1.1.1]", "dns", ["1.1.1.1", "8.8.8.8"]),
-        ("cap_add: [A, B]", "cap_add: [B, C]", "cap_add", ["A", "B", "C"]),
+        ("cap_add: [CHOWN, KILL]", "cap_add: [KILL, MKNOD]", "cap_add", ["CHOWN", "KILL", "MKNOD"]),
         ("profiles: []", "expose: ['80', 90]", "expose", ["80", "90"]),
         ("sysctls: {a: 1}", "sysctls: [a=2]", "sysctls", {"a": "2"}),
         ("ulimits: {nofile: {soft: 1, hard: 2}}", "ulimits: {nofile: 3}", "ulimits", {"nofile": 3}),
@@ -64,8 +64,8 @@ def merged(folder: Path, base: str, over: str, attribute: str) -> object:
         ("logging: {driver: a, options: {x: 1}}", "logging: {driver: b}", "logging", {"driver": "b"}),
         ("environment: {A: 1}", "environment: !override {B: 2}", "environment", {"B": "2"}),
         ("environment: {A: 1, B: 2}", "environment: {A: !reset null}", "environment", {"B": "2"}),
-        ("cap_add: [A]", "cap_add: !reset []", "cap_add", None),
-        ("cap_add: [A]", "cap_add: null", "cap_add", ["A"]),
+        ("cap_add: [CHOWN]", "cap_add: !reset []", "cap_add", None),
+        ("cap_add: [CHOWN]", "cap_add: null", "cap_add", ["CHOWN"]),
         ("user: a", "user: null", "user", None),
         ("x-a: {b: 1}", "x-a: {c: 2}", "x-a", {"c": 2}),
         (
@@ -148,12 +148,12 @@ def test_a_service_extends_another_of_its_file_and_of_others(tmp_path: Path) -> 
         tmp_path,
         main="""\
 services:
-  a: {extends: {service: b, file: sub/other.yaml}, environment: {X: a}, cap_add: [A]}
-  c: {extends: a, cap_add: !override [C]}
+  a: {extends: {service: b, file: sub/other.yaml}, environment: {X: a}, cap_add: [CHOWN]}
+  c: {extends: a, cap_add: !override [MKNOD]}
 """,
         sub__other="""\
 services:
-  b: {extends: {service: d, file: deep/third.yaml}, environment: {X: b, Y: "${Y}"}, cap_add: [B], build: .}
+  b: {extends: {service: d, file: deep/third.yaml}, environment: {X: b, Y: "${Y}"}, cap_add: [KILL], build: .}
 """,
         sub__deep__third="""\
 services:
@@ -165,8 +165,8 @@ services:
     a, c = services["a"], services["c"]
     assert (a.image, a.environment) == ("x", {"E": "1", "X": "a", "Y": "y"})
     assert a.mounts == c.mounts == (BindMount(f"{tmp_path}/sub/deep/v", "/v"),)
-    assert a.cap_add == ("B", "A")
-    assert c.cap_add == ("C",)
+    assert a.cap_add == ("KILL", "CHOWN")
+    assert c.cap_add == ("MKNOD",)
     assert a.build is not None
     assert a.build.context == f"{tmp_path}/sub"
 
@@ -237,12 +237,12 @@ def test_files_of_one_include_are_laid_on_each_other_and_a_later_file_changes_th
         tmp_path,
         main="include: [{path: [sub/a.yaml, sub/b.yaml]}]\nservices: {c: {extends: a}}",
         over="services: {a: {user: u}}",
-        sub__a="services: {a: {image: x, cap_add: [A]}}",
-        sub__b="services: {a: {cap_add: [B]}}",
+        sub__a="services: {a: {image: x, cap_add: [CHOWN]}}",
+        sub__b="services: {a: {cap_add: [KILL]}}",
     )
     services = loaded(tmp_path, "main.yaml", "over.yaml").project.services
-    assert (services["a"].cap_add, services["a"].user) == (("A", "B"), "u")
-    assert services["c"].cap_add == ("A", "B")
+    assert (services["a"].cap_add, services["a"].user) == (("CHOWN", "KILL"), "u")
+    assert services["c"].cap_add == ("CHOWN", "KILL")
 
 
 def test_a_file_that_is_included_twice_is_no_conflict(tmp_path: Path) -> None:
