@@ -39,7 +39,7 @@ def check(whole: Whole, sections: dict[str, Section]) -> None:
                 at = _place(section, attachment, version)
                 if service.replicas > 1:
                     message = f"{section.name} has {service.replicas} replicas, which cannot all have {address}"
-                    section.reading.problem(message, at, code="conflict")
+                    section.reading.problem(message, at, "without a fixed address each gets its own", "conflict")
                 other = taken.setdefault((attachment.network, address), section)
                 if other is not section:
                     message = f'{section.name} and {other.name} have the same address on network "{attachment.network}"'
@@ -70,17 +70,17 @@ def _subnets(pools: tuple[IpamPool, ...], section: Section) -> Subnets:
         for key, value in (("gateway", pool.gateway), *(("aux_address", v) for v in pool.aux_addresses.values())):
             try:
                 if value is not None and ip_address(value) not in subnet:
-                    wrong(key, value, f"is outside its subnet {subnet}")
+                    wrong(key, value, f"is outside its subnet {subnet}", "change one of the two")
             except ValueError:
-                wrong(key, str(value), "is no address")
+                wrong(key, str(value), "is no address", "such as 10.5.0.1")
         if pool.ip_range is not None:
             try:
                 part = ip_network(pool.ip_range, strict=False)
             except ValueError:
-                wrong("ip_range", pool.ip_range, "is not ADDRESS/BITS")
+                wrong("ip_range", pool.ip_range, "is not ADDRESS/BITS", "such as 10.5.1.0/24")
                 continue
             if part.version != subnet.version or not part.subnet_of(subnet):  # type: ignore[arg-type]
-                wrong("ip_range", pool.ip_range, f"is outside its subnet {subnet}")
+                wrong("ip_range", pool.ip_range, f"is outside its subnet {subnet}", "change one of the two")
     return subnets
 
 
@@ -94,7 +94,7 @@ def _fits(attachment: Attachment, version: int, address: str, section: Section, 
         parsed = None
     if parsed is None or parsed.version != version:
         message = f'ipv{version}_address "{short(address)}" of {section.name} is no IPv{version} address'
-        section.reading.problem(message, at, code="address")
+        section.reading.problem(message, at, "such as 10.5.0.5" if version == 4 else "such as fd00::5", "address")
         return False
     if subnets and not any(parsed in subnet for subnet in subnets):
         message = f'{address} of {section.name} is in no subnet of network "{attachment.network}"'

@@ -28,14 +28,27 @@ TEXTS = words("""
 """)
 
 
-def as_written(tree: Plain, source: Tree) -> Plain:
-    """A project's canonical tree with what its merged files say explicitly. Both stay as they are."""
+def as_written(tree: Plain, source: Tree, *, normalize: bool = True) -> Plain:
+    """A project's canonical tree with what its merged files say explicitly. Both stay as they are.
+
+    With `normalize`, arguments of a build that have no value are left out.
+    """
     whole = dict(tree)
     for kind, one in (("services", _service), ("networks", _network), ("models", _model)):
         entries, written = whole.get(kind), _map(source, kind)
         if isinstance(entries, dict):
             whole[kind] = type(entries)((name, one(entry, _map(written, name))) for name, entry in entries.items())
+    if normalize:
+        for service in whole.get("services", {}).values():
+            _drop_unset(service.get("build"))
     return whole
+
+
+def _drop_unset(build: Plain | None) -> None:
+    if build and "args" in build:
+        build["args"] = type(build["args"])((key, value) for key, value in build["args"].items() if value is not None)
+        if not build["args"]:
+            del build["args"]
 
 
 def _map(holder: Tree, key: str) -> Map:

@@ -257,7 +257,7 @@ def _file_source(key: str, section: Section, context: services.Context) -> FileS
     origins = [k for k in sources if section.map.get(k) is not None] + (["external"] if external else [])
     if len(origins) != 1 and not external and not (secret and not origins and "driver" in section):
         message = f"{section.name} needs exactly one of {', '.join(sources)}, external"
-        hint = f"it has {' and '.join(origins)}" if origins else ""
+        hint = f"it has {' and '.join(origins)}" if origins else "such as file: ./path"
         section.reading.problem(message, section.origin, hint, "source")
     file, variable = section.text("file"), section.text("environment")
     content = section.text("content")

@@ -57,7 +57,9 @@ class Composition:
             for document in documents:
                 tree = self.filled(document, scope)
                 if not isinstance(tree, Map):
-                    self.reading.problem("a compose file must be a mapping", position(tree), code="type")
+                    self.reading.problem(
+                        "a compose file must be a mapping", position(tree), "it begins with services:", "type"
+                    )
                     continue
                 tree = self._included(tree, scope, (*above, path))
                 extending = Extending(self.files, self.reading, lambda t: self.filled(t, scope), self.based)
@@ -78,7 +80,7 @@ class Composition:
         entries = tree["include"]
         whole = tree.without("include")
         if entries is not None and not isinstance(entries, Seq):
-            self.reading.problem('"include" must be a list of files', entries.at, code="type")
+            self.reading.problem('"include" must be a list of files', entries.at, "include: [other.yaml]", "type")
             return whole
         for item in entries or ():
             where = position(item) or tree.keys_at.get("include")
@@ -90,13 +92,13 @@ class Composition:
             again = next((path for path in paths if path in above), None)
             if again is not None:
                 way = " -> ".join((*above[above.index(again) :], again))
-                self.reading.problem(f"files include each other: {way}", where, code="cycle")
+                self.reading.problem(f"files include each other: {way}", where, "take one of these away", "cycle")
                 self.reading.incomplete = True
                 continue
             self.includes += 1
             if len(above) > NESTING or self.includes > INCLUDES:
                 limit = f"{NESTING} deep" if len(above) > NESTING else f"{INCLUDES} times"
-                self.reading.problem(f"files are included more than {limit}", where, code="too-many")
+                self.reading.problem(f"files are included more than {limit}", where, "include fewer", "too-many")
                 return whole
             whole = self._beneath(whole, self.whole(paths, inner, where, above), inner, scope)
         return whole
@@ -108,7 +110,7 @@ class Composition:
             one.check_keys(("path", "project_directory", "env_file"))
         named = one.texts("path") if one is not None else (str(item),) if isinstance(item, Text) else ()
         if not named or not all(named):
-            self.reading.problem("an include needs a path", where, code="include")
+            self.reading.problem("an include needs a path", where, "include: [{path: other.yaml}]", "include")
             return None
         for name in named:
             if "://" in name or name.startswith(("git@", "github.com/")):
@@ -147,7 +149,7 @@ class Composition:
             theirs = part.get(kind)
             if not isinstance(theirs, Map):
                 if theirs is not None:
-                    self.reading.problem(f'"{kind}" must be a mapping', theirs.at, code="type")
+                    self.reading.problem(f'"{kind}" must be a mapping', theirs.at, f"{kind}: {{NAME: {{…}}}}", "type")
                 continue
             ours = whole.get(kind)
             joined = ours.copy() if isinstance(ours, Map) else Map(theirs.at)

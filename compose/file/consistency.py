@@ -18,7 +18,7 @@ from pycompose.frozen import dataclass
 from . import startable
 from .mounting import named_volumes
 from .paths import WINDOWS, volume_parts
-from .reading import Reading, Section
+from .reading import Reading, Section, one_of
 from .resources import place
 from .service import origin_of
 from .source import Map, Seq, Text, Tree, position
@@ -101,14 +101,19 @@ def _alone(service: Service, section: Section) -> None:
             message = f'a watch of {name} with the action "{watch.action}" needs a target'
             reading.problem(message, at, "the folder in the container that is kept the same", "required")
         if watch.action == "sync+exec" and (watch.exec is None or not watch.exec.command):
-            reading.problem(f'a watch of {name} with the action "sync+exec" needs exec.command', at, code="required")
+            reading.problem(
+                f'a watch of {name} with the action "sync+exec" needs exec.command',
+                at,
+                "exec: {command: …}",
+                "required",
+            )
 
 
 def _needed(service: Service, section: Section, whole: Whole) -> None:
     """What a service refers to by its name is defined."""
 
     def missing(attribute: str, verb: str, name: str, known: Mapping[str, object]) -> None:
-        hint = section.reading.suggestion(name, known) or f'define it under the top-level "{attribute}"'
+        hint = section.reading.suggestion(name, known) or _define(attribute, known)
         message = f'service "{service.name}" {verb} "{name}", which is not defined'
         section.reading.problem(message, _place_of(section, attribute, name), hint, "undefined")
 
@@ -137,7 +142,12 @@ def _needed(service: Service, section: Section, whole: Whole) -> None:
         if used.source and used.source not in whole.secrets:
             at = place(section, "build", "secrets")
             message = f'the build of service "{service.name}" uses secret "{used.source}", which is not defined'
-            section.reading.problem(message, at, section.reading.suggestion(used.source, whole.secrets), "undefined")
+            hint = section.reading.suggestion(used.source, whole.secrets) or _define("secrets", whole.secrets)
+            section.reading.problem(message, at, hint, "undefined")
+
+
+def _define(attribute: str, known: Mapping[str, object]) -> str:
+    return f'define it under the top-level "{attribute}"' + (f"; {one_of(known)}" if known else "")
 
 
 def _dependencies(service: Service, section: Section, whole: Whole) -> None:
@@ -147,7 +157,9 @@ def _dependencies(service: Service, section: Section, whole: Whole) -> None:
         if need.service not in whole.services:
             if need.required:
                 message = f'service "{service.name}" depends on "{need.service}", which is not defined'
-                reading.problem(message, at, reading.suggestion(need.service, whole.services), "undefined")
+                reading.problem(
+                    message, at, reading.suggestion(need.service, whole.services) or one_of(whole.services), "undefined"
+                )
             continue
         other = whole.services[need.service]
         if need.service not in whole.active:
@@ -164,7 +176,9 @@ def _dependencies(service: Service, section: Section, whole: Whole) -> None:
         if wanted != context and wanted not in whole.services:
             message = f'the build of service "{service.name}" needs the image of "{wanted}", which is not defined'
             at = place(section, "build", "additional_contexts", name) or place(section, "build", "additional_contexts")
-            reading.problem(message, at, reading.suggestion(wanted, whole.services), "undefined")
+            reading.problem(
+                message, at, reading.suggestion(wanted, whole.services) or one_of(whole.services), "undefined"
+            )
 
 
 def _container_names(active: list[tuple[Service, Section]], reading: Reading) -> None:

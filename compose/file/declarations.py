@@ -47,7 +47,7 @@ def read(kind: type[T], section: Section) -> T:
             if value is not None:
                 values[one.name] = value
         elif one.required:
-            section.reading.problem(f'{section.name} needs "{one.key}"', section.origin, code="required")
+            section.reading.problem(f'{section.name} needs "{one.key}"', section.origin, f"{one.key}: …", "required")
     if extensions:
         values["extensions"] = MappingProxyType(extensions)
     return kind(**values)

@@ -16,7 +16,7 @@ from pycompose.errors import Place
 from .files import Files
 from .merge import merge
 from .paths import rebased_service
-from .reading import Reading, Section
+from .reading import Reading, Section, one_of
 from .source import Map, Text, Tree, position
 
 CHAIN = 150
@@ -67,7 +67,7 @@ class Extending:
             target, other = extends.get("service"), extends.get("file")
         if not isinstance(target, Text) or not (other is None or isinstance(other, Text)):
             message = f'"extends" of service "{name}" must be a service, or a mapping with service and file'
-            self.reading.problem(message, position(extends) or at, code="extends")
+            self.reading.problem(message, position(extends) or at, "extends: {service: NAME, file: PATH}", "extends")
             return over
         base_path, base_directory = path, directory
         if other is not None:
@@ -76,7 +76,7 @@ class Extending:
             if base_path not in self.known and not self._load(base_path, position(other) or at):
                 return over
         if target not in self.known[base_path]:
-            hint = suggestion(target, self.known[base_path])
+            hint = suggestion(target, self.known[base_path]) or one_of(self.known[base_path])
             where = f" in {base_path}" if other is not None else ""
             message = f'service "{name}" extends "{target}", which is not defined{where}'
             self.reading.problem(message, target.at, hint, "undefined")
@@ -84,10 +84,12 @@ class Extending:
         step = (base_path, str(target))
         if step in chain:
             way = " -> ".join(n if p == path else f"{n} ({p})" for p, n in (*chain[chain.index(step) :], step))
-            self.reading.problem(f"services extend each other: {way}", at, code="cycle")
+            self.reading.problem(f"services extend each other: {way}", at, "take one of these away", "cycle")
             return over
         if len(chain) > CHAIN:
-            self.reading.problem(f"services extend each other more than {CHAIN} deep", at, code="too-deep")
+            self.reading.problem(
+                f"services extend each other more than {CHAIN} deep", at, "shorten the chain", "too-deep"
+            )
             return over
         base = self._service(base_path, target, base_directory, (*chain, step))
         if other is not None and base_path != path:

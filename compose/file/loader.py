@@ -87,11 +87,12 @@ class Loaded:
     warnings: tuple[Problem, ...]
     variables: Mapping[str, str] = field(default_factory=no_text)  # that were filled in
     source: Tree = None  # the files as one tree
+    normalize: bool = True
 
     @property
     def tree(self) -> dict[str, Any]:
         """The canonical compose file, made when somebody asks: few do."""
-        return as_written(project_tree(self.project), self.source)
+        return as_written(project_tree(self.project), self.source, normalize=self.normalize)
 
 
 def merged(options: Options) -> Merged:
@@ -148,7 +149,7 @@ def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
     project = _built(whole, options, services)
     if project is None or whole.reading.problems:
         raise FileError(_in_file_order(whole.reading.problems, whole.paths), tuple(whole.reading.warnings))
-    return Loaded(project, tuple(whole.reading.warnings), whole.variables, whole.tree)
+    return Loaded(project, tuple(whole.reading.warnings), whole.variables, whole.tree, options.normalize)
 
 
 def read_leniently(options: Options, services: tuple[str, ...] = ()) -> LenientlyRead:
@@ -281,9 +282,10 @@ def _project_name(options: Options, variables: Mapping[str, str], names: list[Tr
             chosen = str(Interpolation(variables, reading).scalar(value)) if "$" in value else str(value)
             if reading.problems:
                 raise FileError(tuple(reading.problems))
-            if normal_name(chosen) != chosen or not chosen:
-                raise _fail(f'"{chosen}" cannot be a project name', f'try "{normal_name(chosen)}"', value.at, "name")
-            return chosen
+            if not (name := normal_name(chosen)):
+                hint = "letters, digits, - and _, a letter or digit first"
+                raise _fail(f'"{chosen}" cannot be a project name', hint, value.at, "name")
+            return name
     name = normal_name(os.path.basename(working_dir))
     if not name:
         raise _fail(f"{working_dir} does not make a project name", "name the project with -p", code="name")

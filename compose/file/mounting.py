@@ -28,6 +28,8 @@ from .source import Map, Text, Tree
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 # the last three are for machines that share files with a virtual one: here files are always consistent
 OPTIONS = frozenset({*PROPAGATIONS, "ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"})
+SHORT = "[SOURCE:]TARGET[:ro], such as ./data:/data"
+LONG_FORM = "such as {type: bind, source: ./data, target: /data}"
 TYPES = ("volume", "bind", "tmpfs", "image")
 
 
@@ -76,7 +78,7 @@ def _short_mount(item: Text, section: Section, directory: str) -> Mount | None:
     parts = volume_parts(item)
     if len(parts) > 3 or not all(parts[:2]):
         message = f'volume "{short(item)}" of {section.name} is not [SOURCE:]TARGET[:OPTIONS]'
-        section.reading.problem(message, item.at, code="mount")
+        section.reading.problem(message, item.at, SHORT, "mount")
         return None
     target = _target(parts[-1] if len(parts) == 1 else parts[1], section, item.at)
     if target is None:
@@ -109,7 +111,7 @@ def _target(path: str, section: Section, at: Place | None) -> str | None:
     if target.startswith("/"):
         return target
     message = f'target "{short(target)}" of {section.name} is not an absolute path'
-    section.reading.problem(message, at, code="mount")
+    section.reading.problem(message, at, "it begins with a slash", "mount")
     return None
 
 
@@ -126,7 +128,7 @@ def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
     source, target = one.text("source"), one.text("target")
     if kind is None or not target:
         if "type" not in one or not target:
-            one.reading.problem(f"{one.name} needs type and target", one.origin, code="mount")
+            one.reading.problem(f"{one.name} needs type and target", one.origin, LONG_FORM, "mount")
         return None
     target = _target(target, section, one.at("target"))
     if target is None:
@@ -135,7 +137,7 @@ def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
     if kind == "bind":
         details.check_keys(("propagation", "create_host_path", "recursive", "selinux"))
         if not source:
-            one.reading.problem(f"{one.name}: a bind needs a source", one.origin, code="mount")
+            one.reading.problem(f"{one.name}: a bind needs a source", one.origin, LONG_FORM, "mount")
             return None
         return BindMount(
             absolute(source, directory),
@@ -164,7 +166,7 @@ def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
         return TmpfsMount(target, details.size("size"), details.octal("mode"), extensions=extended(kept))
     details.check_keys(("subpath",))
     if not source:
-        one.reading.problem(f"{one.name}: an image needs a source", one.origin, code="mount")
+        one.reading.problem(f"{one.name}: an image needs a source", one.origin, "source: IMAGE", "mount")
     where, read_only = image(source or "", directory), one.flag("read_only")
     return ImageMount(where, target, details.text("subpath"), read_only, extended(kept))
 
@@ -185,7 +187,9 @@ def uses(section: Section, key: str, directory: str) -> tuple[FileReference, ...
         source = one.text("source")
         if source is None:
             if isinstance(item, Map):
-                one.reading.problem(f"{one.name} has no source", one.origin, code="source")
+                one.reading.problem(
+                    f"{one.name} has no source", one.origin, f"source: the name of one of {key}", "source"
+                )
             continue
         target = posixpath.join(directory, one.text("target") or source)
         uid, gid, mode = one.text("uid"), one.text("gid"), one.octal("mode")

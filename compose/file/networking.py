@@ -21,6 +21,7 @@ ATTACHMENT = (
     "gw_priority",
     "driver_opts",
 )
+GOOD_PORT = 'such as "8080:80", "127.0.0.1:8080:80/tcp", "8000-8010:8000-8010"'
 PORTS = 200_000  # of a project: ranges are written faster than they are opened
 IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}\Z")
 IPV6 = re.compile(r"[0-9a-fA-F:]+(?:\.[0-9.]+)?\Z")
@@ -104,7 +105,7 @@ def ports(section: Section) -> tuple[Port, ...]:
                 entries = parse_port(item)
             except ValueError as error:
                 message = f'port "{short(item)}" of {section.name} cannot be used: {error}'
-                section.reading.problem(message, item.at, code="port")
+                section.reading.problem(message, item.at, GOOD_PORT, "port")
                 continue
         else:
             one = Section(section.reading, item, f"a port of {section.name}", section.at("ports"))
@@ -112,7 +113,7 @@ def ports(section: Section) -> tuple[Port, ...]:
         section.reading.ports += len(entries)
         if section.reading.ports > PORTS:
             at = item.at if item is not None else section.at("ports")
-            section.reading.problem(f"the services publish more than {PORTS:,} ports", at, code="too-many")
+            section.reading.problem(f"the services publish more than {PORTS:,} ports", at, "shorter ranges", "too-many")
             break
         for port in entries:
             published[port.host_ip, port.published, port.target, port.protocol] = port
@@ -124,7 +125,9 @@ def _long_port(one: Section) -> tuple[Port, ...]:
     target, published = one.integer("target"), one.text("published")
     if target is None:
         if "target" not in one:
-            one.reading.problem(f"{one.name} has no target", one.origin, code="port")
+            one.reading.problem(
+                f"{one.name} has no target", one.origin, "such as {target: 80, published: 8080}", "port"
+            )
         return ()
     if not 0 <= target <= 65535:
         one.wrong("target", "a port")
@@ -157,13 +160,13 @@ def extra_hosts(section: Section, key: str = "extra_hosts") -> tuple[tuple[str, 
             addresses = item if isinstance(item, Seq) else [item]
             if not all(isinstance(address, Text) for address in addresses):
                 message = f'"{name}" in "{key}" of {section.name} must be an address'
-                section.reading.problem(message, value.keys_at.get(name), code="type")
+                section.reading.problem(message, value.keys_at.get(name), "such as db: 10.0.0.5", "type")
             hosts += [(name, str(a).strip("[]")) for a in addresses if isinstance(a, Text)]
         return tuple(dict.fromkeys(hosts))
     for entry in section.texts(key):
         name, separator, address = entry.partition("=" if "=" in entry else ":")
         if not separator:
             message = f'"{short(entry)}" in "{key}" of {section.name} is not name=address'
-            section.reading.problem(message, section.at(key))
+            section.reading.problem(message, section.at(key), 'such as "db=10.0.0.5"', "address")
         hosts.append((name, address.strip("[]")))
     return tuple(hosts)

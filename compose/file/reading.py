@@ -14,7 +14,7 @@ from pycompose.compose.model.suggest import suggestion
 from pycompose.errors import Place
 
 from .merge import pairs
-from .source import FLOAT, Map, Seq, Text, Tree, plain_value, spelled, whole
+from .source import FALSE, FLOAT, TRUE, Map, Seq, Text, Tree, plain_value, position, spelled, whole
 
 YES = frozenset({"1", "y", "yes", "on", "t"})  # what compose-go takes for a boolean, with a warning
 NO = frozenset({"", "0", "n", "no", "off", "f"})
@@ -23,8 +23,54 @@ COMMAND = 2 << 20  # characters: as many as Linux takes
 DIGITS = re.compile(r"[-+]?[0-9]{1,30}\Z")
 
 
+# how a value of a kind is written: (the beginning of) what is wanted -> an example
+FORMS = {
+    "true or false": "true",
+    "a whole number": "3",
+    "a number": "0.5",
+    "an octal mode": '"0440"',
+    "a size": "512m",
+    "a duration": "1m30s",
+    "a list of text": "[one, two]",
+    "a list or a mapping of": "[one, two]",
+    "a list": "[one, two]",
+    "a mapping or a list of NAME=value": "{NAME: value}",
+    "a mapping": "{NAME: value}",
+    "text or a list of text": "text, or [one, two]",
+    "text": 'text; "in quotes" where it looks like something else',
+    "no, always": "unless-stopped",
+    "always, never, missing": "missing",
+    "letters, digits": "web-1",
+    "a port or a range": '"8080-8090"',
+    "a port": "80",
+    "the name of one": "./file.txt",
+}
+
+
 def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
+
+
+# docker compose's schema: attributes that are a list or a mapping, that may be null, that may be numbers, or one text
+GROUPS = words("""
+    additional_contexts annotations args blkio_config build cache_from cache_to cap_add cap_drop config configs
+    credential_spec depends_on deploy develop device_cgroup_rules device_read_bps device_read_iops device_write_bps
+    device_write_iops devices dns dns_opt dns_search driver_opts entitlements env_file environment expose external_links
+    extra_hosts gpus group_add healthcheck include ipam label_file labels limits links logging models networks options
+    placement platforms ports post_start pre_start pre_stop profiles provider reservations resources restart_policy
+    rollback_config secrets security_opt services ssh storage_opt sysctls tags tmpfs ulimits update_config volumes
+    volumes_from watch weight_device
+""")
+NULLABLE = words("command entrypoint name")
+NUMBERS_TOO = words("expose group_add ports published target")
+ONE_OR_MORE = words("dns dns_search env_file include ignore label_file path tmpfs")
+
+
+def not_text(value: Text) -> bool:
+    """A scalar that YAML reads as a number or a boolean, as the file has it."""
+    if not value.plain or value.filled:
+        return False
+    return value in TRUE or value in FALSE or whole(value) is not None or FLOAT.match(value) is not None
 
 
 class Reading:
@@ -73,6 +119,10 @@ class Reading:
             self.warned.add(key)
             self.warnings.append(Problem(message, at, code=code))
 
+    def lax(self, message: str, at: Place | None) -> None:
+        """Something that is understood here, and that docker compose refuses."""
+        self.warn_once(message, f"{message}; docker compose refuses it", at, "lax")
+
 
 class Section:
     """One mapping of a file, read attribute by attribute. `name` is how messages call it: service "web"."""
@@ -81,7 +131,7 @@ class Section:
         self.reading = reading
         self.name = name
         if value is not None and not isinstance(value, Map):
-            reading.problem(f"{name} must be a mapping", value.at, code="type")
+            reading.problem(f"{name} must be a mapping", value.at, "lines of NAME: value below it, indented", "type")
         self.map = value if isinstance(value, Map) else Map(at)
         self.origin = self.map.at or at
 
@@ -95,13 +145,17 @@ class Section:
     def wrong(self, key: str, wanted: str) -> None:
         value = self.map.get(key)
         shown = f', not "{short(value)}"' if isinstance(value, Text) else ""
-        self.reading.problem(f'"{key}" of {self.name} must be {wanted}{shown}', self.at(key), code="type")
+        form = next((form for start, form in FORMS.items() if wanted.startswith(start)), "")
+        hint = f"such as {key}: {form}" if form else ""
+        self.reading.problem(f'"{key}" of {self.name} must be {wanted}{shown}', self.at(key), hint, "type")
 
     def check_keys(self, acted: Iterable[str], kept: Iterable[str] = ()) -> dict[str, str]:
         """Unknown keys are problems; the canonical JSON of those that are known and not acted on is returned."""
         result = {}
         acted, kept = set(acted), set(kept)
-        for key in self.map:
+        for key, value in self.map.items():
+            if value is None and not key.startswith("x-"):
+                self._null(key)
             if key in acted:
                 continue
             if key.startswith("x-"):
@@ -112,9 +166,18 @@ class Section:
                 result[key] = canonical_json(plain_value(self.map[key]))
             else:
                 at = self.map.keys_at.get(key) or self.origin
-                hint = self.reading.suggestion(key, acted | kept)
+                hint = self.reading.suggestion(key, acted | kept) or one_of(acted | kept)
                 self.reading.problem(f'{self.name} has no attribute "{key}"', at, hint, "unknown-key")
         return result
+
+    def _null(self, key: str) -> None:
+        """A key with nothing behind it: an error where a list or a mapping belongs, else as if it were not there."""
+        at = self.map.keys_at.get(key) or self.origin
+        if key in GROUPS:
+            message = f'"{key}" of {self.name} has nothing in it'
+            self.reading.problem(message, at, f"take it away, or write {key}: []", "null")
+        elif key not in NULLABLE:
+            self.reading.lax(f'"{key}" of {self.name} has no value', at)
 
     def text(self, key: str) -> str | None:
         value = self.map.get(key)
@@ -123,6 +186,8 @@ class Section:
         if not isinstance(value, Text):
             self.wrong(key, "text")
             return None
+        if key not in NUMBERS_TOO and not_text(value):
+            self.reading.lax(f'"{key}" of {self.name} is not text: {short(value)} without quotes', value.at)
         return str(value)
 
     def flag(self, key: str, default: bool = False) -> bool:
@@ -199,6 +264,8 @@ class Section:
         seconds = duration_of(value) if isinstance(value, Text) else None
         if seconds is None:
             self.wrong(key, 'a duration such as "1m30s"')
+        elif isinstance(value, Text) and not_text(value):
+            self.reading.lax(f'"{key}" of {self.name} has no unit: {short(value)} seconds', value.at)
         return seconds
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -206,8 +273,16 @@ class Section:
         if value is None:
             return ()
         if isinstance(value, Text):
+            if key not in ONE_OR_MORE:
+                self.reading.lax(f'"{key}" of {self.name} is not a list', value.at)
             return (str(value),)
         if isinstance(value, Seq) and all(isinstance(item, Text) for item in value):
+            if key not in NUMBERS_TOO:
+                for item in value:
+                    if isinstance(item, Text) and not_text(item):
+                        self.reading.lax(
+                            f'{short(item)} in "{key}" of {self.name} is not text, without quotes', item.at
+                        )
             return tuple(dict.fromkeys(str(item) for item in value))
         self.wrong(key, "a list of text")
         return ()
@@ -219,7 +294,9 @@ class Section:
             return None
         if isinstance(value, Text):
             if len(value) > COMMAND:
-                self.reading.problem(f'"{key}" of {self.name} is too long for a command', value.at, code="command")
+                self.reading.problem(
+                    f'"{key}" of {self.name} is too long for a command', value.at, "put it into a file", "command"
+                )
                 return None
             try:
                 return tuple(shlex.split(value))
@@ -232,6 +309,8 @@ class Section:
         return None
 
     def optional_pairs(self, key: str) -> dict[str, str | None]:
+        if key == "environment":
+            self._trailing_spaces(key)
         value = pairs(self.map.get(key))
         if value is None:
             return {}
@@ -243,8 +322,19 @@ class Section:
             if item is None or isinstance(item, Text):
                 result[name] = None if item is None else spelled(item)
             else:
-                self.reading.problem(f'"{name}" in "{key}" of {self.name} must be text', item.at, code="type")
+                self.reading.problem(
+                    f'"{name}" in "{key}" of {self.name} must be text', item.at, f"such as {name}: value", "type"
+                )
         return result
+
+    def _trailing_spaces(self, key: str) -> None:
+        """`DEBUG = true` in a list would be a variable whose name ends with a space."""
+        value = self.map.get(key)
+        for item in value if isinstance(value, Seq) else ():
+            name, equals, rest = str(item).partition("=") if isinstance(item, Text) else ("", "", "")
+            if equals and name != name.rstrip():
+                message = f'the variable "{short(name)}" in "{key}" of {self.name} ends with a space'
+                self.reading.problem(message, position(item), f"write {short(name.rstrip())}={short(rest.lstrip())}")
 
     def pairs(self, key: str) -> dict[str, str]:
         return {name: value or "" for name, value in self.optional_pairs(key).items()}
@@ -267,6 +357,8 @@ class Section:
         if isinstance(value, Seq):
             return list(value)
         if isinstance(value, Text):
+            if key not in ONE_OR_MORE:
+                self.reading.lax(f'"{key}" of {self.name} is not a list', value.at)
             return [value]
         self.wrong(key, "a list")
         return []
@@ -284,6 +376,13 @@ class Section:
 def extended(kept: Mapping[str, str]) -> str:
     """What `check_keys` kept of a mapping, as one JSON object; empty if there is nothing."""
     return "{" + ",".join(f"{canonical_json(key)}:{text}" for key, text in sorted(kept.items())) + "}" if kept else ""
+
+
+def one_of(names: Iterable[str]) -> str:
+    """A hint that lists the names there are, the first of them where they are many."""
+    listed = sorted(names)
+    more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
+    return f"there are: {', '.join(listed[:12])}{more}" if listed else ""
 
 
 def short(value: str) -> str:

@@ -11,6 +11,7 @@ from pycompose.errors import Place
 from .reading import Section, extended
 from .source import Map, Text, Tree
 
+SOFT_AND_HARD = "such as {soft: 1024, hard: 2048}, or one number for both"
 RATES = ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")
 
 
@@ -46,7 +47,7 @@ def replicas(section: Section, deploy: Deploy | None) -> int:
     count = 1 if wanted is None else int(wanted)
     if count < 0:
         at = section.at("scale") if scale is not None else place(section, "deploy", "replicas")
-        section.reading.problem(f"{section.name} cannot have {count} replicas", at, code="value")
+        section.reading.problem(f"{section.name} cannot have {count} replicas", at, "0 is the fewest", "value")
         return 1
     return count
 
@@ -137,10 +138,15 @@ def ulimits(section: Section, key: str = "ulimits") -> dict[str, Ulimit]:
             one = Section(section.reading, value, f'ulimit "{name}" of {section.name}')
             one.check_keys(("soft", "hard"))
             soft, hard = one.integer("soft"), one.integer("hard")
-            if soft is None and hard is None:
-                one.reading.problem(f"{one.name} needs soft and hard", parent.map.keys_at.get(name), code="required")
+            if "soft" not in one or "hard" not in one:
+                one.reading.problem(
+                    f"{one.name} needs soft and hard", parent.map.keys_at.get(name), SOFT_AND_HARD, "required"
+                )
             soft = hard if soft is None else soft
             limits[name] = Ulimit(soft or 0, soft or 0 if hard is None else hard)
+        elif value is None:
+            message = f'"{name}" in "{key}" of {section.name} has no value'
+            section.reading.problem(message, parent.map.keys_at.get(name), SOFT_AND_HARD, "null")
         elif (number := parent.integer(name)) is not None:
             limits[name] = Ulimit(number, number)
     return limits
@@ -160,7 +166,7 @@ def devices(section: Section) -> tuple[Device, ...]:
         kept = one.check_keys(("source", "target", "permissions"))
         source = one.text("source") or ""
         if not source:
-            one.reading.problem(f"{one.name} has no source", one.origin, code="required")
+            one.reading.problem(f"{one.name} has no source", one.origin, "source: /dev/…", "required")
         target, permissions = one.text("target") or source, one.text("permissions") or "rwm"
         mappings.append(Device(source, target, permissions, extended(kept)))
     return tuple(mappings)

@@ -24,7 +24,7 @@ from .mounting import mounts, uses
 from .networking import extra_hosts, networks, ports
 from .paths import absolute, image, is_remote
 from .reading import Section, canonical_json, extended, short, words
-from .resources import devices, replicas, resources, restart, ulimits
+from .resources import devices, place, replicas, resources, restart, ulimits
 from .source import Map, Seq, Text
 
 ACTED = words("""
@@ -163,10 +163,17 @@ def read(name: str, section: Section, context: Context, environment: Variables, 
         runtime=section.text("runtime"),
         pull_refresh_after=section.text("pull_refresh_after"),
         use_api_socket=section.flag("use_api_socket"),
-        cpu_count=section.integer("cpu_count"),
-        cpu_percent=section.number("cpu_percent"),
+        cpu_count=section.between("cpu_count", 0, 1 << 31),
+        cpu_percent=_percent(section),
         kept=MappingProxyType({key: text for key, text in kept.items() if key.startswith("x-")}),
     )
+
+
+def _percent(section: Section) -> float | None:
+    percent = section.number("cpu_percent")
+    if percent is not None and not 0 <= percent <= 100:
+        section.wrong("cpu_percent", "a number from 0 to 100")
+    return percent
 
 
 def _deploy(section: Section) -> Deploy | None:
@@ -176,7 +183,24 @@ def _deploy(section: Section) -> Deploy | None:
             if key in deploy and deploy[key] != "replicated":
                 message = f'"deploy.{key}" of {section.name} is not acted on'
                 section.reading.warn_once(f"deploy.{key}", message, deploy.keys_at.get(key))
-    return declarations.optional(Deploy, section, "deploy")
+    record = declarations.optional(Deploy, section, "deploy")
+    reserved = (
+        record.resources.reservations.devices if record and record.resources and record.resources.reservations else ()
+    )
+    _device_requests(reserved, section, ("deploy", "resources", "reservations", "devices"), needs_capabilities=True)
+    return record
+
+
+def _device_requests(
+    requests: tuple[DeviceRequest, ...], section: Section, path: tuple[str, ...], *, needs_capabilities: bool
+) -> None:
+    """`count` and `device_ids` exclude each other; a reservation names capabilities."""
+    for number, request in enumerate(requests, 1):
+        name, at = f'entry {number} of "{".".join(path)}" of {section.name}', place(section, *path)
+        if request.count is not None and request.device_ids:
+            section.reading.problem(f"{name} has both count and device_ids", at, "take one of them away", "conflict")
+        if needs_capabilities and not request.capabilities:
+            section.reading.problem(f'{name} needs "capabilities"', at, "such as capabilities: [gpu]", "required")
 
 
 def _image(section: Section, context: Context) -> str | None:
@@ -193,12 +217,11 @@ def _build(section: Section, context: Context) -> Build | None:
         return path if is_remote(path) else absolute(path, context.working_dir)
 
     variables = context.variables if section.map.scope is None else section.map.scope
-    arguments = {k: variables.get(k) if v is None else v for k, v in build.args.items()}
     resolved = replace(
         build,
         context=where(build.context),
         dockerfile=build.dockerfile or (None if build.dockerfile_inline or not context.normalize else "Dockerfile"),
-        args=MappingProxyType({k: v for k, v in arguments.items() if v is not None or not context.normalize}),
+        args=MappingProxyType({k: variables.get(k) if v is None else v for k, v in build.args.items()}),
         additional_contexts=MappingProxyType({k: where(v) for k, v in build.additional_contexts.items()}),
         ssh=MappingProxyType({k: v and absolute(v, context.working_dir) for k, v in build.ssh.items()}),
     )
@@ -231,7 +254,9 @@ def _models(section: Section) -> dict[str, ModelUse]:
 def _gpus(section: Section) -> tuple[DeviceRequest, ...]:
     if section.map.get("gpus") == "all":
         return (DeviceRequest(count=-1),)
-    return declarations.several(DeviceRequest, section, "gpus")
+    requests = declarations.several(DeviceRequest, section, "gpus")
+    _device_requests(requests, section, ("gpus",), needs_capabilities=False)
+    return requests
 
 
 def _healthcheck(section: Section) -> Healthcheck | None:
@@ -254,7 +279,7 @@ def _healthcheck(section: Section) -> Healthcheck | None:
         test=test,
         interval=check.duration("interval"),
         timeout=check.duration("timeout"),
-        retries=check.integer("retries"),
+        retries=check.between("retries", 0, 1 << 31),
         start_period=check.duration("start_period"),
         start_interval=check.duration("start_interval"),
         disable=check.flag("disable") or test == ("NONE",),
@@ -299,6 +324,9 @@ def _depends_on(section: Section, links: tuple[tuple[str, str], ...], context: C
         for name, entry in tree.items():
             one = Section(section.reading, entry, f'dependency "{name}" of {section.name}', tree.keys_at.get(name))
             kept = one.check_keys(("condition", "restart", "required"))
+            if isinstance(value, Map) and "condition" not in one:
+                reading, at = section.reading, tree.keys_at.get(name)
+                reading.lax(f'{one.name} has no "condition", which is then service_started', at)
             condition = one.choice("condition", CONDITIONS) or "service_started"
             restarts, needed = one.flag("restart"), one.flag("required", True)
             needs[name] = Dependency(name, condition, restarts, needed, extended(kept))  # type: ignore[arg-type]
@@ -319,7 +347,7 @@ def _hooks(section: Section, key: str, context: Context) -> tuple[Hook, ...]:
         command = hook.command("command")
         written = hook.optional_pairs("environment")
         if not command and isinstance(item, Map):
-            hook.reading.problem(f"{hook.name} needs a command", hook.origin, code="required")
+            hook.reading.problem(f"{hook.name} needs a command", hook.origin, "command: …", "required")
         hooks.append(
             Hook(
                 command or (),
@@ -354,7 +382,7 @@ def env_files(section: Section, context: Context) -> list[EnvFile]:
         path = one.text("path")
         if path is None:
             if isinstance(item, Map):
-                one.reading.problem(f"{one.name} has no path", one.origin, code="required")
+                one.reading.problem(f"{one.name} has no path", one.origin, "path: …", "required")
             continue
         raw = one.choice("format", ("raw", "")) == "raw"
         files.append(EnvFile(absolute(path, context.working_dir), one.flag("required", True), raw, one, "path"))

@@ -193,6 +193,7 @@ def _fail(message: str, at: Place, hint: str = "", code: str = "yaml") -> FileEr
     return FileError((Problem(message, at, hint, code),))
 
 
+TAB = re.compile(r" *\t")
 ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -296,10 +297,21 @@ def _explained(error: yaml.YAMLError, content: str, path: str) -> Problem:
             return Problem("not valid YAML: a tab cannot indent", place, "indent with spaces", "yaml")
         if character:
             return Problem(f'not valid YAML: "{character}" cannot begin a value', place, "put it in quotes", "yaml")
+    if tab := _tab(content, place):
+        return Problem("not valid YAML: a tab cannot indent", tab, "indent with spaces", "yaml")
     for parts, message, hint in EXPLANATIONS:
         if any(part in said or part in context for part in parts):
             return Problem(f"not valid YAML: {message}", place, hint, "yaml")
     return Problem(f"not valid YAML: {said or context}", place, code="yaml")
+
+
+def _tab(content: str, place: Place) -> Place | None:
+    """Where a tab indents: the line to blame, or the one before it."""
+    lines = content.split("\n", place.line)[: place.line]
+    for number in (place.line, place.line - 1):
+        if 0 < number <= len(lines) and (match := TAB.match(lines[number - 1])):
+            return Place(place.path, number, match.end())
+    return None
 
 
 class _Open:
@@ -420,10 +432,14 @@ class _Builder:
         key = inside.key
         if key is None:
             if not isinstance(value, Text):
-                self.problems.append(Problem("a key must be text", at, code="key"))
+                self.problems.append(Problem("a key must be text", at, "such as name: value", "key"))
                 value = text("", at)
                 inside.repeated = True
             else:
+                if value.plain and (value in TRUE or value in FALSE or FLOAT.match(value) or whole(value) is not None):
+                    kind = "a boolean" if value in TRUE or value in FALSE else "a number"
+                    message, hint = f"a key must be text, and {value} is {kind}", f'put it in quotes: "{value}"'
+                    self.problems.append(Problem(message, at, hint, "key"))
                 inside.repeated = value in mapping.keys_at
             inside.key, inside.key_at = value, at
             return

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from pycompose.frozen import dataclass
 
-from .fields import no_text, read_as, required
+from .fields import no_text, read_as, required, required_choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class WatchCommand:
 @dataclass(frozen=True, slots=True)
 class Watch:
     path: str = required()
-    action: str | None = read_as("choice", "rebuild", "sync", "restart", "sync+restart", "sync+exec")
+    action: str | None = required_choice("rebuild", "sync", "restart", "sync+restart", "sync+exec")
     target: str | None = None
     exec: WatchCommand | None = None
     include: tuple[str, ...] = ()

@@ -35,5 +35,10 @@ def read_as(kind: str, *choices: str, default: Any = None) -> Any:
     return field(default=default, metadata={"as": kind, "choices": choices})
 
 
+def required_choice(*choices: str) -> Any:
+    """A text that is one of these, and has to be there."""
+    return field(default=None, metadata={"as": "choice", "choices": choices, "required": True})
+
+
 def required(default: Any = "") -> Any:
     return field(default=default, metadata={"required": True})

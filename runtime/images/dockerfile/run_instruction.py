@@ -174,7 +174,7 @@ def _origin(of: StageState, one: Instruction, mount: Wanted, number: int) -> Gen
         return Origin("", tree)
     sources = copying.gather(tree, [mount.source or "."])
     if not sources:
-        raise copying.none_matches(tree, [mount.source])
+        raise one.fail(f"no file of {tree.what} matches {mount.source}", "names are relative to its root")
     return Origin(copying.digest(sources, CopyOptions("/"), of.shared.digests.of), tree)
 
 

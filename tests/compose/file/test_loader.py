@@ -91,7 +91,8 @@ services:
     assert problems(tmp_path, content) == [
         '0.yaml:3:5: service "web" has no attribute "imag"\nhint: did you mean "image"?',
         '0.yaml:5:18: service "web" depends on "dbb", which is not defined\nhint: did you mean "db"?',
-        '0.yaml:6:16: "mem_limit" of service "web" must be a size such as "1500m", not "lots"',
+        '0.yaml:6:16: "mem_limit" of service "web" must be a size such as "1500m", not "lots"\n'
+        "hint: such as mem_limit: 512m",
         '0.yaml:7:22: variable "X" is required: is needed\nhint: set it: in the shell, or as X=… in the file .env',
     ]
 
