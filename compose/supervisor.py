@@ -16,7 +16,7 @@ from pycompose.log_lines import note
 from pycompose.runtime.places import Places
 
 from .control import server
-from .control.protocol import Attach, CarryOut, Notice, Ping, Request, StepProgress
+from .control.protocol import Attach, CarryOut, HookOutput, Notice, Ping, Request, StepProgress
 from .engine import scheduler
 from .engine.monitor import Monitor
 from .engine.publisher import Publisher
@@ -60,6 +60,9 @@ async def _carry_out(
     async def tell() -> None:
         async with receiver:
             async for event in receiver:
+                if event.state == "output":
+                    await reply(HookOutput(event.container, event.cause))
+                    continue
                 trace.step(event.step, event.state, event.cause)
                 if event.state == "warning":
                     await reply(Notice(event.cause))

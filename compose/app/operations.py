@@ -91,17 +91,12 @@ def _carry_out(
     choices: Choices, outcome: Outcome, lock: int, tell: Tell, keep: bool, attached: tuple[str, ...]
 ) -> None:
     from pycompose.compose.control import session
-    from pycompose.compose.control.protocol import ControlError
 
     places, project, plan, parallel = outcome.places, outcome.project, outcome.plan, choices.parallel or 0
     reports = session.carry_out(places, project, plan, lock, keep=keep, parallel=parallel, attached=attached)
-    try:
-        with closing(reports):
-            for report in reports:
-                tell(report)
-    except ControlError as error:
-        error.exit_code = 1  # 127 and the like are of a command that one runs, not of a plan
-        raise
+    with closing(reports):
+        for report in reports:
+            tell(report)
 
 
 def _target(choices: Choices, services: tuple[str, ...], tell: Tell, *, remembered: bool = True) -> Located:

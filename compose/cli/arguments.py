@@ -61,10 +61,13 @@ SERVICES = click.argument("services", nargs=-1)
 
 
 def output_form(form: str) -> str:
-    word = form.split(" ")[0] if form.startswith("table") else form
-    if word not in ("table", "json", "pretty"):
-        raise click.BadParameter(f"{form!r} is neither table nor json (templates are not there)", param_hint="--format")
-    return "table" if word == "pretty" else word
+    """ "table", "json", or a template."""
+    form = form.strip()
+    if form == "pretty":
+        return "table"
+    if form not in ("table", "json") and "{{" not in form:
+        raise click.BadParameter(f"{form!r} is neither table nor json, nor a template", param_hint="--format")
+    return form
 
 
 def moment(text: str, now: float) -> bytes:

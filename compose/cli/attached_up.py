@@ -8,6 +8,7 @@ and for its exit code, are those of the services that were named.
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import field, replace
@@ -47,6 +48,7 @@ class Attached:
     _enough: threading.Event = field(default_factory=threading.Event)  # the printing thread is to end
     _thread: threading.Thread | None = None
     _wake: Callable[[], None] = field(default=lambda: None)  # the printing thread looks at what it waits for
+    _prefix: bool = True
     _stops: bool = False  # then all ends are waited for
     _codes: dict[str, int | None] = field(default_factory=dict)  # service -> how its first container ended
 
@@ -54,11 +56,12 @@ class Attached:
         from datetime import UTC, datetime
 
         from pycompose.compose.app import phases
-        from pycompose.compose.control.protocol import Notice, StepProgress
+        from pycompose.compose.control.protocol import HookOutput, Notice, StepProgress
         from pycompose.compose.plan.steps import AwaitCondition, CreateContainer, RenameContainer, StartContainer
 
         from .output.log_follower import manner
 
+        self._prefix = prefix
         how = manner(prefix=prefix, colour=colour, timestamps=timestamps)
         since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode()
         drawing = Drawing()
@@ -85,6 +88,8 @@ class Attached:
                         begin()
                 case Notice(text) if self._thread is not None:
                     terminal.warn(text)
+                case HookOutput(container, text):
+                    self._print_hook(container, text)
                 case _:
                     drawing(event)
             if isinstance(event, StepProgress) and event.state != "started" and event.step in making:
@@ -204,14 +209,24 @@ class Attached:
         self._finish(patience=3.0)  # all of them have ended: each is told
         return code
 
+    def _print_hook(self, container: str, text: str) -> None:
+        """As docker compose marks the lines of hooks."""
+        name = container.removeprefix(f"{self.prepared.project.name}-")
+        prefix = f"{name} -> | " if self._prefix else ""
+        sys.stdout.write("".join(f"{prefix}{line}\n" for line in text.splitlines()))
+        sys.stdout.flush()
+
     def _act(self, decide: Decide) -> None:
         """Carry out a plan beside the printing: plain lines, because the screen is the containers'."""
         from pycompose.compose.app import operations, phases
+        from pycompose.compose.control.protocol import HookOutput
 
         drawing = Drawing(plain=True)
 
         def tell(event: Phase) -> None:
-            if not isinstance(event, phases.LockAwaited):  # the plan that was interrupted is being undone
+            if isinstance(event, HookOutput):
+                self._print_hook(event.container, event.text)
+            elif not isinstance(event, phases.LockAwaited):  # the plan that was interrupted is being undone
                 drawing(event)
 
         operations.apply(self.prepared.choices, self.prepared.located, decide, "stop", tell)

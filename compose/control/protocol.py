@@ -74,6 +74,14 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class HookOutput:
+    """What a hook of a container wrote."""
+
+    container: str  # name
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RequestDone:
     pass
 
@@ -88,7 +96,7 @@ class RequestFailed:
     internal: bool = False
 
 
-Report = StepProgress | Notice
+Report = StepProgress | Notice | HookOutput
 Answer = Hello | Report | RequestDone | RequestFailed
 
 

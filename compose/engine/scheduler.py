@@ -36,17 +36,23 @@ from pycompose.compose.plan.steps import (
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
-from .host import ExecResult, Host
+from .host import Host
 from .step_states import TRANSITIONS, Occurrence, Reached
+
+HOOK_OUTPUT = 64 << 10  # bytes of what one writes are kept
 
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """`cause` is why the step is there; of failed and skipped, why it failed or was not begun; of a warning, it."""
+    """`cause` is why the step is there; of failed and skipped, why it failed or was not begun; of a warning, it.
+
+    Of output it is what a hook of `container` wrote.
+    """
 
     step: str
-    state: Reached | Literal["warning"]
+    state: Reached | Literal["warning", "output"]
     cause: str = ""
+    container: str = ""
 
 
 class Conditions(Protocol):
@@ -67,16 +73,23 @@ class Conditions(Protocol):
         """`name` is not started after all."""
 
 
+class HookFailed(PycomposeError):
+    """A hook ended with another code than 0, which is the command's."""
+
+
 class StepsFailed(PycomposeError):
-    """`failures`: step id and error, in the order in which they failed."""
+    """`failures`: step id and error, in the order in which they failed.
+
+    The exit code is a hook's that failed; 127 and the like are of commands that one runs, not of a plan.
+    """
 
     def __init__(self, failures: tuple[tuple[str, Exception], ...]) -> None:
-        codes = [e.exit_code for _, e in failures if isinstance(e, PycomposeError)]
+        codes = [e.exit_code for _, e in failures if isinstance(e, HookFailed)]
         hints = dict.fromkeys(e.hint for _, e in failures if isinstance(e, PycomposeError) and e.hint)
         super().__init__(
             "\n".join(dict.fromkeys(str(error) or type(error).__name__ for _, error in failures)),
             hint="\n".join(hints),
-            exit_code=max(codes, default=1),
+            exit_code=codes[0] if codes else 1,
         )
         self.failures = failures
 
@@ -205,9 +218,9 @@ class _Run:
                     self.project, self.generation, service, name, number, inherit=inherit, replaces=replaces
                 )
             case StartContainer(name, service):
-                return self._start(name, service)
+                return self._start(step, name, service)
             case StopContainer():
-                return self._stop(action)
+                return self._stop(step, action)
             case KillContainer(name, _, word):
                 return self._kill(name, word)
             case RemoveContainer(name, _, volumes):
@@ -232,40 +245,30 @@ class _Run:
                 raise
             self.report(StepEvent(step, "warning", f"{error} (the dependency is not required)"))
 
-    async def _start(self, name: str, service: str) -> None:
+    async def _start(self, step: str, name: str, service: str) -> None:
         self.conditions.starting(name)
         if service in self.attached:
             self.publish(name, "attach")
         await self.host.start_container(name)
         found = self.project.services.get(service)
         for hook in found.post_start if found else ():
-            result = await self._hook(name, hook)
-            if result.exit_code:
-                raise PycomposeError(f"post_start of {name} exited with {result.exit_code}")
+            if error := await self._hook(step, "post_start", name, hook):
+                raise error
         if name in self.restarting:
             self.publish(name, "restart")
 
-    async def _hook(self, name: str, hook: Hook) -> ExecResult:
-        return await self.host.exec_container(
-            name,
-            hook.command,
-            environment=hook.environment,
-            user=hook.user,
-            working_dir=hook.working_dir,
-            privileged=hook.privileged,
-        )
-
-    async def _stop(self, action: StopContainer) -> None:
+    async def _stop(self, step: str, action: StopContainer) -> None:
         name, service = action.name, self.project.services.get(action.service)
         if not self.conditions.stopping(name, returns=name in self.returning):
             return  # there is no process
         await self.host.serve(name, healthy=False)
-        for hook in service.pre_stop if service else ():
-            result = await self._hook(name, hook)
-            if result.exit_code:
-                raise PycomposeError(f"pre_stop of {name} exited with {result.exit_code}")
         if action.paused:
             await self.host.unpause_container(name)
+        for hook in service.pre_stop if service else ():
+            if error := await self._hook(step, "pre_stop", name, hook):  # it is stopped all the same
+                self.failures.append((step, error))
+                self.report(StepEvent(step, "warning", str(error)))
+                break
         with trio.move_on_after(max(action.grace, 0)) as patience:
             if action.grace <= 0:
                 patience.cancel()
@@ -275,6 +278,29 @@ class _Run:
             return
         await self.host.kill_container(name)
         self.publish(name, "stop")
+
+    async def _hook(self, step: str, kind: str, name: str, hook: Hook) -> HookFailed | None:
+        """Run one, and tell what it wrote; how it failed."""
+        try:
+            result = await self.host.exec_container(
+                name,
+                hook.command,
+                environment=hook.environment,
+                user=hook.user,
+                working_dir=hook.working_dir,
+                privileged=hook.privileged,
+                output_limit=HOOK_OUTPUT,
+            )
+        except PycomposeError as error:
+            return HookFailed(f"{kind} of {name}: {error}", hint=error.hint, exit_code=error.exit_code)
+        text = result.output.decode(errors="replace")
+        if text:
+            self.report(StepEvent(step, "output", text, name))
+        if not result.exit_code:
+            return None
+        last = text.rstrip().rpartition("\n")[2]
+        hint = f"it says: {last}" if last else ""
+        return HookFailed(f"{kind} of {name} exited with {result.exit_code}", hint=hint, exit_code=result.exit_code)
 
     async def _kill(self, name: str, word: str) -> None:
         number = signal_number(word)

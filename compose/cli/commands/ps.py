@@ -18,13 +18,14 @@ from pycompose.compose.state import observe
 
 STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 COMMAND_WIDTH = 20
+TITLES = {"ID": "CONTAINER ID", "CreatedAt": "CREATED AT", "RunningFor": "CREATED"}  # of a template's columns
 
 
 @command("ps")
 @click.option("-a", "--all", "every", is_flag=True, help="Stopped containers too.")
 @click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
 @click.option("--services", "only_services", is_flag=True, help="Print the names of services.")
-@click.option("--format", "form", default="table", metavar="FORM", help="table (the default) or json.")
+@click.option("--format", "form", default="table", metavar="FORM", help="table, json, or a template.")
 @click.option("--status", "states", multiple=True, type=click.Choice(STATES), metavar="STATE", help="Only with it.")
 @click.option("--filter", "filters", multiple=True, metavar="status=STATE", help="Only those that match.")
 @click.option("--no-trunc", is_flag=True, help="Print commands and ids whole.")
@@ -83,6 +84,11 @@ def ps(
     elif form == "json":
         for container in containers:
             terminal.say(json.dumps(as_json(container, places.project, observe.arguments(places, container), now)))
+    elif form != "table":
+        from pycompose.compose.cli.output.templates import printed
+
+        fields = [as_json(c, places.project, observe.arguments(places, c), now) for c in containers]
+        terminal.say(printed(form, fields, TITLES), end="")
     else:
         rows = [row(container, observe.arguments(places, container), now, whole=no_trunc) for container in containers]
         terminal.say(table(("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"), rows), end="")
@@ -156,6 +162,8 @@ def as_json(container: ObservedContainer, name: str, arguments: Iterable[str], n
         "ID": container.id,
         "Image": container.image,
         "Labels": ",".join(f"{key}={value}" for key, value in container.labels.items() if key != observe.OWN),
+        "LocalVolumes": str(len(set(container.volumes.values()))),
+        "Mounts": ",".join(dict.fromkeys(container.volumes.values())),
         "Name": container.name,
         "Names": container.name,
         "Networks": ",".join(container.networks),
@@ -167,6 +175,7 @@ def as_json(container: ObservedContainer, name: str, arguments: Iterable[str], n
         ],
         "RunningFor": f"{age(now - container.created)} ago",
         "Service": container.service,
+        "Size": "0B",
         "State": container.status,
         "Status": status(container, now),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
+from pycompose.compose.cli.arguments import output_form
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output.tables import decimal_size, size, table
 from pycompose.compose.state import lookup, observe
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
 INTERVAL = 1.0  # seconds between two measurements
 UNKNOWN = "--"
+TITLES = {
+    "ID": "CONTAINER ID",
+    "Name": "NAME",
+    "CPUPerc": "CPU %",
+    "MemUsage": "MEM USAGE / LIMIT",
+    "MemPerc": "MEM %",
+    "NetIO": "NET I/O",
+    "BlockIO": "BLOCK I/O",
+    "PIDs": "PIDS",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +48,12 @@ class Measured:
 @command("stats", accepted=("--no-trunc",))
 @click.option("-a", "--all", "every", is_flag=True, help="Stopped containers too.")
 @click.option("--no-stream", is_flag=True, help="Look once.")
-@click.option("--format", "form", default="table", metavar="FORM", help="table (the default) or json.")
+@click.option("--format", "form", default="table", metavar="FORM", help="table, json, or a template.")
 @click.argument("services", nargs=-1)
 @click.pass_obj
 def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: tuple[str, ...]) -> None:
     """Show what containers use: processor, memory, network, disk. Live, until Ctrl-C."""
-    if form not in ("table", "json") and not form.startswith("table "):
-        raise click.BadParameter(f"{form!r} is neither table nor json", param_hint="--format")
+    form = output_form(form)
     places = subject.places_of(choices)
     lookup.of_services(observe.containers(places), services)
     live = sys.stdout.isatty() and form != "json" and not no_stream
@@ -62,9 +72,7 @@ def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: t
                 click.echo(json.dumps(row))
             sys.stdout.flush()
         else:
-            heads = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
-            titles = ("CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS")
-            text = table(titles, [tuple(row[head] for head in heads) for row in rows])
+            text = _as_text(form, rows)
             if live:
                 columns, lines = os.get_terminal_size(sys.stdout.fileno())
                 screen = [line[: columns - 1] for line in text.splitlines()[: lines - 1]]
@@ -76,6 +84,14 @@ def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: t
         if no_stream:
             return
         before = after
+
+
+def _as_text(form: str, rows: list[dict[str, str]]) -> str:
+    if form != "table":
+        from pycompose.compose.cli.output.templates import printed
+
+        return printed(form, rows, TITLES)
+    return table(tuple(TITLES.values()), [tuple(row[head] for head in TITLES) for row in rows])
 
 
 def _measure_all(name: str, containers: list[ObservedContainer]) -> dict[str, Measured]:

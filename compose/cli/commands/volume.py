@@ -79,15 +79,26 @@ def show_volumes(volumes: list[Any], quiet: bool, form: str) -> None:
             terminal.say(volume.name)
     elif form == "json":
         for volume in volumes:
-            row = {
-                "Name": volume.name,
-                "Driver": volume.driver,
-                "Mountpoint": volume.path,
-                "Labels": dict(volume.labels),
-            }
-            terminal.say(json.dumps(row))
+            terminal.say(json.dumps(_row(volume) | {"Labels": dict(volume.labels)}))
+    elif form != "table":
+        from pycompose.compose.cli.output.templates import printed
+
+        terminal.say(printed(form, [_row(volume) for volume in volumes], {"Name": "VOLUME NAME"}), end="")
     else:
         terminal.say(table(("DRIVER", "NAME"), [(volume.driver, volume.name) for volume in volumes]), end="")
+
+
+def _row(volume: Any) -> dict[str, Any]:
+    labels = ",".join(f"{key}={value}" for key, value in volume.labels.items())
+    return {
+        "Name": volume.name,
+        "Driver": volume.driver,
+        "Scope": "local",
+        "Mountpoint": volume.path,
+        "Labels": labels,
+        "Links": "N/A",
+        "Size": "N/A",
+    }
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:

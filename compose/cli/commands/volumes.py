@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.app.image_store import translated_errors
-from pycompose.compose.cli.image_options import FORMAT, QUIET
+from pycompose.compose.cli.arguments import output_form
+from pycompose.compose.cli.image_options import QUIET
 
 from .volume import show_volumes, volume_store
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(name="volumes")
 @QUIET
-@FORMAT
+@click.option("--format", "form", default="table", metavar="FORM", help="table, json, or a template.")
 @click.argument("services", nargs=-1)
 @click.pass_obj
 def project_volumes(choices: Choices, quiet: bool, form: str, services: tuple[str, ...]) -> None:
@@ -29,4 +30,4 @@ def project_volumes(choices: Choices, quiet: bool, form: str, services: tuple[st
     with translated_errors():
         used = {v for c in observe(places).containers if c.service in services for v in c.volumes.values()}
         volumes = [v for v in volume_store().list() if v.labels.get(Label.PROJECT) == places.project]
-    show_volumes([v for v in volumes if not services or v.name in used], quiet, form)
+    show_volumes([v for v in volumes if not services or v.name in used], quiet, output_form(form))

@@ -112,12 +112,12 @@ def test_a_dry_run_decides_and_does_nothing(choices: Choices, record: Record) ->
     assert record.calls == ["observe"]
 
 
-def test_a_phase_ends_where_a_step_fails_and_the_command_fails_with_1(choices: Choices, record: Record) -> None:
-    record.failure = ControlError("it is broken", exit_code=127)
+def test_a_phase_ends_where_a_step_fails_and_the_code_is_the_plans(choices: Choices, record: Record) -> None:
+    record.failure = ControlError("it is broken", exit_code=7)
     told: list[object] = []
     with pytest.raises(ControlError) as failed:
         operations.up(choices, UpOptions(), None, told.append)
-    assert failed.value.exit_code == 1
+    assert failed.value.exit_code == 7
     assert told[-1] == phases.PhaseEnd()
 
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 from pycompose.compose.engine import scheduler
-from pycompose.compose.engine.host import HostNote
+from pycompose.compose.engine.host import HostError, HostNote
 from pycompose.compose.engine.monitor import Monitor
 from pycompose.compose.model import codec
 from pycompose.compose.model.deployment import Deploy, DeployRestart
@@ -17,6 +17,7 @@ from pycompose.compose.model.project import (
     Attachment,
     Dependency,
     Healthcheck,
+    Hook,
     Network,
     Project,
     RestartPolicy,
@@ -125,6 +126,43 @@ def test_restart_policy_starts_again_until_stopped() -> None:
         assert "kill p-db-1" in host.calls
 
     in_trio(main)
+
+
+def hooked(**hooks: tuple[Hook, ...]) -> Project:
+    return replace(project(), services={"db": Service("db", config_hash="a", **hooks)})  # type: ignore[arg-type]
+
+
+def test_a_pre_stop_that_fails_is_told_and_is_the_exit_code_and_the_stop_goes_on() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        never = Hook(("echo", "never"))
+        described = hooked(pre_stop=(Hook(("echo", "bye")), Hook(("sh", "-c", "exit 7")), never))
+        await scheduler.run(reconcile.up(described, host.observe()), described, "g", host, monitor, lambda _: None)
+        events: list[scheduler.StepEvent] = []
+        with pytest.raises(scheduler.StepsFailed, match="pre_stop of p-db-1 exited with 7") as failed:
+            await scheduler.run(commands.down(described, host.observe()), described, "g", host, monitor, events.append)
+        assert failed.value.exit_code == 7
+        assert not host.containers, "the rest of the plan is carried out"
+        assert not host.networks
+        told = [(event.state, event.cause) for event in events if event.state in ("output", "warning", "failed")]
+        assert told == [("output", "bye\n"), ("warning", "pre_stop of p-db-1 exited with 7")]
+
+    in_trio(main)
+
+
+def test_a_post_start_that_fails_is_the_exit_code_and_what_hooks_write_is_told() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        described = hooked(post_start=(Hook(("echo", "hello")), Hook(("sh", "-c", "exit 3"))))
+        events: list[scheduler.StepEvent] = []
+        with pytest.raises(scheduler.StepsFailed, match="post_start of p-db-1 exited with 3") as failed:
+            await scheduler.run(reconcile.up(described, host.observe()), described, "g", host, monitor, events.append)
+        assert failed.value.exit_code == 3
+        assert [(e.container, e.cause) for e in events if e.state == "output"] == [("p-db-1", "hello\n")]
+
+    in_trio(main)
+
+
+def test_a_plan_that_fails_by_no_hook_is_1() -> None:
+    assert scheduler.StepsFailed((("start x", HostError("no such program", exit_code=127)),)).exit_code == 1
 
 
 def test_what_deploy_says_of_restarts_acts() -> None:
