@@ -107,6 +107,7 @@ REACH: tuple[str, ...] = (
     "runtime/errors.py",
     "runtime/files/descent.py",
     "runtime/files/remove.py",
+    "runtime/files/union.py",
     "runtime/images/cache.py",
     "runtime/images/commit.py",
     "runtime/images/dockerfile/__init__.py",

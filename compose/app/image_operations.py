@@ -74,7 +74,9 @@ def make_ready(
     from pycompose.compose.plan.select import chosen
 
     policy, build = (options.policy, options.build) if options else (None, None)
-    buildable = [n for n in chosen(project, services, no_deps) if project.services[n].build is not None]
+    wanted = chosen(project, services, no_deps)
+    buildable = [n for n in wanted if project.services[n].build is not None]
+    buildable += [n for n in images.needed_builds(project, wanted) if n not in buildable]
     buildable = [] if build is False else buildable
     asked = [n for n in buildable if build or project.services[n].pull_policy == "build"]
     due = images.to_fetch(project, services, no_deps=no_deps, policy=policy, to_build=asked)

@@ -98,16 +98,19 @@ def to_fetch(
     from pycompose.compose.plan.select import chosen
 
     asked: dict[str, Fetch] = {}
-    apart = set(to_build)
+    apart, built_here = set(to_build), builders(project)
     for name in chosen(project, tuple(services), no_deps):
         service = project.services[name]
         platform, pull_policy = service.platform or "", policy or service.pull_policy or "missing"
         built = service.build is not None
         named = service.image and not _is_own(project, name, service.image) and name not in apart
+        named = named and (built or service.image not in built_here)
         if service.image and named and _is_due(name, service.image, platform, pull_policy, built and not policy, now):
             _ask(asked, name, service.image, platform, built)
         for mount in service.mounts:
-            if isinstance(mount, ImageMount) and _is_due(name, mount.source, "", pull_policy, False, now):
+            if not isinstance(mount, ImageMount) or mount.source in built_here:
+                continue
+            if _is_due(name, mount.source, "", pull_policy, False, now):
                 _ask(asked, name, mount.source, "", False)
     return list(asked.values())
 
@@ -116,6 +119,7 @@ def to_pull(project: Project, services: Iterable[str], policy: str | None = None
     """What `pull` fetches of exactly these services; and image -> why it does not, for the others."""
     asked: dict[str, Fetch] = {}
     skipped: dict[str, str] = {}
+    built_here = builders(project)
     for name in services:
         service = project.services[name]
         image, platform = service.image or "", service.platform or ""
@@ -124,14 +128,34 @@ def to_pull(project: Project, services: Iterable[str], policy: str | None = None
             continue
         if (pull_policy in ("never", "build") or _is_own(project, name, image)) and not policy:
             skipped[image] = "Can be built" if service.build is not None else "Not to be pulled"
+        elif service.build is None and image in built_here:
+            skipped[image] = f"Built by {built_here[image]}"
         elif pull_policy == "missing" and not image.endswith(":latest") and _digest(name, image, platform):
             skipped[image] = "Already here"
         else:
             _ask(asked, name, image, platform, service.build is not None)
         for mount in service.mounts:
-            if isinstance(mount, ImageMount):
+            if isinstance(mount, ImageMount) and mount.source not in built_here:
                 _ask(asked, name, mount.source, "", False)
     return list(asked.values()), skipped
+
+
+def builders(project: Project) -> dict[str, str]:
+    """Image -> the service that builds it: it is fetched for no other."""
+    services = (*project.services.values(), *project.disabled_services.values())
+    return {service.image: service.name for service in services if service.build is not None and service.image}
+
+
+def needed_builds(project: Project, services: Iterable[str]) -> list[str]:
+    """The services whose builds make images, not here yet, that these services use and do not build themselves."""
+    built_here = builders(project)
+    names = []
+    for name in services:
+        service = project.services[name]
+        used = [] if service.build is not None else [service.image or ""]
+        used += [mount.source for mount in service.mounts if isinstance(mount, ImageMount)]
+        names += [built_here[image] for image in used if image in built_here and not _digest(name, image)]
+    return [name for name in dict.fromkeys(names) if name in project.services]
 
 
 def _is_own(project: Project, service: str, image: str) -> bool:

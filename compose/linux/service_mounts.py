@@ -28,6 +28,7 @@ from pycompose.compose.model.project import (
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime.files.descent import make_beneath, open_beneath, open_entry
+from pycompose.runtime.files import union
 from pycompose.runtime.images.store import Image, Store
 from pycompose.runtime.spec import Bundle, from_json
 from pycompose.runtime.spec import Mount as Made
@@ -201,9 +202,13 @@ def _image(service: Service, mount: ImageMount, target: str, store: Store) -> Ma
     if len(image.layers) == 1:
         more = (f"x-subpath={mount.subpath}",) if mount.subpath else ()
         return Made(target, "bind", image.layers[0], ("rbind", "rro", "rprivate", *more))
-    if mount.subpath:
-        raise MountError(f'service "{service.name}": a subpath of image {mount.source} is not supported: it has layers')
-    return Made(target, "overlay", "overlay", ("ro", *(f"lowerdir+={layer}" for layer in image.layers)))
+    places = union.places(image.layers, mount.subpath) if mount.subpath else image.layers
+    if not places:
+        message = f'service "{service.name}": image {mount.source} has no folder or file "{mount.subpath}"'
+        raise MountError(message, hint="a subpath leads to what is in the image")
+    if len(places) == 1:
+        return Made(target, "bind", places[0], ("rbind", "rro", "rprivate"))
+    return Made(target, "overlay", "overlay", ("ro", *(f"lowerdir+={place}" for place in places)))
 
 
 def _other(text: str, container: Callable[[str, str], str]) -> tuple[str, bool]:

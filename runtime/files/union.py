@@ -41,6 +41,23 @@ def copy_out(layers: Sequence[str], path: str, target: str) -> bool:
         return bool(sources)
 
 
+def places(layers: Sequence[str], path: str) -> tuple[str, ...]:
+    """Where the layers have what the image has at `path`: folders, topmost first, or one regular file; else none.
+
+    Raises OSError.
+    """
+    with contextlib.ExitStack() as held:
+        if folders := _find(held, layers, path):
+            return tuple(os.readlink(f"/proc/self/fd/{folder}") for folder in folders)
+        parent, _, name = path.rstrip("/").rpartition("/")
+        for folder in _find(held, layers, parent):
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                is_file = stat.S_ISREG(status.st_mode)
+                return (os.readlink(f"/proc/self/fd/{folder}") + f"/{name}",) if is_file else ()
+    return ()
+
+
 def _opened(held: contextlib.ExitStack, fd: int) -> int:
     held.callback(os.close, fd)
     return fd

@@ -278,3 +278,23 @@ def test_an_images_content_can_be_mounted(app: Machine, tmp_path: Path) -> None:
         )
     finally:
         app.pycompose(*project, "down", "-t", "0")
+
+
+def test_a_subpath_of_an_image_of_several_layers_is_their_union(app: Machine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM app\nRUN echo more > /data/more\nRUN mkdir /one && echo 1 > /one/file\n")
+    app.pycompose("image", "build", "-t", "layered", str(tmp_path))
+    mounts = ", ".join(
+        f"{{type: image, source: layered, target: /{number}, image: {{subpath: {path}}}}}"
+        for number, path in enumerate(("data", "one", "one/file"))
+    )
+    project = up(app, tmp_path, service(f"    volumes: [{mounts}]"))
+    try:
+        script = "cat /0/of-image /0/more /1/file /2; touch /0/x /1/x 2>/dev/null || echo refused"
+        assert shell(app, project, script) == "seedmore\n1\n1\nrefused\n"
+    finally:
+        app.pycompose(*project, "down", "-t", "0")
+    assert "has no folder or file" in failed(
+        app,
+        tmp_path,
+        service("    volumes: [{type: image, source: layered, target: /x, image: {subpath: none}}]"),
+    )

@@ -52,6 +52,21 @@ def test_what_is_missing_is_fetched_and_what_is_here_is_not(tmp_path: Path, stor
     assert due(project, policy="never") == []
 
 
+def test_an_image_that_a_service_builds_is_fetched_for_no_other(tmp_path: Path, store: Store) -> None:
+    mounting = "{image: host, volumes: [{type: image, source: 'app:1', target: /app}]}"
+    project = loaded(
+        tmp_path, f"a: {{image: 'app:1'}}, m: {mounting}, b: {{image: 'app:1', build: .}}, c: {{build: .}}"
+    )
+    assert due(project, "a") == []
+    assert due(project, "m", policy="always") == []
+    assert images.needed_builds(project, ["a", "m", "c"]) == ["b"]
+    fetches, skipped = images.to_pull(project, ["a", "m"])
+    assert (fetches, skipped) == ([], {"app:1": "Built by b"})
+    keep(store, "app:1")
+    assert images.needed_builds(project, ["a", "m"]) == []
+    assert due(project, "a", policy="always") == []
+
+
 @pytest.mark.parametrize(
     ("policy", "wanted"),
     [("always", True), ("never", False), ("missing", False), ("if_not_present", False), ("build", False)],
