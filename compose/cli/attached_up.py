@@ -8,7 +8,6 @@ and for its exit code, are those of the services that were named.
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import field, replace
@@ -213,8 +212,7 @@ class Attached:
         """As docker compose marks the lines of hooks."""
         name = container.removeprefix(f"{self.prepared.project.name}-")
         prefix = f"{name} -> | " if self._prefix else ""
-        sys.stdout.write("".join(f"{prefix}{line}\n" for line in text.splitlines()))
-        sys.stdout.flush()
+        terminal.say("".join(f"{prefix}{line}\n" for line in text.splitlines()), end="")
 
     def _act(self, decide: Decide) -> None:
         """Carry out a plan beside the printing: plain lines, because the screen is the containers'."""

@@ -27,8 +27,8 @@ from pycompose.compose.model.project import (
 )
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
-from pycompose.runtime.files.descent import make_beneath, open_beneath, open_entry
 from pycompose.runtime.files import union
+from pycompose.runtime.files.descent import make_beneath, open_beneath, open_entry
 from pycompose.runtime.images.store import Image, Store
 from pycompose.runtime.spec import Bundle, from_json
 from pycompose.runtime.spec import Mount as Made
