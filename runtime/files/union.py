@@ -142,6 +142,7 @@ class _Level:
     path: str  # in the target
     names: list[str]
     look: _Look
+    empty: bool  # nothing of a layer before lies in the target
 
 
 def _lay(source: int, target: int) -> None:
@@ -151,7 +152,7 @@ def _lay(source: int, target: int) -> None:
     """
     with contextlib.closing(Descent(source)) as origin, contextlib.closing(Descent(target)) as copy:
         links: dict[tuple[int, int], str] = {}  # a file of several names -> where in the target it is
-        levels = [_level(origin.folder, copy.folder, "")]
+        levels = [_level(origin.folder, copy.folder, "", not os.listdir(target))]
         while levels[-1].names or origin.depth:
             if levels[-1].names:
                 if (below := _lay_one(origin, copy, levels[-1], links, target)) is not None:
@@ -164,11 +165,11 @@ def _lay(source: int, target: int) -> None:
         _put_on(levels.pop().look, copy.folder)
 
 
-def _level(origin: int, copy: int, path: str) -> _Level:
-    if is_opaque(origin):
+def _level(origin: int, copy: int, path: str, empty: bool) -> _Level:
+    if is_opaque(origin) and not empty:
         for name in os.listdir(copy):
             drop(copy, name)
-    return _Level(path, os.listdir(origin), _look(origin))
+    return _Level(path, os.listdir(origin), _look(origin), empty)
 
 
 def _lay_one(
@@ -177,11 +178,12 @@ def _lay_one(
     """Copy the next name of a level; the level of a folder, which both go down to."""
     name = level.names.pop()
     path = f"{level.path}/{name}"
-    for _ in range(TRIES):
+    for count in range(TRIES):
         try:
             status = os.stat(name, dir_fd=origin.folder, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
-                drop(copy.folder, name)
+                if count or not level.empty:
+                    drop(copy.folder, name)
                 if not _linked(links.get((status.st_dev, status.st_ino), ""), copy.folder, name, top):
                     _copy_file(origin.folder, copy.folder, name, status)
                     if status.st_nlink > 1:
@@ -194,12 +196,13 @@ def _lay_one(
             if error.errno not in CHANGED:
                 raise
         else:
-            _enter_folder(copy, name)
-            return _level(origin.folder, copy.folder, path)
+            is_new = _enter_folder(copy, name)
+            return _level(origin.folder, copy.folder, path, is_new)
     return None
 
 
-def _enter_folder(copy: Descent, name: str) -> None:
+def _enter_folder(copy: Descent, name: str) -> bool:
+    """Go down to the folder of that name; whether it had to be made."""
     try:
         is_folder = stat.S_ISDIR(os.stat(name, dir_fd=copy.folder, follow_symlinks=False).st_mode)
     except FileNotFoundError:
@@ -208,6 +211,7 @@ def _enter_folder(copy: Descent, name: str) -> None:
         drop(copy.folder, name)
         os.mkdir(name, 0o700, dir_fd=copy.folder)
     copy.enter(name)
+    return not is_folder
 
 
 def _linked(first: str, target: int, name: str, top: int) -> bool:
@@ -235,12 +239,19 @@ def _copy_file(source: int, target: int, name: str, status: os.stat_result) -> N
 
 def _copy_regular(source: int, target: int, name: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with contextlib.ExitStack() as held:
-        old = _opened(held, open_regular(source, name))
-        new = _opened(held, os.open(name, flags, 0o600, dir_fd=target))
-        while os.sendfile(new, old, None, 1 << 24):
-            pass
-        _put_on(_look(old), new)
+    old = open_regular(source, name)
+    try:
+        new = os.open(name, flags, 0o600, dir_fd=target)
+        try:
+            look = _look(old)
+            left = look.status.st_size
+            while left > 0 and (count := os.sendfile(new, old, None, min(left, 1 << 24))):
+                left -= count
+            _put_on(look, new)
+        finally:
+            os.close(new)
+    finally:
+        os.close(old)
 
 
 def _look(fd: int) -> _Look:

@@ -94,6 +94,23 @@ def test_each_kind_of_mount_is_there_for_its_step_and_leaves_nothing(build: Buil
     assert "more" in again
 
 
+def test_a_folder_of_a_cache_is_found_inside_it_whatever_steps_put_there(build: Builds) -> None:
+    secret = build.folder / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("the host's")
+    cache = "RUN --mount=type=cache,id=c,target=/c"
+    inner = "RUN --mount=type=cache,id=c,source=sub,target=/d"
+    said = build(
+        f"FROM base\n{inner} echo mine >/d/file\n"
+        f"{cache} cat /c/sub/file; rm -r /c/sub; mkdir -p /c{secret}; ln -s {secret} /c/sub\n"
+        f"{inner} ls -A /d; echo more >/d/more\n{cache} cat /c{secret}/more\n"
+    )
+    assert "mine" in said
+    assert "key" not in said
+    assert "more" in said
+    assert [path.name for path in secret.iterdir()] == ["key"]
+
+
 def test_a_secret_that_is_required_and_missing_is_an_error(build: Builds) -> None:
     said = build.fails("FROM base\nRUN --mount=type=secret,id=key,required=true true\n")
     assert "Dockerfile:2: secret 'key' is not given" in said

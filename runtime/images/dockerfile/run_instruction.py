@@ -197,8 +197,9 @@ def _mount(
             return _agent(of, one, mount, outside)
         case "cache":
             folder = held.enter_context(_cache(of, mount, origin))
-            source = _inside(folder, mount.source) if mount.source and not mount.origin else folder
-            return Mount(mount.target, "bind", source, ("rbind", "ro" if mount.rw is False else "rw", "rprivate"))
+            more = (f"x-subpath={_inside(folder, mount.source)}",) if mount.source and not mount.origin else ()
+            access = "ro" if mount.rw is False else "rw"
+            return Mount(mount.target, "bind", folder, ("rbind", access, "rprivate", *more))
     assert origin.tree is not None
     access = "rw" if mount.rw else "ro"
     whole = mount.source.strip("/.") == ""
@@ -336,10 +337,13 @@ def _fill(path: str, mount: Wanted, origin: Origin) -> None:
 
 
 def _inside(folder: str, source: str) -> str:
+    """A folder of a cache, relative to it; made if it is missing. Other steps write to the cache, so it is found again,
+    inside of it, when it is mounted."""
     root = os.open(folder, trees.FOLDER)
     try:
-        os.close(copying.Writer(root, CopyOptions("/")).make_folder("/" + trees.inner(source)))
-        return f"{folder}/{trees.resolve(Tree(root, 'the cache'), trees.inner(source))}"
+        inner = trees.inner(source)
+        os.close(copying.Writer(root, CopyOptions("/")).make_folder("/" + inner))
+        return inner
     finally:
         os.close(root)
 
