@@ -111,7 +111,7 @@ def make_beneath(top: str, path: str) -> None:
 def open_entry(entry: int) -> int:
     """For reading, a regular file that was opened with O_PATH. Raises OSError: EINVAL for anything else."""
     if not stat.S_ISREG(os.fstat(entry).st_mode):
-        raise OSError(errno.EINVAL, "no regular file")
+        raise OSError(errno.EINVAL, "it is no regular file")
     return os.open(f"/proc/self/fd/{entry}", _READ)
 
 
