@@ -198,7 +198,7 @@ def test_an_export_of_what_a_container_swaps_meanwhile_holds_nothing_of_the_host
     for _ in range(5):
         app.pycompose(*project, "export", "web", "-o", f"{app.state}/out.tar")
         listed = app.run("tar", "-tvf", f"{app.state}/out.tar").stdout.splitlines()
-        assert not [line for line in listed if "tmp/t/" in line]
+        assert not [line for line in listed if "tmp/t/" in line and not line.endswith("tmp/t/")]
     app.run("rm", f"{app.state}/out.tar")
 
 
