@@ -128,9 +128,12 @@ class Volumes:
         return f"{self._folder(name)}/_data"
 
     def list(self) -> list[VolumeRecord]:
-        if not os.path.isdir(self._root):
+        """Those that there are. Raises OSError where this user may not look, which is not that there are none."""
+        try:
+            names = sorted(os.listdir(self._root))
+        except FileNotFoundError:
             return []
-        return [self.get(n) for n in sorted(os.listdir(self._root)) if _NAME.fullmatch(n) and self.exists(n)]
+        return [self.get(name) for name in names if _NAME.fullmatch(name) and self.exists(name)]
 
     def remove(self, name: str, *, despite: str = "") -> None:
         """Remove it, first from sight; nothing happens if there is none. Raises VolumeError while it is used.

@@ -153,3 +153,15 @@ def test_a_failure_while_it_is_made_leaves_nothing(places: Places, monkeypatch: 
     with pytest.raises(OSError, match="space"):
         Volumes(places).create("v")
     assert [name for name in os.listdir(places.volumes) if name != ".lock"] == []
+
+
+def test_who_may_not_look_is_not_told_that_there_are_none(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Volumes(places).list() == []
+    Volumes(places).create("v")
+
+    def refuse(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(PermissionError):
+        Volumes(places).list()
