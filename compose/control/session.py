@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import signal
 import socket
 import struct
 import sys
@@ -31,6 +32,7 @@ from . import client
 from .protocol import CarryOut, Report
 
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
+LAUNCHERS = 4  # helpers, each of which may launch a keeper before it is ended
 PATIENCE = 10.0  # seconds for a supervisor to come up, and for a keeper to go
 
 
@@ -177,9 +179,14 @@ def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: 
     with locked(places, waiting):
         if observe(places).containers:
             return False
-        await_launch(places)
-        pid = listening_pid(places.keeper_socket)
-        if pid is not None and not _keeper_ended(places, pid):
+        for _ in range(LAUNCHERS):
+            await_launch(places)
+            if (pid := listening_pid(places.keeper_socket)) is not None:
+                if not _keeper_ended(places, pid):
+                    return False
+            elif not _stragglers_ended(places):
+                break
+        else:
             return False
         of_helpers(places.project).remove()
         for folder in (places.state, places.run):
@@ -211,6 +218,28 @@ def _keeper_ended(places: ProjectPlaces, pid: int) -> bool:
                 return False
     finally:
         os.close(process)
+
+
+def _stragglers_ended(places: ProjectPlaces) -> bool:
+    """End helpers that outlived a killed keeper, and would launch another; whether there were any."""
+    from pycompose.runtime.policy.cgroup import of_helpers
+    from pycompose.runtime.state import container_record
+
+    pids = set(of_helpers(places.project).processes())
+    if container_record.alive(supervisor := container_record.read(places.supervisor_record)):
+        pids.add(supervisor["pid"])
+    with ExitStack() as opened:
+        processes = []
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                processes.append(os.pidfd_open(pid))
+                opened.callback(os.close, processes[-1])
+        for process in processes:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+        for process in processes:
+            select.select([process], [], [], PATIENCE)
+    return bool(processes)
 
 
 def listening_pid(path: str) -> int | None:

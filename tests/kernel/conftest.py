@@ -92,10 +92,23 @@ def processes(state: str) -> set[int]:
     return found
 
 
+def _told(pid: int) -> str:
+    """What the kernel tells of a process that should not be there."""
+    told = []
+    for name in ("cmdline", "wchan", "status"):
+        with contextlib.suppress(OSError):
+            text = Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+            told += [line for line in text.replace("\0", " ").splitlines() if ":" not in line or "PPid" in line]
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            told.append(f"{fd}={os.readlink(f'/proc/{pid}/fd/{fd}')}")
+    return " ".join(told)
+
+
 def leaks(machine: Machine) -> list[str]:
     """What is left inside and on the machine, in words."""
     left = [f"cgroup {path}" for path in sorted(cgroups(machine.environment["PYCOMPOSE_CGROUP"]))]
-    left += [f"process {pid}" for pid in sorted(processes(machine.state) - {machine.pid})]
+    left += [f"process {pid} {_told(pid)}" for pid in sorted(processes(machine.state) - {machine.pid})]
     folders = (machine.state, machine.run_folder)
     for line in machine.run("cat", "/proc/self/mounts").stdout.splitlines():
         place = line.split()[1]
@@ -152,7 +165,7 @@ def host(root: None, tmp_path: Path) -> Iterator[Machine]:
         yield machine
         left = leaks(machine)
         clear(state, tree, holder.pid)
-        assert left == [], "the test left something behind"
+        assert left == [], f"the test left something behind: {left}"
     finally:
         holder.stdin.close()
         holder.stdout.close()
