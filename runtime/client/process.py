@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 
 from pycompose.runtime.keeper import messages
-from pycompose.runtime.keeper.messages import Exec, ExecEnded, Executing, Streams
+from pycompose.runtime.keeper.messages import Done, Exec, ExecEnded, Executing, OpenInput, Streams
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.spec import Process, to_json
 
@@ -54,3 +54,19 @@ def exec_detached(places: ProjectPlaces, container_id: str, process: Process, pr
     request = Exec(container_id, json.loads(to_json(process)), Streams.DETACHED, privileged)
     with BlockingKeeper(places) as keeper:
         messages.close_all(keeper.ask(request, Executing)[1])
+
+
+def open_input(places: ProjectPlaces, container_id: str) -> int:
+    """A descriptor by which a container's stdin is written to: without waiting, so it may have to be waited for.
+
+    Raises KeeperGone, NoSuchContainer; StartFailed where its stdin is not open.
+    """
+    with BlockingKeeper(places) as keeper:
+        return keeper.ask(OpenInput(container_id), Done)[1][0]
+
+
+def as_one_terminal(caller: int, container: int) -> AbstractContextManager[None]:
+    """While it lasts, the caller's terminal is raw, and its size is that of the one whose master is `container`."""
+    from . import terminal_copy
+
+    return terminal_copy.raw(caller, container)

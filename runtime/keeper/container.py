@@ -301,6 +301,16 @@ class Container:
     def handles(self) -> list[int]:
         return [self.pidfd, self.netns, *self.sockets]
 
+    def open_input(self) -> int:
+        """A descriptor by which its stdin is written to. Raises Refused where it is not open, OSError."""
+        if not self.bundle.stdin_open or self.stage is not ContainerStage.RUNNING:
+            raise Refused("its stdin is not open", "attach")
+        if self.bundle.spec.process.terminal:
+            if self.master < 0:
+                raise Refused("its terminal is gone", "attach")
+            return os.dup(self.master)
+        return os.open(f"{self.folder}/in", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
     def _lasting(self) -> dict[str, int]:
         found = {"pidfd": self.pidfd, "netns": self.netns}
         if self.master >= 0:

@@ -51,6 +51,7 @@ from .messages import (
     FindSandbox,
     Go,
     ListRunning,
+    OpenInput,
     RecordExit,
     Request,
     RunningIds,
@@ -320,6 +321,10 @@ class Keeper:
                 reply(SandboxAt(container.pid), container.handles())
             case Exec():
                 self.execute(request, reply)
+            case OpenInput(container_id):
+                descriptor = self.find(container_id).open_input()
+                reply(Done(), [descriptor])
+                os.close(descriptor)
             case ListRunning():
                 reply(RunningIds(tuple(sorted(self.containers))))
             case RecordExit(container_id, code):

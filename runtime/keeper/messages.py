@@ -6,6 +6,7 @@ On keeper.sock, a client asks one thing at a time; "+" are descriptors beside a 
     Abandon(id)                  -> Done       what `Start` made is gone; so it is if the connection closes
     FindSandbox(id)              -> SandboxAt(pid) + pidfd, netns, sockets…
     Exec(id, process, …)         -> Executing(pid) + our ends of its streams; at its end ExecEnded(code)
+    OpenInput(id)                -> Done + what is written to reaches its stdin, or its terminal's master
     ListRunning                  -> RunningIds(ids)
     RecordExit(id, code)         -> Done                  an exit code that the keeper could not know
     Subscribe                    -> Done; then Ended(id, code, oom_killed), OutOfMemory(id),
@@ -97,6 +98,11 @@ class Exec:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenInput:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ListRunning:
     pass
 
@@ -117,7 +123,7 @@ class EndKeeper:
     pass
 
 
-Request = Start | Go | Abandon | FindSandbox | Exec | ListRunning | RecordExit | Subscribe | EndKeeper
+Request = Start | Go | Abandon | FindSandbox | Exec | OpenInput | ListRunning | RecordExit | Subscribe | EndKeeper
 
 
 # --- answers ---

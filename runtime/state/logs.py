@@ -175,6 +175,16 @@ class LogLines:
         return list(self._parts.values())
 
 
+class LogPieces(LogLines):
+    """What was written as it came, newlines included: of a terminal, whose prompts are no whole lines."""
+
+    def take(self, block: bytes) -> Iterator[tuple[bytes, bool, bytes]]:
+        for raw in block.split(b"\n"):
+            if len(raw) >= HEAD:
+                whole = raw[HEAD - 2 : HEAD - 1] != b"P"
+                yield raw[:30], raw[31:37] == b"stderr", raw[HEAD:] + (b"\n" if whole else b"")
+
+
 def last(path: str, tail: int | None) -> Start:
     """Where the last `tail` lines begin (None: all of them), parts of a line counted as one."""
     if tail is None:

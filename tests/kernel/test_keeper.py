@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import pytest
 from pycompose.runtime.client.blocking import BlockingKeeper, connect_keeper, end_keeper
+from pycompose.runtime.client.process import open_input
 from pycompose.runtime.errors import StartFailed
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.launch import launch_keeper
@@ -297,6 +298,18 @@ def test_an_exec_is_killed_with_its_client_only_if_it_is_bound_to_it(project: Pr
         assert bool(select.select([pidfd], [], [], SECONDS if bound else 0.1)[0]) is bound
         os.close(pidfd)
         os.close(reader)
+
+
+def test_what_is_written_to_an_open_stdin_or_terminal_arrives(project: Project) -> None:
+    for name, terminal in (("pipe", False), ("terminal", True)):
+        project.run(name, "read line; echo got $line", terminal, stdin_open=True)
+        target = open_input(project.places, name)
+        os.write(target, b"hello\n")
+        os.close(target)
+        project.await_line(name, "got hello")
+    project.run("closed", "exec sleep 100")
+    with pytest.raises(StartFailed, match="stdin is not open"):
+        open_input(project.places, "closed")
 
 
 def test_a_container_of_another_boot_has_ended_and_nobody_knows_how(project: Project) -> None:

@@ -1,45 +1,70 @@
-"""`attach`: the output of one container from now on."""
+"""`attach`: the output of one container from now on, and what is typed for it."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+import threading
+from contextlib import ExitStack, suppress
 
 import click
 from pycompose.compose.cli import subject
+from pycompose.compose.cli.attached_input import USUAL_KEYS, keys_of, passed_on
 from pycompose.compose.cli.command import command
 from pycompose.compose.state import lookup, observe
 
 
-@command("attach", accepted=("--detach-keys=", "--sig-proxy="))
+@command("attach", accepted=("--sig-proxy=",))
+@click.option("--detach-keys", "keys", default=USUAL_KEYS, metavar="KEYS", help="What leaves a container's terminal.")
 @click.option("--index", type=int, default=0, metavar="N", help="The number of the container.")
 @click.option("--no-stdin", is_flag=True, help="Only listen.")
 @click.argument("service")
 @click.pass_context
-def attach(context: click.Context, /, index: int, no_stdin: bool, service: str) -> None:
-    """Follow one container's output from now on; ends, with its exit code, when it does."""
+def attach(context: click.Context, /, keys: str, index: int, no_stdin: bool, service: str) -> None:
+    """Follow one container's output from now on; ends, with its exit code, when it does.
+
+    What is typed reaches it where the service has `stdin_open`.
+    """
     from datetime import UTC, datetime
 
-    from pycompose.compose.cli.output.log_follower import Following, Printer, manner
+    from pycompose.compose.cli.output.log_follower import Following, Printer, TerminalPrinter, manner
     from pycompose.compose.control import client
     from pycompose.compose.control.protocol import Attach, ControlError
+    from pycompose.runtime import spec
 
+    detach_keys = keys_of(keys)
     places = subject.places_of(context.obj)
     container = lookup.one_of(observe.containers(places), service, index)
+    with open(f"{places.container(container.id)}/bundle.json", "rb") as file:
+        bundle = spec.from_json(spec.Bundle, file.read())
+    terminal = bundle.spec.process.terminal
+    plain = manner(prefix=False, colour=False, timestamps=False)
     codes: list[int | None] = []
-    printer = Printer(places.project, manner(prefix=False, colour=False, timestamps=False))
+    left = threading.Event()
     following = Following(
         places,
         lambda other: other.id == container.id,
-        printer,
+        TerminalPrinter(places.project) if terminal else Printer(places.project, plain),
         since=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode(),
         ended=lambda _, code, again: None if again else codes.append(code),
     )
+
+    def leave() -> None:
+        left.set()
+        following.wake()
+
     following.begin()
     with suppress(ControlError):  # its output can be read without a supervisor
         list(client.request(places.control_socket, Attach(container.name)))
     try:
-        while following.turn() and not codes:
-            pass
+        with ExitStack() as held:
+            if bundle.stdin_open and not no_stdin and container.runs:
+                from pycompose.runtime.client.process import open_input
+
+                target = open_input(places, container.id)
+                held.callback(os.close, target)
+                held.enter_context(passed_on(target, detach_keys, terminal, leave))
+            while following.turn() and not codes and not left.is_set():
+                pass
     finally:
         following.close()
     context.exit((codes[0] if codes else 0) or 0)

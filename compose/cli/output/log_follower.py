@@ -17,7 +17,7 @@ from pycompose.compose.model.observed import ObservedContainer
 from pycompose.compose.state import observe
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import ProjectPlaces
-from pycompose.runtime.state.logs import LogLines, last, texts
+from pycompose.runtime.state.logs import LogLines, LogPieces, last, texts
 
 from . import terminal
 
@@ -46,6 +46,7 @@ class Printer:
         self._prefixes: dict[str, bytes] = {}
         self._waiting: list[bytes] = []
         self._err = False
+        self._ending = b"\n"  # of each entry
 
     def know(self, containers: Iterable[ObservedContainer]) -> None:
         """Names that the prefixes are to be as wide as."""
@@ -106,13 +107,21 @@ class Printer:
             out = sys.stderr if self._err else sys.stdout
             try:
                 out.flush()
-                out.buffer.write(b"\n".join(self._waiting) + b"\n")
+                out.buffer.write(self._ending.join(self._waiting) + self._ending)
                 out.flush()
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise
                 terminal.leave_if_hung_up()
             self._waiting.clear()
+
+
+class TerminalPrinter(Printer):
+    """Writes what a container's terminal shows as it comes; its entries are pieces, with their newlines."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(project, LineStyle(prefix=False))
+        self._ending = b""
 
 
 def _seconds(stamp: bytes) -> float:
@@ -207,7 +216,7 @@ class Following:
         containers = {one.id: one for one in observe.containers(self.places) if self.chosen(one)}
         for container_id in containers.keys() - self._containers.keys():
             path = f"{self.places.container(container_id)}/log"
-            self._lines[container_id] = LogLines()
+            self._lines[container_id] = LogPieces() if isinstance(self.printer, TerminalPrinter) else LogLines()
             self._follower.add(container_id, path, last(path, self._tail))
         for container_id in self._containers.keys() - containers.keys():
             self._print(container_id)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pycompose.runtime.keeper.log_writer import now, stamp
 from pycompose.runtime.state import logs
 from pycompose.runtime.state.line_follower import LineFollower
 
@@ -149,3 +150,8 @@ def test_lines_between_two_times(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"".join(map(line, range(1, 6))))
     since, until = (line(n)[:30].decode() for n in (2, 4))
     assert [one.text for one in logs.read(str(tmp_path / "log"), since=since, until=until)] == ["2", "3"]
+
+
+def test_pieces_are_what_was_written_as_it_came() -> None:
+    block = stamp(b"prompt> ", b"stdout", now()) + stamp(b"ls\r\nfile\r\n$ ", b"stdout", now())
+    assert b"".join(text for _, _, text in logs.LogPieces().take(block)) == b"prompt> ls\r\nfile\r\n$ "
