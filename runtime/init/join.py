@@ -42,6 +42,7 @@ class Joining:
     pidfd: int
     stdio: tuple[int, int, int]
     cgroup: Cgroup | None
+    devices: str  # the controller that holds its devices, whose group must be joined; "" if none does
     program: bytes | None
     outcome: int  # descriptor of the file where the birth is told
     size: tuple[int, int] = (0, 0)
@@ -80,9 +81,9 @@ def _run(wanted: Joining, channel: int, pidfd: int, program: int, stdio: list[in
     start.begin("cgroup")
     if wanted.cgroup:
         try:
-            wanted.cgroup.join()
+            wanted.cgroup.join(wanted.devices)
         except OSError as error:
-            raise _not_running(error, errno.ENODEV) from None
+            raise _not_running(error, errno.ENODEV, errno.ENOENT) from None
     if process.oom_score_adj is not None:
         start.set_oom_score(process.oom_score_adj)
     start.notes.extend(start.wanted_limits(process)[1])
@@ -133,9 +134,9 @@ def _enter(pidfd: int, spec: Spec, has_time: bool) -> None:
         raise _not_running(error, errno.ESRCH) from None
 
 
-def _not_running(error: OSError, number: int) -> Exception:
-    """What a failure means: with this number, that the container has ended meanwhile."""
-    return start.Failed("exec", errno.ESRCH, "the container is not running", 126) if error.errno == number else error
+def _not_running(error: OSError, *numbers: int) -> Exception:
+    """What a failure means: with these numbers, that the container has ended meanwhile."""
+    return start.Failed("exec", errno.ESRCH, "the container is not running", 126) if error.errno in numbers else error
 
 
 def _null(root: int, proc: int) -> int:

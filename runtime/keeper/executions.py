@@ -61,6 +61,7 @@ class Execution:
                 container.pidfd,
                 inside,
                 container.cgroup,
+                container.devices.controller,
                 keeper.seccomp_program(container.id),
                 self._outcome,
                 (request.rows, request.columns),

@@ -114,15 +114,15 @@ def test_a_container_that_may_trace_gets_nothing_of_who_joins_it(box: Box) -> No
     assert not failed
     box.await_output(container_id, "ready")
     caught: list[dict[str, Any]] = []
-    for _ in range(20):
+    for _ in range(80):
         assert box.enter(container_id, "true") == (0, "")
         assert captured(box, container_id, "true") == (0, b"")
         exec_detached(box.places, container_id, process("true"))
         caught = [json.loads(line) for line in box.output(container_id).splitlines() if line.startswith("{")]
-        if len([report for report in caught if "memfd:" in report.get("exe", "")]) > 5:
+        if len([report for report in caught if "memfd:" in report.get("exe", "")]) > 1:
             break
     else:
-        pytest.fail("it hardly ever was in time: this test shows nothing")
+        pytest.fail("it never was in time: this test shows nothing")
     box.kill(container_id)
     held = mask(profile.capabilities(("SYS_PTRACE",)).bounding)
     for report in caught:
