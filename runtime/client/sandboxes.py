@@ -168,13 +168,18 @@ class Runtime:
                 self._unrecorded.pop(container_id, None)
                 own = os.dup(sandbox.pidfd)
                 try:
-                    await keeper.ask(Go(container_id), Done)
+                    _, born = await keeper.ask(Go(container_id), Done)
                 except BaseException:
                     os.close(own)
                     raise
                 if held := self._running.pop(container_id, None):
                     os.close(held[1])
-                self._running[container_id] = sandbox.pid, own
+                pid = sandbox.pid
+                if born:  # of that process, into another container's pid namespace
+                    os.close(own)
+                    own = born[0]
+                    pid = container_record.read(f"{self.places.container(container_id)}/process.json").get("pid", 0)
+                self._running[container_id] = pid, own
                 return answer.notes
             except BaseException:
                 with trio.CancelScope(shield=True), trio.move_on_after(10), suppress(Exception):

@@ -153,6 +153,18 @@ def perform(root: int, mount: Mount, devices: bool = True) -> None:
         os.close(tree)
 
 
+def takes_pid_namespace() -> bool:
+    """Whether a procfs can be made for a pid namespace in which its maker is not (Linux 6.17)."""
+    context = syscalls.fsopen("proc")
+    try:
+        syscalls.fsconfig_string(context, "pidns", "/proc/self/ns/pid")
+    except OSError:
+        return False
+    finally:
+        os.close(context)
+    return True
+
+
 def _source(mount: Mount, flags: int) -> int:
     """A clone of what a bind's source is. Links in it may be a container's: a subpath is found inside the source, and a
     source of a project's folder is looked for now, whatever it was when the container was made."""

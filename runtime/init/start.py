@@ -20,6 +20,7 @@ import struct
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import NoReturn
 
 from pycompose.runtime.keeper import messages
@@ -27,7 +28,7 @@ from pycompose.runtime.keeper.inheritance import keep_only as keep_only
 from pycompose.runtime.linux import capabilities, seccomp, syscalls
 from pycompose.runtime.spec import Bundle, InsideSocket, Process, Spec
 
-from . import mounts, rootfs, users
+from . import birth, mounts, rootfs, users
 from .reaper import Init
 
 
@@ -45,13 +46,17 @@ def run(
     *,
     devices: bool = True,
     init: int = -1,
+    outcome: int = -1,
 ) -> NoReturn:
     """Become the container's process. `program` is the compiled seccomp filter; without it, it is compiled here.
 
     Without `devices` (nobody controls access to them) none can be opened but those that the bundle names. `init` is the
-    descriptor of a program that is to be the first process where the bundle wants one, instead of our own.
+    descriptor of a program that is to be the first process where the bundle wants one, instead of our own. With an
+    `outcome` (`birth.outcome_file`) the process is born of this one, which stays out of a pid namespace of others.
     """
-    guarded(channel, lambda: _run(bundle, channel, stdio, joined, program, devices, init))
+    if outcome >= 0:
+        channel = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, birth.OUTCOME + 1)
+    guarded(channel, lambda: _run(bundle, channel, stdio, joined, program, devices, init, outcome))
 
 
 def guarded(channel: int, work: Callable[[], NoReturn]) -> NoReturn:
@@ -95,11 +100,12 @@ def _run(
     program: bytes | None,
     devices: bool,
     init: int,
+    outcome: int,
 ) -> NoReturn:
     spec, process = bundle.spec, bundle.spec.process
     begin("session")
     fresh_session()
-    keep_only((channel, init, *stdio, *joined.values()))
+    keep_only((channel, init, *stdio, *joined.values(), *((outcome, birth.sealed()) if outcome >= 0 else ())))
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
     begin("namespaces")
@@ -107,6 +113,8 @@ def _run(
     for kind in ("user", "ipc", "uts", "network", "cgroup"):
         if kind in joined:
             syscalls.setns(joined[kind], syscalls.CLONE_NEW[kind])
+    if outcome >= 0:
+        syscalls.setns(joined["pid"], syscalls.CLONE_NEW["pid"])  # for its children
     if "cgroup" in own and "cgroup" not in joined:
         syscalls.unshare(syscalls.CLONE_NEW["cgroup"])
     join_keyring(spec)
@@ -148,6 +156,8 @@ def _run(
             os.close(shm)
             shm = -1
         else:
+            if outcome >= 0 and mount.type == "proc":  # /proc is still the host's
+                mount = replace(mount, options=(*mount.options, f"pidns=/proc/self/fd/{joined['pid']}"))
             mounts.perform(root, mount, devices)
     if shm >= 0:
         os.close(shm)
@@ -194,7 +204,9 @@ def _run(
     ready(channel, ([master] if master >= 0 else []) + sockets)
     for descriptor in (*sockets, *joined.values()):
         os.close(descriptor)
-    take_stdio(tuple(null if _is_null(item) else item for item in stdio), master, slave)
+    take_stdio(tuple(null if _is_null(item) else item for item in stdio), master, slave, leads=outcome < 0)
+    if outcome >= 0:
+        be_born(process, program, outcome)
     finish(process, channel, program, Init(init) if bundle.init else None)
 
 
@@ -205,6 +217,19 @@ def join_keyring(spec: Spec) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
             raise
+
+
+def be_born(process: Process, program: bytes | None, outcome: int) -> NoReturn:
+    """As `finish`, for a pid namespace in which others are: see `birth`. There is no init; its first process is one."""
+    birth_program = fcntl.fcntl(birth.sealed(), fcntl.F_DUPFD_CLOEXEC, birth.OUTCOME + 1)
+    if outcome == birth.OUTCOME:
+        os.set_inheritable(outcome, True)
+    else:
+        os.dup2(outcome, birth.OUTCOME)
+    path, environment = settle(process, program, make_folder=True)
+    syscalls.close_range(birth.OUTCOME + 1, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
+    begin("exec")
+    birth.become(birth_program, path, process.args, environment, process.terminal)
 
 
 def finish(process: Process, channel: int, program: bytes | None, init: Init | None = None) -> NoReturn:
@@ -414,9 +439,11 @@ def _is_null(descriptor: int) -> bool:
     return os.fstat(descriptor).st_rdev == os.makedev(1, 3)
 
 
-def take_stdio(stdio: tuple[int, ...], master: int, slave: int) -> None:
+def take_stdio(stdio: tuple[int, ...], master: int, slave: int, leads: bool) -> None:
+    """`leads`: this process leads the session of its terminal."""
     if slave >= 0:
-        fcntl.ioctl(slave, 0x540E, 0)  # TIOCSCTTY
+        if leads:
+            fcntl.ioctl(slave, 0x540E, 0)  # TIOCSCTTY
         stdio = (slave, slave, slave)
         os.close(master)
     moved = [fcntl.fcntl(item, fcntl.F_DUPFD_CLOEXEC, 3) for item in stdio]  # so that none is overwritten

@@ -23,7 +23,7 @@ from typing import Any, NoReturn, assert_never
 
 from pycompose.log_lines import complain, note
 from pycompose.runtime.errors import LimitRefused, RuntimeFailure
-from pycompose.runtime.init import reaper, start
+from pycompose.runtime.init import birth, mounts, reaper, start
 from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.linux.clone import clone_container
 from pycompose.runtime.policy import device_control
@@ -65,6 +65,7 @@ class Container:
         self.code: int | None = None
         self.killed_at = 0.0
         self.oom_fd, self.oom_kills = -1, 0
+        self.outcome = -1  # of its birth, where it is born into a pid namespace in which others are (`init.birth`)
         self.devices = DeviceControl("none is wanted")
         path = bundle.spec.linux.cgroups_path
         self.cgroup = Cgroup(path) if path else None
@@ -102,8 +103,13 @@ class Container:
             init = reaper.prepare() if self.bundle.init else -1
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             program = self.keeper.seccomp_program(self.id)
+            inside = namespaces.get("pid")
+            if inside is not None and mounts.takes_pid_namespace():
+                # Others stand in that namespace, and may be allowed to trace: nothing of ours goes there.
+                birth.sealed()
+                self.outcome, inside = birth.outcome_file(), None
             try:
-                self.pid, self.pidfd = clone_container(new, group, namespaces.get("pid"))
+                self.pid, self.pidfd = clone_container(new, group, inside)
                 if self.pid == 0:
                     self._become(ours, theirs, stdio, namespaces, program, init)
             except OSError:
@@ -125,7 +131,7 @@ class Container:
         ours.setblocking(False)
         self.channel, self.reply, self.starter = ours, reply, reply.client
         self.start_time = container_record.start_time(self.pid)
-        self.keeper.await_child(self.pid, self.exited)
+        self.keeper.await_child(self.pid, self.exited if self.outcome < 0 else self._helped)
         self.keeper.loop.watch(ours.fileno(), lambda _: self._readable())
 
     def _control_devices(self) -> None:
@@ -180,7 +186,16 @@ class Container:
             if self.cgroup:
                 self.cgroup.join(self.devices.controller)
             devices = bool(self.devices.controller)
-            start.run(self.bundle, theirs.fileno(), stdio, joined, program, devices=devices, init=init)
+            start.run(
+                self.bundle,
+                theirs.fileno(),
+                stdio,
+                joined,
+                program,
+                devices=devices,
+                init=init,
+                outcome=self.outcome,
+            )
         except BaseException as error:
             messages.send(theirs, Refusal(str(error), "start"))
         finally:
@@ -205,6 +220,9 @@ class Container:
                 self._happens(Occurrence.REPORTED_FAILURE, report)
             case NotExecuted(number):
                 self._happens(Occurrence.REPORTED_FAILURE, self._not_executed(number))
+            case _ if self.stage is ContainerStage.GOING and self.outcome >= 0:
+                messages.close_all(descriptors)
+                self._close_channel()  # its helper is about to have it born: see `_helped`
             case _:
                 messages.close_all(descriptors)
                 self._happens(Occurrence.CHANNEL_CLOSED, Refusal("it died", "start"))
@@ -226,11 +244,14 @@ class Container:
             case Effect.CONFIRM:
                 self._close_channel()
                 self.starter = None
-                self._answer(Done())
+                self._answer(Done(), [self.pidfd] if self.outcome >= 0 else ())
             case Effect.KILL:
                 self._close_channel()
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+                if self.outcome >= 0 and (born := birth.birth_of(self.outcome).pid):
+                    with suppress(ProcessLookupError):
+                        os.kill(born, signal.SIGKILL)
             case Effect.FINISH:
                 self._close_channel()
                 self.killed_at = time.monotonic()
@@ -265,6 +286,12 @@ class Container:
 
     def _release(self) -> None:
         assert self.channel is not None
+        self._record()
+        self._watch_memory()
+        with suppress(OSError):
+            self.channel.send(b"start")
+
+    def _record(self) -> None:
         state = {
             "pid": self.pid,
             "start_time": self.start_time,
@@ -273,9 +300,38 @@ class Container:
             "device_control": bool(self.devices.controller),
         }
         container_record.write(f"{self.folder}/process.json", state, flush=False)
-        self._watch_memory()
-        with suppress(OSError):
-            self.channel.send(b"start")
+
+    def _helped(self, code: int) -> None:
+        """The helper that was to have it born has ended: it runs, or it failed."""
+        outcome = birth.birth_of(self.outcome)
+        while self.channel is not None and self._is_reported():
+            pass
+        if self.stage is not ContainerStage.GOING or not outcome.pid or outcome.errno or self.failure is not None:
+            if outcome.errno and self.stage is ContainerStage.GOING:
+                self._happens(Occurrence.REPORTED_FAILURE, self._not_executed(outcome.errno))
+            if outcome.pid:
+                self.keeper.await_child(outcome.pid, lambda _: None)
+            self.exited(code)
+            return
+        self.pid, self.start_time = outcome.pid, container_record.start_time(outcome.pid)
+        with suppress(
+            ProcessLookupError
+        ):  # it has ended, and was reaped: then its helper's pidfd, of a dead one, will do
+            opened = os.pidfd_open(self.pid)
+            os.close(self.pidfd)
+            self.pidfd = opened
+        self._record()
+        self.keeper.store.keep(self.id, self._lasting())
+        self._happens(Occurrence.CHANNEL_CLOSED)
+        os.close(self.outcome)
+        self.outcome = -1
+        self.keeper.await_child(self.pid, self.exited)
+
+    def _is_reported(self) -> bool:
+        """Take what its first process reported; whether that changed anything."""
+        before = self.stage, self.channel
+        self._readable()
+        return (self.stage, self.channel) != before
 
     def give_up(self, reply: Reply | None = None) -> None:
         """End what does not run yet; `reply` is answered when nothing is left of it. Raises Refused."""
@@ -430,11 +486,8 @@ class Container:
         self.exited(code)
 
     def exited(self, code: int | None) -> None:
-        while self.channel is not None:  # what it reported before
-            before = self.stage
-            self._readable()
-            if self.stage is before:
-                break
+        while self.channel is not None and self._is_reported():
+            pass
         self.code = code
         self._happens(Occurrence.DIED, Refusal("it died", "start"))
 
@@ -481,7 +534,7 @@ class Container:
             complain()  # who listens is told all the same
 
     def _close(self) -> None:
-        for fd in {*self.streams, self.pidfd, self.netns, self.oom_fd, self.master, *self.sockets} - {-1}:
+        for fd in {*self.streams, self.pidfd, self.netns, self.oom_fd, self.master, self.outcome, *self.sockets} - {-1}:
             self.keeper.loop.unwatch(fd)
             os.close(fd)
         self.streams.clear()

@@ -184,6 +184,10 @@ class Keeper:
         else:
             self.children[pid] = ended
 
+    def _expects_births(self) -> bool:
+        """Whether a child may end before its number is known."""
+        return bool(self.executions) or any(container.outcome >= 0 for container in self.containers.values())
+
     def _reap(self) -> None:
         while True:
             try:
@@ -197,7 +201,7 @@ class Keeper:
                     ended(pidfd.as_code(status))
                 except Exception:
                     complain()
-            elif self.executions:
+            elif self._expects_births():
                 self.strays[pid] = pidfd.as_code(status)
 
     # --- the supervisor ---
@@ -402,7 +406,7 @@ class Keeper:
 
     def _executed(self, execution: Execution) -> None:
         self.executions.discard(execution)
-        if not self.executions:
+        if not self._expects_births():
             self.strays.clear()
 
     def record_exit(self, container_id: str, code: int) -> None:

@@ -18,7 +18,8 @@ def clone_container(
 ) -> tuple[int, int]:
     """(pid, pidfd) in the parent, (0, -1) in the child.
 
-    `namespaces` are the types to make new; `pid_namespace` is the descriptor of an existing one to be born into.
+    `namespaces` are the types to make new; `pid_namespace` is the descriptor of an existing one to be born into, for
+    kernels that cannot do better (`Container.start`).
     """
     flags = 0
     for kind in namespaces:

@@ -18,6 +18,7 @@ import sys
 import termios
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,21 @@ import pytest
 from pycompose.runtime.client.blocking import BlockingKeeper, connect_keeper
 from pycompose.runtime.client.process import exec_detached, exec_interactive
 from pycompose.runtime.errors import StartFailed
+from pycompose.runtime.init.mounts import takes_pid_namespace
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.messages import Exec, ExecEnded, Executing, Streams
 from pycompose.runtime.linux.capabilities import mask
 from pycompose.runtime.policy import profile
 from pycompose.runtime.policy.cgroup import Cgroup
 from pycompose.runtime.spec import Process, to_json
+from pycompose.runtime.state import container_record
 
 from .box import ENVIRONMENT, Box, boxed
 
 pytestmark = pytest.mark.usefixtures("root")
 SECRET = "a-secret-of-whoever-called-first"
 TRACING: dict[str, Any] = {"cap_add": ("SYS_PTRACE",)}
-OURS = re.compile(r"pipe:\[\d+\]$|/dev/pts/\d+$|/dev/null$")
+OURS = re.compile(r"pipe:\[\d+\]$|/dev/pts/\d+$|/dev/null$|\S*/(in|out|err)$")  # the last are FIFOs of its own
 
 
 @pytest.fixture
@@ -124,8 +127,12 @@ def test_a_container_that_may_trace_gets_nothing_of_who_joins_it(box: Box) -> No
     else:
         pytest.fail("it never was in time: this test shows nothing")
     box.kill(container_id)
+    assert_nothing_taken(caught)
+
+
+def assert_nothing_taken(reports: list[dict[str, Any]]) -> None:
     held = mask(profile.capabilities(("SYS_PTRACE",)).bounding)
-    for report in caught:
+    for report in reports:
         if "failed" not in report:  # it had ended when it was looked at
             assert int(report["CapPrm"], 16) & ~held == 0, report
             assert report["Seccomp"] == "2", report
@@ -277,3 +284,52 @@ def test_nobody_reads_any_more_and_the_process_hears_of_it(box: Box) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     assert exec_interactive(box.places, container_id, process("yes"), (null, writer, null)) == 128 + signal.SIGPIPE
     messages.close_all([null, writer])
+
+
+# --- a first process that is born into another container's pid namespace ---
+
+
+def beside(box: Box, donor: str, *arguments: str, **wanted: Any) -> str:
+    """A container in the pid namespace of another one."""
+    box.count += 1
+    container_id = f"c{box.count}"
+    folder = Path(box.places.container(container_id))
+    folder.mkdir(parents=True)
+    bundle = box.bundle(folder, *arguments, profile={"shared": ("pid",)}, **wanted)
+    (folder / "bundle.json").write_text(to_json(replace(bundle, shared={"pid": donor})))
+    container_record.write(f"{folder}/state.json", {"name": container_id, "created": 1})
+    box.go(container_id)
+    return container_id
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not takes_pid_namespace(), reason="procfs takes no pid namespace here")
+def test_a_container_that_may_trace_gets_nothing_of_who_starts_another_beside_it(box: Box) -> None:
+    donor, failed = box.start("/usr/bin/env", "python3", "-c", TRACER, SECRET, profile=TRACING)
+    assert not failed
+    box.await_output(donor, "ready")
+    for _ in range(8):
+        assert box.wait(beside(box, donor, "true")) == 0
+    box.kill(donor)
+    reports = [json.loads(line) for line in box.output(donor).splitlines() if line.startswith("{")]
+    assert [report for report in reports if "memfd:" in report.get("exe", "")], "it never was in time"
+    assert_nothing_taken(reports)
+
+
+def test_a_container_beside_another_is_as_any(box: Box) -> None:
+    donor, _ = box.start("sleep", "100")
+    one = beside(box, donor, "sh", "-c", "echo $$; cat /proc/1/comm; exit 5")
+    assert box.wait(one) == 5
+    number, name = box.output(one).split()
+    assert int(number) > 1
+    assert name == "sleep"
+    lasting = beside(box, donor, "sleep", "77")
+    assert "sleep 77" in box.enter(donor, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")[1]
+    assert box.enter(lasting, "readlink", "/proc/self/ns/pid") == box.enter(donor, "readlink", "/proc/self/ns/pid")
+    pid = container_record.read(f"{box.places.container(lasting)}/process.json")["pid"]
+    assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x0077\0"
+    assert box.kill(lasting) == 137
+    for arguments, code in ((("no-such",), 127), (("/etc/passwd",), 126)):
+        with pytest.raises(StartFailed) as failure:
+            beside(box, donor, *arguments)
+        assert failure.value.exit_code == code
+    assert box.running() == (donor,)
