@@ -32,6 +32,7 @@ from .nft.table import Firewall, FirewallState
 from .ports import Ports, port_rules
 from .records import Records, boot_id
 from .spec import (
+    DNS_ADDRESS,
     Backend,
     BoundPort,
     Endpoint,
@@ -42,7 +43,6 @@ from .spec import (
 )
 from .tasks import Tasks
 
-DNS_ADDRESS = "127.0.0.11"
 SETTLED = 20_000_000  # nanoseconds: two changes of a folder within a tick of its clock look like one
 LINGER = 2.0  # seconds for which a released address is not given again, if there are others: its link may live yet
 _MARKS = (0x5A5A, 0x6B6B)
@@ -57,10 +57,10 @@ def _gateway_place(network: NetworkRecord) -> GuardedPort:
 
 
 def _place(endpoint: Endpoint) -> GuardedPort:
-    given = tuple(address.partition("/")[0] for address in endpoint.addresses)
-    if len(given) > 1:
-        given = (*given, link_local(endpoint.mac_address))
-    return GuardedPort(endpoint.link, endpoint.mac_address, given, endpoint.trusted)
+    plain = tuple(address.partition("/")[0] for address in endpoint.addresses)
+    if len(plain) > 1:
+        plain = (*plain, link_local(endpoint.mac_address))
+    return GuardedPort(endpoint.link, endpoint.mac_address, plain, endpoint.trusted)
 
 
 class Networks:
@@ -292,23 +292,23 @@ class Networks:
 
     def detach(self, owner: str) -> None:
         """Forget the owner's addresses and answer it no more; its links die with its namespace."""
-        endpoints = self._tasks.on_loop(self._unname, owner)
+        endpoints = self._tasks.on_loop(self.zone.endpoints_of, owner)
         if not self._recovered:  # since then the zone has all of this project
             endpoints = endpoints or [e for e in self.endpoints() if e.owner == owner]
         if not endpoints:
+            self._tasks.on_loop(self._tasks.stop, owner)
             return
         left = {e.addresses[0].partition("/")[0] for e in endpoints}
         with self._records.changing(), translated("published ports cannot be changed"):
+            self._tasks.on_loop(self._unname, owner)
             for endpoint in endpoints:
                 self._release(endpoint)
             self._ports.without(left)
 
-    def _unname(self, owner: str) -> list[Endpoint]:
-        """Answer an owner no more, and nobody with it; the endpoints that it had. On the loop."""
+    def _unname(self, owner: str) -> None:
+        """Answer an owner no more, and nobody with it. On the loop."""
         self._tasks.stop(owner)
-        endpoints = self.zone.endpoints_of(owner)
         self.zone.remove(owner)
-        return endpoints
 
     # --- DNS
 
@@ -435,6 +435,6 @@ class Networks:
             self._reread(network.name)
 
 
-def _borrowed(given: int | socket.socket) -> socket.socket:
-    fd = given if isinstance(given, int) else given.fileno()
+def _borrowed(lender: int | socket.socket) -> socket.socket:
+    fd = lender if isinstance(lender, int) else lender.fileno()
     return socket.socket(fileno=os.dup(fd))

@@ -9,10 +9,10 @@ import os
 from collections.abc import Collection, Iterable
 
 from pycompose.compose.model.project import Service
+from pycompose.network.spec import DNS_ADDRESS
 from pycompose.runtime.spec import Mount
 
 FILES = ("hosts", "hostname", "resolv.conf")
-DNS_ADDRESS = "127.0.0.11"
 HOST_GATEWAY = "host-gateway"
 LOCAL_NAMES = (
     "127.0.0.1\tlocalhost",
@@ -25,17 +25,17 @@ LOCAL_NAMES = (
 
 
 def hosts_file(
-    own: Iterable[str],
+    addresses: Iterable[str],
     hostname: str,
     domainname: str | None,
     extra_hosts: Iterable[tuple[str, str]],
     gateway: str | None,
     host_file: str | None = None,
 ) -> str:
-    """/etc/hosts. `own` are the container's addresses; with `host_file` (network_mode: host) the host's text leads."""
+    """/etc/hosts. `addresses` are the container's; with `host_file` (network_mode: host) the host's text leads."""
     lines = list(LOCAL_NAMES) if host_file is None else host_file.rstrip("\n").split("\n")
     names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
-    lines += [f"{address}\t{names}" for address in own]
+    lines += [f"{address}\t{names}" for address in addresses]
     for name, address in extra_hosts:
         lines.append(f"{(gateway or '127.0.0.1') if address == HOST_GATEWAY else address}\t{name}")
     return "\n".join(lines) + "\n"

@@ -14,6 +14,7 @@ from pycompose.compose.model.fields import EMPTY, no_text, with_variables
 from pycompose.compose.model.project import DeviceRate, Logging, Project, Service, ServiceLimits
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
+from pycompose.network.spec import DNS_ADDRESS
 from pycompose.runtime import spec as oci
 from pycompose.runtime.policy.profile import Defaults
 from pycompose.sizes import size_in_bytes
@@ -104,8 +105,8 @@ def sockets(service: Service) -> tuple[oci.InsideSocket, ...]:
     return (
         oci.InsideSocket("route"),
         oci.InsideSocket("netfilter"),
-        oci.InsideSocket("udp", "127.0.0.11", 0),
-        oci.InsideSocket("tcp", "127.0.0.11", 0),
+        oci.InsideSocket("udp", DNS_ADDRESS, 0),
+        oci.InsideSocket("tcp", DNS_ADDRESS, 0),
     )
 
 

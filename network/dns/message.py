@@ -7,16 +7,18 @@ What it does not do: know any name.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from pycompose.frozen import dataclass
 
 A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
 FORMERR, SERVFAIL, NXDOMAIN = 1, 2, 3
+NOT_A_QUERY = 0xF8  # bits of an answer, and of operations other than a query
 TTL = 0  # addresses move with restarts; a resolver must not keep them
 PLAIN_SIZE, LARGEST = 512, 4096  # of an answer over UDP, in bytes: without EDNS; more is never promised
 STREAM_SIZE = 65535  # of an answer over TCP, in bytes
+EDNS = struct.pack(">BHHIH", 0, OPT, LARGEST, 0, 0)
+_HEAD = struct.Struct(">HHHHH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Question:
 
 def question(query: bytes) -> Question | None:
     """The question of a query; None when it is not one question in class IN."""
-    if len(query) < 17 or query[2] & 0xF8 or struct.unpack_from(">H", query, 4)[0] != 1:
+    if len(query) < 17 or query[2] & NOT_A_QUERY or struct.unpack_from(">H", query, 4)[0] != 1:
         return None
     labels, at = [], 12
     while at < len(query) and (length := query[at]):
@@ -51,28 +53,25 @@ def question(query: bytes) -> Question | None:
     return Question(".".join(labels), kind, end, min(max(size, PLAIN_SIZE), LARGEST), edns)
 
 
-def reply(
-    query: bytes, asked: Question, code: int, answers: Sequence[tuple[int, bytes]] = (), size: int = STREAM_SIZE
-) -> bytes:
-    """The answer to `asked`, with records of (type, data).
+def record(kind: int, data: bytes) -> bytes:
+    """A record of an answer: of the name in the question, to which it points."""
+    return struct.pack(">HHHIH", 0xC00C, kind, 1, TTL, len(data)) + data
 
-    When it is larger than `size` bytes, it has no records and is marked as cut: the asker comes again over TCP.
+
+def header(code: int, count: int, *, desired: int, cut: bool, edns: bool) -> bytes:
+    """What follows the id in an answer of `count` records; `desired` is the query's bit for recursion.
+
+    One that is marked as cut has what fits: who can asks again over TCP, and who cannot has some (RFC 2181, 9).
     """
-    records = b"".join(struct.pack(">HHHIH", 0xC00C, kind, 1, TTL, len(data)) + data for kind, data in answers)
-    extra = struct.pack(">BHHIH", 0, OPT, LARGEST, 0, 0) if asked.edns else b""
-    flags = 0x8080 | (query[2] & 1) << 8 | code  # an answer, recursion available; recursion desired as it was
-    count = len(answers)
-    if asked.end + len(records) + len(extra) > size:
-        records, count, flags = b"", 0, flags | 0x0200
-    head = query[:2] + struct.pack(">HHHHH", flags, 1, count, 0, 1 if extra else 0)
-    return head + query[12 : asked.end] + records + extra
+    return _HEAD.pack(0x8080 | desired << 8 | cut << 9 | code, 1, count, 0, edns)  # recursion is available
 
 
 def refusal(query: bytes) -> bytes:
     """SERVFAIL to a question, FORMERR to what is none."""
     asked = question(query)
     if asked:
-        return reply(query, asked, SERVFAIL)
+        head = header(SERVFAIL, 0, desired=query[2] & 1, cut=False, edns=asked.edns)
+        return query[:2] + head + query[12 : asked.end] + EDNS * asked.edns
     return query[:2].ljust(2, b"\0") + struct.pack(">HHHHH", 0x8080 | FORMERR, 0, 0, 0, 0)
 
 

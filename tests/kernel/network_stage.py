@@ -5,10 +5,13 @@ supervisor FD ROOT PROJECT   a process with a Networks, which does what the expr
 tcp|udp HOST PORT     prints the answer, or the error's name
 dns NAME KIND [tcp]   prints the code and the sorted answers of 127.0.0.11
 frames LINK HEX...    sends these Ethernet frames
+upstream ADDRESS      a DNS server that answers names under `good.` alone, and is silent on others
+flood FD              asks 127.0.0.11 for many names, in many ways, over many connections; "x" when it has, ends with FD
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -94,8 +97,7 @@ def ask(kind: str, host: str, port: int) -> str:
 
 
 def dns(name: str, kind: int, stream: bool) -> str:
-    labels = b"".join(bytes([len(p)]) + p.encode() for p in name.split("."))
-    query = b"\7\7\1\0\0\1\0\0\0\0\0\0" + labels + b"\0" + struct.pack(">HH", kind, 1)
+    query = query_for(name, kind)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) as sock:
         sock.settimeout(2)
         sock.connect(("127.0.0.11", 53))
@@ -117,6 +119,51 @@ def dns(name: str, kind: int, stream: bool) -> str:
     return " ".join([str(answer[3] & 15), *sorted(found)])
 
 
+def query_for(name: str, kind: int, number: int = 0x0707, more: bytes = b"") -> bytes:
+    labels = b"".join(bytes([len(p)]) + p.encode() for p in name.split("."))
+    head = struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, bool(more))
+    return head + labels + b"\0" + struct.pack(">HH", kind, 1) + more
+
+
+def upstream(address: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+        sock.bind((address, 53))
+        print("up", flush=True)
+        while True:
+            query, sender = sock.recvfrom(4096)
+            if query[12:17] == b"\4good":
+                record = struct.pack(">HHHIH", 0xC00C, 1, 1, 0, 4) + bytes([192, 0, 2, 9])
+                sock.sendto(query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + query[12:] + record, sender)
+
+
+def flood(channel: int) -> None:
+    where = ("127.0.0.11", 53)
+    connections = []
+    for _ in range(60):
+        sock = socket.socket()
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(where)
+        connections.append(sock)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, socket.socket(fileno=channel) as ours:
+        sock.connect(where)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for number in range(20000):
+            padded = struct.pack(">BHHIHHH", 0, 41, 512 + number % 3000, 0, 900, 12, 896) + os.urandom(896)
+            for query in (
+                query_for(f"{number}.bad.example", 1, number),
+                query_for("web", number % 9000, number, padded),
+            ):
+                with contextlib.suppress(OSError):
+                    sock.send(query)
+            if number % 100 == 0:
+                while select.select([sock], [], [], 0.005)[0]:
+                    sock.recv(4096)
+        ours.send(b"x")
+        ours.recv(1)
+
+
 def send_frames(link: str, frames: list[str]) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
         sock.bind((link, 0))
@@ -125,6 +172,10 @@ def send_frames(link: str, frames: list[str]) -> None:
 
 
 match sys.argv[1:]:
+    case ["upstream", address]:
+        upstream(address)
+    case ["flood", fd]:
+        flood(int(fd))
     case ["frames", link, *frames]:
         send_frames(link, frames)
     case ["container", fd, name]:

@@ -49,9 +49,10 @@ class Stage:
         self.channels: dict[str, socket.socket] = {}
         self.pids: dict[str, int] = {}
 
-    def start(self, *command: str, namespace: bool = False) -> tuple[int, socket.socket]:
+    def start(self, *command: str, namespace: bool = False, of: Container | None = None) -> tuple[int, socket.socket]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        inside = ["nsenter", f"--target={self.host.pid}", "--mount", "--net", "--wd=/"]
+        joined = of.pid if of else self.host.pid
+        inside = ["nsenter", f"--target={joined}", "--mount", "--net", "--wd=/"]
         words = [word.replace("FD", str(theirs.fileno())) for word in command]
         apart = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "-"] if namespace else []
         child = subprocess.Popen(

@@ -6,8 +6,10 @@ Containers here are bare namespaces, with no parameter set inside: what holds is
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -71,6 +73,47 @@ def honest(stage: Stage, of: Container, address: str, port: int) -> None:
 def neighbours(stage: Stage, pid: int, *family: str) -> dict[str, str]:
     listed = json.loads(stage.enter(pid, "ip", *family, "-j", "neigh", "show"))
     return {entry["dst"]: entry.get("lladdr", "") for entry in listed}
+
+
+def test_a_flood_of_questions_leaves_others_theirs_and_costs_the_supervisor_little(stage: Stage) -> None:
+    a, b = stage.container("a"), stage.container("b")
+    command = ["nsenter", f"--target={stage.host.pid}", "--net", *RUN, "upstream", "127.0.0.9"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as upstream:
+        try:
+            assert upstream.stdout is not None
+            assert upstream.stdout.readline() == "up\n"
+            stage.tell('setattr(n.dns, "_fixed", ("127.0.0.9",))')
+            stage.tell('n.create(NetworkSpec("front", "p"))')
+            (ip_a,), (ip_b,) = stage.join(a, "a", "front"), stage.join(b, "b", "front")
+            for one in (a, b):  # whatever is made once
+                assert stage.dns(one, "good.example") == "0 192.0.2.9"
+                assert stage.dns(one, "web", 1, "tcp") == f"0 {ip_a} {ip_b}"
+            before = memory(stage.pids["p"])
+            _, channel = stage.start("flood", "FD", of=a)
+            with channel:
+                channel.settimeout(60)
+                assert channel.recv(1) == b"x"
+                asked = time.monotonic()
+                for _ in range(3):
+                    assert stage.dns(b, "good.example") == "0 192.0.2.9", "while the other's wait for answers"
+                    assert stage.dns(b, "good.example", 1, "tcp") != "", "refused by that upstream, in time"
+                    assert stage.dns(b, "web") == f"0 {ip_a} {ip_b}"
+                    assert stage.dns(b, "web", 1, "tcp") == f"0 {ip_a} {ip_b}"
+                assert time.monotonic() - asked < 10
+                assert memory(stage.pids["p"]) - before < 10 << 20
+                table = stage.enter(a.pid, "cat", "/proc/net/tcp").splitlines()
+                served = len(os.listdir(f"/proc/{stage.pids['p']}/fd"))
+                assert served < 32 + 64 + 50, "32 connections, 64 questions, and what is always open"
+                assert len(table) > 60, "they were tried"
+        finally:
+            upstream.kill()
+
+
+def memory(pid: int) -> int:
+    """Bytes that are a process's own."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        lines = dict(line.split(":") for line in file if ":" in line and "-" not in line.split(":")[0])
+    return sum(int(lines[name].split()[0]) << 10 for name in ("Private_Clean", "Private_Dirty"))
 
 
 @pytest.mark.parametrize("ipv6", [False, True])

@@ -18,10 +18,11 @@ from pycompose.network.dns.message import (
     A,
     Question,
     answers_to,
+    header,
     pointed_address,
     question,
+    record,
     refusal,
-    reply,
     wire_name,
 )
 
@@ -74,29 +75,19 @@ def test_a_name_may_be_as_long_as_the_protocol_allows() -> None:
     assert asked_in(query(name)).name == name
 
 
-def test_a_reply_repeats_id_question_and_recursion_desired_and_its_records_point_to_the_name() -> None:
-    data = query("web")
-    answer = reply(data, asked_in(data), 0, [(A, bytes([10, 0, 0, 2]))])
-    record = struct.pack(">HHHIH", 0xC00C, A, 1, 0, 4) + bytes([10, 0, 0, 2])
-    assert answer == b"\x12\x34\x81\x80\0\1\0\1\0\0\0\0" + data[12:] + record
-    plain = query("web", flags=b"\0\0")
-    assert reply(plain, asked_in(plain), NXDOMAIN)[2:4] == b"\x80\x83"
+def test_a_record_points_to_the_name_of_the_question() -> None:
+    assert record(A, bytes([10, 0, 0, 2])) == struct.pack(">HHHIH", 0xC00C, A, 1, 0, 4) + bytes([10, 0, 0, 2])
 
 
-def test_a_reply_that_is_too_large_has_no_records_and_is_marked_as_cut() -> None:
-    data = query("web", extra=opt(PLAIN_SIZE))
-    asked = asked_in(data)
-    records = [(A, bytes(4))] * 40
-    whole = reply(data, asked, 0, records)
-    assert reply(data, asked, 0, records, len(whole)) == whole
-    cut = reply(data, asked, 0, records, len(whole) - 1)
-    assert cut[2] & 2
-    assert struct.unpack_from(">H", cut, 6)[0] == 0
-    assert cut.endswith(opt(LARGEST)), "EDNS is answered with EDNS"
+def test_the_head_of_an_answer_says_what_it_is() -> None:
+    assert header(0, 1, desired=1, cut=False, edns=False) == b"\x81\x80\0\1\0\1\0\0\0\0"
+    assert header(NXDOMAIN, 0, desired=0, cut=False, edns=False)[:2] == b"\x80\x83"
+    assert header(0, 7, desired=0, cut=True, edns=True) == b"\x82\x80\0\1\0\7\0\0\0\1"
 
 
 def test_a_question_that_cannot_be_answered_is_servfail_and_what_is_none_is_formerr() -> None:
     assert refusal(query("web"))[3] & 15 == SERVFAIL
+    assert refusal(query("web", extra=opt(PLAIN_SIZE))).endswith(opt(LARGEST)), "EDNS is answered with EDNS"
     for data in (b"", b"\7", b"\7\7rubbish"):
         answer = refusal(data)
         assert len(answer) == 12

@@ -113,21 +113,114 @@ async def test_who_is_on_internal_networks_alone_asks_nobody(monkeypatch: pytest
         nursery.cancel_scope.cancel()
 
 
-async def test_more_than_1024_questions_under_way_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def silent(*_: object) -> bytes | None:
+def asks(number: int) -> bytes:
+    """A question for a name outside, with this id."""
+    return struct.pack(">H", number) + QUERY[2:]
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Upstreams never answer; what they were asked."""
+    asked: list[bytes] = []
+
+    async def never(upstream: str, query: bytes, echoes: object) -> bytes | None:
+        asked.append(query)
         await trio.sleep_forever()
         return None
 
-    monkeypatch.setattr(dns, "_over_datagrams", silent)
-    resolver = dns.Resolver(the_zone(), ["192.0.2.9"])
-    resolver._limit.total_tokens = 3
+    monkeypatch.setattr(dns, "_over_datagrams", never)
+    return asked
+
+
+async def test_what_a_container_has_under_way_and_queued_is_bounded(
+    silent: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns, "ASKING", 3)
+    monkeypatch.setattr(dns, "WAITING", 2)
     async with trio.open_nursery() as nursery:
-        client = await served(nursery, resolver)
-        for number in range(4):
-            await client.send(struct.pack(">H", number) + QUERY[2:])
+        client = await served(nursery, dns.Resolver(the_zone(), ["192.0.2.9"]))
+        for number in range(7):
+            await client.send(asks(number))
             await trio.testing.wait_all_tasks_blocked(0.01)
-        answer = await client.recv(512)
-        assert answer[:2] == b"\0\3"
-        assert answer[3] & 15 == SERVFAIL
+        assert len(silent) == 3
+        for number in (5, 6):
+            answer = await client.recv(512)
+            assert answer[:2] == struct.pack(">H", number), "the first that found no room"
+            assert answer[3] & 15 == SERVFAIL
         client.close()
         nursery.cancel_scope.cancel()
+
+
+async def test_what_has_waited_too_long_is_refused_and_not_asked(
+    silent: list[bytes], monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(dns, "ASKING", 1)
+    async with trio.open_nursery() as nursery:
+        client = await served(nursery, dns.Resolver(the_zone(), [f"192.0.2.{n}" for n in range(3)]))
+        for number in range(2):
+            await client.send(asks(number))
+        answers = [(await client.recv(512))[:2] for _ in range(2)]
+        assert answers == [b"\0\0", b"\0\1"]
+        assert trio.current_time() == pytest.approx(12, abs=0.1)
+        assert len(silent) == 3, "upstreams are asked for the first alone"
+        client.close()
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_containers_flood_leaves_others_their_turn(
+    silent: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns, "ASKING", 3)
+    resolver = dns.Resolver(the_zone(), ["192.0.2.9"])
+    resolver._limit.total_tokens = 5
+    async with trio.open_nursery() as nursery:
+        flooding, other = await served(nursery, resolver), await served(nursery, resolver)
+        for number in range(50):
+            await flooding.send(asks(number))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await other.send(asks(99))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(silent) == 4
+        flooding.close()
+        other.close()
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_no_question_is_refused_at_once(silent: list[bytes]) -> None:
+    async with trio.open_nursery() as nursery:
+        client = await served(nursery, dns.Resolver(the_zone(), ["192.0.2.9"]))
+        await client.send(b"\7\7rubbish")
+        assert (await client.recv(512))[:4] == b"\7\7\x80\x81"
+        assert silent == []
+        client.close()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_container_has_so_many_connections_and_others_wait(
+    silent: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns, "STREAMS", 2)
+    query = QUERY[:12] + b"\1a\0\0\1\0\1"
+    framed = struct.pack(">H", len(query)) + query
+    with socket.socket() as tcp:
+        tcp.bind(("127.0.0.1", 0))
+        where = tcp.getsockname()
+        async with trio.open_nursery() as nursery:
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            nursery.start_soon(dns.Resolver(the_zone(), []).serve, udp.detach(), tcp.detach(), "a")
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            streams = [await trio.open_tcp_stream(*where) for _ in range(3)]
+            for stream in streams:
+                await stream.send_all(framed)
+            for stream in streams[:2]:
+                assert (await stream.receive_some(512))[-4:] == bytes([10, 0, 0, 2])
+            with trio.move_on_after(0.05) as waited:
+                await streams[2].receive_some(512)
+            assert waited.cancelled_caught
+            await streams[0].aclose()
+            assert (await streams[2].receive_some(512))[-4:] == bytes([10, 0, 0, 2])
+            await streams[1].send_all(b"\xff\xff")
+            assert await streams[1].receive_some(512) == b"", "no question is so long"
+            for stream in streams:
+                await stream.aclose()
+            nursery.cancel_scope.cancel()
