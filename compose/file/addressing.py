@@ -1,10 +1,12 @@
 """Check of the addresses that a file gives out: pools of networks, and fixed addresses of services. Pure.
 
-Only networks that say their subnets can be judged; the others get theirs when they are made.
+Only networks that say their subnets can be judged; the others get theirs when they are made. A fixed address that
+cannot be had is in the way of its own service's containers alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from pycompose.compose.model.project import Attachment, IpamPool
@@ -14,11 +16,11 @@ from .reading import Section, short
 from .source import Map, Seq, position
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Network, IPv6Network
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
     from .consistency import Whole
 
-    Subnets = list[IPv4Network | IPv6Network]
+    Subnets = list[tuple[IPv4Network | IPv6Network, IPv4Address | IPv6Address | None]]  # each with its gateway
 
 
 def check(whole: Whole, sections: dict[str, Section]) -> None:
@@ -34,9 +36,14 @@ def check(whole: Whole, sections: dict[str, Section]) -> None:
         section = whole.sections[name]
         for attachment in service.networks:
             for version, address in ((4, attachment.ipv4_address), (6, attachment.ipv6_address)):
-                if address is None or not _fits(attachment, version, address, section, subnets.get(attachment.network)):
+                if address is None:
                     continue
                 at = _place(section, attachment, version)
+                if unusable := _unusable(version, address, subnets.get(attachment.network)):
+                    why, hint = unusable
+                    message = f'ipv{version}_address "{short(address)}" of {section.name} {why}'
+                    section.reading.obstacle(name, message, at, hint.format(attachment.network), "address")
+                    continue
                 if service.replicas > 1:
                     message = f"{section.name} has {service.replicas} replicas, which cannot all have {address}"
                     section.reading.problem(message, at, "without a fixed address each gets its own", "conflict")
@@ -66,7 +73,10 @@ def _subnets(pools: tuple[IpamPool, ...], section: Section) -> Subnets:
             continue
         if ip_address(pool.subnet.partition("/")[0]) != subnet.network_address:
             wrong("subnet", pool.subnet, "has bits behind its prefix", f"it should be {subnet}")
-        subnets.append(subnet)
+        gateway = subnet[1] if subnet.num_addresses > 1 else None
+        with contextlib.suppress(ValueError):  # said below
+            gateway = ip_address(pool.gateway) if pool.gateway is not None else gateway
+        subnets.append((subnet, gateway))
         for key, value in (("gateway", pool.gateway), *(("aux_address", v) for v in pool.aux_addresses.values())):
             try:
                 if value is not None and ip_address(value) not in subnet:
@@ -84,23 +94,30 @@ def _subnets(pools: tuple[IpamPool, ...], section: Section) -> Subnets:
     return subnets
 
 
-def _fits(attachment: Attachment, version: int, address: str, section: Section, subnets: Subnets | None) -> bool:
+def _unusable(version: int, address: str, subnets: Subnets | None) -> tuple[str, str] | None:
+    """Why no container can have the address, and what to try (`{}` is the network); None where one can."""
     from ipaddress import ip_address
 
-    at = _place(section, attachment, version)
     try:
         parsed = ip_address(address)
     except ValueError:
         parsed = None
     if parsed is None or parsed.version != version:
-        message = f'ipv{version}_address "{short(address)}" of {section.name} is no IPv{version} address'
-        section.reading.problem(message, at, "such as 10.5.0.5" if version == 4 else "such as fd00::5", "address")
-        return False
-    if subnets and not any(parsed in subnet for subnet in subnets):
-        message = f'{address} of {section.name} is in no subnet of network "{attachment.network}"'
-        section.reading.problem(message, at, "its subnets are " + ", ".join(map(str, subnets)), "address")
-        return False
-    return True
+        plain, prefix, _ = address.partition("/")
+        good = "such as 10.5.0.5" if version == 4 else "such as fd00::5"
+        hint = f"without the prefix: {short(plain)}" if prefix else good
+        return f"is no IPv{version} address", hint
+    if not subnets:
+        return None
+    subnet, gateway = next((pair for pair in subnets if parsed in pair[0]), (None, None))
+    if subnet is None:
+        return "is outside its network", 'the subnets of network "{}" are ' + ", ".join(str(s) for s, _ in subnets)
+    if subnet.prefixlen < subnet.max_prefixlen - 1 and parsed in (subnet[0], subnet[-1]):
+        which = "first" if parsed == subnet[0] else "last"
+        return f"is the {which} of {subnet}, which no host can have", f"those between are up to {subnet[-2]}"
+    if parsed == gateway:
+        return f"is the gateway of {subnet}", 'the host has it on network "{}"'
+    return None
 
 
 def _place(section: Section, attachment: Attachment, version: int) -> Place | None:

@@ -70,7 +70,11 @@ def _alone(service: Service, section: Section) -> None:
         elif mode.startswith(("service:", "container:")):
             message = f"{name} has no network of its own, so that it cannot publish ports"
             hint = f"network_mode is at {section.at('network_mode')}; publish them where the network is"
-            reading.problem(message, section.at("ports"), hint, "conflict")
+            reading.obstacle(service.name, message, section.at("ports"), hint, "conflict")
+    for port in service.ports:
+        if port.protocol == "sctp":
+            message = f"port {port.target}/sctp of {name} cannot be published on this machine"
+            reading.obstacle(service.name, message, section.at("ports"), "tcp and udp can", "port")
     if service.container_name is not None and service.replicas > 1:
         where = "scale" if "scale" in section else "deploy.replicas"
         message = f"{name} has a container_name and so cannot have {service.replicas} replicas"

@@ -22,6 +22,7 @@ ATTACHMENT = (
     "driver_opts",
 )
 GOOD_PORT = 'such as "8080:80", "127.0.0.1:8080:80/tcp", "8000-8010:8000-8010"'
+PROTOCOLS = ("tcp", "udp", "sctp")  # the last cannot be published here, which a plan tells
 PORTS = 200_000  # of a project: ranges are written faster than they are opened
 IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}\Z")
 IPV6 = re.compile(r"[0-9a-fA-F:]+(?:\.[0-9.]+)?\Z")
@@ -76,7 +77,7 @@ def parse_port(value: str) -> tuple[Port, ...]:
     """`[[IP:]HOST[-HOST]:]CONTAINER[-CONTAINER][/PROTOCOL]`. Raises ValueError."""
     rest, _, protocol = value.partition("/")
     protocol = protocol.lower() or "tcp"
-    if protocol not in ("tcp", "udp"):
+    if protocol not in PROTOCOLS:
         raise ValueError(f'protocol "{short(protocol)}" is neither tcp nor udp')
     before, _, container = rest.rpartition(":")
     ip, _, host = before.rpartition(":")
@@ -142,7 +143,7 @@ def _long_port(one: Section) -> tuple[Port, ...]:
             target,
             None if span == (0, 0) else span,
             one.text("host_ip"),
-            one.choice("protocol", ("tcp", "udp")) or "tcp",  # type: ignore[arg-type]
+            one.choice("protocol", PROTOCOLS) or "tcp",  # type: ignore[arg-type]
             one.choice("mode", ("ingress", "host")) or "ingress",
             one.text("name"),
             one.text("app_protocol"),
@@ -161,12 +162,17 @@ def extra_hosts(section: Section, key: str = "extra_hosts") -> tuple[tuple[str, 
             if not all(isinstance(address, Text) for address in addresses):
                 message = f'"{name}" in "{key}" of {section.name} must be an address'
                 section.reading.problem(message, value.keys_at.get(name), "such as db: 10.0.0.5", "type")
-            hosts += [(name, str(a).strip("[]")) for a in addresses if isinstance(a, Text)]
+            hosts += [(name, one) for a in addresses if isinstance(a, Text) for one in _addresses(str(a))]
         return tuple(dict.fromkeys(hosts))
     for entry in section.texts(key):
         name, separator, address = entry.partition("=" if "=" in entry else ":")
         if not separator:
             message = f'"{short(entry)}" in "{key}" of {section.name} is not name=address'
             section.reading.problem(message, section.at(key), 'such as "db=10.0.0.5"', "address")
-        hosts.append((name, address.strip("[]")))
+        hosts += [(name, one) for one in _addresses(address)]
     return tuple(hosts)
+
+
+def _addresses(text: str) -> list[str]:
+    """One address, or several with commas between them; IPv6 may be in brackets."""
+    return [address.strip().strip("[]") for address in text.split(",")]

@@ -100,4 +100,5 @@ def publications(project: Project, service: Service) -> tuple[Publication, ...]:
     return tuple(
         Publication(group(project.name, service.name), p.host_ip, *(p.published or (0, 0)), p.protocol, p.target)
         for p in service.ports
+        if p.protocol != "sctp"  # no plan makes containers with one
     )

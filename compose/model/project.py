@@ -55,7 +55,7 @@ class Port:
     target: int
     published: tuple[int, int] | None = None
     host_ip: str | None = None
-    protocol: Literal["tcp", "udp"] = "tcp"
+    protocol: Literal["tcp", "udp", "sctp"] = "tcp"
     mode: str = "ingress"
     name: str | None = None
     app_protocol: str | None = None

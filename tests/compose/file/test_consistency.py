@@ -40,11 +40,6 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
             'c.yaml:4:19: service "a" has both network_mode and networks\nhint: networks are at c.yaml:5:5',
         ),
         (
-            one("network_mode: service:b\nports: [80]"),
-            'c.yaml:5:5: service "a" has no network of its own, so that it cannot publish ports\n'
-            "hint: network_mode is at c.yaml:4:19; publish them where the network is",
-        ),
-        (
             one("scale: 2\ndeploy:\n  replicas: 3"),
             'c.yaml:4:12: service "a" has scale 2 and deploy.replicas 3\nhint: the other is at c.yaml:6:17',
         ),
@@ -142,11 +137,7 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
         (one("command: 'a \"b'"), '"command" of service "a": No closing quotation'),
         (one("ports: ['80:80:80:80']"), 'c.yaml:4:13: port "80:80:80:80" of service "a" cannot be used'),
         (one("ports: [{target: 99999}]"), '"target" of a port of service "a" must be a port, not "99999"'),
-        (one("networks: {n: {ipv4_address: 10.0.0.x}}") + "networks: {n: }", 'c.yaml:4:34: ipv4_address "10.0.0.x" of'),
-        (
-            one("networks: {n: {ipv4_address: 10.1.0.5}}") + POOL,
-            'c.yaml:4:34: 10.1.0.5 of service "a" is in no subnet of network "n"\nhint: its subnets are 10.0.0.0/24',
-        ),
+        (one("extra_hosts: ['a=10.0.0.1,x']"), '"x", the address of "a" in "extra_hosts" of service "a", is none'),
         (
             one("scale: 2\nnetworks: {n: {ipv4_address: 10.0.0.5}}") + POOL,
             'c.yaml:5:34: service "a" has 2 replicas, which cannot all have 10.0.0.5',
@@ -199,6 +190,55 @@ def test_what_does_not_fit_is_told_with_its_place(tmp_path: Path, content: str, 
             'c.yaml:4:52: target "C:\\y" of service "a" is a path of Windows\n'
             "hint: containers of this machine are Linux's: a target such as /data",
         ),
+        (
+            one("network_mode: service:b\nports: [80]"),
+            "a",
+            'c.yaml:5:5: service "a" has no network of its own, so that it cannot publish ports\n'
+            "hint: network_mode is at c.yaml:4:19; publish them where the network is",
+        ),
+        (
+            one("ports: ['7000:80/sctp']"),
+            "a",
+            'c.yaml:4:5: port 80/sctp of service "a" cannot be published on this machine\nhint: tcp and udp can',
+        ),
+        (
+            one("networks: {n: {ipv4_address: 10.0.0.x}}") + "networks: {n: }",
+            "a",
+            'c.yaml:4:34: ipv4_address "10.0.0.x" of service "a" is no IPv4 address\nhint: such as 10.5.0.5',
+        ),
+        (
+            one("networks: {n: {ipv4_address: 10.0.0.5/24}}") + POOL,
+            "a",
+            'c.yaml:4:34: ipv4_address "10.0.0.5/24" of service "a" is no IPv4 address\n'
+            "hint: without the prefix: 10.0.0.5",
+        ),
+        (
+            one("networks: {n: {ipv4_address: 10.1.0.5}}") + POOL,
+            "a",
+            'c.yaml:4:34: ipv4_address "10.1.0.5" of service "a" is outside its network\n'
+            'hint: the subnets of network "n" are 10.0.0.0/24',
+        ),
+        *(
+            (
+                one(f"networks: {{n: {{ipv4_address: 10.0.0.{last}}}}}") + POOL,
+                "a",
+                f'c.yaml:4:34: ipv4_address "10.0.0.{last}" of service "a" is the {which} of 10.0.0.0/24, '
+                "which no host can have\nhint: those between are up to 10.0.0.254",
+            )
+            for last, which in ((0, "first"), (255, "last"))
+        ),
+        (
+            one("networks: {n: {ipv6_address: 'fd00::'}}") + POOL.replace("10.0.0.0/24", "'fd00::/64'"),
+            "a",
+            'c.yaml:4:34: ipv6_address "fd00::" of service "a" is the first of fd00::/64, which no host can have\n'
+            "hint: those between are up to fd00::ffff:ffff:ffff:fffe",
+        ),
+        (
+            one("networks: {n: {ipv4_address: 10.0.0.1}}") + POOL,
+            "a",
+            'c.yaml:4:34: ipv4_address "10.0.0.1" of service "a" is the gateway of 10.0.0.0/24\n'
+            'hint: the host has it on network "n"',
+        ),
     ],
 )
 def test_what_only_making_containers_fails_by_is_no_problem_of_the_file(
@@ -207,6 +247,17 @@ def test_what_only_making_containers_fails_by_is_no_problem_of_the_file(
     (obstacle,) = loaded(tmp_path, content).project.obstacles
     assert obstacle.service == service
     assert str(obstacle.problem).replace(f"{tmp_path}/", "") == said
+
+
+def test_a_pair_has_no_first_and_last_address(tmp_path: Path) -> None:
+    text = one("networks: {n: {ipv4_address: 10.0.0.0}}") + POOL.replace("0.0/24", "0.0/31")
+    assert loaded(tmp_path, text).project.obstacles == ()
+
+
+def test_a_host_may_have_several_addresses(tmp_path: Path) -> None:
+    text = one("extra_hosts: ['a=10.0.0.1,10.0.0.2', 'a:10.0.0.3', 'six=[::1]', 'gw=host-gateway']")
+    hosts = loaded(tmp_path, text).project.services["a"].extra_hosts
+    assert hosts == (("a", "10.0.0.1"), ("a", "10.0.0.2"), ("a", "10.0.0.3"), ("six", "::1"), ("gw", "host-gateway"))
 
 
 def test_a_file_without_services_is_one(tmp_path: Path) -> None:
