@@ -86,6 +86,9 @@ def choose_address(
             raise AddressError(f'"{wanted}" is not an address') from error
         if address not in net:
             raise AddressError(f"address {wanted} is not in subnet {subnet}")
+        if net.prefixlen < net.max_prefixlen - 1 and address in (net[0], net[-1]):
+            which = "first" if address == net[0] else "last"
+            raise AddressError(f"address {wanted} is the {which} of {subnet}, which no host can have")
         if str(address) in taken:
             raise AddressError(f"address {wanted} is already in use")
         return str(address)
@@ -108,6 +111,13 @@ def address6_of(subnet6: str, subnet4: str, address4: str) -> str:
     """The IPv6 address at the same place as the IPv4 one: it is free when that is."""
     place = int(ip_address(address4)) - int(ip_network(subnet4).network_address)
     return str(ip_network(subnet6)[place])
+
+
+def address4_of(subnet4: str, subnet6: str, address6: str) -> str | None:
+    """The IPv4 address at the same place as the IPv6 one; None where there is no such place."""
+    place = int(ip_address(address6)) - int(ip_network(subnet6).network_address)
+    net = ip_network(subnet4)
+    return str(net[place]) if 0 <= place < net.num_addresses else None
 
 
 def mac_of(address: str) -> str:

@@ -78,6 +78,7 @@ class Networks:
         self._stamps: dict[str, int] = {}
         self._released: dict[tuple[str, str], tuple[float, str]] = {}  # network, address -> when, and the old link
         self._left: list[Endpoint] = []  # released: the firewall forgets them with its next change
+        self.reserving: dict[str, set[str]] = {}  # owners of this project with addresses that are kept: the networks
         self._redirect: netlink.Template | None = None
         self._links = 0
         self._recovered = False
@@ -234,8 +235,9 @@ class Networks:
 
     def _lease(self, network: NetworkRecord, spec: EndpointSpec, number: int) -> Endpoint:
         """Write down the addresses that an endpoint gets. The lock is held. Raises AddressError."""
-        leased = self._records.leased(network.name)
-        taken = {*leased, *network.gateways, *network.reserved}
+        taken = {*self._records.leased(network.name), *network.gateways, *network.reserved}
+        if spec.ipv4_address is None:
+            taken |= self._kept(network, spec)
         now = time.monotonic()
         self._released = {k: v for k, v in self._released.items() if v[0] > now - LINGER}
         later = [address for name, address in self._released if name == network.name]
@@ -272,6 +274,30 @@ class Networks:
         )
         self._records.keep_lease(endpoint)
         return endpoint
+
+    def _kept(self, network: NetworkRecord, spec: EndpointSpec) -> set[str]:
+        """IPv4 addresses that others have asked for: those of the file, and of containers that do not run."""
+        reserved = self._records.reserved(network.name)
+        kept = {*spec.avoided, *(address for address, (owner, _) in reserved.items() if owner != spec.owner)}
+        four = {address for address in kept if ":" not in address}
+        if len(network.subnets) > 1:
+            six = (addresses.address4_of(network.subnets[0], network.subnets[1], a) for a in kept - four)
+            four.update(filter(None, six))
+        return four
+
+    def reserve(self, owner: str, places: Sequence[tuple[str, str]]) -> None:
+        """Keep addresses, each of a network, for an owner until `unreserve`, whether it runs or not."""
+        with self._records.changing(), translated("addresses cannot be reserved"):
+            for network, address in places:
+                if self._records.network(network) is not None:
+                    self._records.reserve(network, address, owner, self.project)
+                    self.reserving.setdefault(owner, set()).add(network)
+
+    def unreserve(self, owner: str) -> None:
+        """The owner is no more: its addresses are anybody's."""
+        with self._records.changing(), translated("addresses cannot be given back"):
+            for network in self.reserving.pop(owner, ()):
+                self._records.unreserve(network, owner)
 
     def _name(self, joined: Sequence[tuple[Endpoint, NetworkRecord]]) -> None:
         """Names lead to these endpoints from now on. On the loop."""
@@ -424,6 +450,10 @@ class Networks:
                 with translated("the firewall's table cannot be made"):
                     self._firewall.ensure()
         records = self.records()
+        for network in records:
+            for owner, project in self._records.reserved(network.name).values():
+                if project == self.project:
+                    self.reserving.setdefault(owner, set()).add(network.name)
         self._tasks.on_loop(self._reread_all, records)
         self._ports.hold_again()
         self._recovered = True

@@ -2,6 +2,7 @@
 
     <root>/<name>/network.json                          one NetworkRecord
     <root>/<name>/leases/<IPv4 address>                 one Endpoint
+    <root>/<name>/reserved/<address>                    whose it is, now or later: owner and project
     <root>/.published/<protocol>-<port>-<host ip>.json  one PortRecord
     <root>/.forward                                     boot id, and what ip_forward was before us
     <root>/.lock                                        held while anything changes: several projects share the folder
@@ -106,7 +107,9 @@ class Records:
 
     def forget_network(self, name: str) -> None:
         folder = f"{self.root}/{name}"
-        for path in (f"{folder}/network.json", f"{folder}/leases", folder):
+        for owner, _ in self.reserved(name).values():
+            self.unreserve(name, owner)
+        for path in (f"{folder}/network.json", f"{folder}/leases", f"{folder}/reserved", folder):
             with contextlib.suppress(FileNotFoundError):
                 os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
 
@@ -137,6 +140,28 @@ class Records:
     def forget_lease(self, network: str, address: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{self.lease_folder(network)}/{address}")
+
+    # reservations
+
+    def reserved(self, network: str) -> dict[str, tuple[str, str]]:
+        """Owners, each with its project, by the address that is kept for them."""
+        folder, owners = f"{self.root}/{network}/reserved", {}
+        for address in _names(folder):
+            with contextlib.suppress(FileNotFoundError), open(f"{folder}/{address}", encoding="utf-8") as file:
+                owner, _, project = file.read().strip().partition(" ")
+                owners[address] = owner, project
+        return owners
+
+    def reserve(self, network: str, address: str, owner: str, project: str) -> None:
+        """Keep the address for the owner, in place of an earlier one, who had it by an earlier file."""
+        os.makedirs(f"{self.root}/{network}/reserved", exist_ok=True)
+        _write(f"{self.root}/{network}/reserved/{address}", f"{owner} {project}\n")
+
+    def unreserve(self, network: str, owner: str) -> None:
+        for address, (other, _) in self.reserved(network).items():
+            if other == owner:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{self.root}/{network}/reserved/{address}")
 
     # published ports
 

@@ -86,6 +86,7 @@ class EndpointSpec:
     mac_address: str | None = None
     default_route: bool = False
     trusted: bool = False  # may administer its network: speaks for addresses that are nobody's, too
+    avoided: tuple[str, ...] = ()  # addresses that are for others who will ask for them
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,14 @@ class LinuxHost:
     ) -> None:
         with _translated(f'container "{name}" cannot be made'):
             await self._containers.create(project, generation, project.services[service], name, number, inherit)
-        self._publisher.created(self._containers.named(name).id)
+            held = self._containers.named(name)
+            try:
+                await self._service_network.reserve(held)
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self._containers.remove(held, volumes=False)
+                raise
+        self._publisher.created(held.id)
 
     async def start_container(self, name: str) -> None:
         held = self._containers.named(name)
@@ -260,6 +267,7 @@ class LinuxHost:
             return
         with _translated(f'container "{name}" cannot be removed'), trio.CancelScope(shield=True):
             await self._rests(held)
+            await self._service_network.unreserve(held.id)
             await self._containers.remove(held, volumes=volumes)
             self._publisher.publish(held.id, "destroy")
 

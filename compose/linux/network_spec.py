@@ -61,8 +61,33 @@ def endpoints(project: Project, service: Service, container_id: str, name: str) 
             a.mac_address or (service.mac_address if a is places[0] else None),
             default_route=a is routed,
             trusted=trusted(project, service),
+            avoided=_fixed(project, service, a.network),
         )
         for a in places
+    )
+
+
+def _fixed(project: Project, service: Service, network: str) -> tuple[str, ...]:
+    """The addresses that the file gives to other services on a network, whatever their profiles."""
+    others = (other for other in (*project.services.values(), *project.disabled_services.values()))
+    return tuple(
+        address
+        for other in others
+        if other.name != service.name
+        for attachment in other.networks
+        if attachment.network == network
+        for address in (attachment.ipv4_address, attachment.ipv6_address)
+        if address is not None
+    )
+
+
+def reservations(project: Project, service: Service) -> tuple[tuple[str, str], ...]:
+    """Pairs of network and address that a container keeps for as long as it exists."""
+    return tuple(
+        (project.networks[attachment.network].name, address)
+        for attachment in service.networks
+        for address in (attachment.ipv4_address, attachment.ipv6_address)
+        if address is not None
     )
 
 

@@ -117,12 +117,26 @@ class ServiceNetwork:
             held.address = self._first_address(endpoints)
             await self._publish(project, service)
 
+    async def reserve(self, held: HeldContainer) -> None:
+        """Keep its fixed addresses for a container that was made, while it does not run, too."""
+        places = network_spec.reservations(self._containers.project_of(held), self._containers.service_of(held))
+        if places:
+            await self._worker.run(self._networks.reserve, held.id, places)
+
+    async def unreserve(self, container_id: str) -> None:
+        """A container is to be removed."""
+        if container_id in self._networks.reserving:
+            await self._worker.run(self._networks.unreserve, container_id)
+
     async def recover(self, running: set[str], known: Callable[[str], bool]) -> None:
         """Free the places of containers that run no more; find the ports that are published."""
         ours = {n.name for n in self._networks.records() if n.project == self._project}
         for endpoint in self._networks.endpoints():
             if endpoint.owner not in running and (known(endpoint.owner) or endpoint.network in ours):
                 await self._worker.run(self._networks.detach, endpoint.owner)
+        for owner in list(self._networks.reserving):
+            if not known(owner):
+                await self.unreserve(owner)
         for published in self._networks.published():
             owner, _, service = published.publication.group.partition("/")
             if owner == self._project:

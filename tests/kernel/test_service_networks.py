@@ -41,3 +41,60 @@ networks: {six: {enable_ipv6: true}}
     assert parameters(project, "four", "lo", "ipv6/disable_ipv6") == ["0"], "::1 is there"
     assert parameters(project, "six", "eth0", names) == ["0"] * 5
     assert parameters(project, "own", "eth0", "ipv6/accept_ra") == ["2"], "what a file asks for, it gets"
+
+
+def addresses(project: Described, service: str, count: int) -> set[str]:
+    said = [project("exec", "-T", "--index", str(n), service, "hostname", "-i").stdout for n in range(1, count + 1)]
+    return {address for text in said for address in text.split()}
+
+
+def test_an_address_that_a_file_fixes_is_kept_free(project: Described, tmp_path: Path) -> None:
+    project.describe("""
+services:
+  first: {image: host, command: [sleep, "600"], init: true, scale: 3, networks: [n]}
+  fixed:
+    image: host
+    command: [sleep, "600"]
+    init: true
+    depends_on: [first]
+    networks: {n: {ipv4_address: 10.213.8.3, ipv6_address: "fd13::4"}}
+  asleep: {image: host, command: [sleep, "600"], profiles: [x], networks: {n: {ipv4_address: 10.213.8.2}}}
+networks: {n: {enable_ipv6: true, ipam: {config: [{subnet: 10.213.8.0/24}, {subnet: "fd13::/64"}]}}}
+""")
+    project("up", "-d", "first")
+    assert addresses(project, "first", 3) == {f"10.213.8.{n}" for n in (5, 6, 7)} | {f"fd13::{n}" for n in (5, 6, 7)}
+    project("up", "-d")
+    assert addresses(project, "fixed", 1) == {"10.213.8.3", "fd13::4"}
+    project("stop", "-t", "0", "fixed")
+    project("up", "-d", "--scale", "first=5", "first")
+    project("start", "fixed")
+    project("stop", "-t", "0", "fixed")
+    # somebody else's file does not say it
+    other = tmp_path / "other.yaml"
+    other.write_text("""
+services: {z: {image: host, command: [sleep, "600"], init: true, scale: 3, networks: [n]}}
+networks: {n: {external: true, name: p_n}}
+""")
+    theirs = ("-p", "q", "-f", str(other))
+    project.machine.pycompose(*theirs, "up", "-d")
+    project("start", "fixed")
+    project("up", "-d", "--force-recreate", "fixed")
+    assert addresses(project, "fixed", 1) == {"10.213.8.3", "fd13::4"}
+    project("rm", "-sf", "fixed")
+    assert not list(Path(project.machine.state).rglob("reserved/*")), "its end is the end of it"
+    project.machine.pycompose(*theirs, "down", "-t", "0")
+
+
+@pytest.mark.parametrize("address", ["10.213.9.0", "10.213.9.31", "10.213.9.1", "10.213.9.40", "10.213.9.5/27"])
+def test_an_address_that_nobody_can_have_is_refused_with_its_place(project: Described, address: str) -> None:
+    project.describe(f"""
+services:
+  a: {{image: host, command: [sleep, "600"], networks: {{n: {{ipv4_address: {address}}}}}}}
+  b: {{image: host, command: [sleep, "600"], init: true, networks: [n]}}
+networks: {{n: {{ipam: {{config: [{{subnet: 10.213.9.0/27}}]}}}}}}
+""")
+    failed = project("up", "-d", check=False)
+    assert failed.returncode == 1
+    assert f'compose.yaml:3:74: ipv4_address "{address}" of service "a" ' in failed.stderr
+    project("up", "-d", "b")
+    assert project.states() == {"b-1": "running"}

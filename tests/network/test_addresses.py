@@ -64,6 +64,11 @@ def test_an_address_is_free_and_in_the_subnet_and_a_recent_one_is_the_last_choic
 
 def test_a_wanted_address_is_given_or_refused() -> None:
     assert choose_address("10.0.0.0/24", set(), wanted="10.0.0.77") == "10.0.0.77"
+    for subnet, ends in (("10.0.0.0/27", ("10.0.0.0", "10.0.0.31")), ("fd00::/126", ("fd00::", "fd00::3"))):
+        for address in ends:
+            with pytest.raises(AddressError, match=f"address {address} is the (first|last) of {subnet}"):
+                choose_address(subnet, set(), wanted=address)
+    assert choose_address("10.0.0.0/31", set(), wanted="10.0.0.0") == "10.0.0.0", "a pair has no others (RFC 3021)"
     for wanted, why in (("10.0.1.1", "not in subnet"), ("10.0.0.2", "already in use"), ("x", "is not an address")):
         with pytest.raises(AddressError, match=why):
             choose_address("10.0.0.0/24", {"10.0.0.2"}, wanted=wanted)

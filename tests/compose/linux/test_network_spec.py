@@ -114,6 +114,21 @@ def test_what_neighbours_may_steer_is_a_matter_of_the_networks() -> None:
     assert sysctls() == {}, "no namespace of its own, or no neighbours"
 
 
+def test_fixed_addresses_of_others_are_avoided_and_ones_own_are_kept() -> None:
+    fixed = Attachment("front", ipv4_address="10.0.0.5", ipv6_address="fd00::5")
+    service, other = web(Attachment("front"), Attachment("back")), Service("db", networks=(fixed, Attachment("back")))
+    asleep = Service("asleep", networks=(Attachment("back", ipv4_address="10.1.0.9"),))
+    wanted = replace(project(service, other), disabled_services={"asleep": asleep})
+    specs = network_spec.endpoints(wanted, service, ID, "p-web-1")
+    assert {spec.network: spec.avoided for spec in specs} == {
+        "p_front": ("10.0.0.5", "fd00::5"),
+        "p_back": ("10.1.0.9",),
+    }
+    assert network_spec.endpoints(wanted, other, ID, "p-db-1")[1].avoided == (), "its own"
+    assert network_spec.reservations(wanted, other) == (("p_front", "10.0.0.5"), ("p_front", "fd00::5"))
+    assert network_spec.reservations(wanted, service) == ()
+
+
 def test_ports_belong_to_the_service() -> None:
     service = web(ports=(Port(80, (8080, 8090), "127.0.0.1"), Port(53, protocol="udp")))
     assert network_spec.publications(project(service), service) == (
