@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from ipaddress import ip_address
 
 from pycompose.compose.model.observed import Label
 from pycompose.compose.model.project import Attachment, Network, Project, Service
@@ -67,28 +69,25 @@ def endpoints(project: Project, service: Service, container_id: str, name: str) 
     )
 
 
+def _addresses(attachment: Attachment) -> tuple[str, ...]:
+    """The fixed addresses of a place on a network, as everybody spells them; without what is none."""
+    plain = []
+    for text in (attachment.ipv4_address, attachment.ipv6_address):
+        with suppress(ValueError):
+            plain += [str(ip_address(text))] if text is not None else []
+    return tuple(plain)
+
+
 def _fixed(project: Project, service: Service, network: str) -> tuple[str, ...]:
     """The addresses that the file gives to other services on a network, whatever their profiles."""
-    others = (other for other in (*project.services.values(), *project.disabled_services.values()))
-    return tuple(
-        address
-        for other in others
-        if other.name != service.name
-        for attachment in other.networks
-        if attachment.network == network
-        for address in (attachment.ipv4_address, attachment.ipv6_address)
-        if address is not None
-    )
+    others = (*project.services.values(), *project.disabled_services.values())
+    places = (a for other in others if other.name != service.name for a in other.networks if a.network == network)
+    return tuple(address for place in places for address in _addresses(place))
 
 
 def reservations(project: Project, service: Service) -> tuple[tuple[str, str], ...]:
     """Pairs of network and address that a container keeps for as long as it exists."""
-    return tuple(
-        (project.networks[attachment.network].name, address)
-        for attachment in service.networks
-        for address in (attachment.ipv4_address, attachment.ipv6_address)
-        if address is not None
-    )
+    return tuple((project.networks[a.network].name, address) for a in service.networks for address in _addresses(a))
 
 
 def trusted(project: Project, service: Service) -> bool:

@@ -115,9 +115,9 @@ def test_what_neighbours_may_steer_is_a_matter_of_the_networks() -> None:
 
 
 def test_fixed_addresses_of_others_are_avoided_and_ones_own_are_kept() -> None:
-    fixed = Attachment("front", ipv4_address="10.0.0.5", ipv6_address="fd00::5")
+    fixed = Attachment("front", ipv4_address="10.0.0.5", ipv6_address="fd00:0::5")
     service, other = web(Attachment("front"), Attachment("back")), Service("db", networks=(fixed, Attachment("back")))
-    asleep = Service("asleep", networks=(Attachment("back", ipv4_address="10.1.0.9"),))
+    asleep = Service("asleep", networks=(Attachment("back", ipv4_address="10.1.0.9", ipv6_address="wrong"),))
     wanted = replace(project(service, other), disabled_services={"asleep": asleep})
     specs = network_spec.endpoints(wanted, service, ID, "p-web-1")
     assert {spec.network: spec.avoided for spec in specs} == {
