@@ -22,9 +22,9 @@ class NoSuchNetwork(NetworkError):
 class PortTaken(NetworkError):
     """No port of the range is free on the host. `holder` says in words who has it, where that can be told."""
 
-    def __init__(self, host_ip: str, ports: str, protocol: str, holder: str = "") -> None:
+    def __init__(self, host_ip: str, ports: str, protocol: str, holder: str = "", hint: str = "") -> None:
         by = f" (by {holder})" if holder else ""
-        hint = "stop that program, or publish another port"
+        hint = hint or "stop that program, or publish another port"
         super().__init__(f"port {ports}/{protocol} of {host_ip} is in use{by}", hint=hint)
         self.host_ip, self.ports, self.protocol, self.holder = host_ip, ports, protocol, holder
 

@@ -21,6 +21,8 @@ from .records import Records, boot_id
 from .spec import Backend, BoundPort, PortRecord, Publication
 from .tasks import Tasks
 
+LISTED = 16  # ports of a range whose holders are looked for
+
 
 def port_rules(port: PortRecord) -> PortRules | None:
     """A port as the firewall knows it; None for one that only the relay serves."""
@@ -53,9 +55,7 @@ class Ports:
                 if sockets:
                     break
             else:
-                ports = f"{p.first}" if p.first == p.last else f"{p.first}-{p.last}"
-                holder = self._holder(p) if p.first == p.last else ""
-                raise PortTaken(p.host_ip or "0.0.0.0", ports, p.protocol, holder)
+                raise self._taken(p)
             published = BoundPort(p, p.host_ip or "0.0.0.0", sockets[0].getsockname()[1])
             try:
                 self.lead([PortRecord(published, self.project, boot_id())])
@@ -68,13 +68,24 @@ class Ports:
         self.relay(published)
         return published
 
-    def _holder(self, p: Publication) -> str:
+    def _taken(self, p: Publication) -> PortTaken:
+        """No port that was asked for is free."""
+        if p.first == p.last:
+            return PortTaken(p.host_ip or "0.0.0.0", f"{p.first}", p.protocol, self._holder(p.first, p))
+        holders = {self._holder(port, p) for port in range(p.first, p.last + 1)[:LISTED]}
+        count = p.last - p.first + 1
+        hint = f"each container takes one: the range has room for {count}; use a larger one, or fewer replicas"
+        listed = ", ".join(sorted(filter(None, holders)))
+        return PortTaken(p.host_ip or "0.0.0.0", f"{p.first}-{p.last}", p.protocol, listed, hint)
+
+    def _holder(self, number: int, p: Publication) -> str:
+        """Who has a port of the host, in words."""
         for port in self._records.ports():
-            if (port.published.port, port.published.publication.protocol) == (p.first, p.protocol):
-                project, _, group = port.published.publication.group.rpartition("/")
+            if (port.published.port, port.published.publication.protocol) == (number, p.protocol):
+                project, service, *_ = (*port.published.publication.group.split("/"), "")
                 if port.project and port.boot_id == boot_id():
-                    return f'service "{group}" of project "{project or port.project}"'
-        return relay.holder_of(p.host_ip, p.first, p.protocol)
+                    return f'service "{service}" of project "{project}"'
+        return relay.holder_of(p.host_ip, number, p.protocol)
 
     def relay(self, published: BoundPort) -> None:
         """Serve what the firewall does not: IPv6, and the host's own connections, while there is a nursery."""

@@ -115,14 +115,24 @@ def sysctls(project: Project, service: Service, host_ipv6: bool) -> dict[str, st
     return link_parameters.of_namespace(ipv6=ipv6, host_ipv6=host_ipv6)
 
 
-def group(project: str, service: str) -> str:
-    """What the published ports of a service are known by."""
-    return f"{project}/{service}"
+def group(project: str, service: str, container_id: str = "") -> str:
+    """What the published ports of a service, or of one of its containers, are known by."""
+    return "/".join(filter(None, (project, service, container_id)))
 
 
-def publications(project: Project, service: Service) -> tuple[Publication, ...]:
+def publications(project: Project, service: Service, container_id: str) -> tuple[Publication, ...]:
+    """The ports that a container publishes: with the others of its service, or a port of its own.
+
+    Of a range, and where the host chooses, each container has one, as with Docker; a single port is led to all of them.
+    """
     return tuple(
-        Publication(group(project.name, service.name), p.host_ip, *(p.published or (0, 0)), p.protocol, p.target)
+        Publication(
+            group(project.name, service.name, "" if p.published and p.published[0] == p.published[1] else container_id),
+            p.host_ip,
+            *(p.published or (0, 0)),
+            p.protocol,
+            p.target,
+        )
         for p in service.ports
         if p.protocol != "sctp"  # no plan makes containers with one
     )

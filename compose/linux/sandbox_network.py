@@ -87,12 +87,15 @@ def _host_text(path: str) -> str:
 
 
 class ServiceNetwork:
-    """The containers of a project on its networks. A service has its published ports while a container of it runs."""
+    """The containers of a project on its networks. A service has its published ports while a container of it runs.
+
+    A port is of a group: the service's, whose connections are spread over its healthy containers, or one container's.
+    """
 
     def __init__(self, networks: Networks, worker: Worker, containers: Containers, project: str) -> None:
         self._networks, self._worker = networks, worker
         self._containers, self._project = containers, project
-        self._published: dict[str, list[BoundPort]] = {}  # service -> its ports
+        self._published: dict[str, list[BoundPort]] = {}  # group -> its ports
         self._publishing: dict[str, trio.Lock] = {}
 
     async def join(self, held: HeldContainer, sandbox: Sandbox) -> None:
@@ -115,7 +118,7 @@ class ServiceNetwork:
         )
         if endpoints:
             held.address = self._first_address(endpoints)
-            await self._publish(project, service)
+            await self._publish(project, service, held)
 
     async def reserve(self, held: HeldContainer) -> None:
         """Keep its fixed addresses for a container that was made, while it does not run, too."""
@@ -138,9 +141,9 @@ class ServiceNetwork:
             if not known(owner):
                 await self.unreserve(owner)
         for published in self._networks.published():
-            owner, _, service = published.publication.group.partition("/")
-            if owner == self._project:
-                self._published.setdefault(service, []).append(published)
+            group = published.publication.group
+            if group.partition("/")[0] == self._project:
+                self._published.setdefault(group, []).append(published)
 
     def adopt(self, held: HeldContainer, sandbox: Sandbox) -> None:
         """Serve a container that another process of ours started. Closes the sandbox's descriptors."""
@@ -165,7 +168,8 @@ class ServiceNetwork:
         await self.serve(held, healthy=False)
         held.address = ""
         await self._worker.run(self._networks.detach, held.id)
-        await self._release(held.service)
+        for group in self._groups(held):
+            await self._release(group)
 
     async def serve(self, held: HeldContainer, *, healthy: bool) -> None:
         """Let it take part in its service's ports, or no more."""
@@ -173,35 +177,47 @@ class ServiceNetwork:
         if held.healthy == healthy:
             return
         held.healthy = healthy
-        if self._published.get(held.service):
-            members = [one for one in self._containers.of_service(held.service) if one.healthy]
-            await self._worker.run(
-                self._networks.set_backends,
-                network_spec.group(self._project, held.service),
-                [Backend(one.id, one.address) for one in members],
-            )
+        everyone, alone = self._groups(held)
+        for group in (everyone, alone):
+            if self._published.get(group):
+                members = [one for one in self._members(group) if one.healthy]
+                backends = [Backend(one.id, one.address) for one in members]
+                await self._worker.run(self._networks.set_backends, group, backends)
 
     async def release_idle(self) -> None:
-        """Close the ports of services of which nothing runs."""
-        for service in list(self._published):
-            await self._release(service)
+        """Close the ports of services and containers of which nothing runs."""
+        for group in list(self._published):
+            await self._release(group)
 
-    async def _publish(self, project: Project, service: Service) -> None:
-        """The ports that the service has now; those that an earlier configuration had are closed."""
-        async with self._publishing.setdefault(service.name, trio.Lock()):
-            wanted = list(network_spec.publications(project, service))
-            have = self._published.setdefault(service.name, [])
-            for old in [p for p in have if p.publication not in wanted]:
-                have.remove(old)
-                await self._worker.run(self._networks.unpublish, old)
-            for publication in wanted:
-                if all(p.publication != publication for p in have):
-                    have.append(await self._worker.run(self._networks.publish, publication))
+    def _groups(self, held: HeldContainer) -> tuple[str, str]:
+        """The group of its service, and its own."""
+        service = network_spec.group(self._project, held.service)
+        return service, network_spec.group(self._project, held.service, held.id)
 
-    async def _release(self, service: str) -> None:
+    def _members(self, group: str) -> list[HeldContainer]:
+        _, service, *container = group.split("/")
+        return [one for one in self._containers.of_service(service) if not container or one.id == container[0]]
+
+    async def _publish(self, project: Project, service: Service, held: HeldContainer) -> None:
+        """The ports that the service and the container have now; those of an earlier configuration are closed."""
+        wanted = network_spec.publications(project, service, held.id)
+        async with self._publishing.setdefault(held.service, trio.Lock()):
+            for group in self._groups(held):
+                asked = [publication for publication in wanted if publication.group == group]
+                have = self._published.get(group, [])
+                for old in [p for p in have if p.publication not in asked]:
+                    have.remove(old)
+                    await self._worker.run(self._networks.unpublish, old)
+                for publication in asked:
+                    if all(p.publication != publication for p in have):
+                        have.append(await self._worker.run(self._networks.publish, publication))
+                        self._published[group] = have
+
+    async def _release(self, group: str) -> None:
+        _, service, *_ = group.split("/")
         async with self._publishing.setdefault(service, trio.Lock()):
-            if not any(held.running or held.address for held in self._containers.of_service(service)):
-                for port in self._published.pop(service, []):
+            if not any(held.running or held.address for held in self._members(group)):
+                for port in self._published.pop(group, []):
                     await self._worker.run(self._networks.unpublish, port)
 
     def _first_address(self, endpoints: Sequence[Endpoint]) -> str:

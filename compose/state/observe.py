@@ -79,20 +79,34 @@ def containers(
     """
     roots = roots or Places.default()
     published = _published(roots, places.project) if ports else {}
-    leases = _addresses(roots) if addresses else {}
-    observed = [_container(places, state, leases.get(state.id, {}), published) for state in read_containers(places)]
+    return _containers(places, published, _leases(roots) if addresses else ())
+
+
+def _containers(
+    places: ProjectPlaces, published: Mapping[str, tuple[PublishedPort, ...]], leases: Iterable[_LeaseOnRecord]
+) -> list[ObservedContainer]:
+    addresses = _addresses(leases)
+    observed = [_container(places, state, addresses.get(state.id, {}), published) for state in read_containers(places)]
     return sorted(observed, key=lambda c: (c.oneoff, c.service, c.number, c.name))
 
 
 def observe(places: ProjectPlaces, roots: Places | None = None) -> Observed:
     """The project's containers, networks and volumes."""
     roots = roots or Places.default()
-    ours = tuple(c for c in containers(places, roots, ports=True, addresses=True) if c.labels)
+    leases = list(_leases(roots))
+    users = _users(leases, places.project)
+    ours = tuple(c for c in _containers(places, _published(roots, places.project), leases) if c.labels)
     return Observed(
         places.project,
         ours,
         tuple(
-            ObservedNetwork(name, labels.get(Label.NETWORK, name), labels.get(Label.CONFIG_HASH, ""), labels=labels)
+            ObservedNetwork(
+                name,
+                labels.get(Label.NETWORK, name),
+                labels.get(Label.CONFIG_HASH, ""),
+                labels=labels,
+                in_use=users.get(name, ()),
+            )
             if labels.get(Label.PROJECT) == places.project
             else ObservedNetwork(name, "", labels=labels)
             for name, labels in _labelled(roots.networks, "network.json")
@@ -128,19 +142,48 @@ def _labelled(folder: str, record: str, names: Iterable[str] | None = None) -> I
             yield entry, json.load(file).get("labels") or {}
 
 
-def _addresses(roots: Places) -> dict[str, dict[str, str]]:
-    """Owner -> network -> address, from the leases."""
-    addresses: dict[str, dict[str, str]] = {}
+@dataclass(frozen=True, slots=True)
+class _LeaseOnRecord:
+    """One owner's place on one network."""
+
+    network: str
+    address: str
+    owner: str
+    name: str  # of the container
+    project: str
+
+
+def _leases(roots: Places) -> Iterator[_LeaseOnRecord]:
+    """The places of all containers of this machine that run."""
     for network in os.listdir(roots.networks) if os.path.isdir(roots.networks) else ():
         folder = f"{roots.networks}/{network}/leases"
-        for lease in os.listdir(folder) if os.path.isdir(folder) else ():
-            with suppress(OSError, ValueError, KeyError), open(f"{folder}/{lease}") as file:
-                addresses.setdefault(json.load(file)["owner"], {})[network] = lease
+        for address in os.listdir(folder) if os.path.isdir(folder) else ():
+            with suppress(OSError, ValueError, KeyError), open(f"{folder}/{address}") as file:
+                tree = json.load(file)
+                names, owner = tree.get("names") or [], tree["owner"]
+                name = names[1] if len(names) > 1 else owner[:12]
+                yield _LeaseOnRecord(network, address, owner, name, tree.get("project", ""))
+
+
+def _addresses(leases: Iterable[_LeaseOnRecord]) -> dict[str, dict[str, str]]:
+    """Owner -> network -> address."""
+    addresses: dict[str, dict[str, str]] = {}
+    for lease in leases:
+        addresses.setdefault(lease.owner, {})[lease.network] = lease.address
     return addresses
 
 
+def _users(leases: Iterable[_LeaseOnRecord], project: str) -> dict[str, tuple[str, ...]]:
+    """Network -> containers of other projects that are on it."""
+    users: dict[str, tuple[str, ...]] = {}
+    for lease in leases:
+        if lease.project != project:
+            users[lease.network] = (*users.get(lease.network, ()), lease.name)
+    return users
+
+
 def _published(roots: Places, project: str) -> dict[str, tuple[PublishedPort, ...]]:
-    """Service -> its ports on the host."""
+    """Service, or SERVICE/CONTAINER -> its ports on the host."""
     ports_of: dict[str, list[PublishedPort]] = {}
     folder = f"{roots.networks}/.published"
     for entry in os.listdir(folder) if os.path.isdir(folder) else ():
@@ -148,22 +191,19 @@ def _published(roots: Places, project: str) -> dict[str, tuple[PublishedPort, ..
             tree = json.load(file)
             tree = tree.get("published", tree)
             publication = tree["publication"]
-            owner, _, service = publication["group"].partition("/")
+            owner, _, group = publication["group"].partition("/")
             if owner == project:
                 ip = tree.get("host_ip") or "0.0.0.0"
                 port = PublishedPort(ip, int(tree["port"]), publication["target"], publication["protocol"])
-                ports_of.setdefault(service, []).append(port)
-    return {
-        service: tuple(sorted(ports, key=lambda p: (p.target, p.protocol, p.published, p.host_ip)))
-        for service, ports in ports_of.items()
-    }
+                ports_of.setdefault(group, []).append(port)
+    return {group: tuple(ports) for group, ports in ports_of.items()}
 
 
 def _container(
     places: ProjectPlaces,
     state: ContainerState,
     addresses: dict[str, str],
-    ports: dict[str, tuple[PublishedPort, ...]],
+    ports: Mapping[str, tuple[PublishedPort, ...]],
 ) -> ObservedContainer:
     labels = state.annotations
     own, supervision = Own.of(labels), _supervision(f"{places.container(state.id)}/{SUPERVISION}")
@@ -195,7 +235,7 @@ def _container(
         addresses=addresses if running else {},
         volumes=own.volumes,
         anonymous_volumes=own.anonymous,
-        ports=ports.get(service, ()) if running and own.networks else (),
+        ports=_in_order(ports, service, f"{service}/{state.id}") if running and own.networks else (),
         depends_on=own.depends_on,
         shared=own.shared,
         volume_donors=own.volume_donors,
@@ -203,6 +243,11 @@ def _container(
         stop_signal=own.signal,
         labels=labels,
     )
+
+
+def _in_order(ports: Mapping[str, tuple[PublishedPort, ...]], *groups: str) -> tuple[PublishedPort, ...]:
+    listed = [port for group in groups for port in ports.get(group, ())]
+    return tuple(sorted(listed, key=lambda p: (p.target, p.protocol, p.published, p.host_ip)))
 
 
 def _supervision(path: str) -> Supervision:

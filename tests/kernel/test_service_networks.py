@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
-from .service_tools import Described
+from .service_tools import Described, until
 
 pytestmark = pytest.mark.usefixtures("root", "ip_and_nft")
 
@@ -98,3 +98,93 @@ networks: {{n: {{ipam: {{config: [{{subnet: 10.213.9.0/27}}]}}}}}}
     assert f'compose.yaml:3:74: ipv4_address "{address}" of service "a" ' in failed.stderr
     project("up", "-d", "b")
     assert project.states() == {"b-1": "running"}
+
+
+SERVER = """
+import os, socket
+s = socket.create_server(("", 8000), backlog=64)
+while True:
+    c, _ = s.accept()
+    c.sendall(os.environ["HOSTNAME"].encode())
+    c.close()
+"""
+ASK = """
+import socket, sys
+for port in sys.argv[2:]:
+    try:
+        with socket.create_connection((sys.argv[1], int(port)), 2) as s:
+            print(s.recv(99).decode() or "closed")
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+def asked(project: Described, *ports: int, host: str = "127.0.0.1") -> list[str]:
+    """Who answers on these ports of the machine."""
+    return project.machine.python(ASK, host, *map(str, ports)).stdout.split()
+
+
+def test_a_port_of_a_range_is_one_containers_and_a_single_one_is_everybodys(project: Described) -> None:
+    project.file.with_name("server.py").write_text(SERVER)
+    project.describe("""
+services:
+  web:
+    image: host
+    init: true
+    scale: 3
+    command: [python3, /srv/server.py]
+    volumes: [./server.py:/srv/server.py]
+    ports: ["8100-8103:8000", "8200:8000", "8000"]
+""")
+    project("up", "-d")
+    names = {
+        n: project("exec", "-T", "--index", str(n), "web", "printenv", "HOSTNAME").stdout.strip() for n in (1, 2, 3)
+    }
+
+    def ports(index: int) -> list[int]:
+        shown = project.ps()[f"web-{index}"]["Publishers"]
+        return sorted({int(one["PublishedPort"]) for one in shown if one["TargetPort"] == 8000})
+
+    until(lambda: set(asked(project, *range(8100, 8103))) == set(names.values()))
+    for index, name in names.items():
+        first, balanced, ephemeral = ports(index)
+        assert balanced == 8200
+        assert 8100 <= first <= 8102
+        assert asked(project, first, ephemeral) == [name] * 2
+        assert asked(project, first, host="::1") == [name]
+        assert project("port", "--index", str(index), "web", "8000").stdout == f"0.0.0.0:{first}\n"
+    assert set(asked(project, *[8200] * 6)) == set(names.values()), "spread"
+    assert asked(project, 8103) == ["ConnectionRefusedError"]
+    # the range has room for one more
+    project("up", "-d", "--scale", "web=4", "--no-recreate")
+    assert len(set(until(lambda: [a for a in [asked(project, 8100, 8101, 8102, 8103)] if "closed" not in a])[0])) == 4
+    failed = project("up", "-d", "--scale", "web=5", "--no-recreate", check=False)
+    assert failed.returncode == 1
+    assert 'port 8100-8103/tcp of 0.0.0.0 is in use (by service "web" of project "p")' in failed.stderr
+    assert "the range has room for 4" in failed.stderr
+    project("up", "-d", "--scale", "web=2", "--no-recreate")
+    assert asked(project, 8102, 8103) == ["ConnectionRefusedError"] * 2
+    before = ports(2)
+    project("restart", "-t", "0", "web")
+    assert len({*ports(1), *ports(2)}) == 5, "each has a port of the range, and one of the host's choice"
+    assert set(before) & set(ports(2)) >= {8200}
+    until(lambda: set(asked(project, 8100, 8101)) == {names[1], names[2]})
+    project("up", "-d", "--force-recreate", "--scale", "web=2", "-t", "0")
+    until(lambda: len(set(asked(project, 8100, 8101)) - {"closed", "ConnectionRefusedError"}) == 2)
+
+
+def test_a_network_that_others_use_is_left_with_a_word(project: Described, tmp_path: Path) -> None:
+    project.describe("services: {a: {image: host, command: [sleep, '600'], init: true}}")
+    project("up", "-d")
+    other = tmp_path / "other.yaml"
+    other.write_text("""
+services: {z: {image: host, command: [sleep, "600"], init: true, networks: [e]}}
+networks: {e: {external: true, name: p_default}}
+""")
+    theirs = ("-p", "q", "-f", str(other))
+    project.machine.pycompose(*theirs, "up", "-d")
+    down = project("down", "-t", "0")
+    assert "network p_default is still used by q-z-1" in down.stderr
+    assert project.machine.pycompose(*theirs, "exec", "-T", "z", "getent", "hosts", "z").stdout
+    project.machine.pycompose(*theirs, "down", "-t", "0")
+    assert "still used" not in project("down", "-t", "0").stderr, "it can go now"

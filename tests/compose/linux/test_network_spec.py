@@ -129,9 +129,11 @@ def test_fixed_addresses_of_others_are_avoided_and_ones_own_are_kept() -> None:
     assert network_spec.reservations(wanted, service) == ()
 
 
-def test_ports_belong_to_the_service() -> None:
-    service = web(ports=(Port(80, (8080, 8090), "127.0.0.1"), Port(53, protocol="udp")))
-    assert network_spec.publications(project(service), service) == (
-        Publication("p/web", "127.0.0.1", 8080, 8090, "tcp", 80),
-        Publication("p/web", None, 0, 0, "udp", 53),
+def test_a_single_port_belongs_to_the_service_and_one_of_several_to_a_container() -> None:
+    single, several = Port(80, (8080, 8080)), Port(80, (8080, 8090), "127.0.0.1")
+    service = web(ports=(single, several, Port(53, protocol="udp"), Port(7, (7, 7), protocol="sctp")))
+    assert network_spec.publications(project(service), service, ID) == (
+        Publication("p/web", None, 8080, 8080, "tcp", 80),
+        Publication(f"p/web/{ID}", "127.0.0.1", 8080, 8090, "tcp", 80),
+        Publication(f"p/web/{ID}", None, 0, 0, "udp", 53),
     )
