@@ -33,6 +33,7 @@ from .ports import Ports, port_rules
 from .records import Records, boot_id
 from .spec import (
     DNS_ADDRESS,
+    MACHINE_BRIDGE,
     Backend,
     BoundPort,
     Endpoint,
@@ -101,21 +102,25 @@ class Networks:
         """Make the bridge and its rules, or return what exists. Raises NetworkError."""
         with self._records.changing():
             existing = self._records.network(spec.name)
-            if existing:
+            if existing and spec.name != MACHINE_BRIDGE:
                 return self._ready(existing)
-            if "/" in spec.name or spec.name.startswith(".") or not spec.name:
+            if "/" in spec.name or spec.name.startswith(".") or spec.name in ("", MACHINE_BRIDGE):
                 raise NetworkError(f'"{spec.name}" cannot be the name of a network')
             if not spec.ipv4:
                 raise NetworkError(f'network "{spec.name}": a network without IPv4 is not supported')
-            network = lay_out(spec, self.root, self._records.networks())
-            self._records.keep_network(network)
-            try:
-                return self._ready(network)
-            except BaseException:
-                self._records.forget_network(spec.name)
-                with contextlib.suppress(OSError):
-                    bridge.remove(network.bridge)
-                raise
+            return self._make(spec)
+
+    def _make(self, spec: NetworkSpec) -> NetworkRecord:
+        """A network that is not there yet. The lock is held."""
+        network = lay_out(spec, self.root, self._records.networks())
+        self._records.keep_network(network)
+        try:
+            return self._ready(network)
+        except BaseException:
+            self._records.forget_network(spec.name)
+            with contextlib.suppress(OSError):
+                bridge.remove(network.bridge)
+            raise
 
     def remove(self, name: str) -> None:
         """Remove the network, if it is there. Raises NetworkError when containers are on it."""
@@ -127,15 +132,19 @@ class Networks:
             if leases:
                 containers = ", ".join(sorted({e.names[1] if len(e.names) > 1 else e.owner[:12] for e in leases}))
                 raise NetworkError(f'network "{name}" still has containers: {containers}')
-            self._records.forget_network(name)
-            self._tasks.on_loop(self._forget, name)
-            bridge.remove(network.bridge)
-            self._forwarding()
-            places = self._gone()
-            if self._records.current():
-                self._firewall.remove_network(_bridge_rules(network), _gateway_place(network), places)
-            else:
-                self._firewall.remove()
+            self._unmake(network)
+
+    def _unmake(self, network: NetworkRecord) -> None:
+        """Take a network away on which nobody is. The lock is held."""
+        self._records.forget_network(network.name)
+        self._tasks.on_loop(self._forget, network.name)
+        bridge.remove(network.bridge)
+        self._forwarding()
+        places = self._gone()
+        if self._records.current():
+            self._firewall.remove_network(_bridge_rules(network), _gateway_place(network), places)
+        else:
+            self._firewall.remove()
 
     def _forget(self, name: str) -> None:
         """The network has no names any more. On the loop."""
@@ -210,10 +219,12 @@ class Networks:
         All or nothing. Raises NetworkError.
         """
         joined: list[tuple[Endpoint, NetworkRecord]] = []
-        try:
-            with self._records.changing(), translated("cannot join the networks"):
+        with self._records.changing(), translated("cannot join the networks"):
+            try:
                 for number, spec in enumerate(specs):
                     network = self._records.network(spec.network)
+                    if network is None and spec.network == MACHINE_BRIDGE:
+                        network = self._make(NetworkSpec(MACHINE_BRIDGE, ""))
                     if network is None:
                         raise NoSuchNetwork(spec.network)
                     if bridge.index_of(network.bridge) is None or network.boot_id != boot_id():
@@ -226,10 +237,9 @@ class Networks:
                     bridge.join(netns_fd, inside, joined, gateway)
                 if netfilter_socket is not None and dns_ports is not None:
                     self._redirect_dns(netfilter_socket, dns_ports)
-        except BaseException:
-            for endpoint, _ in joined:
-                self._release(endpoint)
-            raise
+            except BaseException:
+                self._release([endpoint for endpoint, _ in joined])
+                raise
         self._tasks.on_loop(self._name, joined)
         return [endpoint for endpoint, _ in joined]
 
@@ -305,11 +315,17 @@ class Networks:
             self.zone.add_network(endpoint.network, network.internal)
             self.zone.add(endpoint)
 
-    def _release(self, endpoint: Endpoint) -> None:
-        address = endpoint.addresses[0].partition("/")[0]
-        self._records.forget_lease(endpoint.network, address)
-        self._released[endpoint.network, address] = time.monotonic(), endpoint.link
-        self._left.append(endpoint)
+    def _release(self, endpoints: Sequence[Endpoint]) -> None:
+        """These have no place any more; the machine's bridge goes with its last. The lock is held."""
+        for endpoint in endpoints:
+            address = endpoint.addresses[0].partition("/")[0]
+            self._records.forget_lease(endpoint.network, address)
+            self._released[endpoint.network, address] = time.monotonic(), endpoint.link
+            self._left.append(endpoint)
+        if any(endpoint.network == MACHINE_BRIDGE for endpoint in endpoints):
+            machine_wide = self._records.network(MACHINE_BRIDGE)
+            if machine_wide is not None and not self._records.leased(MACHINE_BRIDGE):
+                self._unmake(machine_wide)
 
     def _gone(self) -> list[GuardedPort]:
         """Places that are free: those of released endpoints whose addresses nobody has again. The lock is held."""
@@ -327,9 +343,8 @@ class Networks:
         left = {e.addresses[0].partition("/")[0] for e in endpoints}
         with self._records.changing(), translated("published ports cannot be changed"):
             self._tasks.on_loop(self._unname, owner)
-            for endpoint in endpoints:
-                self._release(endpoint)
             self._ports.without(left)
+            self._release(endpoints)
 
     def _unname(self, owner: str) -> None:
         """Answer an owner no more, and nobody with it. On the loop."""

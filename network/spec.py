@@ -14,6 +14,7 @@ from typing import Literal
 from pycompose.frozen import dataclass
 
 DNS_ADDRESS = "127.0.0.11"  # whom containers ask, inside their own namespaces
+MACHINE_BRIDGE = "bridge"  # the network of whoever names none: all projects' alike, there while anybody is on it
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
 
 

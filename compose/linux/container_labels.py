@@ -11,6 +11,8 @@ from pycompose.compose.model.project import Healthcheck, Project, Service
 from pycompose.compose.state.observe import OWN, Own
 from pycompose.runtime.images.store import Image
 
+from . import network_spec
+
 
 def own_of(
     project: Project,
@@ -31,7 +33,7 @@ def own_of(
         restart=(service.restart_policy.condition, service.restart_policy.max_attempts),
         restart_delay=service.restart_policy.delay,
         restart_window=service.restart_policy.window,
-        networks=tuple(project.networks[a.network].name for a in service.networks),
+        networks=network_spec.names(project, service),
         volumes=dict(volumes),
         anonymous=anonymous,
         depends_on=tuple((d.service, d.condition, d.restart) for d in service.depends_on),

@@ -139,6 +139,9 @@ class Containers:
     def by_id(self, container_id: str) -> HeldContainer | None:
         return self._by_id.get(container_id)
 
+    def all(self) -> list[HeldContainer]:
+        return list(self._by_name.values())
+
     def of_service(self, service: str) -> list[HeldContainer]:
         return [held for held in self._by_name.values() if held.service == service]
 

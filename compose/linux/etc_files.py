@@ -12,6 +12,8 @@ from pycompose.compose.model.project import Service
 from pycompose.network.spec import DNS_ADDRESS
 from pycompose.runtime.spec import Mount
 
+from . import network_spec
+
 FILES = ("hosts", "hostname", "resolv.conf")
 HOST_GATEWAY = "host-gateway"
 LOCAL_NAMES = (
@@ -48,7 +50,7 @@ def resolver_file(service: Service, host_file: str) -> str:
     """
     searches = [line.split()[1:] for line in host_file.splitlines() if line.startswith("search ")]
     search = list(service.dns_search) or (searches[-1] if searches else [])
-    if service.networks:
+    if network_spec.has_network(service):
         servers, options = [DNS_ADDRESS], ["ndots:0", *service.dns_opt]
     elif not (service.dns or service.dns_search or service.dns_opt):
         return host_file
@@ -59,6 +61,14 @@ def resolver_file(service: Service, host_file: str) -> str:
     lines += [f"search {' '.join(search)}"] if search and search != ["."] else []
     lines += [f"options {' '.join(options)}"] if options else []
     return "\n".join(lines) + "\n"
+
+
+def linked(text: str, lines: Iterable[tuple[str, str]]) -> str:
+    """/etc/hosts with a line for each (address, names) of a link, in place of the one that the names had."""
+    for address, names in lines:
+        kept = [line for line in text.splitlines() if line.partition("\t")[2] != names]
+        text = "\n".join([*kept, f"{address}\t{names}"]) + "\n"
+    return text
 
 
 def make_empty(folder: str) -> None:

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pycompose.compose.model.observed import Label
 from pycompose.compose.model.project import Attachment, Network, Project, Service
 from pycompose.network import link_parameters
-from pycompose.network.spec import EndpointSpec, NetworkSpec, Pool, Publication
+from pycompose.network.spec import MACHINE_BRIDGE, EndpointSpec, NetworkSpec, Pool, Publication
 
 
 def network_spec(project: str, network: Network) -> NetworkSpec:
@@ -35,13 +35,32 @@ def network_spec(project: str, network: Network) -> NetworkSpec:
     )
 
 
+def has_network(service: Service) -> bool:
+    """Whether its containers are on networks of ours: the file's, or the machine's own bridge."""
+    return bool(service.networks) or service.network_mode == MACHINE_BRIDGE
+
+
+def names(project: Project, service: Service) -> tuple[str, ...]:
+    """Real names of the networks that its containers are on."""
+    if service.network_mode == MACHINE_BRIDGE:
+        return (MACHINE_BRIDGE,)
+    return tuple(project.networks[attachment.network].name for attachment in service.networks)
+
+
 def attachments(project: Project, service: Service) -> tuple[Attachment, ...]:
     """In the order of eth0, eth1, …: by priority, then by name, as docker compose."""
     return tuple(sorted(service.networks, key=lambda a: (-a.priority, a.network)))
 
 
 def endpoints(project: Project, service: Service, container_id: str, name: str) -> tuple[EndpointSpec, ...]:
-    """One for each network. The default route goes to the highest gw_priority among networks that lead outside."""
+    """One for each network. The default route goes to the highest gw_priority among networks that lead outside.
+
+    On the machine's bridge nobody has a name, as with Docker: who is to be found there is linked.
+    """
+    if service.network_mode == MACHINE_BRIDGE:
+        mac = service.mac_address
+        speaks = trusted(project, service)
+        return (EndpointSpec(MACHINE_BRIDGE, container_id, mac_address=mac, default_route=True, trusted=speaks),)
     places = attachments(project, service)
     outward = [a for a in places if not project.networks[a.network].internal]
     routed = min(outward, key=lambda a: (-a.gw_priority, project.networks[a.network].name), default=None)
@@ -108,7 +127,7 @@ def sysctls(project: Project, service: Service, host_ipv6: bool) -> dict[str, st
 
     One that another project made may have IPv6, whatever the file says of it.
     """
-    if not service.networks:
+    if not has_network(service):
         return {}
     networks = [project.networks[attachment.network] for attachment in service.networks]
     ipv6 = any(network.enable_ipv6 or network.external for network in networks)

@@ -100,7 +100,7 @@ def bundle(
 
 def sockets(service: Service) -> tuple[oci.InsideSocket, ...]:
     """Those that the container's network is set up and served through: none where it has no network of ours."""
-    if not service.networks:
+    if not network_spec.has_network(service):
         return ()
     return (
         oci.InsideSocket("route"),

@@ -13,12 +13,14 @@ from contextlib import ExitStack
 import trio
 from pycompose.compose.model.project import Project, Service
 from pycompose.network.networks import Networks
-from pycompose.network.spec import Backend, BoundPort, Endpoint
+from pycompose.network.spec import MACHINE_BRIDGE, Backend, BoundPort, Endpoint
 from pycompose.runtime.client.sandboxes import Sandbox
 
 from . import etc_files, network_spec
 from .containers import Containers, HeldContainer
 from .worker import Worker
+
+LARGEST = 1 << 20  # bytes of a file in a container that is changed
 
 
 async def join(
@@ -32,13 +34,15 @@ async def join(
     name: str,
     hostname: str,
     etc: str | None,
+    links: Sequence[tuple[str, str]] = (),
 ) -> list[Endpoint]:
     """Give a container that does not run yet its networks and its resolver, and write the files in the folder `etc`.
 
-    Whatever happens, the sandbox's sockets are closed or the resolver's.
+    `links` are addresses and names of others, for /etc/hosts. Whatever happens, the sandbox's sockets are closed, or
+    the resolver's.
     """
     endpoints: list[Endpoint] = []
-    if service.networks:
+    if network_spec.has_network(service):
         route, netfilter, udp, tcp = sandbox.sockets
         with ExitStack() as answering:  # the resolver takes over its two
             for fd in (udp, tcp):
@@ -53,16 +57,19 @@ async def join(
             answering.pop_all()
         networks.resolve(container_id, udp, tcp, service.dns)
     if etc is not None:
-        _write_files(etc, service, hostname, endpoints)
+        _write_files(etc, service, hostname, endpoints, links)
     return endpoints
 
 
-def _write_files(folder: str, service: Service, hostname: str, endpoints: Sequence[Endpoint]) -> None:
+def _write_files(
+    folder: str, service: Service, hostname: str, endpoints: Sequence[Endpoint], links: Sequence[tuple[str, str]]
+) -> None:
     addresses = [a.partition("/")[0] for endpoint in endpoints for a in endpoint.addresses]
     gateway = next((endpoint.gateway for endpoint in endpoints if endpoint.gateway), None)
     of_host = _host_text("/etc/hosts") if service.network_mode == "host" else None
+    hosts = etc_files.hosts_file(addresses, hostname, service.domainname, service.extra_hosts, gateway, of_host)
     texts = {
-        "hosts": etc_files.hosts_file(addresses, hostname, service.domainname, service.extra_hosts, gateway, of_host),
+        "hosts": etc_files.linked(hosts, links),
         "hostname": hostname + "\n",
         "resolv.conf": etc_files.resolver_file(service, _host_text("/etc/resolv.conf")),
     }
@@ -101,7 +108,7 @@ class ServiceNetwork:
     async def join(self, held: HeldContainer, sandbox: Sandbox) -> None:
         """Before its program runs. What it leaves behind on failure, `leave` takes away."""
         project, service = self._containers.project_of(held), self._containers.service_of(held)
-        if service.networks:
+        if network_spec.has_network(service):
             await self._worker.run(self._networks.detach, held.id)
         mode = service.network_mode or ""
         shares = mode.startswith(("service:", "container:"))  # then the files are the other one's
@@ -115,10 +122,41 @@ class ServiceNetwork:
             name=held.name,
             hostname=service.hostname or self._containers.hostname(service, held.id),
             etc=None if shares else f"{self._containers.folder(held)}/etc",
+            links=self._links(service),
         )
         if endpoints:
             held.address = self._first_address(endpoints)
+            self._link_again(held, service)
             await self._publish(project, service, held)
+
+    def _links(self, service: Service) -> list[tuple[str, str]]:
+        """Addresses and names of the containers that a service on the machine's bridge is linked to.
+
+        On networks of the file, DNS has these names.
+        """
+        if service.network_mode != MACHINE_BRIDGE:
+            return []
+        return [
+            (other.address, " ".join(dict.fromkeys((alias, other.name.removeprefix(f"{self._project}-"), other.name))))
+            for target, alias in service.links
+            for other in self._containers.of_service(target)
+            if other.address
+        ]
+
+    def _link_again(self, held: HeldContainer, service: Service) -> None:
+        """A container that others are linked to has another address: they read it where they look."""
+        if service.network_mode != MACHINE_BRIDGE:
+            return
+        for other in self._containers.all():
+            if other.running and other is not held and (lines := self._links(self._containers.service_of(other))):
+                path = f"{self._containers.folder(other)}/etc/hosts"
+                with open(path, "r+", encoding="utf-8", errors="surrogateescape") as file:
+                    if os.fstat(file.fileno()).st_size > LARGEST:  # the container's own doing
+                        continue
+                    text = etc_files.linked(file.read(), lines)
+                    file.seek(0)
+                    file.write(text)
+                    file.truncate()
 
     async def reserve(self, held: HeldContainer) -> None:
         """Keep its fixed addresses for a container that was made, while it does not run, too."""

@@ -286,3 +286,23 @@ def test_two_projects_do_not_touch_each_other(stage: Stage) -> None:
     stage.tell('n.remove("q_default")', project="q")
     assert stage.ask("tcp", "127.0.0.1", 8080) == ["a"]
     assert stage.ask("tcp", "::1", 8080) == ["a"]
+
+
+def test_the_machines_bridge_is_there_while_anybody_is_on_it(stage: Stage) -> None:
+    a, b = stage.container("a"), stage.container("b")
+    stage.remote()
+    stage.supervisor("q")
+    with pytest.raises(Failed, match='"bridge" cannot be the name of a network'):
+        stage.tell('n.create(NetworkSpec("bridge", "p"))')
+    with pytest.raises(Failed, match='network "none" does not exist'):
+        stage.join(a, "a", "bridge", "none")
+    assert stage.tell("n.records()") == "[]", "nor is it there when nobody came"
+    (ip_a,) = stage.join(a, "a", "bridge")
+    (ip_b,) = stage.join(b, "b", "bridge", project="q")
+    assert stage.ask("tcp", ip_b, 80, of=a) == ["b"], "of another project"
+    assert stage.ask("tcp", "192.0.2.2", 80, of=a) == ["remote"]
+    stage.tell('n.detach("a")')
+    assert stage.ask("tcp", "192.0.2.2", 80, of=b) == ["remote"]
+    stage.tell('n.detach("b")', project="q")
+    assert stage.rules() == ""
+    assert "br-" not in stage.enter(stage.host.pid, "ip", "link")

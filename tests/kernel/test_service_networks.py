@@ -188,3 +188,51 @@ networks: {e: {external: true, name: p_default}}
     assert project.machine.pycompose(*theirs, "exec", "-T", "z", "getent", "hosts", "z").stdout
     project.machine.pycompose(*theirs, "down", "-t", "0")
     assert "still used" not in project("down", "-t", "0").stderr, "it can go now"
+
+
+def test_the_machines_bridge_is_every_projects_and_knows_no_names_but_links(project: Described, tmp_path: Path) -> None:
+    project.file.with_name("server.py").write_text(SERVER)
+    project.describe("""
+services:
+  db:
+    image: host
+    init: true
+    network_mode: bridge
+    command: [python3, /srv/server.py]
+    volumes: [./server.py:/srv/server.py]
+    ports: ["8300:8000"]
+  web: {image: host, command: [sleep, "600"], init: true, network_mode: bridge, links: ["db", "db:database"]}
+  alone: {image: host, command: [sleep, "600"], init: true}
+""")
+    project("up", "-d")
+    ask = f"python3 -c '{ASK}'"
+    db = project.inside("db", "hostname")
+    for name in ("db", "database", "db-1", "p-db-1"):
+        assert until(lambda name=name: project.inside("web", f"{ask} {name} 8000")) == db
+    until(lambda: asked(project, 8300) == [db])
+    project.inside("db", "getent hosts web || echo none")
+    assert project.inside("db", "getent hosts web p-web-1 || echo none") == "none", "names are the links' alone"
+    assert project.inside("alone", "getent hosts db || echo none") == "none"
+    address = project.inside("db", "hostname -i")
+    gateway = project.inside("db", "ip route show default").split()[2]
+    assert address.startswith(gateway.rpartition(".")[0])
+    # another project on the same bridge, which outlives the first
+    other = tmp_path / "other.yaml"
+    other.write_text("services: {z: {image: host, command: [sleep, '600'], init: true, network_mode: bridge}}")
+    theirs = ("-p", "q", "-f", str(other))
+    project.machine.pycompose(*theirs, "up", "-d")
+    reach = ("exec", "-T", "z", "python3", "-c", ASK)
+    assert project.machine.pycompose(*theirs, *reach, address, "8000").stdout.strip() == db
+    before = project.machine.pycompose(*theirs, "exec", "-T", "z", "hostname", "-i").stdout
+    # who is linked to is found again where it is then
+    project("stop", "-t", "0", "db")
+    project.machine.pycompose(*theirs, "up", "-d", "--scale", "z=2")
+    project("start", "db")
+    assert project.inside("web", "grep -c 'db-1 p-db-1' /etc/hosts") == "2", "a line for each alias"
+    until(lambda: project.inside("web", f"{ask} database 8000") == db)
+    project("down", "-t", "0")
+    assert project.machine.pycompose(*theirs, "exec", "-T", "z", "hostname", "-i").stdout == before
+    assert project.machine.pycompose(*theirs, *reach, gateway, "9").stdout.strip() == "ConnectionRefusedError"
+    project("up", "-d")
+    project.machine.pycompose(*theirs, "down", "-t", "0")
+    assert until(lambda: project.inside("web", f"{ask} db 8000")) == project.inside("db", "hostname")
