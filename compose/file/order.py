@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cmp_to_key
+from functools import lru_cache
 from typing import Any
 
 
@@ -90,48 +90,26 @@ def by_name(value: Any) -> Any:
 
 def natural(names: Iterable[str]) -> list[str]:
     """Names as Go's YAML sorts them."""
-    listed = list(names)
-    if any(map(_WITH_NUMBER, listed)):
-        return sorted(listed, key=cmp_to_key(_compared))
-    return sorted(listed, key=_letters_last)
+    return sorted(names, key=_natural_key)
 
 
-_WITH_NUMBER = re.compile(r".*\d", re.DOTALL).match
-_LETTERS = {ord(letter): 0x10000 + ord(letter) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"}
+@lru_cache(4096)  # services share most of their names
+def _natural_key(name: str) -> tuple[tuple[int, int, int], ...]:
+    """Numbers by their value, and of one value by their length; letters last, but first where a number ends."""
+    parts = []
+    after_number = False
+    for part in _PARTS.findall(name):
+        if part.isdecimal():
+            parts.append((1, int(part), len(part)))
+        elif part.isalpha():
+            parts.append((-1 if after_number else 2, ord(part), 0))
+        else:
+            parts.append((0, ord(part), 0))
+        after_number = part.isdecimal()
+    return tuple(parts)
 
 
-def _letters_last(name: str) -> str:
-    if name.isascii():
-        return name.translate(_LETTERS)
-    return "".join(chr(0x10000 + (ord(one) & 0xFFFF)) if one.isalpha() else one for one in name)
-
-
-def _compared(a: str, b: str) -> int:
-    """Below zero if `a` comes first. The first difference decides; inside a number a letter ends it, and is smaller."""
-    after_digit = False
-    for index, (one, other) in enumerate(zip(a, b, strict=False)):
-        if one == other:
-            after_digit = one.isdigit()
-            continue
-        if one.isalpha() and other.isalpha():
-            return -1 if one < other else 1
-        if one.isalpha() or other.isalpha():
-            return -1 if one.isalpha() == after_digit else 1
-        first, second = _number(a, index), _number(b, index)
-        before = a[len(a[:index].rstrip("0123456789")) : index]
-        if "0" in (one, other) and before.strip("0"):
-            first, second = f"1{first}", f"1{second}"  # zeros inside a number count
-        sizes = (int(first or "0"), len(first), one), (int(second or "0"), len(second), other)
-        return -1 if sizes[0] < sizes[1] else 1
-    return len(a) - len(b)
-
-
-def _number(name: str, index: int) -> str:
-    """The digits from `index` on."""
-    end = index
-    while end < len(name) and name[end].isdigit():
-        end += 1
-    return name[index:end]
+_PARTS = re.compile(r"[0-9]+|.", re.DOTALL)
 
 
 def arranged(value: Any, path: str) -> Any:

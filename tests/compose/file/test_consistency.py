@@ -293,12 +293,12 @@ def test_services_that_need_each_other_are_told_as_a_path_with_places(tmp_path: 
 
 
 def test_the_search_for_cycles_is_linear_and_does_not_recurse() -> None:
-    chain = {str(n): [str(n + 1)] for n in range(100_000)} | {"100000": []}
+    chain = {str(n): [str(n + 1)] for n in range(20_000)} | {"20000": []}
     assert list(cycles(chain)) == []
-    chain["100000"] = ["0"]
+    chain["20000"] = ["0"]
     (path,) = cycles(chain)
-    assert (len(path), path[0], path[-1]) == (100_002, "0", "0")
-    everyone = {str(n): [str(m) for m in range(200)] for n in range(200)}
+    assert (len(path), path[0], path[-1]) == (20_002, "0", "0")
+    everyone = {str(n): [str(m) for m in range(60)] for n in range(60)}
     assert len(list(cycles(everyone))) == 10, "a knot is not told in all its ways"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pycompose.compose.file.loader import Options, load
+from pycompose.compose.file.order import natural
 
 SPELLED = {
     "True": "true",
@@ -61,3 +62,8 @@ def test_a_list_of_name_and_value_is_text_already(tmp_path: Path) -> None:
     file = tmp_path / "compose.yaml"
     file.write_text("services: {a: {image: x, environment: [A=True, B=1.10]}}\n")
     assert load(Options(files=(str(file),))).project.services["a"].environment == {"A": "True", "B": "1.10"}
+
+
+def test_names_are_in_the_natural_order_of_gos_yaml() -> None:
+    ordered = ["", "_x", "1", "01", "2", "10", "A", "A1", "A2", "A10", "A10b", "A10_b", "a", "a-b", "a.b", "a1", "ab"]
+    assert natural(reversed(ordered)) == ordered
