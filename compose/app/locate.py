@@ -119,8 +119,10 @@ def existing(choices: Choices, services: tuple[str, ...] = ()) -> Located:
     except FileError as error:
         return _without_file(choices, error)
     problems = loaded.problems
-    if not problems:
-        return Located(Places.default().project(loaded.name), loaded.project)
+    if not problems and loaded.project is not None:
+        places = Places.default().project(loaded.name)
+        recorded = newest(places) if loaded.lacking else None
+        return Located(places, _restored(loaded.project, recorded) if recorded else loaded.project)
     name = _named_outside(choices) or (loaded.name if loaded.whole else _quick_name(choices))
     if any(problem.code == "no-such-service" for problem in problems) or not name:
         raise FileError(problems)
@@ -129,6 +131,18 @@ def existing(choices: Choices, services: tuple[str, ...] = ()) -> Located:
         raise FileError(problems)
     by_record = Problem("the file cannot be used as it is: containers are found by the records of the last `up`")
     return Located(places, project or loaded.project, (*problems[:TOLD], by_record))
+
+
+def _restored(project: Project, recorded: Project) -> Project:
+    """The project with its services as on record, where a variable of them may have no value any more.
+
+    Which services there are, and which needs which, is the file's.
+    """
+    services = {
+        name: replace(recorded.services[name], depends_on=service.depends_on) if name in recorded.services else service
+        for name, service in project.services.items()
+    }
+    return replace(project, services=services)
 
 
 def _remembered(choices: Choices) -> Located | None:

@@ -150,6 +150,7 @@ class Interpolation:
                 raise InterpolationError("all values together become too long", SHORTER)
             return text(filled, value.at, value.plain, filled=True)
         except InterpolationError as error:
+            self.reading.lacking = True
             if not self.reading.existing:
                 self.reading.problem(str(error), value.at, error.hint, "interpolation")
             return value

@@ -73,12 +73,16 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class LenientlyRead:
-    """What can be read of files with `problems`; `whole`: each of them could be, and so the name is theirs."""
+    """What can be read of files with `problems`; `whole`: each of them could be, and so the name is theirs.
+
+    `lacking`: somewhere a variable has no value here, so that only the structure is what it was.
+    """
 
     name: str
     project: Project | None
     problems: tuple[Problem, ...]
     whole: bool
+    lacking: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +161,7 @@ def read_leniently(options: Options, services: tuple[str, ...] = ()) -> Lenientl
     whole = merged(options)
     project = _built(whole, options, services)
     problems = _in_file_order(whole.reading.problems, whole.paths)
-    return LenientlyRead(whole.name, project, problems, not whole.reading.incomplete)
+    return LenientlyRead(whole.name, project, problems, not whole.reading.incomplete, whole.reading.lacking)
 
 
 def _built(whole: Merged, options: Options, services: tuple[str, ...]) -> Project | None:
@@ -235,8 +239,8 @@ def _environment(
         try:
             variables.update(dotenv.parse(files.text(path), path, environ.get, reading.unset, variables))
         except FileError:
-            if not reading.existing:
-                raise
+            if not (reading.existing and (options.project_name or environ.get("COMPOSE_PROJECT_NAME"))):
+                raise  # it may be what names the project
     return {**variables, **environ}, tuple(paths)
 
 

@@ -81,6 +81,7 @@ class Reading:
 
     def __init__(self, *, existing: bool = False) -> None:
         self.existing = existing
+        self.lacking = False  # a variable that is in the tree, and must have a value, has none
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.obstacles: list[Obstacle] = []
@@ -110,6 +111,7 @@ class Reading:
     def unset(self, name: str, at: Place | None) -> None:
         """A variable has no value where one is filled in."""
         if self.existing:
+            self.lacking = True
             return
         message = f'variable "{name}" is not set; it becomes empty text'
         self.warn_once(f"${name}", message, at, "unset-variable")

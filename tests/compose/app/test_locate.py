@@ -50,10 +50,25 @@ def kept(file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_only_making_needs_may_be_missing(file: Path) -> None:
     with pytest.raises(FileError):
         locate.target(Choices())
-    located = locate.existing(Choices(env_files=("gone.env",)))
+    located = locate.existing(Choices())
     assert located.places.project == "x"
     assert [need.service for need in located.described.services["web"].depends_on] == ["db"]
     assert located.warnings == ()
+
+
+def test_services_are_as_on_record_where_a_variable_is_gone_and_their_order_is_the_files(kept: Path) -> None:
+    kept.write_text(FILE.replace("depends_on: [db]", "depends_on: [cache]") + "x-more: 1\n")
+    kept.write_text(kept.read_text().replace("  db: {", "  cache: {image: host}\n  db: {"))
+    located = locate.existing(Choices())
+    web = located.described.services["web"]
+    assert (web.image, [need.service for need in web.depends_on]) == ("host", ["cache"])
+    assert list(located.described.services) == ["web", "cache", "db"]
+
+
+def test_an_env_file_that_may_name_the_project_is_needed_unless_that_is_said(kept: Path) -> None:
+    with pytest.raises(FileError, match=r"gone\.env"):
+        locate.existing(Choices(env_files=("gone.env",)))
+    assert locate.existing(Choices(project_name="x", env_files=("gone.env",))).places.project == "x"
 
 
 @pytest.mark.parametrize(
