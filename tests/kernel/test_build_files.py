@@ -229,6 +229,13 @@ def test_what_cannot_be_copied_is_told_with_its_line(build: Builds, line: str, m
     assert message in said
 
 
+def test_patterns_that_match_nothing_copy_nothing_and_say_so(build: Builds) -> None:
+    said = build("FROM base\nCOPY no*.txt /x/\nCOPY no*.txt a /y/\n", a="a")
+    assert said.count("matches no file") == 1
+    assert "copies nothing" in said
+    assert "y/a" in build.files()
+
+
 def cached(said: str) -> list[bool]:
     """Of each step but FROM: whether it was remembered."""
     lines = said.splitlines()

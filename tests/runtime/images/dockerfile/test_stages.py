@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from pycompose.runtime.images.dockerfile import BuildError
 from pycompose.runtime.images.dockerfile.builder import platform_arguments
+from pycompose.runtime.images.dockerfile.run_instruction import _command
+from pycompose.runtime.images.dockerfile.stage_state import StageState
 from pycompose.runtime.images.dockerfile.stages import BuildPlan, plan
 from pycompose.runtime.images.dockerfile.syntax import parse
+from pycompose.runtime.images.errors import ImageError
 
 
 def planned(text: str, target: str = "", contexts: tuple[str, ...] = (), **given: str) -> BuildPlan:
@@ -102,3 +107,31 @@ def test_a_target_that_is_misspelt_is_told_the_nearest() -> None:
     with pytest.raises(BuildError) as caught:
         planned("FROM scratch AS builder\nFROM scratch", target="buidler")
     assert caught.value.hint == "did you mean the stage builder?"
+
+
+def test_a_stage_that_is_misspelt_in_from_is_told_the_nearest() -> None:
+    build = planned("FROM scratch AS builder\nFROM scratch\nCOPY --from=0 /a /b")
+    stage = SimpleNamespace(
+        request=SimpleNamespace(contexts={}, pull=False),
+        shared=SimpleNamespace(plan=build),
+    )
+    asking = StageState.origin(stage, "buidler", build.stages[1].instructions[0])  # type: ignore[arg-type]
+    next(asking)
+    with pytest.raises(BuildError, match="buidler is neither a stage nor an image: no such image") as caught:
+        asking.throw(ImageError("no such image"))
+    assert caught.value.hint == "did you mean the stage builder?"
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("RUN <<EOF\necho a\nEOF", "echo a\n"),
+        ("RUN <<EOF cat > /x\nbody\nEOF", "<<EOF cat > /x\nbody\nEOF"),
+        ("RUN cat <<EOF > /x\nbody\nEOF", "cat <<EOF > /x\nbody\nEOF"),
+        ("RUN cat <<A <<B\na\nA\nb\nB", "cat <<A <<B\na\nA\nb\nB"),
+    ],
+)
+def test_only_a_bare_here_document_is_a_script(text: str, script: str) -> None:
+    (one,) = parse(f"FROM scratch\n{text}\n").instructions[1:]
+    arguments, file, _ = _command(SimpleNamespace(config={}, escape="\\"), one)  # type: ignore[arg-type]
+    assert (arguments[-1], file) == (script, None)
