@@ -67,7 +67,7 @@ async def _carry_out(
                 if event.state == "warning":
                     await reply(Notice(event.cause))
                 else:
-                    await reply(StepProgress(event.step, event.state, event.cause))
+                    await reply(StepProgress(event.step, event.state, event.cause, event.ready))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tell)

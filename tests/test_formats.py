@@ -41,7 +41,7 @@ from pycompose.runtime.spec import (
 def test_supervision() -> None:
     text = (
         '{"kind":"Supervision","stop_requested":true,"health":"healthy","failing_streak":'
-        '1,"restarts":2,"restarting":false,"attempts":1,"returning":false}'
+        '1,"restarts":2,"restarting":false,"attempts":1,"returning":false,"probes":[]}'
     )
     value = Supervision(True, "healthy", 1, 2, attempts=1)
     assert to_json(value) == text
@@ -55,12 +55,12 @@ def test_control_socket() -> None:
         b'b","signal":"SIGTERM","grace":3,"paused":false},"cause":"changed: \xc3\xbc","after":[]'
         b',"reason":"changed"},{"kind":"Step","id":"await db","action":{"kind":"AwaitCondi'
         b'tion","service":"db","containers":["p-db-1"],"condition":"service_healthy","requ'
-        b'ired":true,"timeout":null},"cause":"why","after":["stop web-1"],"reason":"asked"'
-        b'}],"warnings":["careful"]},"generation":"abc","parallel":0,"attached":["web"]}'
+        b'ired":true},"cause":"why","after":["stop web-1"],"reason":"asked"}],"warnings":["'
+        b'careful"],"timeout":null},"generation":"abc","parallel":0,"attached":["web"]}'
     )
     steps = (
         Step("stop web-1", StopContainer("p-web-1", "web", grace=3), "changed: ü", reason="changed"),
-        Step("await db", AwaitCondition("db", ("p-db-1",), "service_healthy", timeout=None), "why", ("stop web-1",)),
+        Step("await db", AwaitCondition("db", ("p-db-1",), "service_healthy"), "why", ("stop web-1",)),
     )
     message = CarryOut(Plan("p", steps, ("careful",)), "abc", attached=("web",))
     assert protocol.encode(message) == line + b"\n"

@@ -300,8 +300,7 @@ def start(
     located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        plan = commands.start(located.project, observed, services)
-        return commands.awaited(plan, wait_timeout) if wait else plan
+        return commands.start(located.project, observed, services, wait=wait, timeout=wait_timeout)
 
     return apply(choices, located, decide, "start", tell)
 

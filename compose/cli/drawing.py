@@ -90,10 +90,10 @@ def _plan(plan: Plan, title: str, plain: bool) -> tuple[Live, Take]:
         match event:
             case Notice(warning):
                 live.update(lambda _: _warned(warning))
-            case StepProgress(step, state, cause):
+            case StepProgress(step, state, cause, ready):
                 if terminal.verbose:
                     _traced(step, state, cause)
-                live.update(lambda now: map(text, board.take(step, state, cause, now)))
+                live.update(lambda now: map(text, board.take(step, state, cause, now, ready)))
 
     return live, take
 

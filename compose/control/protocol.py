@@ -15,9 +15,12 @@ than its supervisor. A project does not travel: it is the generation on disk of 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import field
 from typing import Any, Literal
 
 from pycompose.compose.model.codec import from_json, to_json
+from pycompose.compose.model.fields import no_text
 from pycompose.compose.plan.steps import Plan
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
@@ -59,11 +62,15 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """`cause` is why the step is there; of failed and skipped, why it failed or was not begun."""
+    """`cause` is why the step is there; of failed and skipped, why it failed or was not begun.
+
+    `ready`: of a condition that is met, container -> healthy, running or exited.
+    """
 
     step: str
     state: StepState
     cause: str = ""
+    ready: Mapping[str, str] = field(default_factory=no_text)
 
 
 @dataclass(frozen=True, slots=True)

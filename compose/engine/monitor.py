@@ -9,20 +9,22 @@ are the table in `monitor_stages`; other decisions are `lifecycle`'s.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 from typing import assert_never
 
 import trio
 from pycompose.compose.model.errors import ConditionFailed
-from pycompose.compose.model.observed import HealthStatus, ObservedContainer, Supervision
+from pycompose.compose.model.observed import HealthProbe, HealthStatus, ObservedContainer, Supervision
 from pycompose.compose.model.project import RestartPolicy
 from pycompose.compose.plan import lifecycle
-from pycompose.compose.plan.steps import AwaitCondition
+from pycompose.compose.plan.steps import AwaitCondition, Readiness
 from pycompose.frozen import dataclass
 
 from .host import ContainerExited, ContainerOutOfMemory, ContainerStarted, Host, HostError, HostEvent
 from .monitor_stages import TRANSITIONS, MonitorEffect, MonitorEvent, MonitorStage
+
+ENDS_WELL = ("no", "on-failure")  # restart policies under which an end with 0 is for good
 
 
 @dataclass(slots=True)
@@ -46,14 +48,14 @@ class _Known:
 
 
 class Monitor:
-    """`warn` takes what nobody waits for; `publish` a container's name and how its health changed."""
+    """`warn` takes what nobody waits for; `publish` a container's name, how its health changed, and what shows why."""
 
     def __init__(
         self,
         host: Host,
         *,
         warn: Callable[[str], None] = lambda _: None,
-        publish: Callable[[str, str], None] = lambda name, action: None,
+        publish: Callable[..., None] = lambda name, action, **attributes: None,
     ) -> None:
         self.host, self._publish = host, publish
         self._warn = warn
@@ -92,14 +94,29 @@ class Monitor:
             self._step(name, MonitorEvent.REFUSED)
             self._tell()
 
-    async def await_condition(self, wanted: AwaitCondition) -> None:
-        """Raises ConditionFailed once it cannot be met any more, or is not met in time."""
-        try:
-            with trio.fail_after(float("inf") if wanted.timeout is None else wanted.timeout):
-                while not self._met(wanted):
-                    await self._changed.wait()
-        except trio.TooSlowError as error:
-            raise ConditionFailed(f"service {wanted.service!r} was not ready in {wanted.timeout:g} s") from error
+    async def await_ready(self, waits: tuple[AwaitCondition, ...]) -> Mapping[str, Readiness]:
+        """Raises ConditionFailed once one of them cannot be met any more."""
+        while not all([self._met(wanted) for wanted in waits]):
+            with trio.move_on_after(self._until_settled(waits)):
+                await self._changed.wait()
+        return {name: self._readiness(name) for wanted in waits for name in wanted.containers if name in self._known}
+
+    def explanation(self, waits: Iterable[AwaitCondition]) -> str:
+        names = dict.fromkeys(name for wanted in waits for name in wanted.containers if name in self._known)
+        return "\n".join(filter(None, (lifecycle.explanation(name, self._known[name].supervision) for name in names)))
+
+    def _readiness(self, name: str) -> Readiness:
+        known = self._known[name]
+        if known.stage is not MonitorStage.RUNNING:
+            return "exited"
+        return "healthy" if known.supervision.health == "healthy" else "running"
+
+    def _until_settled(self, waits: Iterable[AwaitCondition]) -> float:
+        """Seconds until one of them has run long enough; nothing else happens then that would be told."""
+        names = {name for wanted in waits if wanted.condition == "running_or_healthy" for name in wanted.containers}
+        running = (self._known[name] for name in names & self._known.keys())
+        left = (lifecycle.SETTLING - known.ran for known in running if known.stage is MonitorStage.RUNNING)
+        return min((seconds for seconds in left if seconds > 0), default=float("inf"))
 
     # What is known
 
@@ -156,7 +173,10 @@ class Monitor:
                 known = self._known[name]
                 if known.stage is MonitorStage.EXITED:
                     if known.exit_code != 0:
-                        raise ConditionFailed(f"{name} did not complete successfully: exit code {known.exit_code}")
+                        hint = f"`pycompose logs {known.service}` shows what it said"
+                        raise ConditionFailed(
+                            f"{name} did not complete successfully: exit code {known.exit_code}", hint=hint
+                        )
                     return True
             return False
         return all([self._ready(name, wanted) for name in wanted.containers])
@@ -166,16 +186,25 @@ class Monitor:
         if known is None:
             return False
         if known.stage is MonitorStage.EXITED:
-            raise ConditionFailed(f"{name} exited with {known.exit_code}")
+            if (
+                wanted.condition == "running_or_healthy"
+                and known.exit_code == 0
+                and known.policy.condition in ENDS_WELL
+            ):
+                return True
+            code = "?" if known.exit_code is None else known.exit_code
+            hint = f"`pycompose logs {known.service}` shows what it said"
+            raise ConditionFailed(f"{name} exited with {code}", hint=hint)
         if known.stage is not MonitorStage.RUNNING:
             return False
         if wanted.condition == "service_started":
             return True
         if known.supervision.health == "unhealthy":
-            raise ConditionFailed(f"{name} is unhealthy")
+            raise ConditionFailed(f"{name} is unhealthy", hint=lifecycle.explanation(name, known.supervision))
         if known.supervision.health == "none" and wanted.condition == "service_healthy":
             raise ConditionFailed(f"{name} has no healthcheck configured")
-        return known.supervision.health in ("healthy", "none")
+        settled = known.ran >= lifecycle.SETTLING
+        return known.supervision.health == "healthy" or (known.supervision.health == "none" and settled)
 
     # What happens
 
@@ -258,18 +287,27 @@ class Monitor:
             while True:
                 ran = trio.current_time() - known.started
                 await trio.sleep(lifecycle.probe_wait(probe, known.supervision, ran))
-                passed = False
-                with trio.move_on_after(probe.timeout):
-                    try:
-                        passed = (await self.host.exec_container(name, probe.command)).exit_code == 0
-                    except HostError:
-                        passed = False
+                latest = await self._probe(name, probe)
                 before = known.supervision
                 ran = trio.current_time() - known.started
-                known.supervision = lifecycle.probed(probe, before, passed, ran)
-                if known.supervision != before:
+                after = lifecycle.probed(probe, before, latest.exit_code == 0, ran)
+                known.supervision = replace(after, probes=lifecycle.kept(before, latest))
+                if after != before or latest.exit_code:  # one that passes once more is no reason to write
                     self.host.remember(name, known.supervision)
-                if known.supervision.health != before.health:
-                    self._publish(name, f"health_status: {known.supervision.health}")
+                if after.health != before.health:
+                    output = " ".join(latest.output.split())
+                    why = {"exitCode": str(latest.exit_code), "output": output} if latest.exit_code else {}
+                    self._publish(name, f"health_status: {after.health}", **why)
                     await self._balance(known.service)
                     self._tell()
+
+    async def _probe(self, name: str, probe: lifecycle.Probe) -> HealthProbe:
+        """One run of its health check."""
+        began = time.time()
+        with trio.move_on_after(probe.timeout):
+            try:
+                result = await self.host.exec_container(name, probe.command)
+                return HealthProbe(began, time.time(), result.exit_code, result.output.decode(errors="replace"))
+            except HostError as error:
+                return HealthProbe(began, time.time(), error.exit_code, str(error))
+        return HealthProbe(began, time.time(), -1, f"Health check exceeded timeout ({probe.timeout:g}s)")

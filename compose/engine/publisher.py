@@ -84,9 +84,9 @@ class Publisher:
         attributes = {"execDuration": str(max(0, int(ran)))} | ({} if code is None else {"exitCode": str(code)})
         self.publish(container_id, "die", at=at, **attributes)
 
-    def publish_named(self, name: str, action: str) -> None:
+    def publish_named(self, name: str, action: str, **attributes: str) -> None:
         if (container_id := self._ids.get(name)) is not None:
-            self.publish(container_id, action)
+            self.publish(container_id, action, None, **attributes)
 
     def publish(self, container_id: str, action: str, at: float | None = None, **attributes: str) -> None:
         """`at` is in unix seconds; None is now."""

@@ -8,16 +8,19 @@ and in which order is the plan's.
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
+from dataclasses import field
 from typing import Literal, Protocol, assert_never
 
 import trio
 from pycompose.compose.model.errors import ConditionFailed
+from pycompose.compose.model.fields import EMPTY, no_text
 from pycompose.compose.model.project import Hook, Project
 from pycompose.compose.plan.steps import (
     Action,
     AwaitCondition,
+    ConfirmReady,
     CreateContainer,
     CreateNetwork,
     CreateVolume,
@@ -53,12 +56,18 @@ class StepEvent:
     state: Reached | Literal["warning", "output"]
     cause: str = ""
     container: str = ""
+    ready: Mapping[str, str] = field(default_factory=no_text)  # of a condition that is met: container -> how it is
 
 
 class Conditions(Protocol):
     """What a step asks of the one who attends to containers."""
 
-    async def await_condition(self, wanted: AwaitCondition) -> None: ...
+    async def await_ready(self, waits: tuple[AwaitCondition, ...]) -> Mapping[str, str]:
+        """Return when all are met at one moment: container -> how it is. Raises ConditionFailed."""
+
+    def explanation(self, waits: Iterable[AwaitCondition]) -> str:
+        """How the last health checks of those containers failed; empty where none did."""
+
     def stopping(self, name: str, *, returns: bool = False) -> bool:
         """`name` is stopped on purpose: its restart policy rests. False: it waited for its back-off to pass.
 
@@ -145,19 +154,39 @@ class _Run:
                 self.dependents[before].append(step.id)
         self.states: dict[str, Literal["waiting"] | Reached] = {step.id: "waiting" for step in plan.steps}
         self.told: set[str] = set()
+        self.ready: dict[str, Mapping[str, str]] = {}
         self.failures: list[tuple[str, Exception]] = []
 
     async def run(self) -> None:
+        seconds = float("inf") if self.plan.timeout is None else self.plan.timeout
         try:
-            async with trio.open_nursery() as nursery:
-                for step in self.plan.steps:
-                    nursery.start_soon(self._step, step)
+            with trio.move_on_after(seconds) as time_limit:
+                async with trio.open_nursery() as nursery:
+                    for step in self.plan.steps:
+                        nursery.start_soon(self._step, step)
+            if time_limit.cancelled_caught:
+                self._out_of_time(seconds)
         finally:
             for name, step_id in self.starts.items():
                 if self.states[step_id] != "done":
                     self.conditions.staying(name)
         if self.failures:
             raise StepsFailed(tuple(self.failures))
+
+    def _out_of_time(self, seconds: float) -> None:
+        """Steps that were under way are undone; the waits among them are why there was no end."""
+        left = [step for step in self.plan.steps if self.states[step.id] in ("waiting", "started")]
+        under_way = [step for step in left if self.states[step.id] == "started"]
+        waits = [step.action for step in under_way if isinstance(step.action, AwaitCondition)]
+        names = ", ".join(dict.fromkeys(action.service for action in waits))
+        error = ConditionFailed(
+            f"application not healthy after {seconds:g}s" + (f": {names} not ready" if names else ""),
+            hint=self.conditions.explanation(waits),
+        )
+        for step in left:
+            occurrence: Occurrence = "raised" if step in under_way else "need failed"
+            self._move(step.id, occurrence, str(error) if step in under_way else "out of time")
+        self.failures.append((left[0].id if left else "", error))
 
     async def _step(self, step: Step) -> None:
         with self.scopes[step.id]:
@@ -166,11 +195,11 @@ class _Run:
         if self.states[step.id] != "waiting":
             return
         # A condition waits for others' work, so it must not hold one of their places.
-        limited = self.limit is not None and not isinstance(step.action, AwaitCondition)
+        limited = self.limit is not None and not isinstance(step.action, AwaitCondition | ConfirmReady)
         async with self.limit if limited and self.limit is not None else nullcontext():
             self._move(step.id, "began", step.cause)
             try:
-                await self._perform(step.id, step.action)
+                self.ready[step.id] = await self._perform(step.id, step.action) or EMPTY
             except Exception as error:
                 self._move(step.id, "raised", str(error))
                 self.failures.append((step.id, error))
@@ -183,7 +212,7 @@ class _Run:
     def _move(self, step: str, occurrence: Occurrence, cause: str) -> None:
         reached = TRANSITIONS[self.states[step], occurrence]
         self.states[step] = reached
-        self.report(StepEvent(step, reached, cause))
+        self.report(StepEvent(step, reached, cause, ready=self.ready.get(step, EMPTY)))
 
     def _pass_on_notes(self, step: Step) -> None:
         if isinstance(step.action, CreateContainer | StartContainer):
@@ -202,7 +231,7 @@ class _Run:
                 self._move(step, "need failed", f"{failed} failed")
                 pending += self.dependents[step]
 
-    def _perform(self, step: str, action: Action) -> Awaitable[None]:
+    def _perform(self, step: str, action: Action) -> Awaitable[Mapping[str, str] | None]:
         host = self.host
         match action:
             case CreateNetwork(network):
@@ -233,17 +262,20 @@ class _Run:
                 return host.unpause_container(name)
             case AwaitCondition():
                 return self._await(step, action)
+            case ConfirmReady(waits):
+                return self.conditions.await_ready(waits)
             case _:
                 assert_never(action)
 
-    async def _await(self, step: str, wanted: AwaitCondition) -> None:
+    async def _await(self, step: str, wanted: AwaitCondition) -> Mapping[str, str]:
         """A condition of a dependency that is not required is only told of when it fails."""
         try:
-            await self.conditions.await_condition(wanted)
+            return await self.conditions.await_ready((wanted,))
         except ConditionFailed as error:
             if wanted.required:
                 raise
             self.report(StepEvent(step, "warning", f"{error} (the dependency is not required)"))
+            return EMPTY
 
     async def _start(self, step: str, name: str, service: str) -> None:
         self.conditions.starting(name)

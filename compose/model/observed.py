@@ -43,6 +43,16 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthProbe:
+    """One run of a health check, as in docker's `State.Health.Log`; times in unix seconds."""
+
+    started: float
+    ended: float
+    exit_code: int  # -1: it did not end in time
+    output: str  # its first 4096 bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Supervision:
     """What the supervisor knows of a container beyond the runtime; persisted, so that the next one goes on from it."""
 
@@ -53,6 +63,7 @@ class Supervision:
     restarting: bool = False  # waiting for its back-off to pass
     attempts: int = 0  # of `restarts`, those that count against `max_attempts`
     returning: bool = False  # a command under way starts it, or what replaces it
+    probes: tuple[HealthProbe, ...] = ()  # the last ones; on record as of the last that failed or changed the health
 
 
 @dataclass(frozen=True, slots=True)

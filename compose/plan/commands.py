@@ -7,17 +7,20 @@ depends_on label of what exists.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
+from typing import get_args
 
 from pycompose.compose.model.observed import Observed, ObservedContainer
-from pycompose.compose.model.project import Project
+from pycompose.compose.model.project import Condition, Dependency, Project
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 from .divergence import check_completes, goes_along, joiners
 from .draft import Cause, Draft, asked, is_running, not_running
 from .select import containers_of, in_order
-from .steps import AwaitCondition, Plan, StartContainer
+from .steps import AwaitCondition, Plan
+
+CONDITIONS: Mapping[str, Condition] = {condition: condition for condition in get_args(Condition)}
 
 Act = Callable[[ObservedContainer, tuple[str, ...]], str]
 
@@ -96,17 +99,40 @@ def stop(
     return out.plan()
 
 
-def start(project: Project | None, observed: Observed, services: tuple[str, ...] = ()) -> Plan:
-    """Each after what it depends on, and after the conditions of that which is started too.
+def start(
+    project: Project | None,
+    observed: Observed,
+    services: tuple[str, ...] = (),
+    *,
+    wait: bool = False,
+    timeout: float | None = None,
+) -> Plan:
+    """Each after what it depends on, which is started too, and after its conditions.
 
     Running containers that have a namespace of one that is started are started again.
+    With `wait`, until all of them are ready, those that ran already too; `timeout`, in seconds, is the whole plan's.
     """
     out = Draft(observed.project)
-    resting = [c for c in containers_of(project, observed, services) if not is_running(c)]
+    containers_of(project, observed, services)
+    members: dict[str, list[ObservedContainer]] = {}
+    for c in observed.containers:
+        if not c.oneoff:
+            members.setdefault(c.service, []).append(c)
+    for service in services:
+        if service not in members:
+            raise PycomposeError(f'service "{service}" has no container to start', hint="`pycompose up` makes it")
+    wanted, pending = set(), [*(services or members)]
+    while pending:
+        if (service := pending.pop()) in members and service not in wanted:
+            wanted.add(service)
+            pending += [need.service for need in _needs_of(project, members[service][0])]
+    resting = [c for c in observed.containers if c.service in wanted and not c.oneoff and not is_running(c)]
     joined = _joined(observed, resting)
     stops = _halted(out, project, observed, joined, JOINED)
     chosen = [*resting, *joined]
-    in_order(project, observed, chosen, _starter(out, project, chosen, stops=stops), reverse=False)
+    in_order(project, observed, chosen, _starter(out, project, chosen, stops=stops, members=members), reverse=False)
+    if wait:
+        _wait(out, project, [c for service in sorted(wanted) for c in members[service]], timeout)
     return out.plan()
 
 
@@ -135,17 +161,30 @@ def _halted(
     return stops
 
 
-def awaited(plan: Plan, timeout: float | None = None) -> Plan:
-    """The plan, with a wait for the containers of each service that it starts; `timeout` in seconds."""
-    out = Draft(plan.project)
-    started: dict[str, list[tuple[str, str]]] = {}  # service -> (step, container)
-    for step in plan.steps:
-        if isinstance(step.action, StartContainer):
-            started.setdefault(step.action.service, []).append((step.id, step.action.name))
-    for service, pairs in started.items():
-        names = tuple(name for _, name in pairs)
-        out.wait(AwaitCondition(service, names, "running_or_healthy", True, timeout), [step for step, _ in pairs])
-    return replace(plan, steps=(*plan.steps, *out.plan().steps))
+def _wait(out: Draft, project: Project | None, containers: list[ObservedContainer], timeout: float | None) -> None:
+    needs = [need for c in containers for need in _needs_of(project, c)]
+    completed = {need.service for need in needs if need.condition == "service_completed_successfully"}
+    names: dict[str, list[str]] = {}
+    for c in containers:
+        names.setdefault(c.service, []).append(c.name)
+    waits = {}
+    for service, replicas in names.items():
+        condition = "service_completed_successfully" if service in completed else "running_or_healthy"
+        waits[AwaitCondition(service, tuple(replicas), condition)] = out.starts_of(replicas)
+    out.wait(waits, timeout)
+
+
+def _needs_of(project: Project | None, container: ObservedContainer) -> tuple[Dependency, ...]:
+    """What a container's service depends on: as the file says, or as its label does."""
+    if project is not None and container.service in project.services:
+        return project.services[container.service].depends_on
+    conditions = ((name, CONDITIONS.get(text, "service_started"), again) for name, text, again in container.depends_on)
+    return tuple(Dependency(name, condition, again) for name, condition, again in conditions)
+
+
+def _has_containers(project: Project, service: str) -> bool:
+    """Whether a service is to have some, as the file says."""
+    return service in project.services and project.services[service].replicas > 0
 
 
 def _starter(
@@ -154,9 +193,10 @@ def _starter(
     chosen: Iterable[ObservedContainer],
     cause: Cause | None = None,
     stops: Mapping[str, str] = MappingProxyType({}),
+    members: Mapping[str, list[ObservedContainer]] = MappingProxyType({}),
 ) -> Act:
     """Makes start steps of all that is `chosen`, each after those whose namespaces it has, and after the conditions of
-    those of its dependencies that the same plan starts.
+    its dependencies: of those that the same plan starts, and of `members`, service -> its containers.
 
     `stops`: container -> the step of this plan that stops it.
     """
@@ -165,13 +205,19 @@ def _starter(
 
     def act(c: ObservedContainer, after: tuple[str, ...]) -> str:
         waits = [*after, *(out.started(names_by_id[i]) for i in c.shared.values() if i in names_by_id)]
-        service = project.services.get(c.service) if project else None
-        for need in service.depends_on if service else ():
-            if need.condition != "service_started" and need.service in started:
+        for need in _needs_of(project, c):
+            if need.condition == "service_started":
+                continue
+            steps = [step for step, _ in started.get(need.service, ())]
+            names = [other.name for other in members.get(need.service, ())]
+            if names := names or [name for _, name in started.get(need.service, ())]:
                 if project and need.condition == "service_completed_successfully" and need.required:
                     check_completes(project, c.service, need.service)
-                names = tuple(name for _, name in started[need.service])
-                waits.append(out.condition(need, names, [step for step, _ in started[need.service]]))
+                waits.append(out.condition(need, tuple(names), steps))
+            elif members and need.required and (project is None or _has_containers(project, need.service)):
+                raise PycomposeError(
+                    f"{c.service} is missing dependency {need.service}", hint="`pycompose up` makes it"
+                )
         stop_first = (stops[c.name],) if c.name in stops else ()
         why = cause or (JOINED if stop_first else not_running(c))
         step = out.start(c.name, c.service, why, (*stop_first, *waits))

@@ -6,7 +6,7 @@ left out of the finished plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pycompose.compose.model.observed import ObservedContainer
 from pycompose.compose.model.project import Dependency, Network, Volume
@@ -17,6 +17,7 @@ from .steps import (
     DEFAULT_SIGNAL,
     Action,
     AwaitCondition,
+    ConfirmReady,
     CreateContainer,
     CreateNetwork,
     CreateVolume,
@@ -66,11 +67,12 @@ class Draft:
         self.project, self.timeout = project, timeout
         self.steps: dict[str, Step] = {}
         self.warnings: list[str] = []
+        self.deadline: float | None = None  # seconds in which all of the plan is to be done
 
     def plan(self) -> Plan:
         needed = {before for step in self.steps.values() for before in step.after}
         steps = (step for step in self.steps.values() if step.id in needed or step.reason != "dependency")
-        return Plan(self.project, tuple(steps), tuple(self.warnings))
+        return Plan(self.project, tuple(steps), tuple(self.warnings), self.deadline)
 
     # networks and volumes
 
@@ -144,9 +146,13 @@ class Draft:
         action = AwaitCondition(dependency.service, containers, dependency.condition, dependency.required)
         return self._add(step_id, action, Cause("dependency", "depends_on"), after)
 
-    def wait(self, action: AwaitCondition, after: Iterable[str]) -> str:
-        """The wait that `--wait` asks for."""
-        return self._add(f"wait for {action.service}", action, asked("--wait"), after)
+    def wait(self, waits: Mapping[AwaitCondition, Iterable[str]], timeout: float | None) -> None:
+        """The waits that `--wait` asks for, each after its steps; then a look at all. `timeout` is the whole plan's."""
+        cause = asked("--wait")
+        ends = [self._add(f"wait for {action.service}", action, cause, after) for action, after in waits.items()]
+        if len(ends) > 1:
+            self._add("confirm all", ConfirmReady(tuple(waits)), cause, ends)
+        self.deadline = timeout
 
     # steps that are there already
 
@@ -159,6 +165,10 @@ class Draft:
     def started(self, name: str) -> str:
         """The step that starts a container, which is there."""
         return _start_id(name)
+
+    def starts_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The steps that start these containers."""
+        return tuple(_start_id(name) for name in names if self.starts(name))
 
     def removal(self, name: str) -> tuple[str, ...]:
         """The step that removes a container of that name, if one does."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pycompose.compose.model.observed import Supervision
+from pycompose.compose.model.observed import HealthProbe, Supervision
 from pycompose.compose.model.project import Healthcheck, RestartPolicy
 from pycompose.frozen import dataclass
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 60.0
 STEADY_RUN = 10.0
+SETTLING = 0.5  # seconds that a container must have run to be ready, where nothing is checked
+PROBES_KEPT = 5
 
 
 def next_delay(policy: RestartPolicy, previous: float | None, ran: float) -> float:
@@ -88,6 +90,22 @@ def probe_wait(probe: Probe, supervision: Supervision, running_for: float) -> fl
     """Seconds until the next probe."""
     starting = supervision.health == "starting" and running_for < probe.start_period
     return probe.start_interval if starting else probe.interval
+
+
+def kept(before: Supervision, latest: HealthProbe) -> tuple[HealthProbe, ...]:
+    """The runs of its health check that are kept of a container."""
+    return (*before.probes[1 - PROBES_KEPT :], latest)
+
+
+def explanation(name: str, supervision: Supervision) -> str:
+    """How the last health check of a container failed, in words; empty where none did."""
+    failed = [probe for probe in supervision.probes if probe.exit_code]
+    if not failed:
+        return ""
+    lines = ["".join(c if c.isprintable() else " " for c in line).strip() for line in failed[-1].output.splitlines()]
+    said = " / ".join([line for line in lines if line][-3:])[-300:]
+    how = "did not end in time" if failed[-1].exit_code < 0 else f"ended with exit code {failed[-1].exit_code}"
+    return f"the last health check of {name} {how}" + (f": {said}" if said else "")
 
 
 def probed(probe: Probe, before: Supervision, passed: bool, running_for: float) -> Supervision:

@@ -447,11 +447,12 @@ class _Up:
             for d in self.project.services[name].depends_on
             if d.condition == "service_completed_successfully"
         }
+        waits = {}
         for name in self.selected:
             if self.members[name]:
                 condition = "service_completed_successfully" if name in completed else "running_or_healthy"
-                action = AwaitCondition(name, self.members[name], condition, True, self.options.wait_timeout)
-                self.out.wait(action, self.last[name])
+                waits[AwaitCondition(name, self.members[name], condition)] = self.last[name]
+        self.out.wait(waits, self.options.wait_timeout)
 
 
 def up(project: Project, observed: Observed, options: UpOptions | None = None) -> Plan:

@@ -32,6 +32,10 @@ Reason = Literal[
 ]
 
 
+# How a container is that was waited for: "running" is said of one that nobody checks.
+Readiness = Literal["healthy", "running", "exited"]
+
+
 @dataclass(frozen=True, slots=True)
 class CreateNetwork:
     network: Network
@@ -119,14 +123,21 @@ class UnpauseContainer:
 class AwaitCondition:
     """Wait until all containers of a service meet a condition (for completion the first exit is enough).
 
-    `running_or_healthy` is what `up --wait` asks. A dependency with required=False that fails is a warning, no error.
+    `running_or_healthy` is what `--wait` asks: healthy; where nothing is checked, running for a while; or ended with 0
+    for good. A dependency with required=False that fails is a warning, no error.
     """
 
     service: str
     containers: tuple[str, ...]
     condition: Condition | str
     required: bool = True
-    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmReady:
+    """Wait until all that was waited for is ready at one moment: what was ready first may have ended since."""
+
+    waits: tuple[AwaitCondition, ...]
 
 
 Action = (
@@ -143,6 +154,7 @@ Action = (
     | PauseContainer
     | UnpauseContainer
     | AwaitCondition
+    | ConfirmReady
 )
 
 
@@ -160,6 +172,7 @@ class Plan:
     project: str
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+    timeout: float | None = None  # seconds in which all of it is to be done
 
 
 def render(plan: Plan) -> str:

@@ -13,7 +13,7 @@ from pycompose.compose.cli.arguments import output_form
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.tables import age, shortened, table
-from pycompose.compose.model.observed import ObservedContainer, PublishedPort
+from pycompose.compose.model.observed import HealthProbe, ObservedContainer, PublishedPort
 from pycompose.compose.state import observe
 
 STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
@@ -150,6 +150,14 @@ def ports(published: Iterable[PublishedPort]) -> str:
     return ", ".join(texts)
 
 
+def _probe(probe: HealthProbe) -> dict[str, object]:
+    """As docker's `State.Health.Log`."""
+    from datetime import UTC, datetime
+
+    start, end = (datetime.fromtimestamp(at, UTC).isoformat() for at in (probe.started, probe.ended))
+    return {"Start": start, "End": end, "ExitCode": probe.exit_code, "Output": probe.output}
+
+
 def as_json(container: ObservedContainer, name: str, arguments: Iterable[str], now: float) -> dict[str, object]:
     """The keys of `docker compose ps --format json`."""
     import shlex
@@ -159,6 +167,7 @@ def as_json(container: ObservedContainer, name: str, arguments: Iterable[str], n
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(container.created)),
         "ExitCode": container.exit_code if container.exit_code is not None or container.status == "exited" else 0,
         "Health": container.health,
+        **({"HealthLog": list(map(_probe, container.supervision.probes))} if container.supervision.probes else {}),
         "ID": container.id,
         "Image": container.image,
         "Labels": ",".join(f"{key}={value}" for key, value in container.labels.items() if key != observe.OWN),

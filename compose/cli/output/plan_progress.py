@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import field
 from typing import Protocol, TextIO
 
+from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.plan.steps import (
     Action,
     AwaitCondition,
+    ConfirmReady,
     CreateContainer,
     CreateNetwork,
     CreateVolume,
@@ -44,6 +46,9 @@ EXPECTED: frozenset[Reason] = frozenset({"asked", "missing", "dependency", "nami
 COLOURS = {"done": "32", "failed": "31", "skipped": "33", "started": "36", "dim": "2", "bold": "1"}
 
 
+READY = {"healthy": "Healthy", "running": "Running", "exited": "Exited"}
+
+
 def words(action: Action) -> tuple[str, str]:
     """What a line says while the action is under way, and after it."""
     match action:
@@ -69,8 +74,10 @@ def words(action: Action) -> tuple[str, str]:
             return "Waiting", "Exited"
         case AwaitCondition(condition="service_started"):
             return "Waiting", "Started"
-        case AwaitCondition():
+        case AwaitCondition(condition="service_healthy"):
             return "Waiting", "Healthy"
+        case AwaitCondition():
+            return "Waiting", "Running"
     return "Working", "Done"  # of a later version
 
 
@@ -89,6 +96,8 @@ def subjects(action: Action) -> tuple[str, ...]:
             return (f"Container {new_name}",)
         case AwaitCondition(containers=names):
             return tuple(f"Container {name}" for name in names)
+        case ConfirmReady():
+            return ()
     name = str(getattr(action, "name", ""))
     replaces = getattr(action, "replaces", None)
     return (f"Container {TEMPORARY.sub('', name, count=1) if replaces else name}",)
@@ -122,8 +131,8 @@ class PlanBoard:
                 if not subject.cause and step.reason not in EXPECTED:
                     subject.cause = step.cause
 
-    def take(self, step: str, state: str, cause: str, now: float) -> list[_Subject]:
-        """One event of a step; the subjects that it changed."""
+    def take(self, step: str, state: str, cause: str, now: float, ready: Mapping[str, str] = EMPTY) -> list[_Subject]:
+        """One event of a step; the subjects that it changed. `ready`: container -> how it is that was waited for."""
         action = self._actions.get(step)
         changed = []
         for name in subjects(action) if action is not None else ():
@@ -142,7 +151,7 @@ class PlanBoard:
                 if subject.state == "failed":
                     continue
                 if state == "done":
-                    subject.word = after
+                    subject.word = READY.get(ready.get(name.partition(" ")[2], ""), after)
                     subject.state = "done" if not subject.left else "started" if subject.now else "waiting"
                 elif state == "failed":
                     subject.state, subject.word, subject.cause = "failed", "Error", cause

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 import pytest
@@ -31,8 +32,11 @@ def test_nothing_follows_an_end(last: str) -> None:
 
 
 class NoConditions:
-    async def await_condition(self, wanted: AwaitCondition) -> None:
+    async def await_ready(self, waits: tuple[AwaitCondition, ...]) -> Mapping[str, str]:
         raise AssertionError("no step of these waits for one")
+
+    def explanation(self, waits: Iterable[AwaitCondition]) -> str:
+        return ""
 
     def stopping(self, name: str, *, returns: bool = False) -> bool:
         return True

@@ -142,8 +142,7 @@ def plan_of(line: str, project: Project, observed: Observed) -> Plan:
         case "stop":
             return commands.stop(of, observed, names, timeout)
         case "start":
-            plan = commands.start(of, observed, names)
-            return commands.awaited(plan) if "wait" in flags else plan
+            return commands.start(of, observed, names, wait="wait" in flags)
         case "restart":
             return commands.restart(of, observed, names, timeout, "no-deps" in flags)
         case "kill":

@@ -12,7 +12,7 @@ from pycompose.compose.plan import commands, reconcile
 from pycompose.compose.plan.graph import CycleError
 from pycompose.compose.plan.reconcile import UpOptions
 from pycompose.compose.plan.steps import render
-from pycompose.errors import Place
+from pycompose.errors import Place, PycomposeError
 
 NET = Network("net", "p_net", config_hash="n1")
 ON_NET = (Attachment("net"),)
@@ -128,6 +128,28 @@ def test_start_waits_for_the_conditions_of_what_it_starts() -> None:
     text = render(commands.start(PROJECT, seen(there(DB, status="exited"), there(WEB, status="exited"))))
     assert "await db healthy  (depends_on)\n    after start p-db-1" in text
     assert text.index("await db healthy") < text.index("start p-web-1")
+
+
+def test_start_of_a_service_starts_what_it_depends_on_and_waits_for_what_runs() -> None:
+    text = render(commands.start(PROJECT, seen(there(DB, status="exited"), there(WEB, status="exited")), ("web",)))
+    assert "start p-db-1" in text
+    assert "start p-web-1  (not running: exited)\n    after start p-db-1, await db healthy" in text
+    text = render(commands.start(PROJECT, seen(there(DB), there(WEB, status="exited")), ("web",)))
+    assert "start p-db-1" not in text
+    assert "start p-web-1  (not running: exited)\n    after await db healthy" in text
+
+
+def test_start_refuses_what_has_no_container() -> None:
+    with pytest.raises(PycomposeError, match='service "web" has no container to start'):
+        commands.start(PROJECT, seen(there(DB)), ("web",))
+    with pytest.raises(PycomposeError, match="web is missing dependency db"):
+        commands.start(PROJECT, seen(there(WEB, status="exited")), ("web",))
+
+
+def test_start_that_waits_waits_for_what_runs_already() -> None:
+    plan = commands.start(PROJECT, seen(there(DB), there(WEB)), ("web",), wait=True, timeout=3)
+    assert [step.id for step in plan.steps] == ["wait for db", "wait for web", "confirm all"]
+    assert plan.timeout == 3
 
 
 def test_restart_stops_dependents_first_and_starts_them_last() -> None:
