@@ -11,6 +11,7 @@ from pycompose.compose.app.choices import Choices
 from pycompose.errors import interrupted_code
 
 from .arguments import SERVICE
+from .go_arguments import GoArguments
 from .output import terminal
 
 
@@ -24,7 +25,7 @@ def without_effect(_: click.Context, option: click.Parameter, value: object) -> 
         terminal.warn(f"{option.opts[0]} has no effect yet")
 
 
-class Command(click.Command):
+class Command(GoArguments):
     """A command that takes --dry-run, and warns of the options that it accepts without acting on them.
 
     `accepted` names those, with a "=" after the ones that take a value. `groups` are headings of the help, with the

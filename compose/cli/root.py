@@ -14,6 +14,7 @@ from pycompose.compose.app.choices import Choices
 
 from .arguments import PROGRESS
 from .command import without_effect
+from .go_arguments import GoArguments
 from .output import terminal
 
 SECTIONS = ("Run a project", "Look at it", "Work inside", "Images and volumes", "About files")
@@ -73,7 +74,7 @@ class UnknownCommand(click.UsageError):
         self.possibilities = possibilities
 
 
-class Root(click.Group):
+class Root(GoArguments, click.Group):
     """The program. Commands are imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import click
+from pycompose.compose.cli.go_arguments import GoGroup
 from pycompose.compose.cli.output import terminal
 
 
-@click.group()
+@click.group(cls=GoGroup)
 def builder() -> None:
     """What builds remember on this machine."""
 

@@ -9,6 +9,7 @@ from typing import IO
 
 import click
 from pycompose.compose.app.image_store import ask_store, translated_errors
+from pycompose.compose.cli.go_arguments import GoGroup
 from pycompose.compose.cli.image_options import FORMAT, QUIET
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.byte_count import counting
@@ -17,7 +18,7 @@ from pycompose.compose.cli.output.tables import age, decimal_size, table
 from . import image_transfer
 
 
-class ImageGroup(click.Group):
+class ImageGroup(GoGroup):
     """`image build` lies in a module of its own, imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.app.image_store import ask_store, translated_errors
+from pycompose.compose.cli.go_arguments import GoArguments
 from pycompose.compose.cli.image_options import FORMAT, QUIET
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.tables import decimal_size, table
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pycompose.compose.app.choices import Choices
 
 
-@click.command(name="images")
+@click.command(name="images", cls=GoArguments)
 @QUIET
 @FORMAT
 @click.argument("services", nargs=-1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.app.image_store import translated_errors
+from pycompose.compose.cli.go_arguments import GoGroup
 from pycompose.compose.cli.image_options import FORMAT, QUIET
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.tables import table
@@ -22,7 +23,7 @@ def volume_store() -> Volumes:
     return Volumes(Places.default())
 
 
-@click.group()
+@click.group(cls=GoGroup)
 def volume() -> None:
     """Volumes on this machine."""
 

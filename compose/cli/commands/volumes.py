@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.image_store import translated_errors
 from pycompose.compose.cli.arguments import output_form
+from pycompose.compose.cli.go_arguments import GoArguments
 from pycompose.compose.cli.image_options import QUIET
 
 from .volume import show_volumes, volume_store
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pycompose.compose.app.choices import Choices
 
 
-@click.command(name="volumes")
+@click.command(name="volumes", cls=GoArguments)
 @QUIET
 @click.option("--format", "form", default="table", metavar="FORM", help="table, json, or a template.")
 @click.argument("services", nargs=-1)

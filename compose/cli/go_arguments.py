@@ -1,0 +1,100 @@
+"""Arguments as docker compose's parser (pflag) reads them, put into the words that click understands.
+
+A switch may have a value (`--build=false`, `-d=true`, `-qa=false`), and the value of a short option may stand after "="
+(`-p=name`). Rules: only the spelling is changed; what is wrong otherwise is left to click to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from click.parser import _OptionParser
+
+WORDS: Mapping[str, bool] = {  # Go's strconv.ParseBool
+    **dict.fromkeys(("1", "t", "T", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "False", "FALSE"), False),
+}
+
+
+class GoArguments(click.Command):
+    """A command whose switches take a value after "="."""
+
+    def make_parser(self, ctx: click.Context) -> _OptionParser:
+        parser = super().make_parser(ctx)
+        for option in self.get_params(ctx):
+            if isinstance(option, click.Option) and option.is_bool_flag:
+                parser.add_option(option, [_denial(option)], option.name, action="store_const", const=False)
+        return parser
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, spelled(args, self.get_params(ctx), interspersed=ctx.allow_interspersed_args))
+
+
+class GoGroup(GoArguments, click.Group):
+    """A group whose commands are read so, too."""
+
+    command_class = GoArguments
+
+
+def spelled(arguments: Iterable[str], parameters: Iterable[click.Parameter], *, interspersed: bool) -> list[str]:
+    """The arguments for click. Raises click.BadParameter for a switch whose value is neither true nor false."""
+    options = {name: one for one in parameters if isinstance(one, click.Option) for name in one.opts}
+    words: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        if argument == "--" or not argument.startswith("-") or argument == "-":
+            words.append(argument)
+            if argument == "--" or not interspersed:
+                return words + left
+            continue
+        needs_value = _long(argument, options, words) if argument.startswith("--") else _short(argument, options, words)
+        if needs_value and left:
+            words.append(left.pop(0))
+    return words
+
+
+def _long(argument: str, options: Mapping[str, click.Option], words: list[str]) -> bool:
+    """Whether the next argument is its value."""
+    name, equals, value = argument.partition("=")
+    option = options.get(name)
+    if option is None or not option.is_flag:
+        words.append(argument)
+        return option is not None and not equals
+    words += _switch(option, name, value if equals else "true")
+    return False
+
+
+def _short(argument: str, options: Mapping[str, click.Option], words: list[str]) -> bool:
+    """Whether the next argument is the value of the last of these short options."""
+    for at in range(1, len(argument)):
+        name, rest = f"-{argument[at]}", argument[at + 1 :]
+        option = options.get(name)
+        if option is None:
+            words.append(f"-{argument[at:]}")
+            return False
+        if not option.is_flag:
+            words += [name, rest.removeprefix("=")] if rest else [name]
+            return not rest
+        if rest.startswith("="):
+            words += _switch(option, name, rest[1:])
+            return False
+        words.append(name)
+    return False
+
+
+def _switch(option: click.Option, name: str, value: str) -> list[str]:
+    if value not in WORDS:
+        raise click.BadParameter(f"{value!r} is neither true nor false", param_hint=name)
+    if WORDS[value]:
+        return [name]
+    return [_denial(option)] if option.is_bool_flag else []
+
+
+def _denial(option: click.Option) -> str:
+    """A spelling of "not this switch" that nobody types, and that is near to nothing anybody means."""
+    return f"--:{(option.name or '').encode().hex()}"

@@ -1,0 +1,88 @@
+"""Arguments are read as docker compose's parser reads them."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from pycompose.compose.cli.command import command
+from pycompose.compose.cli.go_arguments import spelled
+from pycompose.compose.cli.root import COMMANDS, Root, cli
+
+
+@command("try")
+@click.option("-d", "--detach", is_flag=True)
+@click.option("-q", "--quiet", is_flag=True)
+@click.option("--remove-orphans", is_flag=True, envvar="REMOVE")
+@click.option("--orphans/--no-orphans", default=True)
+@click.option("-t", "--timeout", type=int)
+@click.option("-e", "--env", multiple=True)
+@click.argument("services", nargs=-1)
+def attempt(**values: object) -> dict[str, object]:
+    return values
+
+
+def values(*arguments: str) -> dict[str, object]:
+    result = attempt.main(list(arguments), standalone_mode=False)
+    assert isinstance(result, dict)
+    return {name: value for name, value in result.items() if value not in (None, (), False)}
+
+
+ON = {"orphans": True}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        (("--detach=true",), ON | {"detach": True}),
+        (("--detach=1", "web"), ON | {"detach": True, "services": ("web",)}),
+        (("--detach=F",), ON),
+        (("-d=true",), ON | {"detach": True}),
+        (("-d=false",), ON),
+        (("-d", "-d=false"), ON),
+        (("-d=false", "-d"), ON | {"detach": True}),
+        (("-qd=false",), ON | {"quiet": True}),
+        (("-qdt", "3"), ON | {"quiet": True, "detach": True, "timeout": 3}),
+        (("-qt=3",), ON | {"quiet": True, "timeout": 3}),
+        (("-t-1",), ON | {"timeout": -1}),
+        (("-t", "-1", "-d"), ON | {"timeout": -1, "detach": True}),
+        (("-e=A=-d", "-e", "-q", "--env=B=1"), ON | {"env": ("A=-d", "-q", "B=1")}),
+        (("--orphans=false",), {}),
+        (("--orphans=true",), ON),
+        (("--", "-d=false"), ON | {"services": ("-d=false",)}),
+        (("web", "-d=true"), ON | {"services": ("web",), "detach": True}),
+    ],
+)
+def test_switches_take_values_as_in_go(arguments: tuple[str, ...], read: dict[str, object]) -> None:
+    assert values(*arguments) == read
+
+
+def test_a_switch_that_is_said_to_be_off_is_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REMOVE", "1")
+    assert values() == ON | {"remove_orphans": True}
+    assert values("--remove-orphans=false") == ON
+
+
+def test_what_is_neither_true_nor_false_is_refused() -> None:
+    with pytest.raises(click.BadParameter, match="'maybe' is neither true nor false"):
+        values("--detach=maybe")
+    with pytest.raises(click.BadParameter, match="'' is neither true nor false"):
+        values("-d=")
+
+
+def test_what_is_run_inside_is_left_as_it_is() -> None:
+    execute = cli.get_command(click.Context(cli), "exec")
+    assert execute is not None
+    context = execute.make_context("exec", ["-T=true", "web", "ls", "-l=false", "--all=true"])
+    assert (context.params["no_tty"], context.params["arguments"]) == (True, ("ls", "-l=false", "--all=true"))
+
+
+def test_every_switch_of_every_command_takes_a_value() -> None:
+    assert isinstance(cli, Root)
+    assert values("--dry-run=false") == ON
+    for name in COMMANDS:
+        found = cli.get_command(click.Context(cli), name)
+        for option in found.params if found is not None else ():
+            if isinstance(option, click.Option) and option.is_bool_flag and not option.required:
+                parser = found.make_parser(click.Context(found)) if found is not None else None
+                assert parser is not None
+                parser.parse_args(spelled([f"{option.opts[0]}=false"], [option], interspersed=True))
