@@ -12,7 +12,7 @@ import sys
 from typing import assert_never
 
 import trio
-from pycompose.log_lines import note
+from pycompose.log_lines import complain, note
 from pycompose.runtime.places import Places
 
 from .control import server
@@ -92,5 +92,15 @@ async def _carry_out(
         raise failure
 
 
+def main() -> int:
+    """Run until ended from outside; what goes wrong is in the log, with its time, and the keeper starts another."""
+    try:
+        trio.run(supervise, sys.argv[1], int(sys.argv[2]))
+    except Exception:
+        complain()
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    trio.run(supervise, sys.argv[1], int(sys.argv[2]))
+    sys.exit(main())

@@ -109,7 +109,7 @@ class Runtime:
             code = end.get("code")
             if end and code is None and (code := pidfd.exit_code(pid, descriptor)) is not None:
                 await keeper.ask(RecordExit(container_id, code), Done)
-            self._heard(Ended(container_id, code, end.get("oom_killed", False)))
+            self._heard(Ended(container_id, code, end.get("oom_killed", False), pid))
             keeper.forget_exit(container_id)
         for container_id in running - set(self._running):
             process = container_record.read(f"{self.places.container(container_id)}/process.json")
@@ -119,7 +119,10 @@ class Runtime:
 
     def _heard(self, event: Event) -> None:
         if isinstance(event, Ended):
-            if held := self._running.pop(event.id, None):
+            if (held := self._running.get(event.id)) is not None:
+                if event.pid not in (0, held[0]):
+                    return  # of a run before this one; that it ended is known since this one could begin
+                del self._running[event.id]
                 os.close(held[1])
             if not os.path.exists(f"{self.places.container(event.id)}/exit.json"):
                 self._unrecorded[event.id] = event.code

@@ -510,7 +510,7 @@ class Container:
         self._discard_cgroup()
         self.keeper.forget(self.id)
         if self.stage is ContainerStage.ENDED:
-            self.keeper.publish(Ended(self.id, self.code, oom))
+            self.keeper.publish(Ended(self.id, self.code, oom, self.pid))
         elif self.failure is not None:
             self._answer(self.failure)
         for reply in self.given_up:

@@ -9,7 +9,7 @@ On keeper.sock, a client asks one thing at a time; "+" are descriptors beside a 
     OpenInput(id)                -> Done + what is written to reaches its stdin, or its terminal's master
     ListRunning                  -> RunningIds(ids)
     RecordExit(id, code)         -> Done                  an exit code that the keeper could not know
-    Subscribe                    -> Done; then Ended(id, code, oom_killed), OutOfMemory(id),
+    Subscribe                    -> Done; then Ended(id, code, oom_killed, pid), OutOfMemory(id),
                                     ExecBegan(id, execution, command) and ExecDied(id, execution, code)
     EndKeeper                    -> Done and the keeper ends; refused while a container runs
     any                          -> Refusal(message, step, errno, exit_code) if it cannot be done
@@ -182,11 +182,13 @@ Answer = Done | Prepared | SandboxAt | Executing | ExecEnded | RunningIds | Refu
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`code` is None where nobody could tell it."""
+    """`code` is None where nobody could tell it; `pid`, of the first process, tells one run of a container from the
+    next, which may be under way when this is heard."""
 
     id: str
     code: int | None
     oom_killed: bool
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from pathlib import Path
@@ -43,6 +44,19 @@ async def test_an_event_that_comes_before_the_answer_is_heard_after_it(places: P
                 await nursery.start(runtime.serve)
                 assert await runtime.events().receive() == Ended("a", 7, False)
             nursery.cancel_scope.cancel()
+
+
+def test_the_end_of_an_earlier_run_says_nothing_of_the_one_that_is_under_way(places: ProjectPlaces) -> None:
+    runtime = Runtime(places)
+    process = os.pidfd_open(os.getpid())
+    runtime._running["a"] = os.getpid(), process
+    runtime._heard(Ended("a", 7, False, pid=1))
+    os.fstat(process)  # it is still held
+    assert runtime._unrecorded == {}
+    runtime._heard(Ended("a", 8, False, pid=os.getpid()))
+    assert (runtime._running, runtime._unrecorded) == ({}, {"a": 8})
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(process)
 
 
 async def test_a_start_that_is_given_up_when_its_program_runs_already_is_killed(
