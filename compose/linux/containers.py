@@ -277,7 +277,7 @@ class Containers:
             ),
             annotations=container_labels.labels(project, service, wanted.number, image.digest, own),
         )
-        return _MadeContainer(bundle, own, tuple(map(HostNote, defaults.notes)))
+        return _MadeContainer(bundle, own, tuple(map(HostNote, (*defaults.notes, *oci.logging_notes(service.logging)))))
 
     async def remove(self, held: HeldContainer, *, volumes: bool) -> None:
         """With `volumes`, its anonymous ones too, unless another container has them by volumes_from."""

@@ -120,6 +120,13 @@ def log_limits(logging: Logging | None) -> tuple[int, int]:
     return size, max(1, int(files or 1))
 
 
+def logging_notes(logging: Logging | None) -> tuple[str, ...]:
+    """What a person is told of a logging driver that is not there."""
+    if logging is None or logging.driver in (None, "", "json-file", "local"):
+        return ()
+    return (f'logging driver "{logging.driver}" is not there: output is kept in files, which `pycompose logs` reads',)
+
+
 def process(service: Service, image: ImageConfig, profile: Defaults, hostname: str) -> oci.Process:
     """The first process. An entrypoint of the file also clears the image's command, as in Docker."""
     if service.entrypoint is None:

@@ -54,6 +54,13 @@ def test_nothing_to_run_is_an_error() -> None:
         made(Service("s", entrypoint=()))
 
 
+def test_a_logging_driver_that_is_not_there_is_told_of() -> None:
+    assert (
+        oci.logging_notes(None) == oci.logging_notes(Logging("json-file")) == oci.logging_notes(Logging("local")) == ()
+    )
+    assert 'logging driver "syslog" is not there' in oci.logging_notes(Logging("syslog"))[0]
+
+
 def test_log_limits() -> None:
     assert oci.log_limits(Logging(options={"max-size": "10m", "max-file": "3"})) == (10 << 20, 3)
     assert oci.log_limits(None) == (0, 1)
