@@ -151,7 +151,12 @@ OURS = """\
   an error, for a container that has a part of the folder mounted could have put it there, to be given any file of the
   host at the next start (Docker follows it). It is looked for at each start, so nothing is swapped in between. Where
   such links are meant, the service or the file says `x-pycompose: {follow_links: true}`.
-- A published port belongs to its service: connections are spread over the replicas.
+- `network_mode: bridge` is one bridge of the machine for containers of all projects, there while anybody is on it.
+  As with Docker it knows no names of services; `links` are lines of `/etc/hosts`, which follow a container that gets
+  another address. Names outside are asked of the host's servers by 127.0.0.11.
+- A fixed address of the file is given to none of its other services, and a container keeps its own while it is stopped.
+- A single published port belongs to its service: connections are spread over the healthy replicas. Of a range
+  (`8100-8103:8000`), and of a port that the host chooses (`8000`), each container has one, as with Docker.
 - Contents of configs, secrets and env files are part of what `up` compares (docker compose looks at names alone): a
   changed file makes containers anew, and the plan says `configuration changed: config app.conf`.
 """
