@@ -8,17 +8,19 @@
 #          BENCH="--rows up1,up50 --runs 5" chooses; else builds beside buildah and a pull beside skopeo and umoci too
 # faults   SIGKILL to each process, pair and all of them at 2,400 steps of the commands (root; an hour or two);
 #          FAULTS=800 chooses how many; a sample of them is among the tests
+# soak     restarts, scaling, exec and full logs for MINUTES=10, and whether helpers grow (root)
 # clean    everything that the others made
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 FAULTS ?= 2400
+MINUTES ?= 10
 STAMP := .venv/.installed
 DASK := .venv/bin/pycompose -p dask-distributed
 # The finder that setuptools installs for -e imports enough to cost every process 10 ms; a folder on the path costs none.
 LIGHT_PATH = cd .venv/lib/python*/site-packages && rm -f __editable__.pycompose-*.pth __editable___pycompose_*_finder.py \
   && echo "$(CURDIR)/.types" >pycompose.pth
 
-.PHONY: setup demo test test-vm check bench faults clean
+.PHONY: setup demo test test-vm check bench faults soak clean
 
 setup: $(STAMP)
 
@@ -56,6 +58,9 @@ bench: setup
 
 faults: setup
 	PYCOMPOSE_FAULTS=$(FAULTS) .venv/bin/pytest -q -s tests/kernel/test_faults.py tests/registry/test_killed.py
+
+soak: setup
+	.venv/bin/python tests/bench/soak.py --minutes $(MINUTES)
 
 clean:
 	rm -rf .venv .types .cache build dist *.egg-info bench.json

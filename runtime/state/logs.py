@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from typing import BinaryIO
 
 from pycompose.frozen import dataclass
 
@@ -86,16 +88,10 @@ def _runs(lines: list[bytes]) -> Iterator[tuple[str, bool, list[bytes]]]:
 
 def blocks(path: str, tail: int | None = None, since: str = "", until: str = "") -> Iterator[bytes]:
     """The log's bytes in pieces that end with a line."""
-    names = files(path)
-    skip = 0
-    if tail is not None:
-        names, skip = _from_end(names, tail)
-    for name in names:
-        try:
-            file = open(name, "rb")  # noqa: SIM115
-        except FileNotFoundError:
-            continue
-        with file:
+    with ExitStack() as closing:
+        opened = [closing.enter_context(file) for file in _opened(path)]
+        first, skip = (0, 0) if tail is None else _from_end(opened, tail)
+        for file in opened[first:]:
             file.seek(skip)
             skip = 0
             left = b""
@@ -110,6 +106,30 @@ def blocks(path: str, tail: int | None = None, since: str = "", until: str = "")
                         yield block
 
 
+def _opened(path: str) -> list[BinaryIO]:
+    """The log's files, oldest first, of one moment: a rotation between two of them would hide one, or show it twice."""
+    opened: dict[str, BinaryIO] = {}
+    for _ in range(100):
+        names, opened = files(path), {}
+        for name in names:
+            with suppress(FileNotFoundError):  # the newest, between its rotation and the next one's beginning
+                opened[name] = open(name, "rb")  # noqa: SIM115 - the reader closes them
+        if files(path) == names and all(_is_at(opened.get(name), name) for name in names):
+            break
+        for file in opened.values():
+            file.close()
+        opened = {}
+    return list(opened.values())
+
+
+def _is_at(file: BinaryIO | None, name: str) -> bool:
+    try:
+        now = os.stat(name)
+    except FileNotFoundError:
+        return file is None
+    return file is not None and os.path.samestat(now, os.fstat(file.fileno()))
+
+
 def _between(block: bytes, since: bytes, until: bytes) -> bytes:
     first, last = block[:30], block[block.rfind(b"\n", 0, -1) + 1 :][:30]
     if first >= since and (not until or last < until):
@@ -120,35 +140,31 @@ def _between(block: bytes, since: bytes, until: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _from_end(names: list[str], tail: int) -> tuple[list[str], int]:
-    """The files that hold the last `tail` lines, and where they begin in the first of these; read from behind."""
+def _from_end(opened: list[BinaryIO], tail: int) -> tuple[int, int]:
+    """The first of the files that hold the last `tail` lines, and where they begin in it; read from behind."""
     if tail <= 0:
-        return [], 0
-    for number in range(len(names) - 1, -1, -1):
-        try:
-            file = open(names[number], "rb")  # noqa: SIM115
-        except FileNotFoundError:
-            continue
-        with file:
-            at = end = file.seek(0, os.SEEK_END)
-            data = b""
-            while at > 0:
-                at = max(0, at - (1 << 16))
-                file.seek(at)
-                data = file.read(min(1 << 16, end - at) if not data else min(1 << 16, end - at - len(data))) + data
-                if data.count(b"\n") > tail:
-                    break
-            lines = data.splitlines(True)
-            if at > 0:
-                del lines[0]  # its beginning was not read
-            ends = [index for index, line in enumerate(lines) if line[38:39] != b"P"]
-            if len(ends) > tail or (at > 0 and len(ends) >= tail):
-                first = ends[-tail - 1] + 1 if len(ends) > tail else 0
-                return names[number:], end - sum(map(len, lines[first:]))
-            tail -= len(ends)
-            if tail <= 0:
-                return names[number:], 0
-    return names, 0
+        return len(opened), 0
+    for number in range(len(opened) - 1, -1, -1):
+        file = opened[number]
+        at = end = file.seek(0, os.SEEK_END)
+        data = b""
+        while at > 0:
+            at = max(0, at - (1 << 16))
+            file.seek(at)
+            data = file.read(min(1 << 16, end - at) if not data else min(1 << 16, end - at - len(data))) + data
+            if data.count(b"\n") > tail:
+                break
+        lines = data.splitlines(True)
+        if at > 0:
+            del lines[0]  # its beginning was not read
+        ends = [index for index, line in enumerate(lines) if line[38:39] != b"P"]
+        if len(ends) > tail or (at > 0 and len(ends) >= tail):
+            first = ends[-tail - 1] + 1 if len(ends) > tail else 0
+            return number, end - sum(map(len, lines[first:]))
+        tail -= len(ends)
+        if tail <= 0:
+            return number, 0
+    return 0, 0
 
 
 class LogLines:
@@ -189,8 +205,10 @@ def last(path: str, tail: int | None) -> Start:
     """Where the last `tail` lines begin (None: all of them), parts of a line counted as one."""
     if tail is None:
         return files(path)[0], 0
-    names, skip = _from_end(files(path), tail)
-    return (names[0], skip) if names else (path, -1)
+    with ExitStack() as closing:
+        opened = [closing.enter_context(file) for file in _opened(path)]
+        first, skip = _from_end(opened, tail)
+        return (str(opened[first].name), skip) if first < len(opened) else (path, -1)
 
 
 def follow(path: str, wait: float = 0.1, start: bool = False) -> Iterator[LogLine | None]:

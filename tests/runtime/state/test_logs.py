@@ -155,3 +155,16 @@ def test_lines_between_two_times(tmp_path: Path) -> None:
 def test_pieces_are_what_was_written_as_it_came() -> None:
     block = stamp(b"prompt> ", b"stdout", now()) + stamp(b"ls\r\nfile\r\n$ ", b"stdout", now())
     assert b"".join(text for _, _, text in logs.LogPieces().take(block)) == b"prompt> ls\r\nfile\r\n$ "
+
+
+def test_a_rotation_while_it_is_read_hides_no_line(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    texts = [b"2016-10-06T00:17:09.669794202Z stdout F %d\n" % number for number in range(4)]
+    for name, text in zip(("log.2", "log.1", "log"), texts, strict=False):
+        (tmp_path / name).write_bytes(text)
+    reading = logs.read(str(log))
+    assert next(reading).text == "0"
+    os.rename(tmp_path / "log.1", tmp_path / "log.2")
+    os.rename(log, tmp_path / "log.1")
+    log.write_bytes(texts[3])
+    assert [line.text for line in reading] == ["1", "2"]
