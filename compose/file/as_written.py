@@ -123,6 +123,8 @@ def _aligned(entries: Any, written: Tree) -> Iterator[tuple[int, Tree]]:
 
 
 def mount_as_written(volume: Plain, written: Tree) -> Plain:
+    if isinstance(written, Text) and len(written) <= 2:  # docker compose looks no further into so short a text
+        return {key: value for key, value in volume.items() if key != "volume"}
     kind = volume["type"]
     details = dict(volume.get(kind) or {})
     said = isinstance(written, Text) or _map(written, kind).get("create_host_path") is not None
