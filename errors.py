@@ -38,16 +38,3 @@ class SystemRefused(PycomposeError):
         hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN" if isinstance(error, PermissionError) else ""
         super().__init__(f"{error.filename}: {reason}" if error.filename else reason, hint=hint)
         self.errno = error.errno
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal asks this command to end; `number` is the signal's."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-def interrupted_code(interrupt: BaseException | None) -> int:
-    """The exit code of a command that a signal ended, as a shell says it: 130 for SIGINT, 143 for SIGTERM."""
-    return 128 + (interrupt.number if isinstance(interrupt, Interrupted) else 2)

@@ -25,9 +25,10 @@ REFUSALS = (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EROFS, 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
     import click
-    from pycompose.errors import PycomposeError, SystemRefused, interrupted_code
+    from pycompose.errors import PycomposeError, SystemRefused
 
     _make_ordinary()
+    from .interrupts import interrupted_code
     from .root import cli
 
     try:
@@ -42,10 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         _tell_usage(error)
         return error.exit_code
-    except KeyboardInterrupt as interrupt:
-        return interrupted_code(interrupt)
-    except click.Abort as abort:  # click's word for it
-        return interrupted_code(abort.__cause__)
+    except (KeyboardInterrupt, click.Abort):
+        return interrupted_code()
     except BrokenPipeError:
         # What is left in the buffers has no reader, and the interpreter must not complain when it ends.
         nowhere = os.open(os.devnull, os.O_WRONLY)

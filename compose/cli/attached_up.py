@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-from pycompose.errors import PycomposeError, interrupted_code
+from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 from .drawing import Drawing
+from .interrupts import interrupted_code
 from .output import terminal
 
 if TYPE_CHECKING:
@@ -99,10 +100,10 @@ class Attached:
         try:
             self.prepared.apply(watch, attached=tuple(sorted(self.follow)))
             begin()
-        except KeyboardInterrupt as interrupt:
+        except KeyboardInterrupt:
             attached = self._thread is not None
             code = self._stop()
-            return code if attached else interrupted_code(interrupt)
+            return code if attached else interrupted_code()
         except PycomposeError:
             self._finish()
             raise
@@ -199,12 +200,12 @@ class Attached:
                 terminal.note("Gracefully Stopping... press Ctrl+C again to force")
             self._act(lambda observed: commands.stop(self.prepared.project, observed, names, timeout))
             code = 0
-        except KeyboardInterrupt as interrupt:
+        except KeyboardInterrupt:
             terminal.leave_if_hung_up()
             terminal.end_line()
             terminal.note("Killing...")
             self._act(lambda observed: commands.kill(self.prepared.project, observed, names))
-            code = interrupted_code(interrupt)
+            code = interrupted_code()
         self._finish(patience=3.0)  # all of them have ended: each is told
         return code
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 from pycompose.compose.app.choices import Choices
-from pycompose.errors import interrupted_code
 
 from .arguments import SERVICE
 from .go_arguments import GoArguments
+from .interrupts import interrupted_code
 from .output import terminal
 
 
@@ -72,13 +72,13 @@ class Command(GoArguments):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as interrupt:
+        except KeyboardInterrupt:
             if not self.interrupted:
                 raise
             terminal.leave_if_hung_up()
             terminal.end_line()
             terminal.error("interrupted: what was finished stays", self.interrupted)
-            ctx.exit(interrupted_code(interrupt))
+            ctx.exit(interrupted_code())
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
