@@ -227,13 +227,15 @@ class LayeredRoot:
 class HostRoot:
     """The host's own file system, copy-on-write: `/` and every real disk file system mounted under it get an overlay.
 
-    `store` is the container's folder for uppers and works; `hidden` are host paths that must be empty inside.
+    `store` is the container's folder for uppers and works; `hidden` are host paths that must not be seen inside,
+    `shown` those below them that are. All are absolute and without links.
     """
 
     store: str
     lower: tuple[str, ...] = ()  # the init layer
     hidden: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()  # of an image that was built on the host's files, the topmost first
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

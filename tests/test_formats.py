@@ -118,7 +118,7 @@ def test_bundle() -> None:
         'n":"SCMP_ACT_ALLOW","errnoRet":null,"args":[]}]},"sysctl":{"net.a":"1"},"maskedP'
         'aths":[],"readonlyPaths":[],"rootfsPropagation":"rprivate"},"annotations":{"some'
         '_key":"1"},"ociVersion":"1.2.0"},"root":{"store":"/store","lower":["/init"],"hid'
-        'den":[],"layers":[],"kind":"host"},"sockets":[{"kind":"udp","host":"127.0.0.11",'
+        'den":[],"layers":[],"shown":[],"kind":"host"},"sockets":[{"kind":"udp","host":"127.0.0.11",'
         '"port":0}],"init":false,"stdinOpen":false,"logMaxSize":0,"logMaxFiles":1,"shared'
         '":{"ipc":"x"}}'
     )
@@ -139,6 +139,7 @@ def test_bundle() -> None:
     )
     assert json.loads(spec.to_json(bundle)) == json.loads(text)  # the order of keys has no meaning
     assert spec.from_json(Bundle, text) == bundle
+    assert spec.from_json(Bundle, text.replace('"shown":[],', "")) == bundle  # as it was written before there was any
 
 
 def test_network_lease_and_port(tmp_path: Path) -> None:

@@ -190,10 +190,7 @@ VAGUELY_NAMED: set[str] = {
     "runtime/images/registry/pull.py",
     "runtime/images/save.py",
     "runtime/images/store_folders.py",
-    "runtime/init/rootfs.py",
-    "runtime/init/start.py",
     "runtime/keeper/container.py",
-    "runtime/linux/clone.py",
     "runtime/state/logs.py",
 }
 

@@ -14,7 +14,7 @@ from pycompose.compose.model.deployment import LanguageModel
 from pycompose.compose.model.errors import NoSuchService
 from pycompose.compose.model.project import FileReference, FileSource, IpamPool, Network, Project, Service, Volume
 
-from . import addressing, consistency, declarations
+from . import addressing, consistency, declarations, pycompose_section
 from . import service as services
 from .canonical import network_hash, service_hashes, text_digest, volume_hash
 from .paths import absolute
@@ -59,6 +59,7 @@ def build(
     top = Section(reading, tree, "a compose file")
     kept = {k: v for k, v in top.check_keys(TOP, ("models",)).items() if k.startswith("x-")}
     top.text("name")  # what it says is known already, if it is text
+    shown = pycompose_section.host_show(top)
     if "version" in top:
         reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
     context = services.Context(working_dir if resolve_paths else "", name, variables, normalize)
@@ -95,6 +96,9 @@ def build(
             contents = _contents("config", service.configs, configs, digest)
             contents |= _contents("secret", service.secrets, secrets, digest)
             env_files = _env_files(sections[key], context, digest)
+        if shown:
+            contents["x-pycompose"] = text_digest("\0".join(shown))
+            service = replace(service, host_show=(*service.host_show, *shown))
         config_hash, parts = service_hashes(service, contents, env_files)
         defined[key] = replace(service, config_hash=config_hash, hash_parts=MappingProxyType(parts))
     return Project(

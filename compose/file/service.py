@@ -18,7 +18,7 @@ from pycompose.compose.model.image_build import Build
 from pycompose.compose.model.project import Attachment, Dependency, Healthcheck, Hook, Logging, Service
 from pycompose.frozen import dataclass
 
-from . import declarations
+from . import declarations, pycompose_section
 from .merge import named
 from .mounting import mounts, uses
 from .networking import extra_hosts, networks, ports
@@ -165,6 +165,7 @@ def read(name: str, section: Section, context: Context, environment: Variables, 
         use_api_socket=section.flag("use_api_socket"),
         cpu_count=section.between("cpu_count", 0, 1 << 31),
         cpu_percent=_percent(section),
+        host_show=pycompose_section.host_show(section),
         kept=MappingProxyType({key: text for key, text in kept.items() if key.startswith("x-")}),
     )
 

@@ -265,7 +265,7 @@ class Containers:
             project,
             service,
             wanted.id,
-            root_for(image, folder, self.roots, mounted.used),
+            root_for(image, folder, self.roots, mounted.used, project.working_dir, service.host_show),
             oci.ImageConfig(image.env, image.cmd, image.entrypoint, image.user, image.workdir),
             defaults,
             oci.HostFacts(

@@ -294,6 +294,7 @@ class Service:
     use_api_socket: bool = False
     cpu_count: int | None = None
     cpu_percent: float | None = None
+    host_show: tuple[str, ...] = ()  # of x-pycompose.host.show: absolute paths that the image `host` does not hide
 
     kept: Mapping[str, str] = field(default_factory=no_text)  # x- keys, as canonical JSON
     config_hash: str = ""  # sha256, as in docker compose: without build, pull_policy, scale, depends_on, profiles

@@ -15,6 +15,7 @@ from pycompose.runtime.files.descent import make_folder
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.files.union import merge
 from pycompose.runtime.places import Places
+from pycompose.runtime.policy import host_secrets
 from pycompose.runtime.spec import FolderRoot, HostRoot, LayeredRoot
 from pycompose.runtime.state import usage
 
@@ -49,10 +50,16 @@ def init_layer(places: Places) -> str:
 
 
 def root_for(
-    image: Image, container_folder: str, places: Places, volumes: tuple[str, ...] = ()
+    image: Image,
+    container_folder: str,
+    places: Places,
+    volumes: tuple[str, ...] = (),
+    project_folder: str = "",
+    show: tuple[str, ...] = (),
 ) -> LayeredRoot | HostRoot | FolderRoot:
     """The root of one container whose private folders lie in `container_folder`.
 
+    Of the host's files it shows `project_folder` and `show` too, where they are hidden (`host_secrets`).
     What it uses is on record when this returns. To be called while `Store.held`, so that no layer goes meanwhile.
     """
     lowest = init_layer(places)
@@ -61,7 +68,8 @@ def root_for(
     if image.is_host:
         store = f"{container_folder}/host"
         os.makedirs(store, mode=0o700, exist_ok=True)
-        return HostRoot(store, (lowest,), (places.state, places.run), image.layers)
+        view = host_secrets.view((places.state, places.run), project_folder, show)
+        return HostRoot(store, (lowest,), view.hidden, image.layers, view.shown)
     if not overlay_works(container_folder, lowest):
         path = f"{container_folder}/rootfs"
         os.mkdir(path, 0o755)

@@ -10,9 +10,8 @@ import os
 import re
 
 from pycompose.runtime.files.descent import FOLDER
-from pycompose.runtime.files.union import merge
 from pycompose.runtime.linux import syscalls
-from pycompose.runtime.spec import FolderRoot, HostRoot, LayeredRoot, RootFilesystem
+from pycompose.runtime.spec import FolderRoot, LayeredRoot
 
 # File systems that live on a disk (or are one to the programs on it); everything else is made fresh or left empty.
 DISKS = frozenset(
@@ -119,98 +118,29 @@ def disks() -> list[str]:
     """Mount points below `/` of disk file systems, parents first, each once (man 5 proc_pid_mountinfo)."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         rows = [line.split(" - ", 1) for line in table]
-    found: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     for left, right in rows:
-        found[_unescape(left.split()[4])] = right.split()[0]  # the last mount on a place is the visible one
-    return sorted(place for place, kind in found.items() if place != "/" and kind in DISKS and os.path.isdir(place))
+        kinds[_unescape(left.split()[4])] = right.split()[0]  # the last mount on a place is the visible one
+    return sorted(place for place, kind in kinds.items() if place != "/" and kind in DISKS and os.path.isdir(place))
 
 
-def _below(path: str, folders: tuple[str, ...]) -> bool:
-    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
-
-
-def attach(root: RootFilesystem, readonly: bool = False) -> int:
-    """Mount the root where nobody looks (beside its upper folder) and return an O_PATH descriptor of it.
-
-    `readonly` is for what lies below it; the root itself is made so by the caller, when all mounts have their places.
-    """
+def attach(root: LayeredRoot | FolderRoot) -> int:
+    """Mount the root where nobody looks (beside its upper folder) and return an O_PATH descriptor of it."""
     match root:
         case LayeredRoot(lower, upper, work):
             place = os.path.dirname(upper.rstrip("/")) + "/merged"
             tree = overlay(lower, upper, work)
-        case FolderRoot(path):
-            place = path
-            tree = syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
-        case HostRoot(store, lower, layers=layers):
-            place = f"{store}/merged"
-            # The upper lies inside the lower: the kernel allows it, and `hidden` keeps it out of sight.
-            copies = tuple(_copied(layer, f"{store}/lower{count}") for count, layer in enumerate(lower))
-            below = _apart(store) if layers else "/"
-            tree = overlay((*copies, *layers, below), f"{store}/upper", f"{store}/work")
-    if not isinstance(root, FolderRoot):
-        os.makedirs(place, 0o700, exist_ok=True)
-    target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    others = disks() if isinstance(root, HostRoot) else []
-    syscalls.move_mount(tree, target, place)
-    os.close(target)
-    if isinstance(root, HostRoot):
-        for count, disk in enumerate(others):
-            if not _below(disk, (*root.hidden, root.store)):
-                _attach_disk(tree, disk, f"{root.store}/disks/{count}", readonly)
-        for path in root.hidden:
-            _hide(tree, path)
+        case FolderRoot(place):
+            tree = syscalls.open_tree(syscalls.AT_FDCWD, place, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
+    attach_at(tree, place)
     return tree
 
 
-def _apart(store: str) -> str:
-    """The host's root as an overlay of its own: layers that lie inside `/` may be stacked on it (on `/`: ELOOP)."""
-    place = f"{store}/below"
+def attach_at(tree: int, place: str) -> None:
+    """Mount a detached mount at a folder, which is made if it is missing."""
     os.makedirs(place, 0o700, exist_ok=True)
-    tree = overlay(("/",), f"{store}/below-upper", f"{store}/below-work")
     target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     syscalls.move_mount(tree, target, place)
-    os.close(target)
-    os.close(tree)
-    return place
-
-
-def _copied(layer: str, place: str) -> str:
-    """A copy of a small layer in memory: overlayfs refuses a lower layer that lies inside another one (ELOOP)."""
-    os.makedirs(place, 0o700, exist_ok=True)
-    tree = memory("0755")
-    target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    syscalls.move_mount(tree, target, place)
-    for descriptor in (tree, target):
-        os.close(descriptor)
-    merge((layer,), place)
-    return place
-
-
-def _attach_disk(root: int, disk: str, store: str, readonly: bool) -> None:
-    try:
-        target = syscalls.openat2(root, disk, os.O_PATH | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)
-    except OSError:
-        return  # its mount point is itself on a virtual file system
-    try:
-        tree = overlay((disk,), f"{store}/upper", f"{store}/work")
-    except OSError:  # such as vfat on /boot/efi, whose names overlayfs does not understand: to be seen, not written
-        tree = syscalls.open_tree(syscalls.AT_FDCWD, disk, syscalls.OPEN_TREE_CLONE)
-        readonly = True
-    if readonly:
-        syscalls.mount_setattr(tree, False, syscalls.ATTR_RDONLY)
-    syscalls.move_mount(tree, target, disk)
-    os.close(tree)
-    os.close(target)
-
-
-def _hide(root: int, path: str) -> None:
-    try:
-        target = syscalls.openat2(root, path, os.O_PATH | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)
-    except FileNotFoundError:
-        return
-    tree = empty()
-    syscalls.move_mount(tree, target, path)
-    os.close(tree)
     os.close(target)
 
 

@@ -26,9 +26,9 @@ from typing import NoReturn
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.inheritance import keep_only as keep_only
 from pycompose.runtime.linux import capabilities, seccomp, syscalls
-from pycompose.runtime.spec import Bundle, InsideSocket, Process, Spec
+from pycompose.runtime.spec import Bundle, HostRoot, InsideSocket, Process, Spec
 
-from . import birth, mounts, rootfs, users
+from . import birth, host_root, mounts, rootfs, users
 from .reaper import Init
 
 
@@ -109,24 +109,24 @@ def _run(
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
     begin("namespaces")
-    own = {item.type for item in spec.linux.namespaces if not item.path}
+    private = {item.type for item in spec.linux.namespaces if not item.path}
     for kind in ("user", "ipc", "uts", "network", "cgroup"):
         if kind in joined:
             syscalls.setns(joined[kind], syscalls.CLONE_NEW[kind])
     if outcome >= 0:
         syscalls.setns(joined["pid"], syscalls.CLONE_NEW["pid"])  # for its children
-    if "cgroup" in own and "cgroup" not in joined:
+    if "cgroup" in private and "cgroup" not in joined:
         syscalls.unshare(syscalls.CLONE_NEW["cgroup"])
     join_keyring(spec)
 
     begin("network")
-    if "network" in own:
+    if "network" in private:
         loopback_up()
     sockets = [make_socket(item) for item in bundle.sockets]
 
     # /proc is still the host's and therefore true (CVE-2025-52881); the container's own is never opened by us.
     begin("sysctl")
-    set_sysctls(spec.linux.sysctl, own)
+    set_sysctls(spec.linux.sysctl, private)
     if process.oom_score_adj is not None:
         set_oom_score(process.oom_score_adj)
     notes.extend(wanted_limits(process)[1])
@@ -146,7 +146,10 @@ def _run(
     os.umask(0)
     share = syscalls.MS_SLAVE if spec.linux.rootfs_propagation.removeprefix("r") in ("slave", "shared") else 0
     syscalls.mount("", "/", "", syscalls.MS_REC | (share or syscalls.MS_PRIVATE))
-    root = rootfs.attach(bundle.root, spec.root_readonly)
+    if isinstance(bundle.root, HostRoot):
+        root = host_root.attach(bundle.root, spec.root_readonly)
+    else:
+        root = rootfs.attach(bundle.root)
     if not devices:
         syscalls.mount_setattr(root, True, syscalls.ATTR_NODEV)
     for mount in spec.mounts:
@@ -195,9 +198,9 @@ def _run(
     os.umask(0o022)
 
     begin("names")
-    if spec.hostname and "uts" in own:
+    if spec.hostname and "uts" in private:
         syscalls.sethostname(spec.hostname)
-    if spec.domainname and "uts" in own:
+    if spec.domainname and "uts" in private:
         syscalls.setdomainname(spec.domainname)
 
     begin("ready")
@@ -329,37 +332,37 @@ def loopback_up() -> None:
 
 def make_socket(wanted: InsideSocket) -> int:
     if wanted.kind == "route":
-        made = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 0)
+        inside = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 0)
     elif wanted.kind == "netfilter":
-        made = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 12)
+        inside = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 12)
     else:
         family = socket.AF_INET6 if ":" in wanted.host else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_STREAM if wanted.kind == "tcp" else socket.SOCK_DGRAM)
-        made.bind((wanted.host, wanted.port))
+        inside = socket.socket(family, socket.SOCK_STREAM if wanted.kind == "tcp" else socket.SOCK_DGRAM)
+        inside.bind((wanted.host, wanted.port))
         if wanted.kind == "tcp":
-            made.listen(128)
-    return made.detach()
+            inside.listen(128)
+    return inside.detach()
 
 
-def set_sysctls(sysctls: Mapping[str, str], own: set[str]) -> None:
+def set_sysctls(sysctls: Mapping[str, str], private: set[str]) -> None:
     for name, value in sysctls.items():
-        if not allowed_sysctl(name, own):
+        if not allowed_sysctl(name, private):
             raise Failed(step, errno.EPERM, f'sysctl "{name}" does not belong to a namespace of this container')
         file = os.open("/proc/sys/" + name.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
         os.write(file, os.fsencode(value))
         os.close(file)
 
 
-def allowed_sysctl(name: str, own: set[str]) -> bool:
+def allowed_sysctl(name: str, private: set[str]) -> bool:
     """Only what a namespace of this container's own holds."""
     if "/" in name or ".." in name:
         return False
     if name.startswith("net."):
-        return "network" in own
+        return "network" in private
     ipc = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
     if name.startswith(ipc):
-        return "ipc" in own
-    return name in ("kernel.domainname", "kernel.hostname") and "uts" in own
+        return "ipc" in private
+    return name in ("kernel.domainname", "kernel.hostname") and "uts" in private
 
 
 def set_oom_score(score: int) -> None:
@@ -376,7 +379,7 @@ def wanted_limits(process: Process) -> tuple[list[tuple[str, int, tuple[int, int
 
     Raises Failed for a limit that the kernel does not have.
     """
-    found, told = [], []
+    pairs, lacking = [], []
     may_raise = syscalls.capget_permitted() >> 24 & 1  # CAP_SYS_RESOURCE
     for limit in process.rlimits:
         name, kind = limit.type.removeprefix("RLIMIT_").lower(), getattr(resource, limit.type, None)
@@ -385,11 +388,11 @@ def wanted_limits(process: Process) -> tuple[list[tuple[str, int, tuple[int, int
         have = _above_all(resource.getrlimit(kind)[1])
         hard, soft = _above_all(limit.hard), _above_all(limit.soft)
         if hard > have and not may_raise:
-            told.append(f"ulimits: {name} stays at {have}: raising it takes CAP_SYS_RESOURCE, which is missing here")
+            lacking.append(f"ulimits: {name} stays at {have}: raising it takes CAP_SYS_RESOURCE, which is missing here")
             hard = have
         pair = [resource.RLIM_INFINITY if item == ENDLESS else item for item in (min(soft, hard), hard)]
-        found.append((name, kind, (pair[0], pair[1])))
-    return found, told
+        pairs.append((name, kind, (pair[0], pair[1])))
+    return pairs, lacking
 
 
 def set_limit(name: str, kind: int, pair: tuple[int, int]) -> None:
@@ -419,8 +422,8 @@ def set_apparmor(profile: str, proc: int) -> None:
         try:
             os.write(attribute, os.fsencode(f"exec {profile}"))
         except OSError as error:
-            told = f'AppArmor profile "{profile}" cannot be put on: {error.strerror}'
-            raise Failed(step, error.errno or 0, told) from None
+            message = f'AppArmor profile "{profile}" cannot be put on: {error.strerror}'
+            raise Failed(step, error.errno or 0, message) from None
         finally:
             os.close(attribute)
         return

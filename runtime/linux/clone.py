@@ -25,16 +25,16 @@ def clone_container(
     for kind in namespaces:
         if kind != "cgroup":
             flags |= syscalls.CLONE_NEW[kind]
-    own = -1
+    home = -1
     if pid_namespace is not None:
-        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         syscalls.setns(pid_namespace, syscalls.CLONE_NEW["pid"])
     pid = -1
     try:
         pid, pidfd = syscalls.clone3(flags, signal.SIGCHLD, cgroup_fd)
     finally:
-        if own >= 0:
+        if home >= 0:
             if pid != 0:  # the child is born into it and stays
-                syscalls.setns(own, syscalls.CLONE_NEW["pid"])
-            os.close(own)
+                syscalls.setns(home, syscalls.CLONE_NEW["pid"])
+            os.close(home)
     return pid, pidfd

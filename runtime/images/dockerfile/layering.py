@@ -15,7 +15,9 @@ from pycompose.runtime.files.descent import make_folder
 from pycompose.runtime.images import roots
 from pycompose.runtime.images.pack import pack, settle
 from pycompose.runtime.images.store import Fresh, Layer, Store
+from pycompose.runtime.init import host_root, rootfs
 from pycompose.runtime.init.rootfs import overlay
+from pycompose.runtime.policy import host_secrets
 
 from .errors import BuildError
 from .trees import Tree
@@ -70,9 +72,8 @@ class Layering:
             lower = self.folders(layers)
             if host:
                 # The layers lie inside the host's root, and overlayfs wants them apart: so that is an overlay, too.
-                below = overlay(("/",), f"{place}/host-upper", f"{place}/host-work")
-                held.callback(os.close, below)
-                lower = (*lower, f"/proc/self/fd/{below}") if lower else ("/",)
+                below = self._host(place, held)
+                lower = (*lower, f"/proc/self/fd/{below}")
             if not lower:
                 os.makedirs(f"{place}/nothing", 0o755, exist_ok=True)
                 lower = (f"{place}/nothing",)
@@ -81,6 +82,17 @@ class Layering:
             tree = overlay(lower, f"{place}/upper", f"{place}/work")
             held.callback(os.close, tree)
             yield tree
+
+    def _host(self, place: str, held: contextlib.ExitStack) -> int:
+        """The host's files without what is hidden of them."""
+        places = self.store.places
+        hidden = host_secrets.view((places.state, places.run)).hidden
+        memory = rootfs.memory("0755")
+        held.callback(os.close, memory)
+        host_root.veil(f"/proc/self/fd/{memory}/veil", "/", hidden)
+        below = overlay((f"/proc/self/fd/{memory}/veil", "/"), f"{place}/host-upper", f"{place}/host-work")
+        held.callback(os.close, below)
+        return below
 
     def finish(self, upper: str) -> tuple[str, int]:
         """Take the folder into the store as a layer: (diff_id, bytes of files); ("", 0) if nothing is in it."""

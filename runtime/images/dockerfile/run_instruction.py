@@ -19,6 +19,7 @@ from typing import Any
 from pycompose.runtime.files.descent import make_folder
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.images import roots
+from pycompose.runtime.policy import host_secrets
 from pycompose.runtime.spec import HostRoot, LayeredRoot, Mount
 
 from . import config as configuration
@@ -413,7 +414,8 @@ def _root(of: StageState, place: str, stubs: str) -> LayeredRoot | HostRoot:
     if of.host:
         places = layering.store.places
         os.makedirs(f"{place}/host", 0o700)
-        return HostRoot(f"{place}/host", top, (places.state, places.run), layering.folders(of.layers))
+        view = host_secrets.view((places.state, places.run))
+        return HostRoot(f"{place}/host", top, view.hidden, layering.folders(of.layers), view.shown)
     os.close(make_folder(f"{place}/upper", 0o755))
     return LayeredRoot((*top, *layering.folders(of.layers)), f"{place}/upper", f"{place}/work")
 

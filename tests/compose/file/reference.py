@@ -146,11 +146,14 @@ OURS = """\
 ## What is ours
 
 - `image: host`: the machine's own files as an image, copied on write: what a container writes stays in the container.
-- `x-pycompose`, at the top or in a service, is where extensions of ours live: `follow_links`.
+  What a login or a service keeps secret is not in it: `docs/security.md` says what.
+- `x-pycompose`, at the top or in a service, is where extensions of ours live: `follow_links`, `host`.
 - A bind source, config or secret in the project's folder is found without leaving that folder: a link that leads out is
   an error, for a container that has a part of the folder mounted could have put it there, to be given any file of the
   host at the next start (Docker follows it). It is looked for at each start, so nothing is swapped in between. Where
   such links are meant, the service or the file says `x-pycompose: {follow_links: true}`.
+- `x-pycompose: {host: {show: [/srv/certificates]}}` shows these absolute paths in the image `host`, though they are
+  hidden from it.
 - `network_mode: bridge` is one bridge of the machine for containers of all projects, there while anybody is on it.
   As with Docker it knows no names of services; `links` are lines of `/etc/hosts`, which follow a container that gets
   another address. Names outside are asked of the host's servers by 127.0.0.11.

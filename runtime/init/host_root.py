@@ -1,0 +1,182 @@
+"""The root of a container of the image `host`: the machine's files, copy-on-write, without what is to be hidden.
+
+An overlay on `/`, and one on each disk below it. Right above the machine's files lies a small layer in memory, the
+veil: an empty, opaque folder for each folder that is hidden, a whiteout for each file, there or not. So nothing is
+mounted for them, what is made there later stays hidden, and the container may make its own. What is shown below a
+hidden folder is an overlay of its own.
+Rules: as in `rootfs`. What is to be hidden is `runtime.policy.host_secrets`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+
+from pycompose.runtime.files.descent import make_folder
+from pycompose.runtime.files.union import merge
+from pycompose.runtime.linux import syscalls
+from pycompose.runtime.spec import HostRoot
+
+from . import rootfs
+
+OPAQUE = "trusted.overlay.opaque"  # Documentation/filesystems/overlayfs.rst
+
+
+def below(path: str, folder: str) -> bool:
+    return path != folder and path.startswith(folder.rstrip("/") + "/")
+
+
+def innermost(path: str, folders: Iterable[str]) -> str:
+    """The longest of the folders that a path lies below; "" if there is none."""
+    return max((folder for folder in folders if below(path, folder)), key=len, default="")
+
+
+def is_shown(path: str, root: HostRoot) -> bool:
+    """What the nearest of the hidden and shown paths says, that path or one above it; without any it is shown."""
+    nearest = max(
+        (item for item in (*root.hidden, *root.shown) if path == item or below(path, item)), key=len, default="/"
+    )
+    return nearest not in root.hidden or nearest in root.shown
+
+
+def tops(root: HostRoot, disks: Sequence[str]) -> list[str]:
+    """Where an overlay begins, outer ones first: at `/`, at disks that are seen, at what is shown in what is hidden."""
+    visible = [disk for disk in disks if is_shown(disk, root) and disk != root.store and not below(disk, root.store)]
+    inner = [path for path in root.shown if not is_shown(os.path.dirname(path), root)]
+    return ["/", *sorted({*visible, *inner}, key=lambda path: (path.count("/"), path))]
+
+
+def attach(root: HostRoot, readonly: bool) -> int:
+    """As `rootfs.attach`. `readonly` is for what lies below the root, which the caller makes so when all is mounted."""
+    store, memory, place = root.store, f"{root.store}/memory", f"{root.store}/merged"
+    disks = rootfs.disks()
+    _mount_at(rootfs.memory("0755"), memory)
+    copies = []
+    for count, layer in enumerate(root.lower):  # overlayfs refuses a lower layer that lies inside another one (ELOOP)
+        copies.append(f"{memory}/lower{count}")
+        os.close(make_folder(copies[-1], 0o755))
+        merge((layer,), copies[-1])
+    begin = tops(root, disks)
+    veils = [_veil(f"{memory}/veil{count}", top, begin, root) for count, top in enumerate(begin)]
+    bottom: tuple[str, ...] = (veils[0], "/")
+    if root.layers:
+        # Layers lie inside `/`, too: they may be stacked on an overlay of it.
+        _mount_at(rootfs.overlay(bottom, f"{store}/below-upper", f"{store}/below-work"), f"{store}/below")
+        bottom = (f"{store}/below",)
+    # The upper lies inside the lower: the kernel allows it, and what is hidden keeps it out of sight.
+    tree = rootfs.overlay((*copies, *root.layers, *bottom), f"{store}/upper", f"{store}/work")
+    rootfs.attach_at(tree, place)
+    for count, (top, veil) in enumerate(zip(begin[1:], veils[1:], strict=True)):
+        _attach_inner(tree, top, veil, f"{store}/disks/{count}", readonly)
+    return tree
+
+
+def _mount_at(tree: int, place: str) -> None:
+    rootfs.attach_at(tree, place)
+    os.close(tree)
+
+
+def _attach_inner(root: int, top: str, veil: str, store: str, readonly: bool) -> None:
+    try:
+        target = syscalls.openat2(root, top, os.O_PATH, syscalls.RESOLVE_IN_ROOT)
+        status = os.stat(top)
+    except OSError:
+        return  # its place is itself on a virtual file system; or it is gone
+    if not stat.S_ISDIR(status.st_mode):
+        tree, readonly = syscalls.open_tree(syscalls.AT_FDCWD, top, syscalls.OPEN_TREE_CLONE), True
+    else:
+        try:
+            if not os.path.isdir(f"{store}/upper"):
+                os.makedirs(store, 0o700, exist_ok=True)
+                os.close(_folder_like(f"{store}/upper", status))
+            tree = rootfs.overlay((veil, top), f"{store}/upper", f"{store}/work")
+        except OSError:
+            # Such as vfat on /boot/efi, whose names overlayfs does not understand: to be seen, not written.
+            if os.listdir(veil):
+                raise  # there is something to hide
+            tree, readonly = syscalls.open_tree(syscalls.AT_FDCWD, top, syscalls.OPEN_TREE_CLONE), True
+    if readonly:
+        syscalls.mount_setattr(tree, False, syscalls.ATTR_RDONLY)
+    syscalls.move_mount(tree, target, top)
+    os.close(tree)
+    os.close(target)
+
+
+# --- veils ---
+
+
+def _veil(place: str, top: str, begin: Sequence[str], root: HostRoot) -> str:
+    hidden = [path for path in root.hidden if innermost(path, begin) == top]
+    points = [path for path in begin if innermost(path, begin) == top and innermost(path, hidden)]
+    veil(place, top, hidden, points)
+    return place
+
+
+def veil(place: str, top: str, hidden: Iterable[str], points: Iterable[str] = ()) -> None:
+    """Make the folder `place` that hides these paths as a layer on the machine's `top`.
+
+    `points` are paths below what is hidden that others are mounted at: made, as the machine has them.
+    """
+    status = os.stat(top)
+    if not stat.S_ISDIR(status.st_mode):
+        return
+    os.close(_folder_like(place, status))
+    there = {top}  # folders that the veil has
+    for path in sorted(hidden):
+        if not _make_above(place, top, path, there):
+            continue  # nothing can be there
+        status_of, target = _status(path), _in_veil(place, top, path)
+        if status_of is not None and stat.S_ISDIR(status_of.st_mode):
+            folder = _folder_like(target, status_of)
+            _close_opaque(folder)
+            there.add(path)
+        else:
+            os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))
+    for path in sorted(points):
+        if _make_above(place, top, path, there) and (status_of := _status(path)) is not None:
+            if stat.S_ISDIR(status_of.st_mode):
+                os.close(_folder_like(_in_veil(place, top, path), status_of))
+                there.add(path)
+            else:
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+                os.close(os.open(_in_veil(place, top, path), flags, 0o444))
+
+
+def _close_opaque(folder: int) -> None:
+    os.setxattr(folder, OPAQUE, b"y")
+    os.close(folder)
+
+
+def _in_veil(place: str, top: str, path: str) -> str:
+    return place + path[len(top.rstrip("/")) :]
+
+
+def _make_above(place: str, top: str, path: str, there: set[str]) -> bool:
+    """Make the folders above a path in the veil, as the machine has them; False if it has none of them."""
+    missing = []
+    while (path := os.path.dirname(path)) not in there:
+        missing.append(path)
+    for folder in reversed(missing):
+        status = _status(folder)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            return False
+        os.close(_folder_like(_in_veil(place, top, folder), status))
+        there.add(folder)
+    return True
+
+
+def _folder_like(path: str, status: os.stat_result) -> int:
+    """A new folder with this mode and owner; open."""
+    folder = make_folder(path, 0o700)
+    if status.st_uid or status.st_gid:
+        os.fchown(folder, status.st_uid, status.st_gid)
+    os.fchmod(folder, stat.S_IMODE(status.st_mode))
+    return folder
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None

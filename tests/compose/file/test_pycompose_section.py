@@ -1,0 +1,65 @@
+"""`x-pycompose`: what of it is acted on, and how a mistake in it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pycompose.compose.file.loader import Options, load
+from pycompose.compose.model.errors import FileError
+from pycompose.compose.model.project import Project
+
+
+def project(folder: Path, text: str) -> Project:
+    path = folder / "compose.yaml"
+    path.write_text(text)
+    return load(Options(files=(str(path),), project_name="p", environ={})).project
+
+
+FILE = """\
+x-pycompose: {{host: {{show: [{top}]}}}}
+services:
+  one: {{image: host, x-pycompose: {{host: {{show: [/srv/a/, //srv/b/../c]}}}}}}
+  two: {{image: host}}
+"""
+
+
+def test_paths_of_the_service_and_of_the_file_are_shown(tmp_path: Path) -> None:
+    services = project(tmp_path, FILE.format(top="/etc/shadow")).services
+    assert services["one"].host_show == ("/srv/a", "/srv/c", "/etc/shadow")
+    assert services["two"].host_show == ("/etc/shadow",)
+
+
+def test_a_change_of_what_is_shown_makes_containers_anew(tmp_path: Path) -> None:
+    before, after = (project(tmp_path, FILE.format(top=top)).services for top in ("/etc/shadow", "/etc/gshadow"))
+    plain = project(tmp_path, "services: {two: {image: host}}").services
+    assert len({before["two"].config_hash, after["two"].config_hash, plain["two"].config_hash}) == 3
+
+
+def test_other_keys_and_files_without_it_are_left_alone(tmp_path: Path) -> None:
+    services = project(tmp_path, "x-pycompose: {later: 1}\nservices: {one: {image: host}}").services
+    assert services["one"].host_show == ()
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            "{host: {show: [/srv, data]}}",
+            '5:30: "data" in "show" of "host" of "x-pycompose" of service "one" is not an',
+        ),
+        (
+            "{host: {show: data}}",
+            '5:23: "data" in "show" of "host" of "x-pycompose" of service "one" is not an absolute',
+        ),
+        ("{host: {show: {a: b}}}", '5:17: "show" of "host" of "x-pycompose" of service "one" must be a list of text'),
+        ("{host: {shows: [/srv]}}", '5:17: "host" of "x-pycompose" of service "one" has no attribute "shows"'),
+        ("{host: [show]}", '5:16: "host" of "x-pycompose" of service "one" must be a mapping'),
+        ("show", '5:9: "x-pycompose" of service "one" must be a mapping'),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(tmp_path: Path, section: str, message: str) -> None:
+    with pytest.raises(FileError) as caught:
+        project(tmp_path, f"services:\n  one:\n    image: host\n    x-pycompose:\n        {section}\n")
+    (problem,) = caught.value.problems
+    assert message in str(problem)
