@@ -58,6 +58,14 @@ def test_the_filter_follows_the_capabilities() -> None:
     assert rule(profile.linux_defaults(cap_add=["SYS_ADMIN"]).seccomp, "mount")
 
 
+def test_mounts_may_be_listed_as_in_mobys_profile() -> None:
+    """moby/profiles, seccomp/default_linux.go: always allowed; mounting itself is not."""
+    for name in ("statmount", "listmount"):
+        assert [item.args for item in rule(profile.linux_defaults().seccomp, name)] == [()]
+    for name in ("mount_setattr", "open_tree", "lsm_list_modules"):
+        assert rule(profile.linux_defaults().seccomp, name) == []
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
