@@ -146,6 +146,9 @@ class Host(Protocol):
     def notes(self, name: str) -> tuple[HostNote, ...]:
         """Those of a container that nobody has been told yet."""
 
+    def donors(self, name: str) -> tuple[str, ...]:
+        """Names of the project's containers whose namespaces a container has; none for one that is not there."""
+
     def remember(self, name: str, supervision: Supervision) -> None:
         """Persist the supervisor's knowledge of a container, durable against SIGKILL of anyone; it is observed."""
 

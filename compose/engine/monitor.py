@@ -18,11 +18,13 @@ from pycompose.compose.model.errors import ConditionFailed
 from pycompose.compose.model.observed import HealthProbe, HealthStatus, ObservedContainer, Supervision
 from pycompose.compose.model.project import RestartPolicy
 from pycompose.compose.plan import lifecycle
-from pycompose.compose.plan.steps import AwaitCondition, Readiness
+from pycompose.compose.plan.divergence import AT_ONCE
+from pycompose.compose.plan.steps import DEFAULT_GRACE, DEFAULT_SIGNAL, AwaitCondition, Readiness
 from pycompose.frozen import dataclass
 
 from .host import ContainerExited, ContainerOutOfMemory, ContainerStarted, Host, HostError, HostEvent
 from .monitor_stages import TRANSITIONS, MonitorEffect, MonitorEvent, MonitorStage
+from .scheduler import signal_number
 
 ENDS_WELL = ("no", "on-failure")  # restart policies under which an end with 0 is for good
 
@@ -38,6 +40,7 @@ class _Known:
     delay: float | None = None
     started: float = 0.0  # trio's clock
     ended: float | None = None  # likewise; None while it runs
+    rejoins: bool = False  # it is ended so that it joins the namespaces of one that was started anew
 
     @property
     def ran(self) -> float:
@@ -70,6 +73,9 @@ class Monitor:
                 self._adopt(container)
             for service in {known.service for known in self._known.values()}:
                 await self._balance(service)
+            for name, known in list(self._known.items()):  # one before this one may have come no further
+                if known.stage is MonitorStage.RUNNING:
+                    self._take_along(name, known.started, None)
             task_status.started()
             async for event in events:
                 await self._take(event)
@@ -78,12 +84,13 @@ class Monitor:
     # What the scheduler says and asks
 
     def starting(self, name: str) -> None:
+        self._of(name).rejoins = False
         self._step(name, MonitorEvent.STARTING)
 
     def stopping(self, name: str, *, returns: bool = False) -> bool:
         """Whether there is something to stop: not so of one that would have been started again."""
         known = self._of(name)
-        waiting = known.stage is MonitorStage.WAITING
+        waiting, known.rejoins = known.stage is MonitorStage.WAITING, False
         known.supervision = replace(known.supervision, returning=returns)
         self._step(name, MonitorEvent.STOPPING)
         self._tell()
@@ -248,8 +255,11 @@ class Monitor:
             self._step(event.name, MonitorEvent.STARTED)
         elif isinstance(event, ContainerExited):
             known.exit_code, known.ended = event.exit_code, trio.current_time()
-            returns = lifecycle.restarts(known.policy, known.supervision, event.exit_code, known.ran)
-            self._step(event.name, MonitorEvent.ENDED_TO_RETURN if returns else MonitorEvent.ENDED)
+            if known.rejoins:
+                self._come_back(event.name, known)
+            else:
+                returns = lifecycle.restarts(known.policy, known.supervision, event.exit_code, known.ran)
+                self._step(event.name, MonitorEvent.ENDED_TO_RETURN if returns else MonitorEvent.ENDED)
         await self._balance(event.service)
         self._tell()
 
@@ -270,12 +280,69 @@ class Monitor:
             await trio.sleep(delay)
             # From here the start is not broken off: the event that it causes would cancel it.
             with trio.CancelScope(shield=True):
+                begun, ended = trio.current_time(), self._known[name].ended
                 try:
                     await self.host.start_container(name)
                 except HostError as error:
-                    self._warn(f"{name} could not be started again: {error}")
-                    self._step(name, MonitorEvent.REFUSED)
-                    self._tell()
+                    self._refused(name, error)
+                else:
+                    self._take_along(name, begun, ended)
+
+    def _refused(self, name: str, error: HostError) -> None:
+        """It could not be started: for good, unless one whose namespaces it has comes back and takes it along."""
+        donors = (self._known.get(donor) for donor in self.host.donors(name))
+        if any(donor is not None and donor.stage is MonitorStage.WAITING for donor in donors):
+            self._known[name].task = None
+            return
+        self._warn(f"{name} could not be started again: {error}")
+        self._step(name, MonitorEvent.REFUSED)
+        for other in self._joiners(name):
+            if self._known[other].stage is MonitorStage.WAITING and self._known[other].task is None:
+                self._step(other, MonitorEvent.REFUSED)
+        self._tell()
+
+    # Namespaces of one that was started anew
+
+    def _joiners(self, name: str) -> list[str]:
+        return [other for other in self._known if name in self.host.donors(other)]
+
+    def _take_along(self, name: str, begun: float, ended: float | None) -> None:
+        """Have those that are in the namespaces of a run of `name` before this one, which began at `begun`, join anew.
+
+        They run, wait for it, or were killed with its process namespace when that run `ended`.
+        """
+        for other in self._joiners(name):
+            known = self._known[other]
+            if known.stage is MonitorStage.RUNNING:
+                if known.started < begun:
+                    known.rejoins = True
+                    self._nursery.start_soon(self._end, other)
+            elif known.stage is MonitorStage.WAITING:
+                if known.task is None:
+                    self._come_back(other, known)
+            elif known.exit_code == 137 and not known.supervision.stop_requested and _at_once(known.ended, ended):
+                self._come_back(other, known)
+
+    def _come_back(self, name: str, known: _Known) -> None:
+        """Start it again whatever its policy says, and without counting that."""
+        before, known.rejoins = known.supervision, False
+        known.supervision = replace(before, restarts=before.restarts - 1, attempts=before.attempts - 1)
+        self._step(name, MonitorEvent.ENDED_TO_RETURN)
+
+    async def _end(self, name: str) -> None:
+        """Stop it as a plan does; it comes back because it `rejoins`."""
+        container = next((c for c in self.host.observe().containers if c.name == name), None)
+        if container is None:
+            return
+        grace = DEFAULT_GRACE if container.stop_grace_period is None else container.stop_grace_period
+        try:
+            with trio.move_on_after(max(grace, 0)):
+                await self.host.signal_container(name, signal_number(container.stop_signal or DEFAULT_SIGNAL))
+                await self.host.await_exit(name)
+                return
+            await self.host.kill_container(name)
+        except HostError as error:
+            self._warn(f"{name} could not be stopped to join anew: {error}")
 
     def _watch(self, name: str, known: _Known) -> None:
         if known.probe is not None:
@@ -311,3 +378,7 @@ class Monitor:
             except HostError as error:
                 return HealthProbe(began, time.time(), error.exit_code, str(error))
         return HealthProbe(began, time.time(), -1, f"Health check exceeded timeout ({probe.timeout:g}s)")
+
+
+def _at_once(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and abs(one - other) < AT_ONCE

@@ -307,6 +307,11 @@ class LinuxHost:
             code, output = await self.runtime.exec(held.id, process, output_limit, privileged)
             return ExecResult(code, output)
 
+    def donors(self, name: str) -> tuple[str, ...]:
+        held = self._containers.get(name)
+        others = (self._containers.by_id(other) for other in held.own.shared.values()) if held else ()
+        return tuple(dict.fromkeys(other.name for other in others if other))
+
     def remember(self, name: str, supervision: Supervision) -> None:
         if held := self._containers.get(name):
             self._containers.remember(held, supervision)

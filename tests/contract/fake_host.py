@@ -85,6 +85,9 @@ class FakeHost:
         self.serving.discard(name)
         self._exits[name].set()
         self._send(ContainerExited(name, container.service, code, oom_killed, now))
+        for other in list(self.containers.values()):  # the kernel ends a process namespace with its first process
+            if other.shared.get("pid") == container.id and self._runs(other.name):
+                self.exit(other.name, 137)
 
     def observe(self) -> Observed:
         return Observed(
@@ -139,9 +142,14 @@ class FakeHost:
             raise HostError(f'container "{name}" cannot be made: no such image: absent')
         if wanted.command == ():
             raise HostError(f'container "{name}" cannot be made: no command to run')
-        way, _, other = (wanted.network_mode or "").partition(":")
-        if way == "service" and all(c.service != other for c in self.containers.values()):
-            raise HostError(f'no service "{other}" to share the network namespace of')
+        shared = {}
+        for kind, mode in (("network", wanted.network_mode), ("ipc", wanted.ipc), ("pid", wanted.pid)):
+            way, _, other = (mode or "").partition(":")
+            if way == "service":
+                among = sorted(c.name for c in self.containers.values() if c.service == other)
+                if not among:
+                    raise HostError(f'no service "{other}" to share the {kind} namespace of')
+                shared[kind] = self.containers[among[0]].id
         self._numbers += 1
         container_id = f"{self._numbers:064x}"
         inherited = self._get(inherit) if inherit else None
@@ -172,6 +180,7 @@ class FakeHost:
             restart=wanted.restart_policy,
             healthcheck=wanted.healthcheck,
             networks=tuple(project.networks[a.network].name for a in wanted.networks),
+            shared=shared,
             volumes=volumes,
             anonymous_volumes=tuple(anonymous),
             depends_on=tuple((d.service, d.condition, d.restart) for d in wanted.depends_on),
@@ -184,6 +193,9 @@ class FakeHost:
         container, wanted = self._get(name), self._services[name]
         if self._runs(name):
             raise HostError(f'container "{name}" runs already')
+        for donor in self.donors(name):
+            if not self._runs(donor):
+                raise HostError(f'container "{name}" shares a namespace of {donor}, which does not run')
         command = wanted.command or ()
         if command == ("/no/such/program",):
             raise HostError(f'container "{name}": {command[0]}: no such file', exit_code=127)
@@ -283,6 +295,10 @@ class FakeHost:
 
     def notes(self, name: str) -> tuple[HostNote, ...]:
         return self._notes.pop(name, ())
+
+    def donors(self, name: str) -> tuple[str, ...]:
+        ids = set(self.containers[name].shared.values()) if name in self.containers else set()
+        return tuple(other.name for other in self.containers.values() if other.id in ids)
 
     def remember(self, name: str, supervision: Supervision) -> None:
         if name in self.containers:

@@ -254,6 +254,19 @@ async def requests_for_a_container_that_is_not_there_are_refused(stage: Stage) -
 
 
 @obligation
+async def whose_namespaces_a_container_has_is_known_and_that_one_has_to_run(stage: Stage) -> None:
+    await create(stage)
+    joined = replace(project().services["web"], name="side", network_mode="service:web", networks=(), ports=())
+    wanted = replace(project(), services={"web": project().services["web"], "side": joined})
+    await stage.host.create_container(wanted, stage.keep(wanted), "side", "p-side-1", 1)
+    assert stage.host.donors("p-side-1") == ("p-web-1",)
+    assert stage.host.donors("p-web-1") == stage.host.donors("p-nobody-1") == ()
+    assert dict(seen(stage, "p-side-1").shared) == {"network": seen(stage).id}
+    async with refused("p-side-1"):
+        await stage.host.start_container("p-side-1")
+
+
+@obligation
 async def anonymous_volumes_go_with_their_container_when_that_is_asked(stage: Stage) -> None:
     await create(stage, mounts=(VolumeMount(None, "/cache"),))
     (volume,) = seen(stage).anonymous_volumes

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -151,6 +156,32 @@ def test_who_shares_with_a_service_shares_with_it_after_it_was_started_anew(
     project.inside("x", "echo here >/shared/file")
     assert project.inside("files", "cat /shared/file") == "here"
     assert "Recreat" not in project("up", "-d").stderr
+
+
+def test_who_shares_with_one_that_its_policy_brings_back_shares_with_it_again(project: Described) -> None:
+    project.describe("""
+services:
+  x: {image: host, command: ["sleep", "1000"], restart: always}
+  net: {image: host, command: ["sleep", "1000"], network_mode: "service:x", stop_grace_period: 0s}
+  pid: {image: host, command: ["sleep", "1000"], pid: "service:x"}
+  both: {image: host, command: ["sleep", "1000"], pid: "service:x", network_mode: "service:x", restart: always}
+""")
+    project("up", "-d")
+    for _ in range(2):
+        folder = Path(project.machine.state, "projects/p/containers", project.ps()["x-1"]["ID"])
+        record = project.machine.run("sh", "-c", f"cat {folder}*/process.json").stdout
+        os.kill(json.loads(record)["pid"], signal.SIGKILL)
+
+        def again() -> bool:
+            if set(project.states().values()) != {"running"}:
+                return False
+            pairs = (("net", "net"), ("pid", "pid"), ("both", "net"), ("both", "pid"))
+            with suppress(AssertionError):  # one may be on its way
+                return all(together(project, "x", other, kind) for other, kind in pairs)
+            return False
+
+        time.sleep(0.3)  # the end is seen, and the back-off begins
+        until(again)
 
 
 def test_a_donor_that_is_gone_and_not_asked_for_is_named(project: Described) -> None:

@@ -254,3 +254,99 @@ def test_what_a_machine_lacks_is_told_once_and_what_a_service_lacks_for_each(
         'service "web": cpus has no effect',
         "there is no such thing",
     ]
+
+
+def joined(**side: object) -> Project:
+    """`side` has a namespace of `db`, which always comes back, after a second."""
+    db = Service("db", config_hash="a", restart=RestartPolicy("always", delay=1.0))
+    given = {"network_mode": "service:db"} | side
+    shares = Service("side", config_hash="b", depends_on=(Dependency("db", restart=True),), **given)  # type: ignore[arg-type]
+    return Project("p", "/", (), services={"db": db, "side": shares})
+
+
+async def up(host: FakeHost, monitor: Monitor, wanted: Project) -> None:
+    await scheduler.run(reconcile.up(wanted, host.observe()), wanted, "g", host, monitor, lambda _: None)
+    host.calls.clear()
+
+
+def test_who_is_in_the_network_of_one_that_comes_back_joins_it_anew() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        await up(host, monitor, joined())
+        host.exit("p-db-1", 1)
+        await trio.sleep(5)
+        assert host.calls == ["start p-db-1", "signal p-side-1 15", "start p-side-1"]
+        assert host.containers["p-side-1"].status == "running"
+        assert host.containers["p-side-1"].supervision.restarts == 0
+
+    in_trio(main)
+
+
+def test_who_dies_with_the_process_namespace_of_one_comes_back_with_it() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        await up(host, monitor, joined(network_mode=None, pid="service:db"))
+        host.exit("p-db-1", 1)
+        await trio.sleep(5)
+        assert host.calls == ["start p-db-1", "start p-side-1"]
+
+    in_trio(main)
+
+
+def test_one_that_comes_back_first_waits_for_the_one_whose_namespace_it_has() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        await up(host, monitor, joined(restart=RestartPolicy("always")))
+        host.exit("p-db-1", 1)
+        host.exit("p-side-1", 1)
+        await trio.sleep(0.5)
+        assert host.observe().containers[1].status == "restarting"
+        await trio.sleep(5)
+        assert host.calls == ["start p-side-1", "start p-db-1", "start p-side-1"]
+        assert host.containers["p-side-1"].status == "running"
+
+    in_trio(main)
+
+
+def test_what_waits_for_one_that_cannot_come_back_stays_ended() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        await up(host, monitor, joined(restart=RestartPolicy("always")))
+        host.fail.add("start p-db-1")
+        host.exit("p-db-1", 1)
+        host.exit("p-side-1", 1)
+        await trio.sleep(5)
+        assert [c.status for c in host.observe().containers] == ["exited", "exited"]
+
+    in_trio(main)
+
+
+def test_a_stop_that_is_asked_for_is_not_undone_by_the_one_whose_namespace_it_has() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        host.deaf.add("p-side-1")
+        wanted = joined()
+        await up(host, monitor, wanted)
+        host.exit("p-db-1", 1)
+        await trio.sleep(2)  # it is being ended, and does not listen
+        plan = commands.stop(wanted, host.observe(), ("side",))
+        await scheduler.run(plan, wanted, "g", host, monitor, lambda _: None)
+        await trio.sleep(60)
+        assert host.containers["p-side-1"].status == "exited"
+        assert "start p-side-1" not in host.calls
+
+    in_trio(main)
+
+
+def test_the_next_supervisor_has_those_join_anew_who_were_left_behind() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        await trio.sleep(1)
+        await up(host, monitor, joined())
+        await trio.sleep(1)
+        other = host.successor()
+        await other.kill_container("p-db-1")
+        await trio.sleep(1)
+        await other.start_container("p-db-1")
+        await trio.sleep(1)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(Monitor(other).run)
+            await trio.sleep(5)
+            assert other.calls[-2:] == ["signal p-side-1 15", "start p-side-1"]
+            nursery.cancel_scope.cancel()
+
+    in_trio(main)
