@@ -42,7 +42,7 @@ class Trace:
         with suppress(OSError):
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
-                os.write(file, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                os.write(file, json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
                 if os.fstat(file).st_size > LARGEST:
                     os.rename(self._path, self._path + ".1")
             finally:

@@ -11,7 +11,13 @@ _CODEC = Codec(tag_of=class_name)
 
 
 def to_json(value: object) -> str:
-    return _CODEC.to_json(value, ascii_only=False)
+    """Text that is UTF-8 whatever bytes names of files have: those that are none are escaped."""
+    text = _CODEC.to_json(value, ascii_only=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # lone surrogates: how Python has such bytes
+        return _CODEC.to_json(value)
+    return text
 
 
 def from_json(kind: type[T], text: str | bytes) -> T:

@@ -200,3 +200,16 @@ def test_many_containers_come_up_below_a_small_soft_limit_of_descriptors(project
     project.machine.run("sh", "-c", shell, "sh", *command, "up", "-d")
     assert set(project.states().values()) == {"running"}
     assert len(project.states()) == 40
+
+
+def test_names_of_files_that_are_no_text_and_odd_locales_disturb_no_command(host: Machine, tmp_path: Path) -> None:
+    folder = os.path.join(os.fsencode(tmp_path), b"w\xf6rk")
+    os.makedirs(folder + b"/b")
+    Path(os.fsdecode(folder), "b", "file").write_text("bound")
+    text = "services: {a: {image: host, command: [sleep, '1000'], labels: {l: ✔}, volumes: [./b:/b]}}"
+    Path(os.fsdecode(folder), "compose.yaml").write_text(text)
+    command = ("env", f"--chdir={os.fsdecode(folder)}", "LANG=C", "LC_ALL=C", "PYTHONUTF8=0", "PYTHONCOERCECLOCALE=0")
+    for arguments in (("up", "-d"), ("ps",), ("config",), ("exec", "-T", "a", "cat", "/b/file"), ("down", "-t", "0")):
+        done = host.run(*command, sys.executable, "-m", "pycompose", "-p", "p", *arguments)
+        assert "Traceback" not in done.stderr
+        assert arguments[0] != "exec" or done.stdout == "bound"
