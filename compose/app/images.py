@@ -82,6 +82,19 @@ def ready(
     return {name: digests[image] for name, image, is_service in images if is_service and digests.get(image)}
 
 
+def mounted(project: Project, services: Iterable[str] = (), *, no_deps: bool = False) -> dict[str, str]:
+    """Image -> its digest, of the images that these services mount; of those that are here."""
+    from pycompose.compose.plan.select import chosen
+
+    mounts = (
+        (name, mount.source)
+        for name in chosen(project, tuple(services), no_deps)
+        for mount in project.services[name].mounts
+        if isinstance(mount, ImageMount)
+    )
+    return {image: digest for name, image in dict.fromkeys(mounts) if (digest := _digest(name, image))}
+
+
 def to_fetch(
     project: Project,
     services: Iterable[str] = (),

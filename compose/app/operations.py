@@ -170,6 +170,7 @@ def prepared_up(
         from pycompose.compose.plan import graph, select
 
         from .image_operations import make_ready
+        from .images import mounted as mounted_images
 
         project = graph.ordered(project)  # while the supervisor starts
         located = replace(located, project=project)
@@ -180,7 +181,9 @@ def prepared_up(
         if likely is not None and likely != located.places:
             session.close_if_empty(likely)
         digests = make_ready(choices, project, options.services, images, tell, no_deps=options.no_deps)
-        options = replace(options, images=digests, remake_volumes=_agreed(located.places, project, options, remake))
+        mounted = mounted_images(project, options.services, no_deps=options.no_deps)
+        options = replace(options, images=digests, mounted_images=mounted)
+        options = replace(options, remake_volumes=_agreed(located.places, project, options, remake))
         yield PreparedUp(choices, located, project, selected, options)
 
 

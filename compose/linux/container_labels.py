@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import Label
 from pycompose.compose.model.project import Healthcheck, Project, Service
 from pycompose.compose.state.observe import OWN, Own
@@ -23,6 +24,7 @@ def own_of(
     anonymous: tuple[str, ...],
     shared: Mapping[str, str],
     volume_donors: tuple[str, ...] = (),
+    mounted_images: Mapping[str, str] = EMPTY,
 ) -> Own:
     check = merged_check(service.healthcheck, image_check(image.healthcheck))
     return Own(
@@ -42,6 +44,7 @@ def own_of(
         healthcheck=check,
         shared=dict(shared),
         volume_donors=volume_donors,
+        mounted_images=dict(mounted_images),
     )
 
 

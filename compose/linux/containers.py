@@ -260,6 +260,7 @@ class Containers:
             mounted.anonymous,
             wanted.shared,
             mounted.donors,
+            mounted.images,
         )
         bundle = oci.bundle(
             project,

@@ -46,7 +46,8 @@ class Mounted:
     volumes: Mapping[str, str]  # target -> name, anonymous ones too
     anonymous: tuple[str, ...]  # those that are the container's own
     used: tuple[str, ...]  # every volume's name, of volumes_from too
-    donors: tuple[str, ...] = ()  # ids of the containers of volumes_from
+    donors: tuple[str, ...]  # ids of the containers of volumes_from
+    images: Mapping[str, str]  # target -> digest of the image that is mounted there
 
 
 class MountError(PycomposeError):
@@ -103,7 +104,8 @@ def mounted(
         mounts[made_file.destination] = made_file
     ordered = tuple(mounts[target] for target in sorted(mounts, key=lambda t: (t.count("/"), t)))
     used = tuple(dict.fromkeys((*names.values(), *inherited)))
-    return Mounted(ordered, names, tuple(anonymous), used, tuple(donors))
+    images = {_clean(m.target): store.resolve(m.source).digest for m in wanted if isinstance(m, ImageMount)}
+    return Mounted(ordered, names, tuple(anonymous), used, tuple(donors), images)
 
 
 def _clean(target: str) -> str:

@@ -101,6 +101,7 @@ class ObservedContainer:
     addresses: Mapping[str, str] = field(default_factory=no_text)  # network -> address, while running
     volumes: Mapping[str, str] = field(default_factory=no_text)  # target -> volume name, anonymous ones too
     anonymous_volumes: tuple[str, ...] = ()
+    mounted_images: Mapping[str, str] = field(default_factory=no_text)  # target -> digest
     ports: tuple[PublishedPort, ...] = ()
     depends_on: tuple[tuple[str, str, bool], ...] = ()  # (service, condition, restart), from the label
     shared: Mapping[str, str] = field(default_factory=no_text)  # namespace -> id of its container (or PROJECT/ID)

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Collection, Iterator, Mapping
 
 from pycompose.compose.model.observed import NO_RESTART, Observed, ObservedContainer
-from pycompose.compose.model.project import Project, Service, VolumeMount
+from pycompose.compose.model.project import ImageMount, Project, Service, VolumeMount
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
@@ -83,6 +83,7 @@ def changed(
     container: ObservedContainer,
     *,
     images: Mapping[str, str],
+    mounted_images: Mapping[str, str],
     remade_volumes: Collection[str] = (),
 ) -> str:
     """Why a container must be made anew; empty where it need not. Donors are looked at elsewhere."""
@@ -100,7 +101,16 @@ def changed(
             return f"volume {name} is made anew"
         if container.volumes and container.volumes.get(target) != name:
             return f"{target} is volume {name} now"
+    for mount in service.mounts:
+        if isinstance(mount, ImageMount):
+            had, digest = container.mounted_images.get(_clean(mount.target)), mounted_images.get(mount.source)
+            if had and digest and had != digest:
+                return f"image at {mount.target} changed"
     return ""
+
+
+def _clean(target: str) -> str:
+    return posixpath.normpath("/" + target).replace("//", "/")
 
 
 def _configuration(service: Service, container: ObservedContainer) -> str:
@@ -115,7 +125,7 @@ def volumes_of(project: Project, service: Service) -> Iterator[tuple[str, str]]:
     """Target and real name of each named volume."""
     for mount in service.mounts:
         if isinstance(mount, VolumeMount) and mount.source:
-            yield posixpath.normpath("/" + mount.target).replace("//", "/"), project.volumes[mount.source].name
+            yield _clean(mount.target), project.volumes[mount.source].name
 
 
 def check_completes(project: Project, dependent: str, name: str) -> None:

@@ -39,6 +39,7 @@ class UpOptions:
     no_start: bool = False
     renew_anonymous_volumes: bool = False
     images: Mapping[str, str] = field(default_factory=dict)
+    mounted_images: Mapping[str, str] = field(default_factory=dict)  # image -> digest, of those that are mounted
     remake_volumes: frozenset[str] = frozenset()  # names; what is in them is lost
 
 
@@ -309,7 +310,12 @@ class _Up:
         if cause := self._new_donor(service, container):
             return cause
         change = divergence.changed(
-            self.project, service, container, images=options.images, remade_volumes=self.remade_volumes
+            self.project,
+            service,
+            container,
+            images=options.images,
+            mounted_images=options.mounted_images,
+            remade_volumes=self.remade_volumes,
         )
         return Cause("changed", change) if change else None
 

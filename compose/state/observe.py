@@ -54,6 +54,7 @@ class Own:
     restart_delay: float | None = None
     restart_window: float | None = None
     volume_donors: tuple[str, ...] = ()  # ids of the containers of volumes_from
+    mounted_images: Mapping[str, str] = field(default_factory=dict)  # target -> digest
 
     def text(self) -> str:
         return _CODEC.to_json(self)
@@ -239,6 +240,7 @@ def _container(
         depends_on=own.depends_on,
         shared=own.shared,
         volume_donors=own.volume_donors,
+        mounted_images=own.mounted_images,
         stop_grace_period=own.grace,
         stop_signal=own.signal,
         labels=labels,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -110,6 +111,25 @@ services:
     assert len(volumes(project)) == 2
     assert not volumes(project) & renewed
     assert project.inside("user", "ls /one") == ""
+
+
+def test_an_image_that_is_mounted_and_changed_is_mounted_anew(project: Described) -> None:
+    def imported(text: str) -> None:
+        folder = project.file.with_name("tree")
+        folder.mkdir(exist_ok=True)
+        (folder / "file").write_text(text)
+        archive = str(project.file.with_name("tree.tar"))
+        subprocess.run(["tar", "-C", str(folder), "-cf", archive, "file"], check=True)
+        project.machine.pycompose("image", "import", "files", archive)
+
+    project.describe(f"services: {{a: {{image: host, {WAIT}, volumes: [{{type: image, source: files, target: /f}}]}}}}")
+    imported("one")
+    project("up", "-d")
+    assert project.inside("a", "cat /f/file") == "one"
+    assert "Recreat" not in project("up", "-d").stderr
+    imported("two")
+    project("up", "-d")
+    assert project.inside("a", "cat /f/file") == "two"
 
 
 # donors of namespaces and volumes

@@ -89,6 +89,7 @@ def container(project: Project, name: str, number: int, status: str, keys: dict[
         id=id_of(f"{name}{number}"),
         volumes=volumes,
         anonymous_volumes=anonymous,
+        mounted_images=dict(pair.split(":") for pair in keys["images"].split(",")) if "images" in keys else {},
         shared={kind: other if "/" in other else id_of(other) for kind, other in shared.items()},
         volume_donors=tuple(map(id_of, keys["volumes-of"].split(","))) if "volumes-of" in keys else (),
         name=keys.get("name", (service and service.container_name) or f"p-{name}-{number}"),
@@ -117,7 +118,7 @@ def plan_of(line: str, project: Project, observed: Observed) -> Plan:
         choices: dict[str, Any] = {
             flag.replace("-", "_"): True
             for flag in flags
-            if flag not in ("timeout", "scale", "image", "wait-timeout", "profile", "remake")
+            if flag not in ("timeout", "scale", "image", "wait-timeout", "profile", "remake", "mounted")
         }
         choices |= {"timeout": timeout, "services": names}
         if "wait-timeout" in flags:
@@ -127,6 +128,8 @@ def plan_of(line: str, project: Project, observed: Observed) -> Plan:
             choices["scale"] = {service: int(count)}
         if "remake" in flags:
             choices["remake_volumes"] = frozenset(flags["remake"].split(","))
+        if "mounted" in flags:
+            choices["mounted_images"] = dict([flags["mounted"].split(":")])
         if "image" in flags:
             service, _, digest = flags["image"].partition(":")
             choices["images"] = {service: digest}
