@@ -162,6 +162,12 @@ OURS = """\
   (`8100-8103:8000`), and of a port that the host chooses (`8000`), each container has one, as with Docker.
 - Contents of configs, secrets and env files are part of what `up` compares (docker compose looks at names alone): a
   changed file makes containers anew, and the plan says `configuration changed: config app.conf`.
+- What shares a namespace with a service (`network_mode`, `ipc`, `pid`) is started again whenever that one is, by a
+  command or its restart policy; docker compose leaves it in the namespace that is gone. With `--no-deps`, a service
+  whose namespaces or volumes it takes and that has no container is an error.
+- Anonymous volumes that a new container does not take over from the one it replaces are removed; docker compose leaves
+  them.
+- `service_completed_successfully` on a service that is always started again is an error of `up`; docker compose waits.
 """
 
 
