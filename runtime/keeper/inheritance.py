@@ -42,7 +42,8 @@ LIMITS: Mapping[int, tuple[int, int]] = {
     resource.RLIMIT_RTPRIO: (0, 0),
     15: (_ENDLESS, _ENDLESS),  # RLIMIT_RTTIME
 }
-_NAMES = {getattr(resource, name): name.removeprefix("RLIMIT_").lower() for name in dir(resource) if "RLIMIT_" in name}
+_NAMES = {getattr(resource, n): n.removeprefix("RLIMIT_").lower() for n in sorted(dir(resource)) if "RLIMIT_" in n}
+_NAMES[resource.RLIMIT_NOFILE] = "nofile"  # BSD's name of it is OFILE
 
 
 def environment(callers: Mapping[str, str]) -> dict[str, str]:
@@ -88,8 +89,10 @@ def _identity() -> None:
 
 def _scheduling() -> None:
     """SCHED_OTHER with nice 0, on every CPU, without classes of I/O or memory policies."""
+    # Setting what is set already would give up the processor for a turn.
+    ordinary = os.sched_getscheduler(0) == os.SCHED_OTHER and os.getpriority(os.PRIO_PROCESS, 0) == 0
     for step in (
-        syscalls.default_scheduling,
+        *(() if ordinary else (syscalls.default_scheduling,)),
         lambda: os.sched_setaffinity(0, range(8192)),  # NR_CPUS at most; the kernel drops those that are not there
         lambda: syscalls.ioprio_set(0),
         syscalls.default_memory_policy,
