@@ -118,9 +118,9 @@ def veil(place: str, top: str, hidden: Iterable[str], points: Iterable[str] = ()
 
     `points` are paths below what is hidden that others are mounted at: made, as the machine has them.
     """
-    status = os.stat(top)
-    if not stat.S_ISDIR(status.st_mode):
-        return
+    status = _status(top)
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        return  # a file, or gone since the container was made
     os.close(_folder_like(place, status))
     there = {top}  # folders that the veil has
     for path in sorted(hidden):

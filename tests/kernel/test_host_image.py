@@ -127,7 +127,7 @@ services:
 def test_what_a_file_asks_for_is_shown(project: Described, secret: list[str]) -> None:
     folder = os.path.dirname(os.path.dirname(secret[0]))
     project.describe(f"""
-x-pycompose: {{host: {{show: [/etc/shadow]}}}}
+x-pycompose: {{host: {{show: [/etc/shadow, /root/is-not-there, /root/.nor/is/this]}}}}
 services:
   one:
     image: host
