@@ -68,7 +68,8 @@ def ready(
     images: list[tuple[str, str, bool]] = []
     for name in chosen(project, tuple(services), no_deps):
         service = project.services[name]
-        images.append((name, service.image or "", True))
+        if service.provider is None:
+            images.append((name, service.image or "", True))
         images += [(name, mount.source, False) for mount in service.mounts if isinstance(mount, ImageMount)]
     digests, missing, apart = {"host": ""}, [], set(passed_over)
     for name, image, _ in images:

@@ -150,3 +150,9 @@ def test_an_image_in_an_archive_is_named_by_its_path(tmp_path: Path, store: Stor
     assert [found.name for found in store.ls()] == [f"docker-archive:{tmp_path}/saved.tar:one:1"]
     remove(store, f"docker-archive:{tmp_path}/saved.tar:one:1")
     assert store.ls() == []
+
+
+def test_a_service_of_a_provider_needs_no_image(tmp_path: Path, store: Store) -> None:
+    project = loaded(tmp_path, "a: {provider: {type: cloud}}, b: {image: host, depends_on: [a]}")
+    assert due(project) == []
+    assert images.ready(project) == {}
