@@ -285,7 +285,7 @@ class _Run:
         found = self.project.services.get(service)
         for hook in found.post_start if found else ():
             if error := await self._hook(step, "post_start", name, hook):
-                raise error
+                raise HookFailed(str(error), hint=error.hint) from error  # as docker compose: 1, whatever its code
         if name in self.restarting:
             self.publish(name, "restart")
 
