@@ -47,16 +47,18 @@ def run(
     devices: bool = True,
     init: int = -1,
     outcome: int = -1,
+    ground: host_root.Ground | None = None,
 ) -> NoReturn:
     """Become the container's process. `program` is the compiled seccomp filter; without it, it is compiled here.
 
     Without `devices` (nobody controls access to them) none can be opened but those that the bundle names. `init` is the
     descriptor of a program that is to be the first process where the bundle wants one, instead of our own. With an
-    `outcome` (`birth.outcome_file`) the process is born of this one, which stays out of a pid namespace of others.
+    `outcome` (`birth.outcome_file`) the process is born of this one, which stays out of a pid namespace of others. The
+    `ground` is the one of its root, if that is the host's and the caller has it.
     """
     if outcome >= 0:
         channel = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, birth.OUTCOME + 1)
-    guarded(channel, lambda: _run(bundle, channel, stdio, joined, program, devices, init, outcome))
+    guarded(channel, lambda: _run(bundle, channel, stdio, joined, program, devices, init, outcome, ground))
 
 
 def guarded(channel: int, work: Callable[[], NoReturn]) -> NoReturn:
@@ -101,11 +103,13 @@ def _run(
     devices: bool,
     init: int,
     outcome: int,
+    ground: host_root.Ground | None,
 ) -> NoReturn:
     spec, process = bundle.spec, bundle.spec.process
     begin("session")
     fresh_session()
-    keep_only((channel, init, *stdio, *joined.values(), *((outcome, birth.sealed()) if outcome >= 0 else ())))
+    kept = (*((outcome, birth.sealed()) if outcome >= 0 else ()), *((ground.memory,) if ground else ()))
+    keep_only((channel, init, *stdio, *joined.values(), *kept))
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
     begin("namespaces")
@@ -147,7 +151,9 @@ def _run(
     share = syscalls.MS_SLAVE if spec.linux.rootfs_propagation.removeprefix("r") in ("slave", "shared") else 0
     syscalls.mount("", "/", "", syscalls.MS_REC | (share or syscalls.MS_PRIVATE))
     if isinstance(bundle.root, HostRoot):
-        root = host_root.attach(bundle.root, spec.root_readonly)
+        root = host_root.attach(bundle.root, spec.root_readonly, ground)
+        if ground is not None:
+            ground.close()
     else:
         root = rootfs.attach(bundle.root)
     if not devices:

@@ -23,12 +23,12 @@ from typing import Any, NoReturn, assert_never
 
 from pycompose.log_lines import complain, note
 from pycompose.runtime.errors import LimitRefused, RuntimeFailure
-from pycompose.runtime.init import birth, mounts, reaper, start
+from pycompose.runtime.init import birth, host_root, mounts, reaper, start
 from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.linux.clone import clone_container
 from pycompose.runtime.policy import device_control
 from pycompose.runtime.policy.cgroup import Cgroup, DeviceControl
-from pycompose.runtime.spec import Bundle
+from pycompose.runtime.spec import Bundle, HostRoot
 from pycompose.runtime.state import container_record
 
 from . import messages
@@ -101,6 +101,7 @@ class Container:
             elif self.devices.controller == "unified":
                 raise Refused("its control group went meanwhile", "devices")
             init = reaper.prepare() if self.bundle.init else -1
+            ground = self.keeper.grounds.ground(self.bundle.root) if isinstance(self.bundle.root, HostRoot) else None
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             program = self.keeper.seccomp_program(self.id)
             inside = namespaces.get("pid")
@@ -111,7 +112,7 @@ class Container:
             try:
                 self.pid, self.pidfd = clone_container(new, group, inside)
                 if self.pid == 0:
-                    self._become(ours, theirs, stdio, namespaces, program, init)
+                    self._become(ours, theirs, stdio, namespaces, program, init, ground)
             except OSError:
                 ours.close()
                 raise
@@ -179,6 +180,7 @@ class Container:
         joined: Mapping[str, int],
         program: bytes | None,
         init: int,
+        ground: host_root.Ground | None,
     ) -> NoReturn:
         try:
             self.keeper.leave_loop()
@@ -195,6 +197,7 @@ class Container:
                 devices=devices,
                 init=init,
                 outcome=self.outcome,
+                ground=ground,
             )
         except BaseException as error:
             messages.send(theirs, Refusal(str(error), "start"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from pycompose.runtime.init.host_root import Grounds
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.policy.cgroup import Cgroup
 
@@ -20,6 +21,7 @@ class Household(Protocol):
     places: ProjectPlaces
     loop: Loop
     store: DescriptorStore
+    grounds: Grounds
 
     def pid_of(self, container_id: str) -> int:
         """The first process of a container that is there. Raises Refused."""

@@ -27,6 +27,7 @@ from typing import NoReturn, assert_never
 
 from pycompose.log_lines import complain, note
 from pycompose.runtime.init import join
+from pycompose.runtime.init.host_root import Grounds
 from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.linux.clone import clone_container
 from pycompose.runtime.places import ProjectPlaces
@@ -81,6 +82,7 @@ class Keeper:
         self.stopping: list[Reply] = []
         self.ended = False
         self.store = DescriptorStore(places.store_socket, self.loop, self._launch_another)
+        self.grounds = Grounds()
 
     # --- its life ---
 

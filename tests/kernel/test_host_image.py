@@ -99,6 +99,32 @@ def test_what_is_made_on_the_host_later_stays_hidden(project: Described, secret:
         later.unlink()
 
 
+def test_what_came_into_a_new_folder_is_hidden_from_the_next_container(project: Described) -> None:
+    project.describe("services: {one: {image: host, command: [sleep, '1000']}}\n")
+    project("up", "-d")
+    later = Path("/etc/salt/pki/canary")
+    if later.parent.parent.exists():
+        pytest.skip("this machine has that folder")
+    later.parent.mkdir(parents=True)
+    later.write_text(CANARY)
+    try:
+        project("up", "-d", "--scale", "one=2")
+        seen = project("exec", "--index", "2", "one", "sh", "-c", f"cat {later} || echo hidden").stdout
+        assert seen.split() == ["hidden"]
+    finally:
+        shutil.rmtree(later.parent.parent)
+
+
+def test_containers_that_share_what_hides_do_not_share_what_they_make(project: Described) -> None:
+    project.describe("services: {one: {image: host, scale: 3, command: [sleep, '1000']}}\n")
+    project("up", "-d")
+    script = "echo mine >/etc/shadow && mkdir /root/.ssh && echo mine >/root/.ssh/key && echo mine >/etc/hostname"
+    project("exec", "--index", "1", "one", "sh", "-c", script)
+    for index in ("2", "3"):
+        look = "ls -A /etc/shadow /root/.ssh 2>/dev/null; cat /etc/hostname /proc/1/mountinfo | grep -c mine"
+        assert project("exec", "--index", index, "one", "sh", "-c", f"{look}; true").stdout.split() == ["0"]
+
+
 def test_python_and_the_project_are_seen_below_roots_home(host: Machine) -> None:
     folder = Path(tempfile.mkdtemp(prefix="pycompose-test-", dir="/root"))
     try:
