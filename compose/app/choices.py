@@ -14,6 +14,7 @@ class Choices:
     project_directory: str | None = None
     env_files: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
+    compatibility: bool = False  # names are as of Compose 1
     all_resources: bool = False  # of `config`: also those that no service uses
     dry_run: bool = False
     parallel: int | None = None  # None: no limit

@@ -174,7 +174,7 @@ def needed_builds(project: Project, services: Iterable[str]) -> list[str]:
 
 def _is_own(project: Project, service: str, image: str) -> bool:
     """A name that no file gave: nothing of that name is in a registry."""
-    return project.services[service].build is not None and image == f"{project.name}-{service}"
+    return project.services[service].build is not None and image == project.own_image(service)
 
 
 def _ask(asked: dict[str, Fetch], service: str, image: str, platform: str, optional: bool) -> None:

@@ -17,6 +17,7 @@ from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
 
 from .choices import Choices
+from .nearby_files import absolute, found_files
 
 if TYPE_CHECKING:
     from pycompose.compose.file.loader import Loaded, Options
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from pycompose.compose.model.project import Project
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
-FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # as the loader's
-OVERRIDES = tuple(f"{stem}.override.{end}" for stem in ("compose", "docker-compose") for end in ("yml", "yaml"))
 NAME_LINE = re.compile(r"^[\"']?name[\"']?[ \t]*:(.*)$", re.MULTILINE)
 TOLD = 3  # problems of a file that is not needed are told at most
 PLAIN_NAME = re.compile(r"\s*(?:\"([a-z0-9_-]+)\"|'([a-z0-9_-]+)'|([a-z0-9_-]+))\s*(?:#.*)?\Z")
@@ -62,6 +61,7 @@ def options_of(choices: Choices) -> Options:
         project_directory=choices.project_directory,
         env_files=choices.env_files,
         profiles=choices.profiles,
+        compatibility=choices.compatibility,
         environ=dict(os.environ),
     )
 
@@ -166,7 +166,7 @@ def _without_file(choices: Choices, error: FileError) -> Located:
     from pycompose.compose.state.generations import newest
 
     missing = error.problems[0].code == "no-file"
-    folder = os.path.basename(_absolute(choices.project_directory or "."))
+    folder = os.path.basename(absolute(choices.project_directory or "."))
     name = _named_outside(choices) or normal_name(folder)
     if choices.files or not missing or not name or normal_name(name) != name:
         raise error
@@ -198,11 +198,11 @@ def _quick_name(choices: Choices) -> str | None:
     """The project's name as the loader would find it, or None where only the loader can tell."""
     if choices.env_files or os.environ.get("COMPOSE_ENV_FILES") or "-" in choices.files:
         return None
-    paths = [_absolute(path) for path in choices.files] or _found(choices)
+    paths = [absolute(path) for path in choices.files] or found_files(choices)
     if not all(paths) or not paths:
         return None
-    folder = _absolute(choices.project_directory) if choices.project_directory else os.path.dirname(paths[0])
-    for place in {_absolute("."), folder}:
+    folder = absolute(choices.project_directory) if choices.project_directory else os.path.dirname(paths[0])
+    for place in {absolute("."), folder}:
         if os.path.exists(f"{place}/.env"):
             with open(f"{place}/.env", encoding="utf-8", errors="replace") as file:
                 if "COMPOSE_" in file.read():
@@ -223,26 +223,3 @@ def _quick_name(choices: Choices) -> str | None:
                 return None
             name = next(group for group in plain.groups() if group)
     return name if NAME.match(name) else None
-
-
-def _found(choices: Choices) -> list[str]:
-    if os.environ.get("COMPOSE_FILE"):
-        return []
-    folder = _absolute(choices.project_directory or ".")
-    while folder:
-        for name in FILES:
-            if os.path.isfile(f"{folder}/{name}"):
-                overrides = [f"{folder}/{other}" for other in OVERRIDES if os.path.isfile(f"{folder}/{other}")]
-                return [f"{folder}/{name}", *overrides[:1]]
-        if folder == os.path.dirname(folder):
-            return []
-        folder = os.path.dirname(folder)
-    return []
-
-
-def _absolute(path: str) -> str:
-    """The path made absolute; empty where the current directory is gone and it is relative."""
-    try:
-        return os.path.abspath(path)
-    except FileNotFoundError:
-        return ""

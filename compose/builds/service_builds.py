@@ -97,7 +97,7 @@ def targets(project: Project, services: Iterable[str]) -> list[Target]:
 def _target(project: Project, service: Service) -> Target:
     assert service.build is not None
     wanted = options(service.name, service.build)
-    image = service.image or f"{project.name}-{service.name}"
+    image = service.image or project.own_image(service.name)
     return Target(service.name, (image, *wanted.tags), wanted, _secrets(project, wanted), needed_images(service.build))
 
 

@@ -113,11 +113,11 @@ class Attached:
 
     def _names(self) -> list[str]:
         """As log lines are prefixed."""
-        names = []
+        names, project = [], self.prepared.project
         for name in sorted(self.follow):
-            service = self.prepared.project.services[name]
+            service = project.services[name]
             count = self.prepared.options.scale.get(name, service.replicas)
-            names += [service.container_name or f"{name}-{number + 1}" for number in range(count)]
+            names += [service.container_name or f"{name}{project.separator}{number + 1}" for number in range(count)]
         return names
 
     def _following(self, how: LineStyle, since: bytes) -> Following:
@@ -211,7 +211,7 @@ class Attached:
 
     def _print_hook(self, container: str, text: str) -> None:
         """As docker compose marks the lines of hooks."""
-        name = container.removeprefix(f"{self.prepared.project.name}-")
+        name = container.removeprefix(self.prepared.project.own_image(""))
         prefix = f"{name} -> | " if self._prefix else ""
         terminal.say("".join(f"{prefix}{line}\n" for line in text.splitlines()), end="")
 

@@ -7,13 +7,13 @@ and the suggestions need. An option of docker compose that is known and not acte
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 from pycompose.compose.app.choices import Choices
 
 from .arguments import PROGRESS
-from .command import without_effect
 from .go_arguments import GoArguments
 from .output import terminal
 
@@ -152,6 +152,22 @@ def _say_version(context: click.Context, _: click.Parameter, value: bool) -> Non
         context.exit()
 
 
+def _options_of_env_files(context: click.Context, project: Choices) -> dict[str, Any]:
+    """Values of this group's options that env files give. The commands find theirs in the process's environment."""
+    import os
+
+    from pycompose.compose.app.nearby_files import variables_of_env_files
+
+    variables = variables_of_env_files(project)
+    os.environ.update(variables)
+    return {
+        option.name: option.process_value(context, variables[option.envvar])
+        for option in context.command.params
+        if option.name and isinstance(option.envvar, str) and option.envvar in variables
+        if context.get_parameter_source(option.name) is click.core.ParameterSource.DEFAULT
+    }
+
+
 @click.group(cls=Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-f",
@@ -194,7 +210,7 @@ def _say_version(context: click.Context, _: click.Parameter, value: bool) -> Non
     metavar="N",
     help="At most N steps at once (-1: no limit).",
 )
-@click.option("--compatibility", is_flag=True, hidden=True, callback=without_effect, expose_value=False)
+@click.option("--compatibility", is_flag=True, help="Name containers as Compose 1 did, with '_'.")
 @click.option("--all-resources", is_flag=True, hidden=True)
 @click.option("--verbose", is_flag=True, help="Print each step of a plan, and why it is there, as it goes.")
 @click.option("-v", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version, hidden=True)
@@ -210,11 +226,14 @@ def cli(
     **choices: Any,
 ) -> None:
     """Run a compose file on this machine."""
+    project = Choices(**choices)
+    late = _options_of_env_files(context, project)
+    progress, ansi, parallel = (late.get("progress", progress), late.get("ansi", ansi), late.get("parallel", parallel))
     terminal.progress, terminal.ansi = progress, "never" if no_ansi else ansi
     terminal.verbose = verbose
     if parallel == 0 or parallel < -1:
         raise click.BadParameter(f"{parallel} is no number of steps; -1 is without limit", param_hint="--parallel")
-    context.obj = Choices(**choices, parallel=parallel if parallel > 0 else None)
+    context.obj = replace(project, parallel=parallel if parallel > 0 else None)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
         context.exit(0)

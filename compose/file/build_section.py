@@ -46,6 +46,7 @@ def build(
     config_files: tuple[str, ...],
     environment_files: tuple[str, ...],
     variables: Mapping[str, str],
+    separator: str,
     profiles: tuple[str, ...],
     targets: tuple[str, ...],
     read_env_file: ReadEnvFile | None,
@@ -62,7 +63,7 @@ def build(
     shown = pycompose_section.host_show(top)
     if "version" in top:
         reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
-    context = services.Context(working_dir if resolve_paths else "", name, variables, normalize)
+    context = services.Context(working_dir if resolve_paths else "", name, variables, normalize, separator)
     ranges = dict(top.sections("networks"))
     networks = {key: _network(key, s, context) for key, s in ranges.items()}
     volumes = {key: _volume(key, s, context) for key, s in top.sections("volumes")}
@@ -116,6 +117,7 @@ def build(
         profiles=tuple(dict.fromkeys(profiles)),
         kept=MappingProxyType(kept),
         obstacles=tuple(reading.obstacles),
+        separator=separator,
     )
 
 

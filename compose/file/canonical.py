@@ -63,8 +63,8 @@ def _sparse(**values: Any) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v is not None and v is not False and v != {} and v != [] and v != ""}
 
 
-def service_tree(service: Service, project: str = "") -> dict[str, Any]:
-    """A service as a mapping. `project` is the name of the project that it is in, where images get theirs from it."""
+def service_tree(service: Service, own_image: str = "") -> dict[str, Any]:
+    """A service as a mapping. `own_image` is the name of its image that no file gave, and is left out."""
     mapping = _declared(service)
     for key in PLAIN:
         if (value := getattr(service, key)) is not None:
@@ -80,7 +80,7 @@ def service_tree(service: Service, project: str = "") -> dict[str, Any]:
     for key in PAIRS:
         if value := getattr(service, key):
             mapping[key] = named(value)
-    if service.image is not None and not (service.build and service.image == f"{project}-{service.name}"):
+    if service.image is not None and not (service.build and service.image == own_image):
         mapping["image"] = service.image
     if service.build:
         mapping["build"] = _build(json.loads(service.build.canonical))
@@ -372,7 +372,7 @@ def project_tree(project: Project) -> dict[str, Any]:
     """The canonical file of a project: active services, and every network, volume, config and secret of the file."""
     mapping: dict[str, Any] = _extensions(project.kept)
     mapping["name"] = project.name
-    mapping["services"] = named({key: service_tree(s, project.name) for key, s in project.services.items()})
+    mapping["services"] = named({key: service_tree(s, project.own_image(key)) for key, s in project.services.items()})
     for key, one in (("networks", network_tree), ("volumes", volume_tree), ("configs", _source), ("secrets", _source)):
         if entries := getattr(project, key):
             mapping[key] = named({k: one(v) for k, v in entries.items()})

@@ -14,6 +14,7 @@ from typing import Any
 
 from pycompose.compose.model.errors import FileError, Problem
 from pycompose.compose.model.fields import no_text
+from pycompose.compose.model.own_variables import switched_on
 from pycompose.compose.model.project import Project
 from pycompose.errors import Place
 from pycompose.frozen import dataclass
@@ -54,6 +55,7 @@ class Options:
     resolve_paths: bool = True
     resolve_env: bool = True  # read env files
     check_consistency: bool = True
+    compatibility: bool = False  # names that no file gave are as of Compose 1
     existing: bool = False  # for what acts on containers that exist: what only making them needs may be missing
 
 
@@ -194,6 +196,7 @@ def _built(whole: Merged, options: Options, services: tuple[str, ...]) -> Projec
         config_files=whole.paths,
         environment_files=whole.environment_files,
         variables=variables,
+        separator="_" if options.compatibility or switched_on(variables.get("COMPOSE_COMPATIBILITY")) else "-",
         profiles=options.profiles or tuple(p for p in variables.get("COMPOSE_PROFILES", "").split(",") if p),
         targets=services,
         read_env_file=None if options.existing else read_env_file,
@@ -230,7 +233,7 @@ def _environment(
     named = options.env_files or tuple(p for p in environ.get("COMPOSE_ENV_FILES", "").split(",") if p)
     if named:
         paths = [_here(p) for p in named]
-    elif environ.get("COMPOSE_DISABLE_ENV_FILE", "").lower() in ("1", "true"):
+    elif switched_on(environ.get("COMPOSE_DISABLE_ENV_FILE")):
         paths = []
     else:
         paths = [p for p in (os.path.join(d, ".env") for d in reversed(directories)) if os.path.isfile(p)]

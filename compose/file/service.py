@@ -55,6 +55,11 @@ class Context:
     project: str
     variables: Mapping[str, str]
     normalize: bool = True  # name what the file implies
+    separator: str = "-"  # of `Project`
+
+    def own_image(self, service: str) -> str:
+        """As of `Project`."""
+        return f"{self.project}{self.separator}{service}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,8 @@ def read(name: str, section: Section, context: Context, environment: Variables, 
     links = tuple(_link(item) for item in section.texts("links"))
     return Service(
         name=name,
-        image=_image(section, context) or (f"{context.project}-{name}" if "build" in section else None),
+        image=_image(section, context)
+        or (f"{context.project}{context.separator}{name}" if "build" in section else None),
         build=_build(section, context),
         pull_policy="missing" if pull == "if_not_present" else pull,
         platform=section.text("platform"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -137,7 +138,12 @@ class ServiceNetwork:
         if service.network_mode != MACHINE_BRIDGE:
             return []
         return [
-            (other.address, " ".join(dict.fromkeys((alias, other.name.removeprefix(f"{self._project}-"), other.name))))
+            (
+                other.address,
+                " ".join(
+                    dict.fromkeys((alias, re.sub(f"^{re.escape(self._project)}[-_]", "", other.name), other.name))
+                ),
+            )
             for target, alias in service.links
             for other in self._containers.of_service(target)
             if other.address

@@ -6,6 +6,7 @@ Labels are docker compose's (`com.docker.compose.*`), so a project can be unders
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
@@ -121,7 +122,7 @@ class ObservedContainer:
 
     def short_name(self, project: str) -> str:
         """As docker compose prefixes log lines: without the project."""
-        return self.name.removeprefix(project + "-")
+        return re.sub(f"^{re.escape(project)}[-_]", "", self.name)  # "_": with --compatibility
 
 
 @dataclass(frozen=True, slots=True)

@@ -387,3 +387,8 @@ class Project:
     kept: Mapping[str, str] = field(default_factory=no_text)  # x- keys, as canonical JSON
     obstacles: tuple[Obstacle, ...] = ()  # only a plan that makes the containers of those services fails by them
     order: tuple[str, ...] = ()  # the active services, what is needed first; empty: not worked out (`plan.graph.order`)
+    separator: str = "-"  # between the parts of names that no file gave; "_" as of Compose 1
+
+    def own_image(self, service: str) -> str:
+        """The name of an image that is built for a service and that no file names."""
+        return f"{self.name}{self.separator}{service}"

@@ -33,6 +33,7 @@ class UpOptions:
     force_recreate: bool = False
     no_recreate: bool = False
     remove_orphans: bool = False
+    ignore_orphans: bool = False  # nothing is said of them
     wait: bool = False
     wait_timeout: float | None = None
     timeout: float | None = None
@@ -43,8 +44,8 @@ class UpOptions:
     remake_volumes: frozenset[str] = frozenset()  # names; what is in them is lost
 
 
-def container_name(project: str, service: Service, number: int) -> str:
-    return service.container_name or f"{project}-{service.name}-{number}"
+def container_name(project: Project, service: Service, number: int) -> str:
+    return service.container_name or project.separator.join((project.name, service.name, str(number)))
 
 
 def changed_volumes(project: Project, observed: Observed, options: UpOptions) -> tuple[str, ...]:
@@ -263,7 +264,7 @@ class _Up:
             if cause := causes[container.id]:
                 ends.append(self._recreate(service, container, cause, needs, before))
                 self.recreated.add(service.name)
-                members.append(container_name(self.project.name, service, container.number))
+                members.append(container_name(self.project, service, container.number))
             else:
                 restarted = [d.service for d in service.depends_on if d.restart and d.service in self.recreated]
                 ends += self._start_existing(container, before, restarted)
@@ -271,7 +272,7 @@ class _Up:
         number = max((c.number for c in keep), default=0)
         for _ in range(wanted - len(keep)):
             number += 1
-            name = container_name(self.project.name, service, number)
+            name = container_name(self.project, service, number)
             cause = Cause("scaled", "scale up") if existing else Cause("missing", "no such container")
             after = [*needs, *out.removal(name), *self._joined(service)]
             created = out.create(CreateContainer(name, service.name, number), cause, after)
@@ -413,7 +414,7 @@ class _Up:
         self, service: Service, old: ObservedContainer, cause: Cause, needs: tuple[str, ...], before: tuple[str, ...]
     ) -> str:
         out, options = self.out, self.options
-        name = container_name(self.project.name, service, old.number)
+        name = container_name(self.project, service, old.number)
         temporary = f"{old.id[:12]}_{name}"
         inherit = None if options.renew_anonymous_volumes else old.name
         action = CreateContainer(temporary, service.name, old.number, inherit, old.id)
@@ -442,7 +443,7 @@ class _Up:
         if self.options.remove_orphans:
             for container in strays:
                 self._remove(container, Cause("orphan", "orphan"))
-        elif strays:
+        elif strays and not self.options.ignore_orphans:
             names = ", ".join(c.name for c in strays)
             self.out.warnings.append(f"containers of services that the file does not have: {names} (--remove-orphans)")
 

@@ -108,7 +108,7 @@ def build(
     drawing = Drawing(quiet_transfers=quiet, quiet_builds=quiet)
     built = image_operations.build_services(choices, project, names, overrides, drawing, check=check)
     if push and built:
-        tags = [project.services[name].image or f"{project.name}-{name}" for name in built]
+        tags = [project.services[name].image or project.own_image(name) for name in built]
         image_operations.push_images(dict.fromkeys(tags, ""), Drawing())
     if check and not quiet:
         terminal.note("no problem found")

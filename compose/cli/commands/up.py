@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.arguments import SECONDS, counts_of
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
+from pycompose.compose.model.own_variables import switched_on
 from pycompose.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Making:
             force_recreate=self.force_recreate,
             no_recreate=self.no_recreate,
             remove_orphans=self.remove_orphans,
+            ignore_orphans=switched_on(os.environ.get("COMPOSE_IGNORE_ORPHANS")),
         )
 
     def images(self) -> ImageOptions:
@@ -227,8 +230,6 @@ def make(choices: Choices, making: Making, options: UpOptions, *, recreate_depen
 
 def conflicts(context: click.Context) -> None:
     """As docker compose refuses them."""
-    import os
-
     options = context.params
     names = {"attached": "attach", "detached": "no-attach", "renew_anon_volumes": "renew-anon-volumes"}
     following = (
@@ -251,7 +252,7 @@ def conflicts(context: click.Context) -> None:
             raise click.UsageError(f"--{one} and --{other} cannot go together")
     if options.get("wait_timeout") is not None and options["wait_timeout"] < 0:
         raise click.UsageError("--wait-timeout cannot be negative")
-    if options.get("remove_orphans") and os.environ.get("COMPOSE_IGNORE_ORPHANS", "").lower() in ("1", "true"):
+    if options.get("remove_orphans") and switched_on(os.environ.get("COMPOSE_IGNORE_ORPHANS")):
         raise click.UsageError("--remove-orphans and COMPOSE_IGNORE_ORPHANS cannot go together")
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
+from pycompose.compose.model.own_variables import switched_on
 from pycompose.plain_text import visible
 
 from . import terminal
@@ -26,7 +27,7 @@ class Movable(Picture, Protocol):
 
 def stream() -> TextIO:
     """Where progress is written."""
-    return sys.stdout if os.environ.get("COMPOSE_STATUS_STDOUT", "").lower() in ("1", "true") else sys.stderr
+    return sys.stdout if switched_on(os.environ.get("COMPOSE_STATUS_STDOUT")) else sys.stderr
 
 
 def live() -> bool:

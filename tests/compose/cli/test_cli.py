@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from pycompose.compose.cli import main, root
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.log_follower import LineStyle, Printer
+from pycompose.compose.model import own_variables
 from pycompose.compose.model.observed import ObservedContainer
 
 Run = Callable[..., tuple[int, str, str]]
@@ -30,7 +32,8 @@ volumes: {data: {}}
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYCOMPOSE_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("PYCOMPOSE_RUN", str(tmp_path / "run"))
-    for name in [name for name in os.environ if name.startswith("COMPOSE_")]:
+    for name in {name for name in os.environ if name.startswith("COMPOSE_")} | own_variables.OF_COMMANDS:
+        monkeypatch.setenv(name, "")  # so that one that a command takes from an env file is gone afterwards
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(terminal, "progress", "auto")
@@ -344,3 +347,54 @@ main()
 def test_an_interrupt_while_modules_are_imported_is_no_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", INTERRUPTED, "ls"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("where", ["process", ".env", "--env-file"])
+def test_variables_stand_for_options_from_the_process_and_from_env_files(
+    file: Path, run: Run, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    variables = {"COMPOSE_PROGRESS": "json", "COMPOSE_ANSI": "never", "COMPOSE_REMOVE_ORPHANS": "yes"}
+    for name, value in variables.items():
+        if where == "process":
+            monkeypatch.setenv(name, value)
+    (file.parent / (".env" if where == ".env" else "other.env")).write_text(
+        "".join(f"{name}={value}\n" for name, value in {**variables, "COMPOSE_PARALLEL_LIMIT": "0"}.items())
+    )
+    flags = ["--env-file", "other.env"] if where == "--env-file" else []
+    code, _, err = run(*flags, "up", "--dry-run")
+    assert (code, "--parallel" in err) == ((2, True) if where != "process" else (0, False))
+    assert (terminal.progress, terminal.ansi) == ("json", "never")
+    run(*flags, "--progress", "plain", "--parallel", "1", "up", "--dry-run")
+    assert terminal.progress == "plain"
+
+
+def test_a_file_found_above_has_its_env_file_beside_it(file: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file.parent / ".env").write_text("COMPOSE_PROGRESS=json\n")
+    (file.parent / "below").mkdir()
+    monkeypatch.chdir(file.parent / "below")
+    assert run("config", "-q")[0] == 0
+    assert terminal.progress == "json"
+
+
+@pytest.mark.parametrize("how", ["flag", "process", ".env"])
+def test_compatibility_joins_names_with_underscores(
+    file: Path, run: Run, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "process":
+        monkeypatch.setenv("COMPOSE_COMPATIBILITY", "1")
+    if how == ".env":
+        (file.parent / ".env").write_text("COMPOSE_COMPATIBILITY=true\n")
+    flags = ["--compatibility"] if how == "flag" else []
+    code, out, _ = run(*flags, "-p", "c", "-f", str(file), "up", "--dry-run")
+    assert (code, "create c_db_1" in out, "create network c_default" in out) == (0, True, True)
+
+
+def test_every_variable_of_docker_compose_that_is_read_stands_in_the_table() -> None:
+    here = Path(own_variables.__file__)
+    read = {
+        name
+        for path in here.parent.parent.rglob("*.py")
+        if path != here
+        for name in re.findall(r"(?<![A-Z_])COMPOSE_[A-Z_]+\b", path.read_text())
+    }
+    assert read <= own_variables.OF_PROJECT | own_variables.OF_COMMANDS | own_variables.OF_PROCESS
