@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import suppress
 from typing import assert_never
 
 import trio
@@ -69,6 +70,10 @@ async def _carry_out(
                 else:
                     await reply(StepProgress(event.step, event.state, event.cause, event.ready))
 
+    def report(event: scheduler.StepEvent) -> None:
+        with suppress(trio.BrokenResourceError):  # nobody hears it any more: what is under way is being undone
+            sender.send_nowait(event)
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tell)
         failure: Exception | None = None
@@ -79,7 +84,7 @@ async def _carry_out(
                 request.generation,
                 host,
                 monitor,
-                sender.send_nowait,
+                report,
                 parallel=request.parallel or None,
                 publish=publisher.publish_named,
                 attached=request.attached,

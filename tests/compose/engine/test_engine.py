@@ -149,13 +149,13 @@ def test_a_pre_stop_that_fails_is_told_and_is_the_exit_code_and_the_stop_goes_on
     in_trio(main)
 
 
-def test_a_post_start_that_fails_is_the_exit_code_and_what_hooks_write_is_told() -> None:
+def test_a_post_start_that_fails_is_an_error_and_what_hooks_write_is_told() -> None:
     async def main(host: FakeHost, monitor: Monitor) -> None:
         described = hooked(post_start=(Hook(("echo", "hello")), Hook(("sh", "-c", "exit 3"))))
         events: list[scheduler.StepEvent] = []
         with pytest.raises(scheduler.StepsFailed, match="post_start of p-db-1 exited with 3") as failed:
             await scheduler.run(reconcile.up(described, host.observe()), described, "g", host, monitor, events.append)
-        assert failed.value.exit_code == 3
+        assert failed.value.exit_code == 1
         assert [(e.container, e.cause) for e in events if e.state == "output"] == [("p-db-1", "hello\n")]
 
     in_trio(main)
