@@ -18,6 +18,7 @@ import os
 import re
 import stat
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -118,9 +119,14 @@ class HostView:
 
 
 def view(ours: tuple[str, ...], project_folder: str = "", show: tuple[str, ...] = ()) -> HostView:
-    """What to hide and show; `ours` are pycompose's folders, `show` absolute paths that the file asks for."""
+    """What to hide and show; `ours` are pycompose's folders, `show` absolute paths that the file asks for.
+
+    May be called in threads.
+    """
     asked = (project_folder, *show) if project_folder else show
-    return _view(ours, asked, _owner(project_folder), tuple(_people()), _UNREADABLE.paths())
+    owner, people = _owner(project_folder), tuple(_people())
+    with _LOOKING:  # containers are made at once: one looks, the others take what it saw
+        return _view(ours, asked, owner, people, _UNREADABLE.paths())
 
 
 @lru_cache(maxsize=64)
@@ -223,6 +229,7 @@ class _Unreadable:
 
 
 _UNREADABLE = _Unreadable()
+_LOOKING = threading.Lock()
 
 
 def _changed(folder: str) -> int:

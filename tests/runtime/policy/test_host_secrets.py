@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,20 @@ def test_what_not_everybody_may_read_is_found_with_private_keys(tmp_path: Path) 
 def test_private_keys_are_known_by_their_names(name: str) -> None:
     assert host_secrets.PRIVATE_KEYS.fullmatch(name)
     assert not host_secrets.PRIVATE_KEYS.fullmatch(name + ".pub")
+
+
+def test_threads_that_ask_at_once_look_through_the_machine_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(folder: str, deep: bool, folders: dict[str, int]) -> Iterator[str]:
+        looked.append(folder)
+        folders[folder] = host_secrets._changed(folder)
+        time.sleep(0.05)  # the others ask meanwhile
+        yield f"{folder}/secret"
+
+    monkeypatch.setattr(host_secrets, "_UNREADABLE", host_secrets._Unreadable())
+    monkeypatch.setattr(host_secrets, "_unreadable", look)
+    with ThreadPoolExecutor(4) as threads:
+        views = list(threads.map(lambda _: host_secrets.view(("/state",)), range(4)))
+    assert looked == ["/etc", "/var/lib"]
+    assert len(set(views)) == 1
