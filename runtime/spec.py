@@ -268,7 +268,7 @@ class Bundle:
     init: bool = False  # keep a process of ours as pid 1 that forwards signals and reaps
     stdin_open: bool = False
     log_max_size: int = 0  # bytes; 0 is without limit
-    log_max_files: int = 1
+    log_max_files: int = 1  # 0: nothing of it is kept
     shared: Mapping[str, str] = field(default_factory=no_text)  # namespace type -> id of the container that has it
 
 

@@ -111,7 +111,9 @@ def sockets(service: Service) -> tuple[oci.InsideSocket, ...]:
 
 
 def log_limits(logging: Logging | None) -> tuple[int, int]:
-    """(bytes of a log file, 0 without limit; how many files), from `max-size` and `max-file`."""
+    """(bytes of a log file, 0 without limit; how many files), from `max-size` and `max-file`; no file for "none"."""
+    if logging and logging.driver == "none":
+        return 0, 0
     options = logging.options if logging else {}
     text, files = options.get("max-size", ""), options.get("max-file", "")
     size = size_in_bytes(text or "0")
@@ -122,7 +124,7 @@ def log_limits(logging: Logging | None) -> tuple[int, int]:
 
 def logging_notes(logging: Logging | None) -> tuple[str, ...]:
     """What a person is told of a logging driver that is not there."""
-    if logging is None or logging.driver in (None, "", "json-file", "local"):
+    if logging is None or logging.driver in (None, "", "json-file", "local", "none"):
         return ()
     return (f'logging driver "{logging.driver}" is not there: output is kept in files, which `pycompose logs` reads',)
 

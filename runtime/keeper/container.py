@@ -380,7 +380,11 @@ class Container:
     def open_output(self, kept: Mapping[str, int] | None = None) -> None:
         """Begin to copy what it prints, from the descriptors `kept` or newly opened FIFOs."""
         kept = kept or {}
-        log = LogFile(f"{self.folder}/log", self.bundle.log_max_size, self.bundle.log_max_files)
+        log = LogFile(
+            f"{self.folder}/log" if self.bundle.log_max_files else os.devnull,
+            self.bundle.log_max_size,
+            self.bundle.log_max_files,
+        )
         self.output = Output(log, self.keeper.places.output(self.id))
         if self.master >= 0:
             self._stream(self.master, 0)

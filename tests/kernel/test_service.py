@@ -332,6 +332,18 @@ services:
     assert 500 < len(kept) < 10_000
 
 
+def test_what_no_log_is_wanted_of_is_not_kept(project: Described) -> None:
+    project.describe("""
+services:
+  talks: {image: host, command: [sh, -c, "seq 1 30000; exit 3"], logging: {driver: none}}
+  other: {image: host, command: echo kept}
+""")
+    assert "is not there" not in project("up", "-d").stderr
+    assert project("wait", "talks", check=False).stdout == "3\n"
+    project("wait", "other")
+    assert (project.logs("talks"), project.logs("other")) == ([], ["kept"])
+
+
 def test_configs_and_secrets_are_files_of_the_promised_owner_and_mode(project: Described) -> None:
     project.file.with_name("key.txt").write_text("of a file\n")
     project.describe("""

@@ -51,7 +51,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "labels": "a list or a mapping",
         "label_file": "paths of files with labels",
         "annotations": "a list or a mapping",
-        "logging": "`{driver, options}`: `max-size` and `max-file` are acted on",
+        "logging": "`{driver, options}`: `max-size` and `max-file` are acted on; `none` keeps and shows no output",
         "ulimits": "a number, or `{soft, hard}`",
         "sysctls": "a list or a mapping",
         "oom_score_adj": "-1000 to 1000",

@@ -58,10 +58,12 @@ def test_a_logging_driver_that_is_not_there_is_told_of() -> None:
     assert (
         oci.logging_notes(None) == oci.logging_notes(Logging("json-file")) == oci.logging_notes(Logging("local")) == ()
     )
+    assert oci.logging_notes(Logging("none")) == ()
     assert 'logging driver "syslog" is not there' in oci.logging_notes(Logging("syslog"))[0]
 
 
 def test_log_limits() -> None:
+    assert oci.log_limits(Logging("none", {"max-size": "1m"})) == (0, 0)
     assert oci.log_limits(Logging(options={"max-size": "10m", "max-file": "3"})) == (10 << 20, 3)
     assert oci.log_limits(None) == (0, 1)
     with pytest.raises(PycomposeError, match="max-size"):
