@@ -27,7 +27,7 @@ SHORTEST = 6  # characters of a variable's value that is left out of texts
 SHORTEST_CONTENT = 3  # of a line of a config or secret
 URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+(?=@)")
 
-SETTINGS = frozenset({"environment", "env", "args", "build_args"})  # keys of names and values
+SETTINGS = frozenset({"environment", "provided", "env", "args", "build_args"})  # keys of names and values
 RECORDS = ("state.json", "config.json", "process.json", "exit.json")  # of a container's folder
 TEXTS = (
     "keeper.log",

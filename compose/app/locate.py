@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from pycompose.errors import PycomposeError
@@ -37,6 +37,7 @@ class Located:
     places: ProjectPlaces
     project: Project | None = None
     warnings: tuple[Problem, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)  # the caller's, and those of .env, where a file was read
 
     @property
     def described(self) -> Project:
@@ -97,7 +98,7 @@ def target(choices: Choices, services: tuple[str, ...] = (), *, remembered: bool
         return located
     try:
         loaded = load(choices, services)
-        return Located(Places.default().project(loaded.project.name), loaded.project, loaded.warnings)
+        return Located(Places.default().project(loaded.project.name), loaded.project, loaded.warnings, loaded.variables)
     except FileError as error:
         return _without_file(choices, error)
 
@@ -122,7 +123,8 @@ def existing(choices: Choices, services: tuple[str, ...] = ()) -> Located:
     if not problems and loaded.project is not None:
         places = Places.default().project(loaded.name)
         recorded = newest(places) if loaded.lacking else None
-        return Located(places, _restored(loaded.project, recorded) if recorded else loaded.project)
+        restored = _restored(loaded.project, recorded) if recorded else loaded.project
+        return Located(places, restored, variables=loaded.variables)
     name = _named_outside(choices) or (loaded.name if loaded.whole else _quick_name(choices))
     if any(problem.code == "no-such-service" for problem in problems) or not name:
         raise FileError(problems)

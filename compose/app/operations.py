@@ -184,7 +184,43 @@ def prepared_up(
         mounted = mounted_images(project, options.services, no_deps=options.no_deps)
         options = replace(options, images=digests, mounted_images=mounted)
         options = replace(options, remake_volumes=_agreed(located.places, project, options, remake))
-        yield PreparedUp(choices, located, project, selected, options)
+        located = _provided(choices, located, selected, tell, options.scale)
+        yield PreparedUp(choices, located, located.described, selected, options)
+
+
+def _provided(
+    choices: Choices, located: Located, services: frozenset[str], tell: Tell, counts: Mapping[str, int]
+) -> Located:
+    """The project with the variables that providers tell, which are run for `services`, but in a dry run."""
+    project = located.described
+    if all(service.provider is None for service in project.services.values()):
+        return located
+    from pycompose.compose.plan.reconcile import check_scale
+    from pycompose.compose.state import generations
+
+    from . import providers
+
+    check_scale(project, counts)
+    if choices.dry_run:
+        providers.planned(project, services, "up", tell)
+        services = frozenset()
+    earlier = generations.newest(located.places)
+    return replace(located, project=providers.up(project, services, located.variables, tell, earlier))
+
+
+def end_provided(
+    choices: Choices, located: Located, services: tuple[str, ...], verb: Literal["stop", "down"], tell: Tell
+) -> bool:
+    """Stop or remove what providers run; whether there is any."""
+    project = located.project
+    if project is None or all(service.provider is None for service in project.services.values()):
+        return False
+    from . import providers
+
+    if choices.dry_run:
+        providers.planned(project, services, verb, tell)
+        return True
+    return providers.end(project, services, verb, located.variables, tell)
 
 
 def _agreed(
@@ -226,7 +262,7 @@ def scale(
     timeout: float | None = None,
 ) -> Outcome:
     """Set how many containers services have."""
-    from pycompose.compose.plan import graph, reconcile
+    from pycompose.compose.plan import graph, reconcile, select
 
     from .image_operations import make_ready
 
@@ -234,6 +270,8 @@ def scale(
     project = graph.ordered(located.described)
     located = replace(located, project=project)
     digests = make_ready(choices, project, tuple(counts), None, tell, no_deps=no_deps)
+    located = _provided(choices, located, frozenset(select.chosen(project, tuple(counts), no_deps)), tell, counts)
+    project = located.described
     options = reconcile.UpOptions(no_deps=no_deps, timeout=timeout, images=digests)
 
     def decide(observed: Observed) -> Plan:
@@ -261,10 +299,11 @@ def down(
         return commands.down(located.project, observed, options)
 
     outcome = apply(choices, located, decide, "down", tell)
+    provided = end_provided(choices, located, options.services, "down", tell)
     if not choices.dry_run:
         from pycompose.compose.control import session
 
-        if not outcome.plan.steps and not outcome.plan.warnings:
+        if not (outcome.plan.steps or outcome.plan.warnings or provided):
             text = f"no resource found to remove for project {located.places.project!r}"
             tell(phases.OperationWarning(text))
         session.close_if_empty(located.places)
@@ -286,7 +325,9 @@ def stop(
     def decide(observed: Observed) -> Plan:
         return commands.stop(located.project, observed, services, timeout)
 
-    return apply(choices, located, decide, "stop", tell)
+    outcome = apply(choices, located, decide, "stop", tell)
+    end_provided(choices, located, services, "stop", tell)
+    return outcome
 
 
 def start(

@@ -57,6 +57,24 @@ class ImagePlanned:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderPlanned:
+    """In a dry run: what a provider would do for a service."""
+
+    verb: Literal["up", "stop", "down"]
+    provider: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderProgress:
+    """How far a service is that a provider runs; `debug`: it is told to those who want to know all."""
+
+    service: str
+    text: str
+    debug: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRemoved:
     image: str
 
@@ -117,6 +135,8 @@ if TYPE_CHECKING:
         | LockAwaited
         | ImagePlanned
         | ImageRemoved
+        | ProviderPlanned
+        | ProviderProgress
         | ImageBuilt
     )
     Tell = Callable[[Phase], None]

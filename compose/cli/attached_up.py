@@ -116,7 +116,7 @@ class Attached:
         names, project = [], self.prepared.project
         for name in sorted(self.follow):
             service = project.services[name]
-            count = self.prepared.options.scale.get(name, service.replicas)
+            count = 0 if service.provider else self.prepared.options.scale.get(name, service.replicas)
             names += [service.container_name or f"{name}{project.separator}{number + 1}" for number in range(count)]
         return names
 
@@ -189,6 +189,7 @@ class Attached:
 
     def _stop(self, *, quiet: bool = False) -> int:
         """Stop what was started; killed, where the user asks again. 0 where it went gracefully."""
+        from pycompose.compose.app import operations
         from pycompose.compose.plan import commands
 
         names, timeout = tuple(sorted(self.prepared.selected)), self.prepared.options.timeout
@@ -199,6 +200,7 @@ class Attached:
                 terminal.end_line()
                 terminal.note("Gracefully Stopping... press Ctrl+C again to force")
             self._act(lambda observed: commands.stop(self.prepared.project, observed, names, timeout))
+            operations.end_provided(self.prepared.choices, self.prepared.located, names, "stop", Drawing(plain=True))
             code = 0
         except KeyboardInterrupt:
             terminal.leave_if_hung_up()

@@ -43,6 +43,11 @@ class Drawing:
                 terminal.say(f"build {image} from {context}")
             case phases.ImagePlanned(verb, image):
                 terminal.note(f"would {verb} image {image}")
+            case phases.ProviderPlanned(verb, provider, service):
+                terminal.note(f"would run provider {provider}: {verb} {service}")
+            case phases.ProviderProgress(service, text, debug):
+                if terminal.verbose or not debug:
+                    terminal.note(f" Service {service}  {text}")
             case phases.ImageRemoved(image):
                 terminal.note(f" Image {image}  Removed")
             case phases.ImageBuilt(image):

@@ -75,10 +75,6 @@ def _alone(service: Service, section: Section) -> None:
         if port.protocol == "sctp":
             message = f"port {port.target}/sctp of {name} cannot be published on this machine"
             reading.obstacle(service.name, message, section.at("ports"), "tcp and udp can", "port")
-    if service.provider is not None:
-        message = f'provider "{service.provider.type}" of {name} is not run yet'
-        hint = "a service of another file or host is reached by an address in `environment`"
-        reading.obstacle(service.name, message, section.at("provider"), hint, "provider")
     if service.pre_start:
         message = f"pre_start hooks of {name} are not run yet"
         hint = "a service of its own does the same: depends_on it with condition service_completed_successfully"

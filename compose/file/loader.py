@@ -85,6 +85,7 @@ class LenientlyRead:
     problems: tuple[Problem, ...]
     whole: bool
     lacking: bool
+    variables: Mapping[str, str] = field(default_factory=no_text)  # that were filled in
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,8 @@ def read_leniently(options: Options, services: tuple[str, ...] = ()) -> Lenientl
     whole = merged(options)
     project = _built(whole, options, services)
     problems = _in_file_order(whole.reading.problems, whole.paths)
-    return LenientlyRead(whole.name, project, problems, not whole.reading.incomplete, whole.reading.lacking)
+    reading = whole.reading
+    return LenientlyRead(whole.name, project, problems, not reading.incomplete, reading.lacking, whole.variables)
 
 
 def _built(whole: Merged, options: Options, services: tuple[str, ...]) -> Project | None:

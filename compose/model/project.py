@@ -282,6 +282,7 @@ class Service:
     deploy: Deploy | None = None  # replicas and limits are above, too
     develop: Develop | None = None
     provider: Provider | None = None
+    provided: Mapping[str, str] = field(default_factory=no_text)  # variables that it told, for those who depend on it
     models: Mapping[str, ModelUse] = field(default_factory=lambda: MappingProxyType({}))
     gpus: tuple[DeviceRequest, ...] = ()
     credential_spec: CredentialSpec | None = None

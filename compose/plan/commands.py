@@ -119,7 +119,7 @@ def start(
         if not c.oneoff:
             members.setdefault(c.service, []).append(c)
     for service in services:
-        if service not in members:
+        if service not in members and not _is_provided(project, service):
             raise PycomposeError(f'service "{service}" has no container to start', hint="`pycompose up` makes it")
     wanted, pending = set(), [*(services or members)]
     while pending:
@@ -182,9 +182,15 @@ def _needs_of(project: Project | None, container: ObservedContainer) -> tuple[De
     return tuple(Dependency(name, condition, again) for name, condition, again in conditions)
 
 
+def _is_provided(project: Project | None, service: str) -> bool:
+    """Whether a provider runs it: `start` has nothing to do with that."""
+    return project is not None and service in project.services and project.services[service].provider is not None
+
+
 def _has_containers(project: Project, service: str) -> bool:
     """Whether a service is to have some, as the file says."""
-    return service in project.services and project.services[service].replicas > 0
+    known = project.services.get(service)
+    return known is not None and known.provider is None and known.replicas > 0
 
 
 def _starter(

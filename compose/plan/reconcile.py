@@ -48,6 +48,14 @@ def container_name(project: Project, service: Service, number: int) -> str:
     return service.container_name or project.separator.join((project.name, service.name, str(number)))
 
 
+def check_scale(project: Project, counts: Mapping[str, int]) -> None:
+    """Raises NoSuchService, and PycomposeError for a service that has no containers."""
+    check_names(counts, project.services)
+    for name, count in counts.items():
+        if count and project.services[name].provider is not None:
+            raise PycomposeError(f'service "{name}" is run by a provider and has no containers to scale')
+
+
 def changed_volumes(project: Project, observed: Observed, options: UpOptions) -> tuple[str, ...]:
     """Names of volumes that were made otherwise than the file says now, and that the command is about."""
     have = {v.name: v for v in observed.volumes}
@@ -93,7 +101,7 @@ class _Up:
         self.settled: dict[str, str] = {}  # container -> the step that gives it its name back
 
     def plan(self) -> Plan:
-        check_names(self.options.scale, self.project.services)
+        check_scale(self.project, self.options.scale)
         self._make_networks_and_volumes()
         for name in graph.order(self.project):
             service = self.project.services[name]
@@ -240,7 +248,7 @@ class _Up:
     def _service(self, service: Service) -> None:
         options, out = self.options, self.out
         existing = self._settle(self.observed.of_service(service.name))
-        wanted = options.scale.get(service.name, service.replicas)
+        wanted = 0 if service.provider else options.scale.get(service.name, service.replicas)
         if service.container_name and wanted > 1:
             raise PycomposeError(
                 f"service {service.name!r} has a container_name and cannot have {wanted} containers",

@@ -27,7 +27,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "scale": "how many containers; `deploy.replicas` says the same",
         "profiles": "the service is there only where one of these is active",
         "extends": "a service, or `{service, file}`: its attributes are taken over",
-        "provider": "what runs a service that is no container: `{type, options}`; not run yet: an error of `up`",
+        "provider": "what runs a service that is no container: `{type, options}` (see below)",
         "models": "a list, or a mapping of `{endpoint_var, model_var}`",
         "credential_spec": "Windows: `{config}`, `{file}` or `{registry}`",
         "isolation": "Windows",
@@ -167,6 +167,10 @@ OURS = """\
   whose namespaces or volumes it takes and that has no container is an error.
 - Anonymous volumes that a new container does not take over from the one it replaces are removed; docker compose leaves
   them.
+- A service of a `provider` is made by a program, `docker-TYPE` or `TYPE`, as with docker compose; `up`, `create` and
+  `scale` run it each time, `down` and (where its metadata say so) `stop` end it. It runs in the command's process, with
+  the caller's PATH and tokens, before containers are made: a dependency on containers is an error. With `--no-deps` and
+  in a dry run, dependents keep the variables of the last run. `get-service-config` is not answered.
 - `service_completed_successfully` on a service that is always started again is an error of `up`; docker compose waits.
 """
 

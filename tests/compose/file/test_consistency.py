@@ -208,12 +208,6 @@ def test_what_does_not_fit_is_told_with_its_place(tmp_path: Path, content: str, 
             "hint: a service of its own does the same: depends_on it with condition service_completed_successfully",
         ),
         (
-            one("provider: {type: cloud}"),
-            "a",
-            'c.yaml:4:5: provider "cloud" of service "a" is not run yet\n'
-            "hint: a service of another file or host is reached by an address in `environment`",
-        ),
-        (
             one("networks: {n: {ipv4_address: 10.0.0.x}}") + "networks: {n: }",
             "a",
             'c.yaml:4:34: ipv4_address "10.0.0.x" of service "a" is no IPv4 address\nhint: such as 10.5.0.5',
