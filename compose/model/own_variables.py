@@ -1,6 +1,6 @@
 """The variables of docker compose's own, COMPOSE_*: one table of those that mean something here.
 
-A variable of the process wins over one of an env file. One that is empty counts as not set.
+A variable of the process wins over one of an env file, also where it is empty; an empty one gives an option no value.
 """
 
 from __future__ import annotations
