@@ -175,24 +175,7 @@ def test_a_lock_that_is_waited_for_is_told() -> None:
 
 
 # Locals and parameters are named for what they hold. The list may only shrink.
-VAGUELY_NAMED: set[str] = {
-    "compose/builds/options.py",
-    "compose/builds/step_runner.py",
-    "compose/engine/publisher.py",
-    "compose/engine/scheduler.py",
-    "compose/linux/container_labels.py",
-    "compose/linux/containers.py",
-    "compose/model/observed.py",
-    "compose/plan/lifecycle.py",
-    "compose/state/observe.py",
-    "runtime/client/sandboxes.py",
-    "runtime/images/commit.py",
-    "runtime/images/registry/pull.py",
-    "runtime/images/save.py",
-    "runtime/images/store_folders.py",
-    "runtime/keeper/container.py",
-    "runtime/state/logs.py",
-}
+VAGUELY_NAMED: set[str] = set()
 
 
 def test_locals_and_parameters_are_named_for_what_they_hold(tree: Tree) -> None:

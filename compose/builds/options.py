@@ -122,7 +122,7 @@ def size(what: str, text: str | None) -> int | None:
 
 def host(text: str) -> tuple[str, str]:
     """`name=address`, or `name:address`."""
-    name, found, address = text.partition("=") if "=" in text else text.partition(":")
-    if not found or not name or not address:
+    name, separator, address = text.partition("=") if "=" in text else text.partition(":")
+    if not separator or not name or not address:
         raise PycomposeError(f"{text!r} is no name and address", hint="name=10.0.0.1, or name=host-gateway")
     return name, address.strip("[]")

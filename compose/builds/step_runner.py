@@ -50,11 +50,11 @@ def roots_of(places: Places) -> Places:
 class StepRunner:
     """Runs the steps of all builds of one process; to be had from `running`."""
 
-    def __init__(self, places: Places, own: ProjectPlaces, nursery: trio.Nursery) -> None:
-        self._roots, self._own, self._nursery = places, own, nursery
-        self._runtime = Runtime(own)
-        self._networks, self._worker = Networks(places.networks, own.project), Worker()
-        self._network = Network(NETWORK, f"{own.project}_{NETWORK}")
+    def __init__(self, places: Places, project_places: ProjectPlaces, nursery: trio.Nursery) -> None:
+        self._roots, self._own, self._nursery = places, project_places, nursery
+        self._runtime = Runtime(project_places)
+        self._networks, self._worker = Networks(places.networks, project_places.project), Worker()
+        self._network = Network(NETWORK, f"{project_places.project}_{NETWORK}")
         self._starting = trio.Lock()
         self._awake = self._connected = False
 

@@ -282,8 +282,8 @@ class _Run:
         if service in self.attached:
             self.publish(name, "attach")
         await self.host.start_container(name)
-        found = self.project.services.get(service)
-        for hook in found.post_start if found else ():
+        described = self.project.services.get(service)
+        for hook in described.post_start if described else ():
             if error := await self._hook(step, "post_start", name, hook):
                 raise HookFailed(str(error), hint=error.hint) from error  # as docker compose: 1, whatever its code
         if name in self.restarting:

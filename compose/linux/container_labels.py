@@ -48,7 +48,7 @@ def own_of(
     )
 
 
-def labels(project: Project, service: Service, number: int, digest: str, own: Own) -> dict[str, str]:
+def labels(project: Project, service: Service, number: int, digest: str, kept: Own) -> dict[str, str]:
     needs = (f"{d.service}:{d.condition}:{str(d.restart).lower()}" for d in service.depends_on)
     return {
         **service.labels,
@@ -61,31 +61,31 @@ def labels(project: Project, service: Service, number: int, digest: str, own: Ow
         Label.WORKING_DIR: project.working_dir,
         Label.CONFIG_FILES: ",".join(project.config_files),
         Label.DEPENDS_ON: ",".join(needs),
-        OWN: own.text(),
+        OWN: kept.text(),
     }
 
 
-def image_check(found: Mapping[str, Any] | None) -> Healthcheck | None:
+def image_check(check: Mapping[str, Any] | None) -> Healthcheck | None:
     """The health check of an image's configuration (times in nanoseconds, as OCI images have them from Docker)."""
-    if not found or not found.get("Test"):
+    if not check or not check.get("Test"):
         return None
 
     def seconds(key: str) -> float | None:
-        return found[key] / 1e9 if found.get(key) else None
+        return check[key] / 1e9 if check.get(key) else None
 
     return Healthcheck(
-        tuple(found["Test"]),
+        tuple(check["Test"]),
         seconds("Interval"),
         seconds("Timeout"),
-        found.get("Retries") or None,
+        check.get("Retries") or None,
         seconds("StartPeriod"),
         seconds("StartInterval"),
     )
 
 
-def merged_check(own: Healthcheck | None, of_image: Healthcheck | None) -> Healthcheck | None:
+def merged_check(of_file: Healthcheck | None, of_image: Healthcheck | None) -> Healthcheck | None:
     """What the service leaves out is the image's."""
-    if own is None or of_image is None or own.disable:
-        return own or of_image
+    if of_file is None or of_image is None or of_file.disable:
+        return of_file or of_image
     names = ("test", "interval", "timeout", "retries", "start_period", "start_interval")
-    return replace(own, **{n: getattr(of_image, n) for n in names if getattr(own, n) is None})
+    return replace(of_file, **{n: getattr(of_image, n) for n in names if getattr(of_file, n) is None})

@@ -52,23 +52,23 @@ class HeldContainer:
     id: str
     name: str
     service: str
-    own: Own
+    labelled: Own
     running: bool = False
     healthy: bool = False  # takes part in its service's ports
     address: str = ""  # its first
     exit_code: int | None = None
     oom_killed: bool = False
     oom_told: bool = False
-    told: trio.Event = field(default_factory=trio.Event)
+    announced: trio.Event = field(default_factory=trio.Event)
     gone: trio.Event = field(default_factory=trio.Event)
 
     def began(self) -> None:
         self.running, self.exit_code, self.oom_killed, self.oom_told = True, None, False, False
-        self.told, self.gone = trio.Event(), trio.Event()
+        self.announced, self.gone = trio.Event(), trio.Event()
 
     def ended(self) -> None:
         self.running = False
-        self.told.set()
+        self.announced.set()
         self.gone.set()
 
 
@@ -90,7 +90,7 @@ class _ContainerToMake:
 @dataclass(frozen=True, slots=True)
 class _MadeContainer:
     bundle: Bundle
-    own: Own
+    labelled: Own
     notes: tuple[HostNote, ...]
 
 
@@ -113,7 +113,7 @@ class Containers:
             )
             if container.status in ("running", "paused"):
                 held.began()
-                held.told.set()
+                held.announced.set()
             else:
                 held.ended()
                 held.exit_code, held.oom_killed = container.exit_code, container.oom_killed
@@ -155,7 +155,7 @@ class Containers:
 
     def project_of(self, held: HeldContainer) -> Project:
         """The project that it was made from. Raises HostError."""
-        generation = held.own.generation
+        generation = held.labelled.generation
         if generation not in self._projects:
             try:
                 with open(f"{self.places.generations}/{generation}.json", encoding="utf-8") as file:
@@ -207,7 +207,7 @@ class Containers:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._unmake, wanted)
                 raise
-        held = HeldContainer(container_id, name, service.name, prepared.own)
+        held = HeldContainer(container_id, name, service.name, prepared.labelled)
         held.ended()
         self._by_name[name] = self._by_id[container_id] = held
         self._notes[name] = prepared.notes
@@ -251,7 +251,7 @@ class Containers:
             fresh=wanted.fresh,
             container=self._folder_of,
         )
-        own = container_labels.own_of(
+        labelled = container_labels.own_of(
             project,
             service,
             wanted.generation,
@@ -276,9 +276,11 @@ class Containers:
                 self.hostname(service, wanted.id, wanted.shared),
                 network_spec.host_has_ipv6(),
             ),
-            annotations=container_labels.labels(project, service, wanted.number, image.digest, own),
+            annotations=container_labels.labels(project, service, wanted.number, image.digest, labelled),
         )
-        return _MadeContainer(bundle, own, tuple(map(HostNote, (*defaults.notes, *oci.logging_notes(service.logging)))))
+        return _MadeContainer(
+            bundle, labelled, tuple(map(HostNote, (*defaults.notes, *oci.logging_notes(service.logging))))
+        )
 
     async def remove(self, held: HeldContainer, *, volumes: bool) -> None:
         """With `volumes`, its anonymous ones too, unless another container has them by volumes_from."""
@@ -288,14 +290,16 @@ class Containers:
         del self._by_name[held.name], self._by_id[held.id]
         self._notes.pop(held.name, None)
         if volumes:
-            await trio.to_thread.run_sync(self._remove_anonymous, dict.fromkeys((*held.own.anonymous, *used)), held.own)
+            await trio.to_thread.run_sync(
+                self._remove_anonymous, dict.fromkeys((*held.labelled.anonymous, *used)), held.labelled
+            )
 
-    def _remove_anonymous(self, names: Iterable[str], own: Own) -> None:
+    def _remove_anonymous(self, names: Iterable[str], labelled: Own) -> None:
         """Of the volumes that a container had, those without a name that nobody has any more: another's too, which
         went before it and left them to it by volumes_from."""
         for name in names:
             with suppress(VolumeError):
-                if name in own.anonymous or Label.ANONYMOUS in self.volumes.get(name).labels:
+                if name in labelled.anonymous or Label.ANONYMOUS in self.volumes.get(name).labels:
                     self.volumes.remove(name)
 
     @contextmanager
@@ -377,7 +381,7 @@ class Containers:
 
     def _anonymous(self, name: str) -> dict[str, str]:
         """Target -> anonymous volume of the container that makes place."""
-        labelled = self.named(name).own
+        labelled = self.named(name).labelled
         return {target: volume for target, volume in labelled.volumes.items() if volume in labelled.anonymous}
 
     def _folder_of(self, way: str, target: str) -> str:

@@ -97,7 +97,7 @@ class LinuxHost:
                         await self._ended(held, event.code, event.oom_killed)
 
     async def _ended(self, held: HeldContainer, code: int | None, oom_killed: bool) -> None:
-        await held.told.wait()  # a short-lived one may end before its start is told
+        await held.announced.wait()  # a short-lived one may end before its start is told
         if held.gone.is_set():  # its start was given up, and nobody knows of this run
             return
         if oom_killed and not held.oom_told:  # the first process was the one that was killed
@@ -218,13 +218,13 @@ class LinuxHost:
             try:
                 self._publisher.publish(held.id, "start")
                 self._containers.note(held, notes)
-                if held.own.healthcheck is None:  # else the monitor says when
+                if held.labelled.healthcheck is None:  # else the monitor says when
                     await self._service_network.serve(held, healthy=True)
                 await self._tell(
-                    ContainerStarted(name, held.service, time.time(), held.own.policy(), held.own.healthcheck)
+                    ContainerStarted(name, held.service, time.time(), held.labelled.policy(), held.labelled.healthcheck)
                 )
             finally:
-                held.told.set()
+                held.announced.set()
 
     async def _rests(self, held: HeldContainer) -> None:
         """Return when nothing of its last run is left. Raises PycomposeError if it runs."""
@@ -309,7 +309,7 @@ class LinuxHost:
 
     def donors(self, name: str) -> tuple[str, ...]:
         held = self._containers.get(name)
-        others = (self._containers.by_id(other) for other in held.own.shared.values()) if held else ()
+        others = (self._containers.by_id(other) for other in held.labelled.shared.values()) if held else ()
         return tuple(dict.fromkeys(other.name for other in others if other))
 
     def remember(self, name: str, supervision: Supervision) -> None:

@@ -153,5 +153,5 @@ class Observed:
 
     def of_service(self, service: str) -> tuple[ObservedContainer, ...]:
         """Replicas of `service` by number, one-off containers left out."""
-        found = (c for c in self.containers if c.service == service and not c.oneoff)
-        return tuple(sorted(found, key=lambda c: c.number))
+        replicas = (c for c in self.containers if c.service == service and not c.oneoff)
+        return tuple(sorted(replicas, key=lambda c: c.number))

@@ -73,8 +73,8 @@ def probe_of(check: Healthcheck | None, inherited: Healthcheck | None = None) ->
         return None
     command = ("/bin/sh", "-c", *test[1:]) if test[0] == "CMD-SHELL" else test[1:] if test[0] == "CMD" else test
 
-    def first(own: float | None, other: float | None, default: float) -> float:
-        return own if own else other if other else default  # zero means the default, as in Docker
+    def first(first_choice: float | None, other: float | None, default: float) -> float:
+        return first_choice if first_choice else other if other else default  # zero means the default, as in Docker
 
     return Probe(
         command,

@@ -207,7 +207,7 @@ def _container(
     ports: Mapping[str, tuple[PublishedPort, ...]],
 ) -> ObservedContainer:
     labels = state.annotations
-    own, supervision = Own.of(labels), _supervision(f"{places.container(state.id)}/{SUPERVISION}")
+    labelled, supervision = Own.of(labels), _supervision(f"{places.container(state.id)}/{SUPERVISION}")
     service, number = labels.get(Label.SERVICE, ""), labels.get(Label.NUMBER, "")
     running = state.status in ("running", "paused")
     return ObservedContainer(
@@ -217,12 +217,12 @@ def _container(
         number=int(number) if number.isdecimal() else 0,
         status="restarting" if supervision.restarting and not running else state.status,  # type: ignore[arg-type]
         oneoff=labels.get(Label.ONEOFF, "False") == "True",
-        image=own.image or state.image,
+        image=labelled.image or state.image,
         image_digest=labels.get(Label.IMAGE, ""),
-        command=own.command,
+        command=labelled.command,
         config_hash=labels.get(Label.CONFIG_HASH, ""),
-        hash_parts=own.hash_parts,
-        generation=own.generation,
+        hash_parts=labelled.hash_parts,
+        generation=labelled.generation,
         created=state.created,
         started=state.started or None,
         finished=state.finished or None,
@@ -230,19 +230,19 @@ def _container(
         exit_code=state.exit_code,
         oom_killed=state.oom_killed,
         supervision=supervision,
-        restart=own.policy(),
-        healthcheck=own.healthcheck,
-        networks=own.networks,
+        restart=labelled.policy(),
+        healthcheck=labelled.healthcheck,
+        networks=labelled.networks,
         addresses=addresses if running else {},
-        volumes=own.volumes,
-        anonymous_volumes=own.anonymous,
-        ports=_in_order(ports, service, f"{service}/{state.id}") if running and own.networks else (),
-        depends_on=own.depends_on,
-        shared=own.shared,
-        volume_donors=own.volume_donors,
-        mounted_images=own.mounted_images,
-        stop_grace_period=own.grace,
-        stop_signal=own.signal,
+        volumes=labelled.volumes,
+        anonymous_volumes=labelled.anonymous,
+        ports=_in_order(ports, service, f"{service}/{state.id}") if running and labelled.networks else (),
+        depends_on=labelled.depends_on,
+        shared=labelled.shared,
+        volume_donors=labelled.volume_donors,
+        mounted_images=labelled.mounted_images,
+        stop_grace_period=labelled.grace,
+        stop_signal=labelled.signal,
         labels=labels,
     )
 

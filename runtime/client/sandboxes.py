@@ -79,19 +79,19 @@ class Runtime:
     ) -> None:
         """Hear of ends until cancelled. With `relaunch`, the command of a supervisor, a keeper that died is launched
         again, to attend to this process as the supervisor; without it, KeeperGone is raised."""
-        told = False
+        listening = False
         while True:
             try:
                 with AsyncKeeper(self.places) as keeper:
                     await keeper.ask(Subscribe(), Done)
                     await self._catch_up(keeper)
-                    if not told:
-                        told = True
+                    if not listening:
+                        listening = True
                         task_status.started()
                     while True:
                         self._heard(await keeper.event())
             except KeeperGone:
-                if relaunch is None or not told:
+                if relaunch is None or not listening:
                     raise
             await self.reconnect(relaunch)
 
@@ -169,20 +169,20 @@ class Runtime:
                     await prepare(sandbox)
                 # The keeper's word of the run before may have come only now: it says nothing of this one.
                 self._unrecorded.pop(container_id, None)
-                own = os.dup(sandbox.pidfd)
+                handle = os.dup(sandbox.pidfd)
                 try:
                     _, born = await keeper.ask(Go(container_id), Done)
                 except BaseException:
-                    os.close(own)
+                    os.close(handle)
                     raise
                 if held := self._running.pop(container_id, None):
                     os.close(held[1])
                 pid = sandbox.pid
                 if born:  # of that process, into another container's pid namespace
-                    os.close(own)
-                    own = born[0]
+                    os.close(handle)
+                    handle = born[0]
                     pid = container_record.read(f"{self.places.container(container_id)}/process.json").get("pid", 0)
-                self._running[container_id] = pid, own
+                self._running[container_id] = pid, handle
                 return answer.notes
             except BaseException:
                 with trio.CancelScope(shield=True), trio.move_on_after(10), suppress(Exception):

@@ -61,11 +61,11 @@ def commit(store: Store, folder: str, name: str, note: Note) -> Image:
     reference = parse(name) if name else None
     if reference and reference.digest:
         raise ImageError(f"a name with a digest cannot be given: {name!r}")
-    found, config = _used(folder), configuration.changed(note.changes)
+    image, config = _used(folder), configuration.changed(note.changes)
     flat = os.path.isdir(f"{folder}/rootfs")
     with store.working() as work:
-        store.need(work, found.layers)
-        tree = json.loads(store.config_of(found.digest))
+        store.need(work, image.layers)
+        tree = json.loads(store.config_of(image.digest))
         path = f"{work}/tar"
         with open(path, "wb") as out:
             pack(f"{folder}/rootfs" if flat else f"{folder}/upper", out)
@@ -82,10 +82,10 @@ def commit(store: Store, folder: str, name: str, note: Note) -> Image:
             old = dict(item.partition("=")[::2] for item in (tree.get("config") or {}).get("Env") or ())
             old |= dict(item.partition("=")[::2] for item in config["Env"])
             merged["Env"] = [f"{key}={value}" for key, value in old.items()]
-        own = own_platform()
+        platform = own_platform()
         configured = {
-            "architecture": tree.get("architecture") or own.architecture,
-            "os": tree.get("os") or own.os,
+            "architecture": tree.get("architecture") or platform.architecture,
+            "os": tree.get("os") or platform.os,
             **({"variant": tree["variant"]} if tree.get("variant") else {}),
             "created": created,
             **({"author": note.author} if note.author else {}),

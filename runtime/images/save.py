@@ -151,11 +151,11 @@ def _oci(store: Store, images: Sequence[tuple[str, list[str], Manifest]], sink: 
 def _docker(store: Store, images: Sequence[tuple[str, list[str], Manifest]], sink: _Tar | _Folder, work: str) -> None:
     manifest, repositories, index = [], dict[str, dict[str, str]](), []
     _add(sink, "oci-layout", LAYOUT)
-    for digest, names, told in images:
+    for digest, names, record in images:
         config = store.config_of(digest)
         _add(sink, f"blobs/sha256/{digest_hex(digest)}", config)
         paths, layers = [], []
-        for diff_id, layer in zip(configuration.read(config).diff_ids, told.layers, strict=True):
+        for diff_id, layer in zip(configuration.read(config).diff_ids, record.layers, strict=True):
             paths.append(f"blobs/sha256/{digest_hex(diff_id)}")
             size = _plain(store, layer.digest, diff_id, paths[-1], sink, work)
             layers.append({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": diff_id, "size": size})
@@ -200,10 +200,10 @@ class _Whole(io.RawIOBase):
         self._source, self._rest = source, b""
 
     def read(self, size: int = -1) -> bytes:
-        parts, got = [self._rest], len(self._rest)
-        while (size < 0 or got < size) and (data := self._source.read(PIECE)):
+        parts, size_read = [self._rest], len(self._rest)
+        while (size < 0 or size_read < size) and (data := self._source.read(PIECE)):
             parts.append(data)
-            got += len(data)
+            size_read += len(data)
         data = b"".join(parts)
         size = len(data) if size < 0 else size
         self._rest = data[size:]

@@ -75,7 +75,7 @@ class StoreFolders:
                 os.rmdir(name)
                 os.unlink(f"{name}.lock")
 
-    def _sweep(self, own: str) -> None:
+    def _sweep(self, work: str) -> None:
         """Move what processes that died left into one's own work folder, to go with it. The lock is held."""
         for entry in {e.removesuffix(".lock") for e in os.listdir(f"{self.root}/work")}:
             folder = f"{self.root}/work/{entry}"
@@ -85,7 +85,7 @@ class StoreFolders:
                 except BlockingIOError:
                     continue
                 if os.path.isdir(folder):
-                    os.rename(folder, f"{own}/left-{entry}")
+                    os.rename(folder, f"{work}/left-{entry}")
                 with contextlib.suppress(FileNotFoundError):  # its owner ended between our open and our flock
                     os.unlink(f"{folder}.lock")
         for place in (self.root, *(f"{self.root}/{name}" for name in ("configs", "layers", "cache"))):

@@ -371,11 +371,11 @@ class Container:
         return os.open(f"{self.folder}/in", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def _lasting(self) -> dict[str, int]:
-        found = {"pidfd": self.pidfd, "netns": self.netns}
+        descriptors = {"pidfd": self.pidfd, "netns": self.netns}
         if self.master >= 0:
-            found["master"] = self.master
-        found |= {("out", "err")[stream]: fd for fd, stream in self.streams.items() if fd != self.master}
-        return found | {f"socket{number}": fd for number, fd in enumerate(self.sockets)}
+            descriptors["master"] = self.master
+        descriptors |= {("out", "err")[stream]: fd for fd, stream in self.streams.items() if fd != self.master}
+        return descriptors | {f"socket{number}": fd for number, fd in enumerate(self.sockets)}
 
     def open_output(self, kept: Mapping[str, int] | None = None) -> None:
         """Begin to copy what it prints, from the descriptors `kept` or newly opened FIFOs."""
@@ -473,15 +473,15 @@ class Container:
 
     def _new_sockets(self) -> list[int]:
         """The sockets inside, made again; the keeper has one thread, so it may go there itself."""
-        own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             syscalls.setns(self.netns, syscalls.CLONE_NEW["network"])
             try:
                 return [start.make_socket(wanted) for wanted in self.bundle.sockets]
             finally:
-                syscalls.setns(own, syscalls.CLONE_NEW["network"])
+                syscalls.setns(namespace, syscalls.CLONE_NEW["network"])
         finally:
-            os.close(own)
+            os.close(namespace)
 
     def _left(self, attempt: int = 0) -> None:
         """An adopted one has ended. Between its death and its parent's taking note the kernel tells nothing yet."""

@@ -233,5 +233,5 @@ def merged(
     sources: Mapping[str, str], tail: int | None = None, since: str = "", until: str = ""
 ) -> list[tuple[str, LogLine]]:
     """(key, line) of several logs (key -> path) in the order of time."""
-    found = [(key, line) for key, path in sources.items() for line in read(path, tail, since, until)]
-    return sorted(found, key=lambda pair: pair[1].time)
+    lines = [(key, line) for key, path in sources.items() for line in read(path, tail, since, until)]
+    return sorted(lines, key=lambda pair: pair[1].time)

@@ -154,18 +154,18 @@ async def _download(
     source: _Offer, reference: Reference, blob: Descriptor, failed: Callable[[RegistryError], None]
 ) -> AsyncGenerator[bytes, None]:
     """A blob's bytes; errors of the connection do not end it, as long as it gets on."""
-    got, number, place = 0, 0, 0
+    arrived, number, place = 0, 0, 0
     while True:
         registry = source.registries[place]
-        before = got
+        before = arrived
         try:
-            async with aclosing(registry.blob(_path(reference), blob.digest, blob.size, got)) as chunks:
+            async with aclosing(registry.blob(_path(reference), blob.digest, blob.size, arrived)) as chunks:
                 async for chunk in chunks:
-                    got += len(chunk)
+                    arrived += len(chunk)
                     yield chunk
             return
         except RegistryError as error:
-            number = 0 if got > before else number + 1
+            number = 0 if arrived > before else number + 1
             if place + 1 < len(source.registries) and (not error.transient or number >= 2):
                 place, number = place + 1, 0  # a mirror that lacks it, or fails
             elif not error.transient or number >= ATTEMPTS:
@@ -269,16 +269,16 @@ class _Layer:
     store: Store
     name: str
     reference: Reference
-    found: _Offer
+    offer: _Offer
     blob: Descriptor
     diff_id: str
     work: str
     report: Report
-    got: int = 0
+    arrived: int = 0
     turn: object = field(default_factory=object)  # what holds its place among the layers under way
 
     def tell(self, state: Any, text: str = "") -> None:
-        self.report(Transfer(self.name, self.blob.digest, state, self.got, self.blob.size, text))
+        self.report(Transfer(self.name, self.blob.digest, state, self.arrived, self.blob.size, text))
 
     def here(self) -> bool:
         return self.store.layer(self.diff_id) is not None and self.store.blobs.has(self.blob.digest)
@@ -306,9 +306,9 @@ class _Layer:
         """The blob's bytes to the thread, and errors too, so that it is the thread that fails."""
         with send, suppress(trio.BrokenResourceError):  # then the thread has failed, and tells why
             try:
-                async with aclosing(_download(self.found, self.reference, self.blob, self.failed)) as chunks:
+                async with aclosing(_download(self.offer, self.reference, self.blob, self.failed)) as chunks:
                     async for chunk in chunks:
-                        self.got += len(chunk)
+                        self.arrived += len(chunk)
                         self.tell("started")
                         await send.send(chunk)
                 self.tell("finishing")
@@ -340,12 +340,12 @@ class _Feed(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         if not self._rest:
             try:
-                got = trio.from_thread.run(self._channel.receive)
+                piece = trio.from_thread.run(self._channel.receive)
             except trio.EndOfChannel:
                 return b""
-            if isinstance(got, ImageError):
-                raise got
-            self._rest = memoryview(got)
+            if isinstance(piece, ImageError):
+                raise piece
+            self._rest = memoryview(piece)
         size = len(self._rest) if size < 0 else size
         data, self._rest = bytes(self._rest[:size]), self._rest[size:]
         return data
