@@ -228,6 +228,10 @@ class Runtime:
         """SIGKILL to all of its processes; to the first, with whom the others of its pid namespace die, in any case."""
         if cgroup := self._cgroup(container_id):
             await trio.to_thread.run_sync(cgroup.kill_all)
+        if held := self._running.get(container_id):  # else the keeper would have to be asked for it, each time
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(held[1], signal.SIGKILL)
+            return
         with suppress(NoSuchContainer):  # that was quick
             await self.signal(container_id, signal.SIGKILL)
 
