@@ -68,7 +68,7 @@ def check(layout: Layout, sizes: dict[str, tuple[int, int]], edges: list[Edge]) 
     assert sum(len(wire.heads) for wire in layout.wires) == len(set(edges))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(graphs())
 def test_nothing_lies_on_anything_else_and_every_edge_is_drawn(
     graph: tuple[dict[str, tuple[int, int]], list[Edge]],

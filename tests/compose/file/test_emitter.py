@@ -27,7 +27,7 @@ DATA = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(TEXT, DATA, max_size=5))
 def test_what_is_written_is_read_back(tree: dict[str, Any]) -> None:
     text = emitter.to_yaml(tree)

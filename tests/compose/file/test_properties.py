@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 from contextlib import suppress
 from typing import Any
@@ -24,7 +25,8 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 VARIABLES = st.dictionaries(NAMES, st.text("abc $-:?+{}", max_size=6), max_size=4)
 PORTS = st.integers(1, 65535)
-settings.register_profile("pycompose", deadline=None, max_examples=200)
+# HYPOTHESIS_EXAMPLES=2000 looks longer; each run looks elsewhere, so few are enough for a run of the tests.
+settings.register_profile("pycompose", deadline=None, max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "50")))
 settings.load_profile("pycompose")
 
 
