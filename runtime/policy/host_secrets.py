@@ -19,6 +19,7 @@ import re
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -213,21 +214,26 @@ def _placed(path: str) -> str:
 class _Unreadable:
     """What not everybody may read below /etc and in /var/lib, and private keys; looked for again when a folder changes.
 
-    That a mode was changed and nothing else is not noticed.
+    That a mode was changed and nothing else is not noticed. A look is good for the containers that are made with it.
     """
 
     def __init__(self) -> None:
+        self._looked = 0.0
         self._folders: dict[str, int] = {}  # time of change
         self._paths: tuple[str, ...] = ()
 
     def paths(self) -> tuple[str, ...]:
-        if not self._folders or any(_changed(folder) != time for folder, time in self._folders.items()):
+        if self._folders and time.monotonic() - self._looked < FRESH:
+            return self._paths
+        self._looked = time.monotonic()
+        if not self._folders or any(_changed(folder) != changed for folder, changed in self._folders.items()):
             folders: dict[str, int] = {}
             paths = (*_unreadable("/etc", True, folders), *_unreadable("/var/lib", False, folders))
             self._folders, self._paths = folders, paths
         return self._paths
 
 
+FRESH = 0.1  # seconds: some 140 folders to ask the kernel about, each time in a thread that trio's waits for
 _UNREADABLE = _Unreadable()
 _LOOKING = threading.Lock()
 
