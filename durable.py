@@ -81,3 +81,12 @@ def write_reserved(path: str, data: bytes, size: int) -> None:
     with open(descriptor, "r+b", buffering=0) as file:
         file.write(data.ljust(size))
     os.rename(f"{path}.reserved", path)
+
+
+def touch(path: str) -> None:
+    """Set a file's times to now. A link is not followed. Raises OSError."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.utime(file)
+    finally:
+        os.close(file)

@@ -24,7 +24,6 @@ from pycompose.compose.state import generations
 from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.runtime.client.blocking import end_keeper
 from pycompose.runtime.errors import RuntimeFailure
-from pycompose.runtime.files.remove import empty
 from pycompose.runtime.keeper.launch import await_launch, launch_keeper, launching
 from pycompose.runtime.places import ProjectPlaces
 
@@ -172,6 +171,7 @@ def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: 
     False where something of it still runs: then all stays as it is. `waiting` is as for `locked`.
     """
     from pycompose.compose.state.observe import observe
+    from pycompose.runtime.files.remove import empty
     from pycompose.runtime.policy.cgroup import of_helpers
 
     if not os.path.isdir(places.run) and not os.path.isdir(places.state):

@@ -10,7 +10,6 @@ from pycompose import durable
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.project import Project
 from pycompose.errors import PycomposeError
-from pycompose.runtime.files.descent import touch
 from pycompose.runtime.places import ProjectPlaces
 
 
@@ -64,7 +63,7 @@ def keep(places: ProjectPlaces, project: Project, *, newest: bool = True) -> str
     path = f"{places.generations}/{digest}.json"
     if os.path.exists(path):
         if newest:
-            touch(path)
+            durable.touch(path)
         return digest
     with durable.replacing(path) as file:
         file.write(text.encode())

@@ -149,12 +149,3 @@ def make_folder(name: str, mode: int, parent: int | None = None) -> int:
     folder = os.open(name, FOLDER, dir_fd=parent)
     os.fchmod(folder, mode)
     return folder
-
-
-def touch(path: str) -> None:
-    """Set a file's times to now. Raises OSError."""
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.utime(file)
-    finally:
-        os.close(file)

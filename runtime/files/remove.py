@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from contextlib import suppress
 
 from .descent import FOLDER, set_mode
@@ -26,6 +25,8 @@ def discard(path: str, aside: str = "") -> None:
     place = aside or os.path.dirname(path.rstrip("/")) or "."
     if not os.path.lexists(path):
         return
+    import tempfile  # 5 ms, and most commands remove nothing
+
     top = tempfile.mkdtemp(prefix=".gone-", dir=place)
     try:
         os.rename(path, f"{top}/0")

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycompose import durable
-from pycompose.runtime.files.descent import touch
+from pycompose.durable import touch
 
 if TYPE_CHECKING:
     from .store import Store

@@ -17,8 +17,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 from pycompose import durable
+from pycompose.durable import touch
 from pycompose.frozen import dataclass
-from pycompose.runtime.files.descent import make_folder, touch
+from pycompose.runtime.files.descent import make_folder
 from pycompose.runtime.files.flush import flush_file_system
 
 from . import config as configuration
