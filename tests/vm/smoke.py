@@ -108,7 +108,7 @@ def cgroup_of(machine: Machine, project: str) -> Path:
     (folder,) = (
         path
         for path in Path("/sys/fs/cgroup", machine.environment["PYCOMPOSE_CGROUP"], project).iterdir()
-        if path.is_dir()
+        if path.is_dir() and path.name != "helpers"
     )
     return folder
 
