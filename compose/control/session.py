@@ -11,8 +11,6 @@ import fcntl
 import os
 import select
 import signal
-import socket
-import struct
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -22,15 +20,14 @@ from pycompose.compose.model.project import Project
 from pycompose.compose.plan.steps import Plan
 from pycompose.compose.state import generations
 from pycompose.errors import PycomposeError, SystemRefused
-from pycompose.runtime.client.blocking import end_keeper
-from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.client.blocking import BlockingKeeper, end_keeper
+from pycompose.runtime.errors import NoKeeper, RuntimeFailure
 from pycompose.runtime.keeper.launch import await_launch, launch_keeper, launching
 from pycompose.runtime.places import ProjectPlaces
 
 from . import client
 from .protocol import CarryOut, Report
 
-CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
 LAUNCHERS = 4  # helpers, each of which may launch a keeper before it is ended
 PATIENCE = 10.0  # seconds for a supervisor to come up, and for a keeper to go
 
@@ -181,7 +178,7 @@ def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: 
             return False
         for _ in range(LAUNCHERS):
             await_launch(places)
-            if (pid := listening_pid(places.keeper_socket)) is not None:
+            if (pid := _keeper_pid(places)) is not None:
                 if not _keeper_ended(places, pid):
                     return False
             elif not _stragglers_ended(places):
@@ -242,12 +239,8 @@ def _stragglers_ended(places: ProjectPlaces) -> bool:
     return bool(processes)
 
 
-def listening_pid(path: str) -> int | None:
-    """The process that listens at a keeper's socket; None if nobody does."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        try:
-            connection.connect(path)
-        except OSError:
-            return None
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-        return int(CREDENTIALS.unpack(credentials)[0])
+def _keeper_pid(places: ProjectPlaces) -> int | None:
+    """The process that listens at the keeper's socket; None if nobody does."""
+    with suppress(NoKeeper), BlockingKeeper(places) as keeper:
+        return keeper.pid
+    return None
