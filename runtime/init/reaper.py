@@ -148,6 +148,7 @@ def memory_file() -> int:
         memory = os.memfd_create(NAME.decode("ascii"), flags | MFD_EXEC)
     except OSError:  # before Linux 6.3
         memory = os.memfd_create(NAME.decode("ascii"), flags)
+    os.fchmod(memory, 0o555)  # now: who seals it may be another user by then, without CAP_FOWNER
     moved = fcntl.fcntl(memory, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(memory)
     return moved
@@ -155,7 +156,6 @@ def memory_file() -> int:
 
 def seal(memory: int) -> None:
     """Let nobody change it (CVE-2019-5736)."""
-    os.fchmod(memory, 0o555)
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
 

@@ -154,6 +154,12 @@ def test_a_mount_through_a_symlink_stays_in_the_root(inside: Any, tmp_path: path
 # --- what a compose file may change ---
 
 
+def test_init_starts_the_program_of_another_user_without_capabilities(inside: Any) -> None:
+    profile = {"cap_drop": ["ALL"]}
+    output, outcome = inside("sh", "-c", "id -u; exit 9", init=True, user="1000:33", profile=profile)
+    assert (output, outcome["exit"]) == ("1000", 9)
+
+
 def test_init_forwards_signals_and_reaps_orphans(inside: Any) -> None:
     script = "trap 'echo told; exit 5' TERM; (sleep 0.01 &) ; kill -TERM 1; while :; do sleep 0.01; done"
     output, outcome = inside("sh", "-c", script, init=True)
