@@ -16,7 +16,6 @@ for its errno: what a captured child writes there can only make its own start fa
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import struct
@@ -27,11 +26,11 @@ from typing import NoReturn
 from pycompose.frozen import dataclass
 from pycompose.runtime.linux import syscalls
 from pycompose.runtime.linux.machine_code import Code, Slot, When
+from pycompose.runtime.linux.sealed_memory import program_file, seal
 
 OUTCOME = 3  # the descriptor
 PAGE = 4096
 READ_WRITE, SHARED, ANONYMOUS = 3, 1, 0x20  # mmap(2)
-MFD_EXEC = 0x10  # linux/memfd.h
 DONTFORK = 10  # madvise(2)
 VFORK, PARENT_SETTID, PARENT = 0x4000, 0x00100000, 0x8000  # clone(2)
 TIOCSCTTY = 0x540E
@@ -95,11 +94,9 @@ def description(machine: str = "") -> Code:
 @cache
 def sealed() -> int:
     """A descriptor of the program, which nobody can change (CVE-2019-5736); one for as long as this process lives."""
-    memory = _memory_file(os.MFD_ALLOW_SEALING)
+    memory = program_file("birth", 0o511)
     os.write(memory, description().program())
-    os.fchmod(memory, 0o511)
-    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
+    seal(memory)
     return memory
 
 
@@ -112,13 +109,6 @@ def outcome_file() -> int:
 
 def birth_of(memory: int) -> Birth:
     return Birth(*struct.unpack("=ii", os.pread(memory, 8, 0)))
-
-
-def _memory_file(flags: int) -> int:
-    try:
-        return os.memfd_create("birth", os.MFD_CLOEXEC | flags | MFD_EXEC)
-    except OSError:  # before Linux 6.3
-        return os.memfd_create("birth", os.MFD_CLOEXEC | flags)
 
 
 def become(

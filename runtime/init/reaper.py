@@ -28,6 +28,7 @@ from typing import NoReturn
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.linux import syscalls
 from pycompose.runtime.linux.machine_code import BASE, Code, Slot, When
+from pycompose.runtime.linux.sealed_memory import program_file, seal
 
 NAME = b"docker-init"
 ARGUMENTS = ("/sbin/docker-init", "--")
@@ -48,7 +49,7 @@ PATH = 1024  # where in the file the path is
 ROOM = 1024  # bytes below the stack that are used
 SET, STATUS, PID, TEXT = 0, 8, 16, 24  # of these, where what lies
 LARGEST = 8 << 20  # bytes of a program that PYCOMPOSE_INIT names
-MFD_EXEC, PT_INTERP = 0x10, 3  # linux/memfd.h, elf(5)
+PT_INTERP = 3  # elf(5)
 PR_SET_NAME, SIG_SETMASK, WNOHANG, TIOCSPGRP = 15, 2, 1, 0x5410
 
 
@@ -142,22 +143,11 @@ def _description() -> Code:
 
 
 def memory_file() -> int:
-    """A descriptor, close-on-exec and above 9, of an empty file in memory that can be executed and sealed."""
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    try:
-        memory = os.memfd_create(NAME.decode("ascii"), flags | MFD_EXEC)
-    except OSError:  # before Linux 6.3
-        memory = os.memfd_create(NAME.decode("ascii"), flags)
-    os.fchmod(memory, 0o555)  # now: who seals it may be another user by then, without CAP_FOWNER
+    """A descriptor, close-on-exec and above 9, of an empty `program_file`."""
+    memory = program_file(NAME.decode("ascii"), 0o555)
     moved = fcntl.fcntl(memory, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(memory)
     return moved
-
-
-def seal(memory: int) -> None:
-    """Let nobody change it (CVE-2019-5736)."""
-    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
 
 
 class Init:

@@ -15,12 +15,13 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from pycompose.runtime.client.blocking import BlockingKeeper
 from pycompose.runtime.errors import KeeperGone, RuntimeFailure
+from pycompose.runtime.linux.sealed_memory import program_file, seal
 from pycompose.runtime.places import ProjectPlaces
 
 from .inheritance import environment
 from .messages import ListRunning, RunningIds
 
-MFD_EXEC, F_SEAL_EXEC = 0x10, 0x20  # linux/memfd.h, linux/fcntl.h: executable, and its mode never changed
+F_SEAL_EXEC = 0x20  # linux/fcntl.h: its mode is never changed
 
 BOOT = """
 import sys, types
@@ -34,19 +35,14 @@ main(sys.argv[2:])
 
 
 def _sealed_interpreter() -> int:
-    try:
-        memory = os.memfd_create("pycompose-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | MFD_EXEC)
-    except OSError:  # before Linux 6.3
-        memory = os.memfd_create("pycompose-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    memory = program_file("pycompose-keeper", 0o511)
     with open(os.path.realpath(sys.executable), "rb") as file, _files_of_any_size():
         left = os.fstat(file.fileno()).st_size
         while left:
             left -= os.sendfile(memory, file.fileno(), None, left)
-    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-    os.fchmod(memory, 0o511)
     with suppress(OSError):  # before Linux 6.3
         fcntl.fcntl(memory, fcntl.F_ADD_SEALS, F_SEAL_EXEC)
-    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
+    seal(memory)
     return memory
 
 

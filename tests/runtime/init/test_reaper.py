@@ -22,6 +22,7 @@ import pytest
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.init import reaper
 from pycompose.runtime.linux.machine_code import MACHINES
+from pycompose.runtime.linux.sealed_memory import seal
 
 HERE = os.uname().machine
 RUNNERS = {HERE: (), "aarch64": tuple(filter(None, [shutil.which("qemu-aarch64-static")]))}
@@ -46,7 +47,7 @@ class Started:
         program = shutil.which(command[0]) or command[0]
         content = reaper.description(machine).program(os.fsencode(path or program) + b"\0", reaper.PATH)
         os.write(file, content)
-        reaper.seal(file)
+        seal(file)
         self.channel, channel = os.pipe()
         self.output, writer = os.pipe()
         self.pid = os.fork()
@@ -261,7 +262,7 @@ def test_it_is_small_and_the_same_each_time(machine: str) -> None:
 def test_nobody_can_change_what_is_sealed() -> None:
     file = reaper.memory_file()
     os.write(file, b"x")
-    reaper.seal(file)
+    seal(file)
     with pytest.raises(PermissionError):
         os.write(file, b"y")
     os.close(file)
