@@ -112,13 +112,7 @@ def _run(wanted: Joining, channel: int, pidfd: int, program: int, stdio: list[in
     os.close(root)
     os.close(proc)
 
-    path, environment = start.settle(process, filter_program, make_folder=False)
-    syscalls.close_range(birth.OUTCOME + 1, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
-    start.begin("exec")
-    try:
-        birth.become(program, path, process.args, environment, process.terminal)
-    except OSError as error:
-        raise start.Failed("exec", error.errno or 0, f"{process.args[0]}: {error.strerror}", 126) from None
+    start.be_born(process, filter_program, program, make_folder=False)
 
 
 def _enter(pidfd: int, spec: Spec, has_time: bool) -> None:

@@ -215,7 +215,7 @@ def _run(
         os.close(descriptor)
     take_stdio(tuple(null if _is_null(item) else item for item in stdio), master, slave, leads=outcome < 0)
     if outcome >= 0:
-        be_born(process, program, outcome)
+        finish_outside(process, program, outcome)
     finish(process, channel, program, Init(init) if bundle.init else None)
 
 
@@ -228,20 +228,28 @@ def join_keyring(spec: Spec) -> None:
             raise
 
 
-def be_born(process: Process, program: bytes | None, outcome: int) -> NoReturn:
+def finish_outside(process: Process, program: bytes | None, outcome: int) -> NoReturn:
     """As `finish`, for a pid namespace in which others are: see `birth`. There is no init; its first process is one."""
     birth_program = fcntl.fcntl(birth.sealed(), fcntl.F_DUPFD_CLOEXEC, birth.OUTCOME + 1)
     if outcome == birth.OUTCOME:
         os.set_inheritable(outcome, True)
     else:
         os.dup2(outcome, birth.OUTCOME)
-    path, environment = settle(process, program, make_folder=True)
+    be_born(process, program, birth_program, make_folder=True)
+
+
+def be_born(process: Process, program: bytes | None, birth_program: int, make_folder: bool) -> NoReturn:
+    """Become the program of `birth`, whose descriptors are in their places; `make_folder` as in `settle`."""
+    path, environment = settle(process, program, make_folder)
     syscalls.close_range(birth.OUTCOME + 1, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
     begin("exec")
-    birth.become(birth_program, path, process.args, environment, process.terminal)
+    try:
+        birth.become(birth_program, path, process.args, environment, process.terminal)
+    except OSError as error:
+        raise Failed("exec", error.errno or 0, f"{process.args[0]}: {error.strerror}", 126) from None
 
 
-def finish(process: Process, channel: int, program: bytes | None, init: Init | None = None) -> NoReturn:
+def finish(process: Process, channel: int, program: bytes | None, init: Init | None) -> NoReturn:
     """From inside the root to execve."""
     path, environment = settle(process, program, make_folder=True)
     syscalls.close_range(3, 2**32 - 1, syscalls.CLOSE_RANGE_CLOEXEC)
