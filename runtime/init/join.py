@@ -86,7 +86,6 @@ def _run(wanted: Joining, channel: int, pidfd: int, program: int, stdio: list[in
             raise _not_running(error, errno.ENODEV, errno.ENOENT) from None
     if process.oom_score_adj is not None:
         start.set_oom_score(process.oom_score_adj)
-    start.notes.extend(start.wanted_limits(process)[1])
     has_time = os.path.exists("/proc/self/ns/time")
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # the host's, which is true
     start.forget_imports()
@@ -104,7 +103,7 @@ def _run(wanted: Joining, channel: int, pidfd: int, program: int, stdio: list[in
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *wanted.size, 0, 0))
         stdio = [slave, slave, slave]
         with socket.socket(fileno=os.dup(channel)) as talk:
-            messages.send(talk, messages.FirstReady(tuple(start.notes)), [master])
+            messages.send(talk, messages.FirstReady(), [master])
         os.close(master)
     start.begin("streams")
     for number, descriptor in enumerate(stdio):

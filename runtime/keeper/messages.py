@@ -18,7 +18,7 @@ On the channel of a container's first process:
     Refusal                                   it could not be made; a successful execve closes the channel
     4 bytes, an errno: NotExecuted(errno)     the same, from a program that is no Python (`runtime.init.reaper`)
 On the channel of whoever joins a container:
-    FirstReady(notes) + pty master            if it has a terminal
+    FirstReady + pty master                   if it has a terminal
     Refusal                                   it could not be made; else see `runtime.init.birth`
 On store.sock, to and from the process that holds descriptors:
     Keep(id, names) + descriptors -> nothing;   Drop(id) -> nothing
