@@ -21,9 +21,9 @@ from contextlib import suppress
 from typing import NoReturn
 
 from pycompose.log_lines import complain
-from pycompose.runtime.linux import syscalls
 
 from . import messages
+from .inheritance import keep_only
 from .loop import Loop
 from .messages import Drop, GiveBack, GivenBack, Keep, Message
 
@@ -142,10 +142,7 @@ def hold(path: str, listener: socket.socket, first: socket.socket, launch: Calla
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         os.setsid()
-        kept = sorted((listener.fileno(), first.fileno()))
-        syscalls.close_range(3, kept[0] - 1)
-        syscalls.close_range(kept[0] + 1, kept[1] - 1)
-        syscalls.close_range(kept[1] + 1, 2**32 - 1)
+        keep_only((listener.fileno(), first.fileno()))
         _serve(listener, first, launch)
         with suppress(FileNotFoundError):
             os.unlink(path)
