@@ -340,12 +340,8 @@ def send(connection: socket.socket, message: Message, descriptors: Sequence[int]
 
 
 def send_bytes(connection: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
-    connection.sendmsg([data], rights(descriptors))
-
-
-def rights(descriptors: Sequence[int]) -> list[tuple[int, int, array.array[int]]]:
-    """The ancillary data that carries descriptors (man 7 unix, SCM_RIGHTS)."""
-    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))  # man 7 unix
+    connection.sendmsg([data], [rights] if descriptors else [])
 
 
 def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
