@@ -28,7 +28,7 @@ from pycompose.runtime.linux import pidfd, syscalls
 from pycompose.runtime.linux.clone import clone_container
 from pycompose.runtime.policy import device_control
 from pycompose.runtime.policy.cgroup import Cgroup, DeviceControl
-from pycompose.runtime.spec import Bundle, HostRoot
+from pycompose.runtime.spec import Bundle, HostRoot, Process
 from pycompose.runtime.state import container_record
 
 from . import messages
@@ -43,6 +43,11 @@ NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
 PIPE = 1 << 18  # bytes that a container may print while its keeper is away
 PATIENCE = 5.0  # seconds for killed processes to be gone, before the end is told all the same
 F_SETPIPE_SZ = 1031
+
+
+def not_executed(process: Process, number: int) -> Refusal:
+    """Why a process does not run: its program cannot be executed, says the kernel by that errno."""
+    return Refusal(f"{process.args[0]}: {os.strerror(number)}", "exec", number, 127 if number == errno.ENOENT else 126)
 
 
 class Container:
@@ -222,17 +227,13 @@ class Container:
                 messages.close_all(descriptors)
                 self._happens(Occurrence.REPORTED_FAILURE, report)
             case NotExecuted(number):
-                self._happens(Occurrence.REPORTED_FAILURE, self._not_executed(number))
+                self._happens(Occurrence.REPORTED_FAILURE, not_executed(self.bundle.spec.process, number))
             case _ if self.stage is ContainerStage.GOING and self.outcome >= 0:
                 messages.close_all(descriptors)
                 self._close_channel()  # its helper is about to have it born: see `_helped`
             case _:
                 messages.close_all(descriptors)
                 self._happens(Occurrence.CHANNEL_CLOSED, Refusal("it died", "start"))
-
-    def _not_executed(self, number: int) -> Refusal:
-        message = f"{self.bundle.spec.process.args[0]}: {os.strerror(number)}"
-        return Refusal(message, "exec", number, 127 if number == errno.ENOENT else 126)
 
     def _happens(self, occurrence: Occurrence, failure: Refusal | None = None) -> None:
         """Go to the next stage, and do what follows. `failure` is why it does not run, should it not."""
@@ -311,7 +312,7 @@ class Container:
             pass
         if self.stage is not ContainerStage.GOING or not outcome.pid or outcome.errno or self.failure is not None:
             if outcome.errno and self.stage is ContainerStage.GOING:
-                self._happens(Occurrence.REPORTED_FAILURE, self._not_executed(outcome.errno))
+                self._happens(Occurrence.REPORTED_FAILURE, not_executed(self.bundle.spec.process, outcome.errno))
             if outcome.pid:
                 self.keeper.await_child(outcome.pid, lambda _: None)
             self.exited(code)

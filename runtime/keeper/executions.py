@@ -21,7 +21,7 @@ from pycompose.runtime.spec import Process
 
 from . import messages
 from .connection import Refused, Reply
-from .container import Container
+from .container import Container, not_executed
 from .household import Household
 from .messages import Exec, ExecBegan, ExecDied, ExecEnded, Executing, FirstReady, Refusal, Streams
 
@@ -97,9 +97,7 @@ class Execution:
         if failure is None and outcome.pid == 0 and outcome.errno:
             failure = Refusal(f"a process cannot be born: {os.strerror(outcome.errno)}", "exec", outcome.errno, 126)
         elif failure is None and outcome.errno:
-            code = 127 if outcome.errno == errno.ENOENT else 126
-            text = f"{self._process.args[0]}: {os.strerror(outcome.errno)}"
-            failure = Refusal(text, "exec", outcome.errno, code)
+            failure = not_executed(self._process, outcome.errno)
         elif failure is None and outcome.pid == 0:
             failure = NOT_RUNNING
         if failure is not None:
