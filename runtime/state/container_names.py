@@ -46,10 +46,7 @@ def claim(roots: Places, name: str, project: str, container_id: str) -> None:
         pass
     folder = os.open(roots.names, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+        fcntl.flock(folder, fcntl.LOCK_EX)
         holder = find(roots, name)
         if holder is not None and holder != NameHolder(project, container_id):
             raise NameInUse(name, holder)
