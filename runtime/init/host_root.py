@@ -12,7 +12,6 @@ Rules: as in `rootfs`. What is to be hidden is `runtime.policy.host_secrets`'s. 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Sequence
 
@@ -52,7 +51,7 @@ class Grounds:
 
     def __init__(self) -> None:
         self._kept: dict[object, Ground] = {}
-        self._can_share = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]) >= (6, 15)
+        self._can_share = rootfs.kernel() >= (6, 15)
 
     def ground(self, root: HostRoot) -> Ground | None:
         """For children that are forked now. None if they must make their own: before 6.15 a layer has to be mounted.

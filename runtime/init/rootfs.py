@@ -40,12 +40,17 @@ DISKS = frozenset(
 _OPTIONS = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow"))
 
 
+def kernel() -> tuple[int, ...]:
+    """The first two numbers of this kernel's version."""
+    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
+
+
 def overlay(lower: tuple[str, ...], upper: str, work: str) -> int:
     """A detached overlay mount, topmost lower first; `upper` and `work` are made if they are missing."""
     os.makedirs(upper, 0o755, exist_ok=True)
     os.makedirs(work, 0o700, exist_ok=True)
     # Asked by its version: before 6.5 the kernel takes any option, and says EINVAL only when all are given.
-    if tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]) < (6, 7):
+    if kernel() < (6, 7):
         return overlay_in_one_string(lower, upper, work)
     context = syscalls.fsopen("overlay")
     try:
