@@ -357,9 +357,7 @@ def make_stock() -> int:
     stock = rootfs.memory("0755", syscalls.ATTR_NOSUID | syscalls.ATTR_NOEXEC)
     os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3), dir_fd=stock)
     os.mkdir("folder", 0o555, dir_fd=stock)
-    target = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    syscalls.move_mount(stock, target, "/dev")
-    os.close(target)
+    rootfs.attach_at(stock, "/dev")
     return stock
 
 
