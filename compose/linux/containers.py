@@ -20,6 +20,7 @@ from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import Label, ObservedContainer, Supervision
 from pycompose.compose.model.project import Project, Service
+from pycompose.compose.plan import divergence
 from pycompose.compose.state.observe import SUPERVISION, Own
 from pycompose.frozen import dataclass
 from pycompose.runtime.client.sandboxes import Runtime
@@ -289,10 +290,8 @@ class Containers:
         await self.runtime.remove(held.id)
         del self._by_name[held.name], self._by_id[held.id]
         self._notes.pop(held.name, None)
-        if volumes:
-            await trio.to_thread.run_sync(
-                self._remove_anonymous, dict.fromkeys((*held.labelled.anonymous, *used)), held.labelled
-            )
+        if names := dict.fromkeys((*held.labelled.anonymous, *used)) if volumes else ():
+            await trio.to_thread.run_sync(self._remove_anonymous, names, held.labelled)
 
     def _remove_anonymous(self, names: Iterable[str], labelled: Own) -> None:
         """Of the volumes that a container had, those without a name that nobody has any more: another's too, which
@@ -364,12 +363,11 @@ class Containers:
 
     def _shared(self, service: Service) -> dict[str, str]:
         """Namespace type -> the container whose one it is, of `network_mode`, `ipc` and `pid`."""
-        shared = {}
-        for kind, mode in (("network", service.network_mode), ("ipc", service.ipc), ("pid", service.pid)):
-            way, _, target = (mode or "").partition(":")
-            if way in ("service", "container"):
-                shared[kind] = self._donor(way, target, f"share the {kind} namespace of")
-        return shared
+        return {
+            donor.kind: self._donor(donor.way, donor.target, f"share {donor.words} of")
+            for donor in divergence.donors(service)
+            if donor.kind in divergence.NAMESPACES
+        }
 
     def _etc(self, service: Service, folder: str, shared: Mapping[str, str]) -> tuple[Mount, ...]:
         """Those in the container's folder, or in that of the one whose network it shares."""

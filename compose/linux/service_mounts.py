@@ -25,6 +25,7 @@ from pycompose.compose.model.project import (
     TmpfsMount,
     VolumeMount,
 )
+from pycompose.compose.plan.divergence import clean_target
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime.files import union
@@ -78,7 +79,7 @@ def mounted(
     inherited: list[str] = []
     wanted = list(service.mounts)
     taken = {mount.target for mount in wanted}
-    wanted += [VolumeMount(None, path) for path in sorted(image.volumes) if _clean(path) not in taken]
+    wanted += [VolumeMount(None, path) for path in sorted(image.volumes) if clean_target(path) not in taken]
     donors: list[str] = []
     for one in service.volumes_from:
         folder_of_other, read_only = _other(one, container)
@@ -88,7 +89,7 @@ def mounted(
         inherited += theirs
     for mount in wanted:
         if isinstance(mount, VolumeMount) and mount.source is None:
-            target = _clean(mount.target)
+            target = clean_target(mount.target)
             if target in mounts and mount not in service.mounts:
                 continue  # volumes_from has something at the place of an image's volume
             name = before.get(target) or secrets.token_hex(32)
@@ -98,18 +99,14 @@ def mounted(
             anonymous.append(name)
             names[target] = name
         elif isinstance(mount, VolumeMount):
-            names[_clean(mount.target)] = project.volumes[mount.source or ""].name
-        mounts[_clean(mount.target)] = _mount(project, service, mount, names, image, volumes, store)
+            names[clean_target(mount.target)] = project.volumes[mount.source or ""].name
+        mounts[clean_target(mount.target)] = _mount(project, service, mount, names, image, volumes, store)
     for made_file in _files(project, service, folder):
         mounts[made_file.destination] = made_file
     ordered = tuple(mounts[target] for target in sorted(mounts, key=lambda t: (t.count("/"), t)))
     used = tuple(dict.fromkeys((*names.values(), *inherited)))
-    images = {_clean(m.target): store.resolve(m.source).digest for m in wanted if isinstance(m, ImageMount)}
+    images = {clean_target(m.target): store.digest(m.source) for m in wanted if isinstance(m, ImageMount)}
     return Mounted(ordered, names, tuple(anonymous), used, tuple(donors), images)
-
-
-def _clean(target: str) -> str:
-    return os.path.normpath("/" + target).replace("//", "/")
 
 
 def _mount(
@@ -121,7 +118,7 @@ def _mount(
     volumes: Volumes,
     store: Store,
 ) -> Made:
-    target = _clean(mount.target)
+    target = clean_target(mount.target)
     match mount:
         case BindMount():
             return _bind(service, mount, target, enclosing(project, service, mount.source))
@@ -241,12 +238,12 @@ def _files(project: Project, service: Service, folder: str) -> list[Made]:
         top = enclosing(project, service, source.file) if source.file else ""
         if source.file and os.path.isdir(source.file):
             more = (f"x-beneath={top}",) if top else ()
-            mounts.append(Made(_clean(use.target), "bind", source.file, ("rbind", "rro", "rprivate", *more)))
+            mounts.append(Made(clean_target(use.target), "bind", source.file, ("rbind", "rro", "rprivate", *more)))
             continue
         path = f"{folder}/{FILES}/{number}"
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         _write(path, _content(project, service, kind, source), use)
-        mounts.append(Made(_clean(use.target), "bind", path, ("rbind", "ro", "rprivate")))
+        mounts.append(Made(clean_target(use.target), "bind", path, ("rbind", "ro", "rprivate")))
     return mounts
 
 

@@ -103,13 +103,14 @@ def changed(
             return f"{target} is volume {name} now"
     for mount in service.mounts:
         if isinstance(mount, ImageMount):
-            had, digest = container.mounted_images.get(_clean(mount.target)), mounted_images.get(mount.source)
+            had, digest = container.mounted_images.get(clean_target(mount.target)), mounted_images.get(mount.source)
             if had and digest and had != digest:
                 return f"image at {mount.target} changed"
     return ""
 
 
-def _clean(target: str) -> str:
+def clean_target(target: str) -> str:
+    """Where something is mounted, as containers have it on record."""
     return posixpath.normpath("/" + target).replace("//", "/")
 
 
@@ -125,7 +126,7 @@ def volumes_of(project: Project, service: Service) -> Iterator[tuple[str, str]]:
     """Target and real name of each named volume."""
     for mount in service.mounts:
         if isinstance(mount, VolumeMount) and mount.source:
-            yield _clean(mount.target), project.volumes[mount.source].name
+            yield clean_target(mount.target), project.volumes[mount.source].name
 
 
 def check_completes(project: Project, dependent: str, name: str) -> None:
