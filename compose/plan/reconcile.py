@@ -17,7 +17,7 @@ from pycompose.frozen import dataclass
 
 from . import divergence, graph
 from .draft import Cause, Draft, is_running, not_running
-from .select import check_names, orphans, selected
+from .select import check_names, chosen, orphans, selected
 from .steps import AwaitCondition, CreateContainer, Plan
 
 HEX = set("0123456789abcdef")
@@ -59,10 +59,11 @@ def check_scale(project: Project, counts: Mapping[str, int]) -> None:
 def changed_volumes(project: Project, observed: Observed, options: UpOptions) -> tuple[str, ...]:
     """Names of volumes that were made otherwise than the file says now, and that the command is about."""
     have = {v.name: v for v in observed.volumes}
+    keys = _volume_keys(project, chosen(project, options.services, options.no_deps))
     return tuple(
         volume.name
         for key, volume in project.volumes.items()
-        if key in _volume_keys(project, selected(project, options.services, options.no_deps))
+        if key in keys
         and not volume.external
         and (kept := have.get(volume.name)) is not None
         and kept.config_hash
