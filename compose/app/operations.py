@@ -110,11 +110,13 @@ def _existing(choices: Choices, services: tuple[str, ...], tell: Tell) -> Locate
 
 
 def _told(located: Located, tell: Tell) -> Located:
-    from pycompose.compose.state import generations
-
     if (project := located.project) and not project.order:
-        project = replace(project, order=generations.order(located.places, project))
-        located = replace(located, project=project)
+        order = tuple(project.services)  # where none needs another, no record has to be read
+        if any(service.depends_on for service in project.services.values()):
+            from pycompose.compose.state import generations
+
+            order = generations.order(located.places, project)
+        located = replace(located, project=replace(project, order=order))
     for warning in located.warnings:
         tell(phases.FileWarning(warning))
     return located
