@@ -213,7 +213,9 @@ class Attached:
 
     def _print_hook(self, container: str, text: str) -> None:
         """As docker compose marks the lines of hooks."""
-        name = container.removeprefix(self.prepared.project.own_image(""))
+        from pycompose.compose.model.observed import short_name
+
+        name = short_name(container, self.prepared.project.name)
         prefix = f"{name} -> | " if self._prefix else ""
         terminal.say("".join(f"{prefix}{line}\n" for line in text.splitlines()), end="")
 

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import trio
+from pycompose.compose.model.observed import short_name
 from pycompose.compose.model.project import Project, Service
 from pycompose.network.networks import Networks
 from pycompose.network.spec import MACHINE_BRIDGE, Backend, BoundPort, Endpoint
@@ -138,12 +138,7 @@ class ServiceNetwork:
         if service.network_mode != MACHINE_BRIDGE:
             return []
         return [
-            (
-                other.address,
-                " ".join(
-                    dict.fromkeys((alias, re.sub(f"^{re.escape(self._project)}[-_]", "", other.name), other.name))
-                ),
-            )
+            (other.address, " ".join(dict.fromkeys((alias, short_name(other.name, self._project), other.name))))
             for target, alias in service.links
             for other in self._containers.of_service(target)
             if other.address

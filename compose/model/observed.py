@@ -43,6 +43,11 @@ class Label:
     ANONYMOUS = "com.docker.volume.anonymous"
 
 
+def short_name(container: str, project: str) -> str:
+    """A container's name without the project's before it."""
+    return re.sub(f"^{re.escape(project)}[-_]", "", container)  # "_": with --compatibility
+
+
 @dataclass(frozen=True, slots=True)
 class HealthProbe:
     """One run of a health check, as in docker's `State.Health.Log`; times in unix seconds."""
@@ -122,7 +127,7 @@ class ObservedContainer:
 
     def short_name(self, project: str) -> str:
         """As docker compose prefixes log lines: without the project."""
-        return re.sub(f"^{re.escape(project)}[-_]", "", self.name)  # "_": with --compatibility
+        return short_name(self.name, project)
 
 
 @dataclass(frozen=True, slots=True)
