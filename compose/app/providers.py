@@ -75,17 +75,14 @@ def planned(project: Project, services: Collection[str], verb: Verb, tell: Tell)
         tell(phases.ProviderPlanned(verb, str(getattr(project.services[name].provider, "type", "")), name))
 
 
-def end(
-    project: Project | None, services: Collection[str], verb: Verb, variables: Mapping[str, str], tell: Tell
-) -> bool:
+def end(project: Project, services: Collection[str], verb: Verb, variables: Mapping[str, str], tell: Tell) -> bool:
     """Stop or remove what providers run for `services` (all, if empty), what needs others first; whether any did.
 
     All are tried. Raises ProviderFailed.
     """
-    names = list(reversed(_of_providers(project, services))) if project else []
+    names = list(reversed(_of_providers(project, services)))
     failures: list[ProviderFailed] = []
     for name in names:
-        assert project is not None
         try:
             run(project, project.services[name], verb, variables, tell)
         except ProviderFailed as error:
@@ -97,8 +94,6 @@ def end(
 
 
 def _of_providers(project: Project, services: Collection[str]) -> list[str]:
-    if all(service.provider is None for service in project.services.values()):
-        return []
     return [
         name
         for name in graph.order(project)
