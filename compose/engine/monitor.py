@@ -41,13 +41,12 @@ class _Known:
     started: float = 0.0  # trio's clock
     ended: float | None = None  # likewise; None while it runs
     rejoins: bool = False  # it is ended so that it joins the namespaces of one that was started anew
+    task: trio.CancelScope | None = None
 
     @property
     def ran(self) -> float:
         """Seconds that its last run took, or that it runs."""
         return (trio.current_time() if self.ended is None else self.ended) - self.started
-
-    task: trio.CancelScope | None = None
 
 
 class Monitor:

@@ -34,30 +34,30 @@ class Publisher:
     def recover(self) -> None:
         """Go on from the record, and tell what it lacks."""
         events = event_record.read(self._places)
-        running: dict[str, ContainerEvent] = {}
+        latest: dict[str, ContainerEvent] = {}
         for event in events:
             self._number = event.number
-            running[event.id] = event
+            latest[event.id] = event
             if event.action in ("start", "die", "destroy"):
                 (self._running.add if event.action == "start" else self._running.discard)(event.id)
             if event.action == "destroy":
-                running.pop(event.id)
+                latest.pop(event.id)
         self._open(torn=True)
         complete = bool(events) and events[0].number == 1
         containers = {state.id: state for state in read_containers(self._places)}
         for state in containers.values():
             self._know(state)
             self._started[state.id] = state.started
-            if complete and state.id not in running:
+            if complete and state.id not in latest:
                 self._append(state.id, "create", state.created)
-            if not complete and state.id not in running and state.status in ("running", "paused"):
+            if not complete and state.id not in latest and state.status in ("running", "paused"):
                 self._running.add(state.id)
             if state.status in ("running", "paused"):
                 self.publish(state.id, "start", at=state.started)
             elif state.status == "exited":
                 self.died(state.id, state.exit_code, at=state.finished)
-        for container_id in running.keys() - containers.keys():
-            self._attributes[container_id] = dict(running[container_id].attributes)
+        for container_id in latest.keys() - containers.keys():
+            self._attributes[container_id] = dict(latest[container_id].attributes)
             self.publish(container_id, "destroy")
 
     def _know(self, state: ContainerState) -> None:
