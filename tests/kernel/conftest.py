@@ -17,8 +17,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from .service_tools import Described
 
 CGROUPS = Path("/sys/fs/cgroup")
 NUMBERS = itertools.count()
@@ -170,3 +174,13 @@ def host(root: None, tmp_path: Path) -> Iterator[Machine]:
         holder.stdin.close()
         holder.stdout.close()
         holder.wait()
+
+
+@pytest.fixture
+def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
+    """A compose file to be described, on a machine of its own; the project is taken down at the end."""
+    from .service_tools import Described
+
+    described = Described(host, tmp_path / "compose.yaml")
+    yield described
+    described("down", "-v", "-t", "0", "--remove-orphans")

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,13 +63,6 @@ STATUS = re.compile(
     r"(Umask|Uid|Gid|Groups|SigQ|Sig\w+|Shd\w+|Cap\w+|NoNew\w+|Seccomp|Cpus_\w+|Mems_\w+|THP_\w+|Spec\w+):(.*)"
 )
 SCHEDULED = re.compile(r"^(policy|prio|se\.slice)\s*:\s*(\d+)", re.MULTILINE)
-
-
-@pytest.fixture
-def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
-    described = Described(host, tmp_path / "compose.yaml")
-    yield described
-    described("down", "-v", "-t", "0", "--remove-orphans")
 
 
 def hostile(project: Described, closed: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -20,13 +20,6 @@ CANARY = "canary-of-the-host"
 
 
 @pytest.fixture
-def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
-    described = Described(host, tmp_path / "compose.yaml")
-    yield described
-    described("down", "-v", "-t", "0", "--remove-orphans")
-
-
-@pytest.fixture
 def secret() -> Iterator[list[str]]:
     """Files that a login or a service would keep secret, with a canary in them; on the machine's own disk."""
     files = ["/root/{}/.deep/secret", "/root/.{}", "/var/log/{}/app.log", "/var/spool/{}", "/var/lib/docker-{}/x"]

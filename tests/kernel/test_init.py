@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,6 @@ for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
             pass  # [vvar], [vsyscall]
     print(pid, len(held) > 4096, b"SECRET-" in held, b"pycompose" in held, b"PYCOMPOSE" in held)
 """
-
-
-@pytest.fixture
-def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
-    described = Described(host, tmp_path / "compose.yaml")
-    yield described
-    described("down", "-v", "-t", "0", "--remove-orphans")
 
 
 def test_the_first_process_is_a_program_of_a_few_kilobytes(project: Described) -> None:

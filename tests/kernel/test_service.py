@@ -6,21 +6,11 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from pycompose.runtime.images import host_image
 
-from .conftest import Machine
 from .service_tools import Described, until
-
-
-@pytest.fixture
-def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
-    described = Described(host, tmp_path / "compose.yaml")
-    yield described
-    described("down", "-v", "-t", "0", "--remove-orphans")
 
 
 def test_user_groups_folder_environment_and_arguments(project: Described) -> None:

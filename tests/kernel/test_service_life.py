@@ -6,22 +6,11 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
-from .conftest import Machine
 from .service_tools import Described, until
-
-
-@pytest.fixture
-def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
-    described = Described(host, tmp_path / "compose.yaml")
-    yield described
-    described("down", "-v", "-t", "0", "--remove-orphans")
-
 
 # stopping and pausing
 

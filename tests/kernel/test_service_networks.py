@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from .conftest import Machine
 from .service_tools import Described, until
 
 pytestmark = pytest.mark.usefixtures("root", "ip_and_nft")
-
-
-@pytest.fixture
-def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
-    described = Described(host, tmp_path / "compose.yaml")
-    yield described
-    described("down", "-v", "-t", "0", "--remove-orphans")
 
 
 def parameters(project: Described, service: str, link: str, names: str) -> list[str]:
