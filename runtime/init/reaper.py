@@ -23,6 +23,7 @@ import signal
 import struct
 from collections.abc import Mapping
 from functools import cache
+from mmap import mmap
 from typing import NoReturn
 
 from pycompose.runtime.errors import RuntimeFailure
@@ -46,6 +47,7 @@ FAULTS = (
 FORWARDED = (1 << 64) - 1 - sum(1 << number - 1 for number in FAULTS)  # a signal set, as the kernel has it
 UNABLE = 127  # the exit code of a child whose program cannot be executed; the keeper is told why
 PATH = 1024  # where in the file the path is
+SIZE = PATH + 4096  # bytes of the file: PATH_MAX of linux/limits.h
 ROOM = 1024  # bytes below the stack that are used
 SET, STATUS, PID, TEXT = 0, 8, 16, 24  # of these, where what lies
 LARGEST = 8 << 20  # bytes of a program that PYCOMPOSE_INIT names
@@ -153,12 +155,15 @@ def memory_file() -> int:
 class Init:
     """What is executed between what built the container and its program: ours, or a sealed program (`named`).
 
-    Made before privileges and limits are taken on, which may leave no way to open a file.
+    Made before privileges and limits are taken on, which may leave no way to open a file, or to write to one.
     """
 
     def __init__(self, program: int = -1) -> None:
-        self._ours = program < 0
-        self._file = memory_file() if self._ours else program
+        self._file = memory_file() if program < 0 else program
+        self._content: mmap | None = None
+        if program < 0:
+            os.ftruncate(self._file, SIZE)
+            self._content = mmap(self._file, SIZE)  # what is written here `ulimits: fsize` does not count
 
     def become(
         self, channel: int, path: bytes, arguments: tuple[str, ...], environment: Mapping[bytes, bytes]
@@ -167,8 +172,12 @@ class Init:
 
         Another's program looks for the child's itself; if that cannot be executed, its exit code says so.
         """
-        if self._ours:
-            os.write(self._file, _description().program(path + b"\0", PATH))
+        if self._content is not None:
+            program = _description().program(path + b"\0", PATH)
+            if len(program) > SIZE:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))  # as execve(2) would
+            self._content[: len(program)] = program
+            self._content.close()
             seal(self._file)
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             if channel == CHANNEL:

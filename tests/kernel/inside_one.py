@@ -51,11 +51,11 @@ def main() -> None:
         ours.close()
         start.run(bundle, theirs.fileno(), (0, 1, 2), {})
     theirs.close()
-    outcome = json.loads(ours.recv(4096))
+    outcome = json.loads(ours.recv(1 << 14))
     notes = outcome.get("notes")
     if outcome.get("is") == "FirstReady":
         ours.send(b"start")
-        answer = ours.recv(4096)
+        answer = ours.recv(1 << 14)
         outcome = json.loads(answer) if answer else {}
     if notes:
         outcome["notes"] = notes

@@ -160,6 +160,17 @@ def test_init_starts_the_program_of_another_user_without_capabilities(inside: An
     assert (output, outcome["exit"]) == ("1000", 9)
 
 
+def test_init_starts_what_may_write_no_file(inside: Any) -> None:
+    for size in (0, 512):
+        _, outcome = inside("sh", "-c", "exit 9", init=True, rlimits=[["RLIMIT_FSIZE", size, size]])
+        assert outcome["exit"] == 9, outcome
+
+
+def test_init_says_of_a_path_that_is_too_long_what_the_kernel_says(inside: Any) -> None:
+    path = "/" + "a" * 5000
+    assert inside(path, init=True)[1] == inside(path)[1]
+
+
 def test_init_forwards_signals_and_reaps_orphans(inside: Any) -> None:
     script = "trap 'echo told; exit 5' TERM; (sleep 0.01 &) ; kill -TERM 1; while :; do sleep 0.01; done"
     output, outcome = inside("sh", "-c", script, init=True)
