@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from pycompose.frozen import dataclass
 from pycompose.runtime.keeper import messages
-from pycompose.runtime.linux import capabilities, seccomp, syscalls
+from pycompose.runtime.linux import capabilities, syscalls
 from pycompose.runtime.policy.cgroup import Cgroup
 from pycompose.runtime.spec import Capabilities, Process, Spec
 
@@ -74,10 +74,7 @@ def _run(wanted: Joining, channel: int, pidfd: int, program: int, stdio: list[in
     start.keep_only((birth.OUTCOME, channel, pidfd, program, *stdio))
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     start.join_keyring(spec)
-    filter_program = wanted.program
-    if filter_program is None and spec.linux.seccomp is not None:
-        first = spec.process.capabilities
-        filter_program = seccomp.compile(spec.linux.seccomp, first.bounding if first else ())
+    filter_program = start.compiled_filter(spec, wanted.program)
     start.begin("cgroup")
     if wanted.cgroup:
         try:

@@ -142,9 +142,7 @@ def _run(
     shm = mounts.shared_memory(joined["shm"]) if "shm" in joined else -1
 
     begin("mounts")
-    if spec.linux.seccomp is not None and program is None:
-        bounding = process.capabilities.bounding if process.capabilities else ()
-        program = seccomp.compile(spec.linux.seccomp, bounding)
+    program = compiled_filter(spec, program)
     forget_imports()
     mounts.check(spec.mounts)
     os.umask(0)
@@ -217,6 +215,14 @@ def _run(
     if outcome >= 0:
         finish_outside(process, program, outcome)
     finish(process, channel, program, Init(init) if bundle.init else None)
+
+
+def compiled_filter(spec: Spec, program: bytes | None) -> bytes | None:
+    """The container's seccomp filter, where it has one: `program`, if it was compiled before."""
+    if program is not None or spec.linux.seccomp is None:
+        return program
+    held = spec.process.capabilities
+    return seccomp.compile(spec.linux.seccomp, held.bounding if held else ())
 
 
 def join_keyring(spec: Spec) -> None:
