@@ -125,4 +125,8 @@ def arranged(value: Any, path: str) -> Any:
 def _step(path: str, key: str) -> str:
     """The path of `key` below `path`: named where it has an order of its own, "*" where all keys are alike."""
     named = f"{path}.{key}"
-    return named if any(known == named or known.startswith(f"{named}.") for known in INSIDE) else f"{path}.*"
+    return named if named in _ON_THE_WAY else f"{path}.*"
+
+
+# the paths of INSIDE, and those that lead to them
+_ON_THE_WAY = frozenset(path[: end.start()] for path in INSIDE for end in re.finditer(r"\.|\Z", path))
