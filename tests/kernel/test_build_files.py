@@ -158,6 +158,19 @@ def test_archives_are_unpacked_by_add_alone(build: Builds) -> None:
     assert set(build.files(2)) == {"too"}
 
 
+@pytest.mark.parametrize("flag", ["unpack", "keep-git-dir"])
+def test_a_switch_of_add_is_true_or_false(build: Builds, flag: str) -> None:
+    build.write({"a": "a"})
+    assert f"--{flag}=maybe: true or false is wanted" in build.fails(f"FROM scratch\nADD --{flag}=maybe a /\n")
+
+
+@pytest.mark.parametrize("source", ["a", "https://127.0.0.1/a.git"])
+def test_a_checksum_that_nobody_would_check_is_refused(build: Builds, source: str) -> None:
+    build.write({"a": "a"})
+    wrong = build.fails(f"FROM scratch\nADD --checksum=sha256:{'0' * 64} {source} /x\n")
+    assert f"--checksum cannot be of {source}" in wrong
+
+
 def test_a_hostile_archive_ends_the_build(build: Builds) -> None:
     build.write({"a.tar": tar_of("../../escaped", mode="w")})
     assert "Dockerfile:2: " in build.fails("FROM scratch\nADD a.tar /a/b/\n")

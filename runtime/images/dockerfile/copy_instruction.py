@@ -9,17 +9,27 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Any
+
+from pycompose.frozen import dataclass
 
 from . import copying, fetched, ignore, trees, words
 from .asks import Ask, Asking, Work
 from .copying import CopyOptions, Source
 from .request import Happened
-from .running import flags
+from .running import flags, truth
 from .stage_state import StageState
 from .syntax import Instruction, heredoc_name
 from .trees import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class _Remote:
+    """What ADD wants of a URL's file (`checksum`; "" for any), and of a git repository."""
+
+    checksum: str
+    keep_git: bool
 
 
 def copy(of: StageState, one: Instruction) -> Asking:
@@ -32,15 +42,20 @@ def copy(of: StageState, one: Instruction) -> Asking:
     def flag(name: str) -> str:
         return words.expand(options[name][-1], of.values(), of.escape) if name in options else ""
 
+    def switch(name: str) -> bool:
+        return truth(flag(name), one, name) if flag(name) else False
+
     texts, dest = _arguments(of, one)
-    link = _truth(one, "link", flag("link"))
+    link = switch("link")
     manner = CopyOptions(
         dest,
         of.owner(flag("chown")) if flag("chown") else None,
         copying.checked_mode(flag("chmod")) if flag("chmod") else "",
         ignore.patterns(words.expand(text, of.values(), of.escape) for text in options.get("exclude", ())),
     )
-    parents = _truth(one, "parents", flag("parents"))
+    parents = switch("parents")
+    unpack = switch("unpack") if "unpack" in options else None
+    remote = _Remote(flag("checksum"), switch("keep-git-dir"))
     shown = str(one)
     step = of.step(shown, one)
     below = [] if link else of.layers
@@ -59,7 +74,7 @@ def copy(of: StageState, one: Instruction) -> Asking:
     else:
         tree = of.request.context
     assert tree is not None
-    sources, archives = yield from _sources(of, one, tree, texts, options, parents=parents)
+    sources, archives = yield from _sources(of, one, tree, texts, remote, unpack=unpack, parents=parents)
     if len(sources) > 1 and not manner.folder:
         raise one.fail(
             f"several files need a folder: {dest}", f"put a slash behind it: {dest}/ (it is made if it is missing)"
@@ -127,11 +142,12 @@ def _sources(
     one: Instruction,
     tree: Tree,
     texts: list[tuple[str, str]],
-    options: Mapping[str, list[str]],
+    remote: _Remote,
     *,
+    unpack: bool | None,
     parents: bool,
 ) -> Generator[Ask, Any, tuple[list[Source], set[int]]]:
-    """The sources, and which of them are archives to unpack."""
+    """The sources, and which of them are archives to unpack: unless `unpack` says it, those that are no URL's."""
     sources: list[Source] = []
     archives: set[int] = set()
     here = {document.name: document for document in one.heredocs}
@@ -139,16 +155,18 @@ def _sources(
         marker = heredoc_name(raw, of.escape)
         if marker is not None and marker[0] in here:
             sources.append(_inline(of, here[marker[0]]))
+        elif remote.checksum and (fetched.is_git(text) or not fetched.is_url(text)):
+            raise one.fail(f"--checksum cannot be of {text}", "it is of a file that a URL names")
         elif one.word == "ADD" and (fetched.is_git(text) or fetched.is_url(text)):
             yield Work()
-            sources.append(_remote(of, one, text, options))
-            if options.get("unpack", ["false"])[-1] == "true" and not fetched.is_git(text):
+            sources.append(_fetch(of, one, text, remote))
+            if unpack and not fetched.is_git(text):
                 archives.add(len(sources) - 1)
         else:
             local = copying.gather(tree, [text], parents=parents)
             for source in local:
                 sources.append(source)
-                if one.word == "ADD" and options.get("unpack", ["true"])[-1] != "false" and _is_archive(source):
+                if one.word == "ADD" and unpack is not False and _is_archive(source):
                     archives.add(len(sources) - 1)
     if not sources:  # BuildKit copies nothing then, and says nothing
         where = f"{one.position}: {one.word} {' '.join(text for _, text in texts)}"
@@ -169,26 +187,16 @@ def _inline(of: StageState, document: Any) -> Source:
     return Source(of.folder(folder, document.name), "file", document.name)
 
 
-def _remote(of: StageState, one: Instruction, text: str, options: Mapping[str, list[str]]) -> Source:
+def _fetch(of: StageState, one: Instruction, text: str, remote: _Remote) -> Source:
     work = of.shared.layering.work
     if fetched.is_git(text):
-        keep = options.get("keep-git-dir", ["false"])[-1] == "true"
-        checkout = fetched.git(text, work, keep_git=keep)
+        checkout = fetched.git(text, work, keep_git=remote.keep_git)
         return Source(of.folder(checkout.folder, text), "", "")
-    checksum = words.expand(options.get("checksum", [""])[-1], of.values(), of.escape)
-    folder, name = fetched.download(text, work, checksum)
+    folder, name = fetched.download(text, work, remote.checksum)
     if not name and _arguments(of, one)[1].endswith("/"):
         raise one.fail(f"{text} names no file", "give the destination a file's name")
     name = name or "download"
     return Source(of.folder(folder, text), name, name)
-
-
-def _truth(one: Instruction, name: str, text: str) -> bool:
-    if text.lower() in ("", "0", "f", "false"):
-        return False
-    if text.lower() in ("1", "t", "true"):
-        return True
-    raise one.fail(f"--{name}={text}: true or false is wanted")
 
 
 def _is_archive(source: Source) -> bool:

@@ -91,13 +91,13 @@ def mount(text: str, one: Instruction, values: Mapping[str, str], escape: str, c
         key = key.strip().lower()
         key = _SAME.get(key, key)
         if key in ("ro", "readonly", "rw", "readwrite"):
-            said = not equals or _truth(value, one)
+            said = not equals or truth(value, one, f"mount: {key}")
             writes = key in ("rw", "readwrite")
             key, value = "rw", "1" if said == writes else ""
         elif not equals and key != "required":
             raise one.fail(f"--mount: {item!r} lacks a value")
         elif key == "required":
-            value = "1" if not equals or _truth(value, one) else ""
+            value = "1" if not equals or truth(value, one, f"mount: {key}") else ""
         else:
             try:
                 value = words.expand(value, values, escape)
@@ -143,12 +143,13 @@ def mount(text: str, one: Instruction, values: Mapping[str, str], escape: str, c
     )
 
 
-def _truth(text: str, one: Instruction) -> bool:
+def truth(text: str, one: Instruction, flag: str) -> bool:
+    """The value of a switch. Raises BuildError."""
     if text.lower() in ("1", "t", "true"):
         return True
     if text.lower() in ("0", "f", "false"):
         return False
-    raise one.fail(f"--mount: {text!r} is neither true nor false")
+    raise one.fail(f"--{flag}={text}: true or false is wanted")
 
 
 def _octal(text: str | None, one: Instruction) -> int | None:
