@@ -158,6 +158,13 @@ def test_archives_are_unpacked_by_add_alone(build: Builds) -> None:
     assert set(build.files(2)) == {"too"}
 
 
+def test_an_archive_copied_is_not_taken_for_the_same_one_unpacked(build: Builds) -> None:
+    build.write({"a.tar.gz": tar_of("x")})
+    for instruction, name in (("ADD", "x"), ("COPY", "a.tar.gz"), ("ADD --unpack=0", "a.tar.gz"), ("ADD", "x")):
+        build(f"FROM scratch\n{instruction} a.tar.gz /to/\n")
+        assert set(build.files(0)) == {"to", f"to/{name}"}
+
+
 @pytest.mark.parametrize("flag", ["unpack", "keep-git-dir"])
 def test_a_switch_of_add_is_true_or_false(build: Builds, flag: str) -> None:
     build.write({"a": "a"})

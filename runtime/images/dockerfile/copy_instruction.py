@@ -79,7 +79,7 @@ def copy(of: StageState, one: Instruction) -> Asking:
         raise one.fail(
             f"several files need a folder: {dest}", f"put a slash behind it: {dest}/ (it is made if it is missing)"
         )
-    key = of.key("copy", copying.digest(sources, manner, of.shared.digests.of), *parts)
+    key = of.key("copy", copying.digest(sources, manner, of.shared.digests.of), *parts, *sorted(archives))
     keys = (key, quick) if quick else (key,)
     shown_key = quick or key  # which of both is found first next time must not change the image
     if remembered := of.recall(key):
