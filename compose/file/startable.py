@@ -47,12 +47,12 @@ def check(service: Service, section: Section) -> None:
 
 
 def _item(section: Section, key: str, start: str) -> Place | None:
-    """Where a list or a mapping has the entry that begins with this text."""
+    """Where a list or a mapping has the entry that is this text, or begins with it and a separator."""
     value = section.map.get(key)
     if isinstance(value, Map):
         return value.keys_at.get(start) or section.at(key)
     for item in value if isinstance(value, Seq) else ():
-        if isinstance(item, Text) and item.startswith(start):
+        if isinstance(item, Text) and (item == start or item.startswith((f"{start}=", f"{start}:"))):
             return item.at
     return section.at(key)
 

@@ -19,6 +19,7 @@ HEAD = "services:\n  a:\n    image: x\n    "
         ("dns: 1.1.1", '"1.1.1" in "dns"', 10),
         ("extra_hosts: {db: nowhere}", '"nowhere", the address of "db"', 19),
         ("extra_hosts: ['db:10.0.0.300']", '"10.0.0.300", the address of "db"', 19),
+        ("extra_hosts: ['db2:10.0.0.3', 'db=x']", '"x", the address of "db"', 35),
         ("stop_signal: SIGTREM", "is no signal", 18),
         ("stop_signal: '65'", "is no signal", 18),
         ("cap_add: [NET_ADMIN, NET_ADMN]", '"NET_ADMN" in "cap_add"', 26),
