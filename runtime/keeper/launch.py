@@ -19,7 +19,7 @@ from pycompose.runtime.linux.sealed_memory import program_file, seal
 from pycompose.runtime.places import ProjectPlaces
 
 from .inheritance import environment
-from .messages import ListRunning, RunningIds
+from .messages import LAST_WORDS, ListRunning, RunningIds
 
 F_SEAL_EXEC = 0x20  # linux/fcntl.h: its mode is never changed
 
@@ -99,7 +99,15 @@ def launching(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), superv
             ready = os.read(reader, 1)
             os.close(reader)
         if not ready:
-            raise KeeperGone(f"the keeper did not start; see {places.keeper_log}")
+            raise KeeperGone(f"the keeper did not start{_last_words(places)}; see {places.keeper_log}")
+
+
+def _last_words(places: ProjectPlaces) -> str:
+    """What the log ends with, if that is why a keeper ended."""
+    with suppress(OSError), open(places.keeper_log, errors="replace") as log:
+        _, said, reason = (log.read().splitlines() or [""])[-1].partition(LAST_WORDS)
+        return f" ({reason})" if said else ""
+    return ""
 
 
 def _spawn(places: ProjectPlaces, lock: int, supervisor: Sequence[str]) -> tuple[int, int]:

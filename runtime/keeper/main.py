@@ -11,6 +11,7 @@ it is listed in `messages`.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import json
@@ -44,6 +45,7 @@ from .fd_store import DescriptorStore
 from .inheritance import as_if_by_init
 from .loop import Loop
 from .messages import (
+    LAST_WORDS,
     Abandon,
     Done,
     EndKeeper,
@@ -490,9 +492,15 @@ class Keeper:
 def _born_among_helpers(project: str) -> int:
     """Fork into the control group of the project's helpers, or out of whose unit this is; as `os.fork`."""
     group = of_helpers(project)
-    group.create()
-    descriptor = group.descriptor()
-    pid, handle = clone_container((), descriptor)
+    for attempt in range(20):
+        group.create()
+        try:
+            descriptor = group.descriptor()
+            pid, handle = clone_container((), descriptor)
+            break
+        except OSError as error:  # whoever ended the keeper before this one has removed the group just now
+            if error.errno not in (errno.ENOENT, errno.ENODEV) or attempt == 19:
+                raise
     if pid:
         os.close(handle)
         return pid
@@ -507,15 +515,16 @@ def _born_among_helpers(project: str) -> int:
 def main(arguments: list[str]) -> None:
     project, state, run, *numbers = arguments[:6]
     ready, launching, supervisor_pid = map(int, numbers)
-    if _born_among_helpers(project):  # nobody's child: whoever launched it need not wait for it
-        os._exit(0)
-    for descriptor in (ready, launching):
-        os.set_inheritable(descriptor, False)
-    as_if_by_init((ready, launching))
     try:
+        if _born_among_helpers(project):  # nobody's child: whoever launched it need not wait for it
+            os._exit(0)
+        for descriptor in (ready, launching):
+            os.set_inheritable(descriptor, False)
+        as_if_by_init((ready, launching))
         Keeper(ProjectPlaces(project, state, run), arguments[6:]).run(ready, launching, supervisor_pid)
-    except BaseException:
+    except BaseException as error:
         complain()
-        note("the keeper ends")
-        raise
+        reason = f"{error.strerror}: {error.filename or 'a system call'}" if isinstance(error, OSError) else str(error)
+        note(f"{LAST_WORDS}{' '.join(reason.split())}")
+        sys.exit(1)
     sys.exit(0)

@@ -44,6 +44,7 @@ from pycompose.frozen import dataclass
 LIMIT = 1 << 18  # bytes of a message
 MOST = 32  # descriptors beside it
 ROOM = socket.CMSG_SPACE(MOST * 4)  # bytes for them
+LAST_WORDS = "the keeper ends: "  # before the reason, in its log
 
 
 class Malformed(Exception):

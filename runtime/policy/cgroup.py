@@ -173,19 +173,18 @@ class Cgroup:
 
     def _make(self, hierarchy: str, unified: bool) -> None:
         with_files = {self.mounted.version1.get(name) for name in ("cpuset", "memory")}
+        parts = f"{self.tree}/{self.path}".split("/")
         for attempt in range(20):
             at = hierarchy
             try:
-                for part in f"{self.tree}/{self.path}".split("/"):
-                    above, at = at, f"{at}/{part}"
+                for part in parts:
                     if unified:
-                        _delegate(above)
-                    try:
+                        _delegate(at)
+                    at = f"{at}/{part}"
+                    with suppress(FileExistsError):
                         os.mkdir(at, 0o755)
-                    except FileExistsError:
-                        continue
-                    if hierarchy in with_files:
-                        _inherit(above, at)
+                if hierarchy in with_files:
+                    _inherit(at, len(parts))
                 return
             except FileNotFoundError:  # the last container of the project went, and the folder above with it
                 if attempt == 19:
@@ -508,12 +507,20 @@ def _delegate(folder: str) -> None:
                 _write(path, f"+{name}")
 
 
-def _inherit(above: str, folder: str) -> None:
-    """A new v1 cpuset is empty, and no process may enter it; old kernels count memory per folder alone."""
+def _inherit(folder: str, levels: int) -> None:
+    """A new v1 cpuset is empty, and no process may enter it; old kernels count memory per folder alone.
+
+    So may be a folder above, up to `levels` in all: another project that made it may not have come to fill it yet.
+    """
+    above = os.path.dirname(folder)
     for key in ("cpuset.cpus", "cpuset.mems"):
         if os.path.exists(f"{folder}/{key}") and not _read(f"{folder}/{key}").strip():
+            if levels > 1:
+                _inherit(above, levels - 1)
             _write(f"{folder}/{key}", _read(f"{above}/{key}").strip())
     if _read(f"{folder}/memory.use_hierarchy").strip() == "0":
+        if levels > 1:
+            _inherit(above, levels - 1)
         with suppress(OSError):
             _write(f"{folder}/memory.use_hierarchy", 1)
 

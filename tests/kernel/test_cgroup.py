@@ -80,6 +80,25 @@ def shown(group: Cgroup, name: str) -> str:
     return ""
 
 
+def test_a_folder_above_that_another_project_has_just_made_is_filled(group: Cgroup) -> None:
+    """A v1 cpuset begins empty, and no process may enter it."""
+    tree = f"{group.tree}-begun"
+    for hierarchy in (group.mounted.unified, *group.mounted.v1_folders()):
+        if hierarchy:
+            os.makedirs(f"{hierarchy}/{tree}/project/one")
+    one, two = (Cgroup(f"project/{name}", tree, group.mounted) for name in ("one", "two"))
+    try:
+        for each in (one, two):
+            assert each.create() == ()
+            with subprocess.Popen(["sleep", "20"]) as process:
+                each.enter(process.pid)
+                assert process.pid in each.processes()
+                process.kill()
+    finally:
+        assert one.remove()
+        assert two.remove()
+
+
 def test_memory_cpu_and_process_limits_are_in_the_kernel(group: Cgroup) -> None:
     wanted = Resources(
         memory=MemoryResources(limit=64 * MEGABYTE, reservation=32 * MEGABYTE),

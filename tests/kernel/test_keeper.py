@@ -21,7 +21,7 @@ from typing import TypeVar
 import pytest
 from pycompose.runtime.client.blocking import BlockingKeeper, connect_keeper, end_keeper
 from pycompose.runtime.client.process import open_input
-from pycompose.runtime.errors import StartFailed
+from pycompose.runtime.errors import KeeperGone, StartFailed
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.launch import launch_keeper
 from pycompose.runtime.keeper.messages import (
@@ -44,6 +44,7 @@ from pycompose.runtime.keeper.messages import (
 )
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.policy import profile
+from pycompose.runtime.policy.cgroup import of_helpers
 from pycompose.runtime.spec import Bundle, HostRoot, InsideSocket, Linux, Namespace, Process, Spec, to_json
 from pycompose.runtime.state import container_record, logs
 
@@ -240,6 +241,18 @@ def test_sockets_inside_are_handed_out_by_the_next_keeper_with_and_without_the_s
     project.launch()
     assert len(ports()) == 2
     assert all(ports())
+
+
+def test_a_keeper_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = f"pycompose-test-{os.getpid()}-keeper"
+    monkeypatch.setenv("PYCOMPOSE_CGROUP", tree)
+    places = Places(str(tmp_path / "state"), str(tmp_path / "run")).project("test")
+    Path(places.keeper_socket).mkdir(parents=True)
+    try:
+        with pytest.raises(KeeperGone, match=rf"did not start \(Is a directory: {places.keeper_socket}\); see .*log"):
+            launch_keeper(places)
+    finally:
+        assert of_helpers("test").remove()
 
 
 def test_what_was_begun_is_gone_with_whoever_began_it(project: Project) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.init import reaper
+from pycompose.runtime.linux import syscalls
 from pycompose.runtime.linux.machine_code import MACHINES
 from pycompose.runtime.linux.sealed_memory import seal
 
@@ -63,8 +64,8 @@ class Started:
                 os.closerange(4, file)
                 os.closerange(file + 1, 1 << 12)
                 os.set_inheritable(file, bool(RUNNERS[machine]))
-                for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
-                    signal.signal(number, signal.SIG_DFL)
+                for number in set(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP}:  # as the keeper, whoever began it
+                    syscalls.default_signal(number)
                 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
                 words = [*RUNNERS[machine], *([f"/proc/self/fd/{file}"] if RUNNERS[machine] else [])]
                 arguments = [*reaper.ARGUMENTS, *command]
