@@ -1,7 +1,7 @@
 """Inheritance of a keeper: none, as if the first process of the machine had started it, whoever called.
 
 Containers and helpers are forked from the keeper, so that what it keeps of its caller they keep too, for their life:
-`as_if_by_init` takes all of it away. The environment is cut down before, when the keeper is spawned (`environment`),
+`as_if_by_init` takes all of it away. The environment is cut down before, when the keeper is spawned (`launch`),
 for the kernel shows for ever what a process began with.
 What it does not do: take back what the kernel lets nobody take back (no_new_privs, seccomp filters, a smaller bounding
 set), nor leave the caller's namespaces and root folder, which are where the caller wants the project to be.
@@ -18,10 +18,6 @@ from contextlib import suppress
 
 from pycompose.log_lines import note
 from pycompose.runtime.linux import syscalls
-
-USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Settings of pycompose itself, which hold for a project's helpers as for the command that starts them.
-PASSED = ("PYCOMPOSE_STATE", "PYCOMPOSE_RUN", "PYCOMPOSE_CGROUP", "PYCOMPOSE_STORAGE", "PYCOMPOSE_INIT")
 
 _ENDLESS, _MIB = resource.RLIM_INFINITY, 1 << 20
 # (soft, hard) as in a container of Docker's: the kernel's own, and what its unit file and systemd raise.
@@ -44,11 +40,6 @@ LIMITS: Mapping[int, tuple[int, int]] = {
 }
 _NAMES = {getattr(resource, n): n.removeprefix("RLIMIT_").lower() for n in sorted(dir(resource)) if "RLIMIT_" in n}
 _NAMES[resource.RLIMIT_NOFILE] = "nofile"  # BSD's name of it is OFILE
-
-
-def environment(callers: Mapping[str, str]) -> dict[str, str]:
-    """The environment of helpers: named variables alone."""
-    return {"PATH": USUAL_PATH, **{name: callers[name] for name in PASSED if name in callers}}
 
 
 def as_if_by_init(kept: Iterable[int]) -> None:

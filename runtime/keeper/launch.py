@@ -18,10 +18,13 @@ from pycompose.runtime.errors import KeeperGone, RuntimeFailure
 from pycompose.runtime.linux.sealed_memory import program_file, seal
 from pycompose.runtime.places import ProjectPlaces
 
-from .inheritance import environment
 from .messages import LAST_WORDS, ListRunning, RunningIds
 
 F_SEAL_EXEC = 0x20  # linux/fcntl.h: its mode is never changed
+
+USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Settings of pycompose itself, which hold for a project's helpers as for the command that starts them.
+PASSED = ("PYCOMPOSE_STATE", "PYCOMPOSE_RUN", "PYCOMPOSE_CGROUP", "PYCOMPOSE_STORAGE", "PYCOMPOSE_INIT")
 
 BOOT = """
 import sys, types
@@ -32,6 +35,11 @@ for name, path in (("pycompose", folder), ("pycompose.runtime", folder + "/runti
 from pycompose.runtime.keeper.main import main
 main(sys.argv[2:])
 """
+
+
+def _environment() -> dict[str, str]:
+    """The environment of helpers: named variables alone."""
+    return {"PATH": USUAL_PATH, **{name: os.environ[name] for name in PASSED if name in os.environ}}
 
 
 def _sealed_interpreter() -> int:
@@ -140,7 +148,7 @@ def _spawn(places: ProjectPlaces, lock: int, supervisor: Sequence[str]) -> tuple
         pid = os.posix_spawn(
             f"/proc/self/fd/{interpreter}",
             [sys.executable, "-I", "-S", "-X", "utf8", "-c", BOOT, folder, *arguments],
-            environment(os.environ),
+            _environment(),
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, ready, passed[0]),
                 (os.POSIX_SPAWN_DUP2, held, passed[1]),

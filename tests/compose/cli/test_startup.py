@@ -28,8 +28,8 @@ FORBIDDEN: dict[tuple[str, ...], tuple[str, ...]] = {
     ("exec", "web", "true"): (*ENGINE, *FILES, *ACTING),
     ("config",): (*ENGINE, *ACTING),
     ("graph", "--help"): (*ENGINE, *FILES, *ACTING),
-    ("up", "--dry-run"): (*ENGINE, "pycompose.compose.builds"),
-    ("down", "--dry-run"): (*ENGINE, "pycompose.compose.builds"),
+    ("up", "--dry-run"): (*ENGINE, "pycompose.compose.builds", "ctypes"),
+    ("down", "--dry-run"): (*ENGINE, "pycompose.compose.builds", "ctypes"),
     ("pull", "--dry-run"): (*ENGINE, *ACTING),
 }
 
