@@ -7,18 +7,12 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 
 from .conftest import Machine
 
 PATIENCE = 20.0
-
-
-def _command(host: Machine, *arguments: str) -> list[str]:
-    inside = ["nsenter", f"--target={host.pid}", "--mount", "--net", "--wd=/"]
-    return [*inside, sys.executable, "-m", "pycompose", *arguments]
 
 
 def in_background(host: Machine, *arguments: str) -> subprocess.Popen[str]:
@@ -28,7 +22,7 @@ def in_background(host: Machine, *arguments: str) -> subprocess.Popen[str]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     return subprocess.Popen(
-        _command(host, *arguments),
+        host.entering_pycompose(*arguments),
         env=dict(host.environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -55,7 +49,7 @@ class Terminal:
     def __init__(self, host: Machine, *arguments: str) -> None:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            command = _command(host, *arguments)
+            command = host.entering_pycompose(*arguments)
             os.execvpe(command[0], command, {**host.environment, "TERM": "xterm"})
         self.seen = ""
 

@@ -51,12 +51,20 @@ class Machine:
     run_folder: str
     environment: Mapping[str, str]
 
+    def entering(self, *command: str) -> list[str]:
+        """The command that runs this one inside."""
+        return ["nsenter", f"--target={self.pid}", "--mount", "--net", "--wd=/", *command]
+
+    def entering_pycompose(self, *arguments: str) -> list[str]:
+        """The command that runs pycompose inside."""
+        return self.entering(sys.executable, "-m", "pycompose", *arguments)
+
     def run(
         self, *command: str, check: bool = True, timeout: float = 60, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside; raises CalledProcessError (with what it said) and TimeoutExpired (seconds)."""
         done = subprocess.run(
-            ["nsenter", f"--target={self.pid}", "--mount", "--net", "--wd=/", *command],
+            self.entering(*command),
             env=dict(self.environment),
             input=input if input is not None else "",
             capture_output=True,

@@ -190,9 +190,8 @@ def test_stages_that_do_not_need_each_other_run_side_by_side(build: Builds) -> N
 
 def _begun(build: Builds, context: Path) -> subprocess.Popen[str]:
     """A build whose step has said that it has begun."""
-    command = ["nsenter", f"--target={build.machine.pid}", "--mount", "--net", "--wd=/", sys.executable]
     made = subprocess.Popen(
-        [*command, "-m", "pycompose", "image", "build", str(context)],
+        build.machine.entering_pycompose("image", "build", str(context)),
         env=dict(build.machine.environment),
         stderr=subprocess.PIPE,
         text=True,
@@ -207,10 +206,9 @@ def _begun(build: Builds, context: Path) -> subprocess.Popen[str]:
 
 def test_a_build_killed_at_any_moment_is_finished_by_the_next_one(build: Builds) -> None:
     top = build.write({"Dockerfile": "FROM base\nRUN echo one > /one\nCOPY a /a\nRUN echo two > /two\n", "a": "a"})
-    command = ["nsenter", f"--target={build.machine.pid}", "--mount", "--net", "--wd=/", sys.executable]
     for moment in (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9):
         killed = subprocess.Popen(
-            [*command, "-m", "pycompose", "image", "build", "--no-cache", "-q", str(top)],
+            build.machine.entering_pycompose("image", "build", "--no-cache", "-q", str(top)),
             env=dict(build.machine.environment),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

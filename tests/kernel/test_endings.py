@@ -52,9 +52,8 @@ def refused(project: Described, *told: str, command: tuple[str, ...] = ("up", "-
 
 def begun(project: Described, *command: str) -> subprocess.Popen[str]:
     """The command, while it runs; signals go to it alone."""
-    inside = ["nsenter", f"--target={project.machine.pid}", "--mount", "--net", "--wd=/", sys.executable, "-m"]
     return subprocess.Popen(
-        [*inside, "pycompose", "-p", "p", "-f", str(project.file), *command],
+        project.machine.entering_pycompose("-p", "p", "-f", str(project.file), *command),
         env=dict(project.machine.environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -123,7 +122,7 @@ services:
 
 def test_a_port_in_use(project: Described) -> None:
     holder = "import socket, sys; s = socket.create_server(('0.0.0.0', 8080)); print(1, flush=True); sys.stdin.read()"
-    inside = ["nsenter", f"--target={project.machine.pid}", "--mount", "--net", sys.executable, "-c", holder]
+    inside = project.machine.entering(sys.executable, "-c", holder)
     with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as held:
         assert held.stdout is not None
         assert held.stdin is not None

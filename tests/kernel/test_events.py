@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ class Events:
 
     def __init__(self, host: Machine, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [*host_join(host), sys.executable, "-m", "pycompose", "-p", "e", "events", "--json", *arguments],
+            host.entering_pycompose("-p", "e", "events", "--json", *arguments),
             env=dict(host.environment),
             stdout=subprocess.PIPE,
         )
@@ -145,7 +144,7 @@ def test_an_idle_follower_sleeps(host: Machine, file: str, command: tuple[str, .
     if command != ("up",):
         host.pycompose("-f", file, "up", "-d")
     follower = subprocess.Popen(
-        [*host_join(host), sys.executable, "-m", "pycompose", "-f", file, *command],
+        host.entering_pycompose("-f", file, *command),
         env=dict(host.environment),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -160,10 +159,6 @@ def test_an_idle_follower_sleeps(host: Machine, file: str, command: tuple[str, .
     finally:
         follower.kill()
         follower.wait()
-
-
-def host_join(host: Machine) -> tuple[str, ...]:
-    return ("nsenter", f"--target={host.pid}", "--mount", "--net", "--wd=/")
 
 
 def switches(pid: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,9 +62,8 @@ def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
 @contextmanager
 def locked(machine: Machine, path: str) -> Iterator[None]:
     """Another process holds the lock of this file for a while."""
-    inside = ["nsenter", f"--target={machine.pid}", "--mount", "--net"]
     script = f"exec 9>>{path}; flock -x 9; echo held; exec sleep {HELD}"
-    with subprocess.Popen([*inside, "bash", "-c", script], stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(machine.entering("bash", "-c", script), stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         yield
@@ -74,10 +72,9 @@ def locked(machine: Machine, path: str) -> Iterator[None]:
 
 def worst_answer(project: Described, seconds: float) -> subprocess.Popen[str]:
     """A process in the asker that asks for names all the time."""
-    inside = ["nsenter", f"--target={project.machine.pid}", "--mount", "--net", "--wd=/"]
-    command = ["pycompose", "-p", "p", "exec", "-T", "asker", "python3", "-c", ASKER % seconds]
+    command = ("-p", "p", "exec", "-T", "asker", "python3", "-c", ASKER % seconds)
     return subprocess.Popen(
-        [*inside, sys.executable, "-m", *command],
+        project.machine.entering_pycompose(*command),
         env=dict(project.machine.environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

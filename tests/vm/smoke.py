@@ -196,7 +196,7 @@ def test_apparmor_holds_back_as_in_docker(host: Machine, tmp_path: Path) -> None
 def test_a_project_outlives_the_unit_that_brought_it_up(host: Machine, tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(KEPT)
     project = ("-f", str(tmp_path / "compose.yaml"))
-    inside = ("nsenter", f"--target={host.pid}", "--mount", "--net", "--wd=/", sys.executable, "-m", "pycompose")
+    up = host.entering_pycompose(*project, "up", "-d")
     told = [f"--setenv={name}={value}" for name, value in host.environment.items() if name.startswith("PYCOMPOSE")]
 
     def box() -> int:
@@ -205,7 +205,7 @@ def test_a_project_outlives_the_unit_that_brought_it_up(host: Machine, tmp_path:
 
     try:
         # systemd ends all processes of a unit's group with it: those of this command, and no helper of the project
-        subprocess.run(["systemd-run", "--pipe", "--quiet", "--wait", *told, *inside, *project, "up", "-d"], check=True)
+        subprocess.run(["systemd-run", "--pipe", "--quiet", "--wait", *told, *up], check=True)
         before = box()
         os.kill(before, signal.SIGKILL)
         until(lambda: host.pycompose(*project, "logs").stdout.count("up") == 2, 20 * SLOWER)
