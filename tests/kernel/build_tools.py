@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from . import image_tools
 from .conftest import Machine
 
@@ -72,8 +74,9 @@ class Builds:
         raise AssertionError(f"no layer has {path}")
 
 
-def prepared(machine: Machine, folder: Path) -> Builds:
-    tar = folder / "base.tar"
+@pytest.fixture
+def build(host: Machine, tmp_path: Path) -> Builds:
+    tar = tmp_path / "base.tar"
     tar.write_bytes(image_tools.tar(entries=(image_tools.folder("root", mode=0o700),)))
-    machine.pycompose("image", "import", "base", str(tar))
-    return Builds(machine, folder)
+    host.pycompose("image", "import", "base", str(tar))
+    return Builds(host, tmp_path)

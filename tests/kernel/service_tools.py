@@ -6,10 +6,12 @@ import json
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from .conftest import Machine
 
@@ -53,6 +55,14 @@ class Described:
 
     def logs(self, service: str) -> list[str]:
         return self("logs", "--no-log-prefix", service).stdout.splitlines()
+
+
+@pytest.fixture
+def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
+    """Of a file that the test writes; taken down at its end."""
+    described = Described(host, tmp_path / "compose.yaml")
+    yield described
+    described("down", "-v", "-t", "0", "--remove-orphans")
 
 
 def until(what: Callable[[], Any], patience: float = 20) -> Any:

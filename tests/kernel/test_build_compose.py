@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from .build_tools import Builds, prepared
-from .conftest import Machine
+from .build_tools import Builds, build
 from .test_registry import registry
 
-__all__ = ["registry"]  # the fixture
-
-
-@pytest.fixture
-def build(host: Machine, tmp_path: Path) -> Builds:
-    return prepared(host, tmp_path)
+__all__ = ["build", "registry"]  # the fixtures
 
 
 class Project:

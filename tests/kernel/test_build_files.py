@@ -10,17 +10,12 @@ import subprocess
 import sys
 import tarfile
 import time
-from pathlib import Path
 
 import pytest
 
-from .build_tools import Builds, prepared
-from .conftest import Machine
+from .build_tools import Builds, build
 
-
-@pytest.fixture
-def build(host: Machine, tmp_path: Path) -> Builds:
-    return prepared(host, tmp_path)
+__all__ = ["build"]  # the fixture
 
 
 def test_sources_come_where_the_reference_says(build: Builds) -> None:

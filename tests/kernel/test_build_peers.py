@@ -7,13 +7,13 @@ import json
 import os
 import shutil
 import tarfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .build_tools import Builds, prepared
-from .conftest import Machine
+from .build_tools import Builds, build
+
+__all__ = ["build"]  # the fixture
 
 pytestmark = pytest.mark.skipif(not shutil.which("buildah"), reason="buildah is not installed: apt-get install buildah")
 
@@ -105,11 +105,6 @@ def compared(build: Builds, dockerfile: str, *arguments: str) -> None:
         if key == "Labels":
             his = {name: value for name, value in (his or {}).items() if "buildah" not in name} or None
         assert mine == his, key
-
-
-@pytest.fixture
-def build(host: Machine, tmp_path: Path) -> Builds:
-    return prepared(host, tmp_path)
 
 
 def test_files_are_copied_to_the_same_places(build: Builds) -> None:

@@ -11,14 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from .build_tools import Builds, prepared
-from .conftest import Machine
+from .build_tools import Builds, build
 from .service_tools import until
 
-
-@pytest.fixture
-def build(host: Machine, tmp_path: Path) -> Builds:
-    return prepared(host, tmp_path)
+__all__ = ["build"]  # the fixture
 
 
 def test_steps_have_the_environment_the_user_and_the_folder_that_were_said(build: Builds) -> None:

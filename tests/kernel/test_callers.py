@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
-from .service_tools import Described
+from .service_tools import Described, project
+
+__all__ = ["project"]  # the fixture
 
 # Descriptors, working folder, masks, groups, scheduling, limits, signals and attributes that fork and execve hand on.
 HOSTILE = """

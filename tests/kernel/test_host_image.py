@@ -14,7 +14,9 @@ import pytest
 from pycompose.runtime.policy import host_secrets
 
 from .conftest import Machine
-from .service_tools import Described
+from .service_tools import Described, project
+
+__all__ = ["project"]  # the fixture
 
 CANARY = "canary-of-the-host"
 

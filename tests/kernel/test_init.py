@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
-from .service_tools import Described, until
+from .service_tools import Described, project, until
+
+__all__ = ["project"]  # the fixture
 
 SECRET = "of-another-service-and-of-the-caller"
 # What a process with SYS_PTRACE finds of a secret in the first process: its memory, whole, and its environment.
