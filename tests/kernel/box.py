@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from pycompose.runtime.spec import Bundle, HostRoot, Linux, Process, Resources, 
 from pycompose.runtime.state import container_record, logs
 
 from .conftest import cgroups
+from .service_tools import until
 
 ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin",)
 
@@ -99,10 +99,7 @@ class Box:
         return int(json.loads(path.read_text())["code"])
 
     def await_output(self, container_id: str, text: str) -> None:
-        deadline = time.monotonic() + 30
-        while text not in self.output(container_id):
-            assert time.monotonic() < deadline, f"{text!r} never came"
-            time.sleep(0.01)
+        until(lambda: text in self.output(container_id), 30, f"{text!r} in the output")
 
     def output(self, container_id: str) -> str:
         return "\n".join(line.text for line in logs.read(f"{self.places.container(container_id)}/log"))

@@ -7,13 +7,14 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import Machine
+from .conftest import SLOWER, Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,23 @@ def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
     described("down", "-v", "-t", "0", "--remove-orphans")
 
 
-def until(what: Callable[[], Any], patience: float = 20) -> Any:
-    """Ask again until the answer is true; the answer."""
-    end = time.monotonic() + patience
-    while not (answer := what()):
-        assert time.monotonic() < end, "it did not come to be in time"
+def states(machine: Machine, project: str) -> dict[str, str]:
+    """Of all containers of a project, by name."""
+    listed = machine.pycompose("-p", project, "ps", "-a", "--format", "json").stdout
+    return {item["Name"]: item["State"] for item in map(json.loads, listed.splitlines())}
+
+
+def until(
+    what: Callable[[], Any],
+    patience: float = 20,
+    condition: str = "what is waited for",
+    despite: tuple[type[Exception], ...] = (),
+) -> Any:
+    """Ask again until the answer is true, and no error of those in `despite`; the answer. Patience is in seconds."""
+    end = time.monotonic() + patience * SLOWER
+    while True:
+        with suppress(*despite):
+            if answer := what():
+                return answer
+        assert time.monotonic() < end, f"not in time: {condition}"
         time.sleep(0.05)
-    return answer

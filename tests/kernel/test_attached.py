@@ -11,6 +11,7 @@ import pytest
 
 from .attached_tools import Terminal, in_background, read_until
 from .conftest import Machine
+from .service_tools import states
 
 LOOP = "while :; do sleep 0.1; done"
 
@@ -26,11 +27,6 @@ def write(tmp_path: Path, host: Machine) -> Iterator[Callable[[str], str]]:
 
     yield file
     host.pycompose("-p", "c", "down", "-t", "0", "-v", "--remove-orphans", check=False)
-
-
-def states(host: Machine) -> dict[str, str]:
-    out = host.pycompose("-p", "c", "ps", "-a", "--format", "json").stdout
-    return {row["Name"]: row["State"] for row in map(json.loads, out.splitlines())}
 
 
 POLITE = f"""  web:
@@ -50,7 +46,7 @@ def test_a_signal_to_an_attached_up_stops_gracefully(
     up.send_signal(number)
     out, _ = up.communicate(timeout=30)
     assert (up.returncode, "bye" in out) == (0, True), out
-    assert set(states(host).values()) == {"exited"}
+    assert set(states(host, "c").values()) == {"exited"}
 
 
 def test_a_second_signal_kills(host: Machine, write: Callable[[str], str]) -> None:
@@ -72,7 +68,7 @@ def test_a_terminal_that_hangs_up_stops_an_attached_up(host: Machine, write: Cal
         assert on.hang_up() == 0
     finally:
         on.kill()
-    assert set(states(host).values()) == {"exited"}
+    assert set(states(host, "c").values()) == {"exited"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -117,7 +113,7 @@ def test_the_ends_of_the_named_services_are_those_that_count(
     up = host.pycompose("-f", write(JOBS), "up", *options, "web", check=False, timeout=20)
     assert up.returncode == code, up.stderr
     assert "web-1 exited with code 4" in up.stdout
-    assert states(host)["c-db-1"] == ("exited" if options else "running")
+    assert states(host, "c")["c-db-1"] == ("exited" if options else "running")
 
 
 def test_logs_follow_over_restarts_and_recreation_and_end_with_the_last_run(

@@ -11,6 +11,7 @@ import pytest
 
 from .attached_tools import Terminal
 from .conftest import Machine
+from .service_tools import states
 
 FILE = """
 name: c
@@ -32,11 +33,6 @@ def file(tmp_path: Path, host: Machine) -> Iterator[str]:
     host.pycompose("-p", "c", "down", "-t", "0", "-v", "--remove-orphans", check=False)
 
 
-def states(host: Machine) -> dict[str, str]:
-    out = host.pycompose("-p", "c", "ps", "-a", "--format", "json").stdout
-    return {row["Name"]: row["State"] for row in map(json.loads, out.splitlines())}
-
-
 def test_a_project_from_up_to_down(host: Machine, file: str) -> None:
     up = host.pycompose("-f", file, "up", "-d")
     assert up.stdout == ""
@@ -54,9 +50,9 @@ def test_a_project_from_up_to_down(host: Machine, file: str) -> None:
     assert host.pycompose(*project, "exec", "-T", "db", "no-such-program", check=False).returncode == 127
 
     host.pycompose(*project, "scale", "db=3")
-    assert set(states(host)) == {"c-web-1", "c-db-1", "c-db-2", "c-db-3"}
+    assert set(states(host, "c")) == {"c-web-1", "c-db-1", "c-db-2", "c-db-3"}
     host.pycompose(*project, "scale", "db=1")
-    assert states(host) == {"c-web-1": "running", "c-db-1": "running"}
+    assert states(host, "c") == {"c-web-1": "running", "c-db-1": "running"}
 
     top = host.pycompose(*project, "top", "db").stdout.splitlines()
     assert top[0].split()[:3] == ["SERVICE", "#", "UID"]
@@ -69,23 +65,23 @@ def test_a_project_from_up_to_down(host: Machine, file: str) -> None:
     assert all(row["CPUPerc"].endswith("%") and row["PIDs"] != "--" for row in stats)
 
     host.pycompose(*project, "pause", "web")
-    assert states(host)["c-web-1"] == "paused"
+    assert states(host, "c")["c-web-1"] == "paused"
     refused = host.pycompose(*project, "exec", "web", "true", check=False)
     assert (refused.returncode, "unpause" in refused.stderr) == (1, True)
     host.pycompose(*project, "unpause", "web")
     host.pycompose(*project, "stop", "web")
-    assert states(host)["c-web-1"] == "exited"
+    assert states(host, "c")["c-web-1"] == "exited"
     assert host.pycompose(*project, "wait", "web", check=False).stdout == "7\n"
     host.pycompose(*project, "start", "--wait", "web")
     host.pycompose(*project, "restart", "-t", "0", "web")
-    assert states(host)["c-web-1"] == "running"
+    assert states(host, "c")["c-web-1"] == "running"
     host.pycompose(*project, "kill", "db")
     assert "Exited (137)" in host.pycompose(*project, "ps", "-a", "db").stdout
     asked = host.run(sys.executable, "-m", "pycompose", *project, "rm", input="n\n", check=False)
     assert asked.returncode == 130
-    assert "c-db-1" in states(host)
+    assert "c-db-1" in states(host, "c")
     host.pycompose(*project, "rm", "-f")
-    assert states(host) == {"c-web-1": "running"}
+    assert states(host, "c") == {"c-web-1": "running"}
     assert host.pycompose("ls", "-q").stdout == "c\n"
     down = host.pycompose(*project, "down", "-t", "0")
     assert " Network c_default  Removed" in down.stderr.splitlines()
@@ -112,7 +108,7 @@ def test_a_command_beside_a_running_supervisor_imports_no_engine(
 
 def test_dry_runs_of_what_exists_print_a_plan_and_change_nothing(host: Machine, file: str) -> None:
     host.pycompose("-f", file, "up", "-d")
-    before = states(host)
+    before = states(host, "c")
     for command, step in (
         (("up", "-d", "--force-recreate"), "stop c-web-1  (forced)"),
         (("scale", "db=2"), "create c-db-2  (scale up)"),
@@ -126,7 +122,7 @@ def test_dry_runs_of_what_exists_print_a_plan_and_change_nothing(host: Machine, 
         done = host.pycompose("-f", file, *command, "--dry-run")
         assert step in done.stdout, command
         assert done.stderr == ""
-    assert states(host) == before
+    assert states(host, "c") == before
 
 
 def test_progress_is_json_or_nothing_on_request(host: Machine, file: str) -> None:
@@ -173,7 +169,7 @@ def test_ctrl_c_stops_an_attached_up_gracefully(host: Machine, file: str) -> Non
     finally:
         on.kill()
     assert "[+] up 2/2" in on.seen
-    assert states(host) == {"c-web-1": "exited"}
+    assert states(host, "c") == {"c-web-1": "exited"}
 
 
 def test_a_second_ctrl_c_kills(host: Machine, tmp_path: Path) -> None:
@@ -190,7 +186,7 @@ def test_a_second_ctrl_c_kills(host: Machine, tmp_path: Path) -> None:
         on.press(b"\x03")
         on.until("mule-1 exited with code 137")
         assert on.end() == 130
-        assert states(host) == {"c-mule-1": "exited"}
+        assert states(host, "c") == {"c-mule-1": "exited"}
     finally:
         on.kill()
         host.pycompose("-p", "c", "down", "-t", "0")

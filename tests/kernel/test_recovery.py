@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import struct
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from pycompose.compose.control import protocol
 from pycompose.compose.control.protocol import Ping
 
 from .conftest import Machine
+from .service_tools import until
 
 WEB = """
 import http.server, os, socket
@@ -57,18 +57,9 @@ def peer(host: Machine, name: str) -> int:
         return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
 
 
-def another(host: Machine, name: str, before: int, patience: float = 20) -> int:
+def await_another(host: Machine, name: str, before: int) -> None:
     """Wait for a process other than `before` to listen."""
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        try:
-            found = peer(host, name)
-        except (OSError, ValueError):
-            found = before
-        if found != before:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"nobody new listens on {name}")
+    until(lambda: peer(host, name) != before, condition=f"another on {name}", despite=(OSError, ValueError))
 
 
 def answers(host: Machine, count: int = 8) -> Counter[str]:
@@ -114,7 +105,7 @@ def test_a_killed_supervisor_is_replaced_and_ports_and_names_go_on(project: Mach
     assert len(before.split()) == 2
     old = peer(project, "control.sock")
     os.kill(old, signal.SIGKILL)
-    another(project, "control.sock", old)
+    await_another(project, "control.sock", old)
     assert len(answers(project)) == 2
     assert resolved(project, "web") == before
     project.pycompose("-p", "p", "scale", "web=3")
@@ -126,7 +117,7 @@ def test_a_killed_keeper_is_replaced_and_containers_go_on(project: Machine) -> N
     pids = project.pycompose("-p", "p", "ps", "-q").stdout
     old = peer(project, "keeper.sock")
     os.kill(old, signal.SIGKILL)
-    another(project, "keeper.sock", old)
+    await_another(project, "keeper.sock", old)
     assert project.pycompose("-p", "p", "ps", "-q").stdout == pids
     assert len(answers(project)) == 2
     assert len(resolved(project, "web").split()) == 2
@@ -150,9 +141,7 @@ def test_a_killed_process_with_restart_always_comes_back(project: Machine) -> No
     name = listed.stdout.strip()
     assert name in answers(project)
     project.pycompose("-p", "p", "kill", "-s", "TERM", "web")
-    end = time.monotonic() + 20
-    while len(answers(project)) < 2:
-        assert time.monotonic() < end
+    until(lambda: len(answers(project)) >= 2)
 
 
 def test_starts_leave_no_descriptor_in_the_supervisor(project: Machine) -> None:

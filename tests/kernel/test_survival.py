@@ -11,15 +11,15 @@ import json
 import os
 import signal
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from pycompose.runtime.keeper import messages
 
-from .conftest import SLOWER, Machine
+from .conftest import Machine
+from .service_tools import until
 from .test_recovery import peer
 
 HELPERS = {"keeper": "keeper.sock", "supervisor": "control.sock", "store": "store.sock"}
@@ -78,16 +78,8 @@ def kill(machine: Machine, victims: tuple[str, ...]) -> None:
                 signal.pidfd_send_signal(handle, number)
 
 
-def eventually(condition: str, probe: object, patience: float = 20) -> None:
-    end = time.monotonic() + patience * SLOWER
-    while True:
-        try:
-            if probe():  # type: ignore[operator]
-                return
-        except (OSError, ValueError):
-            pass
-        assert time.monotonic() < end, condition
-        time.sleep(0.05)
+def eventually(condition: str, probe: Callable[[], object]) -> None:
+    until(probe, condition=condition, despite=(OSError, ValueError))
 
 
 def alive(machine: Machine) -> bool:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..kernel.conftest import SLOWER, Machine, host  # noqa: TID252
+from ..kernel.conftest import Machine, host  # noqa: TID252
 from ..kernel.service_tools import until  # noqa: TID252
 
 __all__ = ["host"]  # the fixture
@@ -208,7 +208,7 @@ def test_a_project_outlives_the_unit_that_brought_it_up(host: Machine, tmp_path:
         subprocess.run(["systemd-run", "--pipe", "--quiet", "--wait", *told, *up], check=True)
         before = box()
         os.kill(before, signal.SIGKILL)
-        until(lambda: host.pycompose(*project, "logs").stdout.count("up") == 2, 20 * SLOWER)
+        until(lambda: host.pycompose(*project, "logs").stdout.count("up") == 2)
         assert box() != before
     finally:
         host.pycompose(*project, "down", "-t", "0")
