@@ -58,7 +58,7 @@ def _gateway_place(network: NetworkRecord) -> GuardedPort:
 
 
 def _place(endpoint: Endpoint) -> GuardedPort:
-    plain = tuple(address.partition("/")[0] for address in endpoint.addresses)
+    plain = endpoint.plain
     if len(plain) > 1:
         plain = (*plain, link_local(endpoint.mac_address))
     return GuardedPort(endpoint.link, endpoint.mac_address, plain, endpoint.trusted)
@@ -262,7 +262,7 @@ class Networks:
         if len(network.subnets) > 1:
             six = network.subnets[1]
             if spec.ipv6_address:
-                used = {a.partition("/")[0] for e in self._records.leases(network.name) for a in e.addresses}
+                used = {a for e in self._records.leases(network.name) for a in e.plain}
                 chosen = addresses.choose_address(six, used | set(network.gateways), wanted=spec.ipv6_address)
             else:
                 chosen = addresses.address6_of(six, subnet, address)
@@ -318,9 +318,8 @@ class Networks:
     def _release(self, endpoints: Sequence[Endpoint]) -> None:
         """These have no place any more; the machine's bridge goes with its last. The lock is held."""
         for endpoint in endpoints:
-            address = endpoint.addresses[0].partition("/")[0]
-            self._records.forget_lease(endpoint.network, address)
-            self._released[endpoint.network, address] = time.monotonic(), endpoint.link
+            self._records.forget_lease(endpoint.network, endpoint.address)
+            self._released[endpoint.network, endpoint.address] = time.monotonic(), endpoint.link
             self._left.append(endpoint)
         if any(endpoint.network == MACHINE_BRIDGE for endpoint in endpoints):
             machine_wide = self._records.network(MACHINE_BRIDGE)
@@ -340,10 +339,9 @@ class Networks:
         if not endpoints:
             self._tasks.on_loop(self._tasks.stop, owner)
             return
-        left = {e.addresses[0].partition("/")[0] for e in endpoints}
         with self._records.changing(), translated("published ports cannot be changed"):
             self._tasks.on_loop(self._unname, owner)
-            self._ports.without(left)
+            self._ports.without({endpoint.address for endpoint in endpoints})
             self._release(endpoints)
 
     def _unname(self, owner: str) -> None:
@@ -417,7 +415,7 @@ class Networks:
             return
         record = self._records.network(network)
         self.zone.add_network(network, bool(record and record.internal))
-        named = {e.addresses[0].partition("/")[0]: e for e in self.zone.endpoints_on(network)}
+        named = {e.address: e for e in self.zone.endpoints_on(network)}
         for address in named.keys() - now.keys():
             self.zone.discard(network, named[address].owner)
         for address, state in now.items():
@@ -458,7 +456,7 @@ class Networks:
         boot = boot_id()
         with self._records.changing():
             for network in self._records.networks():
-                if network.project == self.project or (network.boot_id == boot):
+                if network.project == self.project or network.boot_id == boot:
                     self._ready(network)
             self._ports.forget_old()
             if self._records.current():

@@ -129,13 +129,11 @@ class Records:
         return [e for a in self.leased(network) if (e := self.lease(network, a))]
 
     def keep_lease(self, endpoint: Endpoint) -> None:
-        address = endpoint.addresses[0].partition("/")[0]
-        _write(f"{self.lease_folder(endpoint.network)}/{address}", _text(endpoint))
+        _write(f"{self.lease_folder(endpoint.network)}/{endpoint.address}", _text(endpoint))
 
     def is_free(self, endpoint: Endpoint) -> bool:
         """Whether nobody has the endpoint's address."""
-        address = endpoint.addresses[0].partition("/")[0]
-        return not os.path.exists(f"{self.lease_folder(endpoint.network)}/{address}")
+        return not os.path.exists(f"{self.lease_folder(endpoint.network)}/{endpoint.address}")
 
     def forget_lease(self, network: str, address: str) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -105,6 +105,16 @@ class Endpoint:
     link: str = ""  # our end of the pair, in the bridge
     trusted: bool = False
 
+    @property
+    def plain(self) -> tuple[str, ...]:
+        """The addresses without prefix length."""
+        return tuple(address.partition("/")[0] for address in self.addresses)
+
+    @property
+    def address(self) -> str:
+        """The first of them, an IPv4 one, by which its lease is known."""
+        return self.plain[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Publication:

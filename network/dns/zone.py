@@ -59,8 +59,8 @@ class Zone:
         names = self._names.setdefault(network, {})
         for name in self._names_of(endpoint):
             names.setdefault(name, []).append(endpoint)
-        for address in endpoint.addresses:
-            self._addresses.setdefault(network, {})[address.partition("/")[0]] = endpoint
+        for address in endpoint.plain:
+            self._addresses.setdefault(network, {})[address] = endpoint
         self._of[owner] = (*self._of.get(owner, ()), network)
         self._answers.clear()
 
@@ -78,8 +78,8 @@ class Zone:
             self._names[network][name].remove(endpoint)
             if not self._names[network][name]:
                 del self._names[network][name]
-        for address in endpoint.addresses:
-            self._addresses[network].pop(address.partition("/")[0], None)
+        for address in endpoint.plain:
+            self._addresses[network].pop(address, None)
         self._of[owner] = tuple(n for n in self._of[owner] if n != network)
         if not self._of[owner]:
             del self._of[owner]
@@ -112,10 +112,10 @@ class Zone:
     def addresses(self, owner: str, name: str, version: int = 4) -> list[str]:
         """What `name` means to `owner`, without prefix lengths."""
         return [
-            address.partition("/")[0]
+            address
             for network in self.networks_of(owner)
             for endpoint in self._names[network].get(name.lower(), ())
-            for address in endpoint.addresses
+            for address in endpoint.plain
             if (":" in address) == (version == 6)
         ]
 
