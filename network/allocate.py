@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 
@@ -45,7 +44,7 @@ def surveyed(others: Sequence[NetworkRecord]) -> HostState:
                 where = f" through {through.name}" if through else ""
                 taken.append((route, f"a route of this host{where}"))
         mtu = netlink.uplink_mtu(sock)
-    return HostState(tuple(taken), mtu, os.path.exists("/proc/sys/net/ipv6"), boot_id())
+    return HostState(tuple(taken), mtu, bridge.host_has_ipv6(), boot_id())
 
 
 def allocated(spec: NetworkSpec, root: str, host: HostState, created: float) -> NetworkRecord:

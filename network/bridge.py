@@ -20,6 +20,11 @@ FORWARD = "/proc/sys/net/ipv4/ip_forward"
 IPV6 = "/proc/sys/net/ipv6"
 
 
+def host_has_ipv6() -> bool:
+    """Whether the kernel has IPv6."""
+    return os.path.exists(IPV6)
+
+
 def set_switch(path: str, value: str) -> None:
     """Set a sysctl by its path in /proc/sys."""
     with open(path, "w", encoding="ascii") as file:
@@ -34,7 +39,7 @@ def read_switch(path: str) -> str:
 
 def set_parameters(kind: link_parameters.Kind, link: str, *, ipv6: bool) -> None:
     """Set what belongs to this kind of link of the host, which is down."""
-    for name, value in link_parameters.of_link(kind, ipv6=ipv6, host_ipv6=os.path.exists(IPV6)).items():
+    for name, value in link_parameters.of_link(kind, ipv6=ipv6, host_ipv6=host_has_ipv6()).items():
         family, _, parameter = name.partition("/")
         set_switch(f"/proc/sys/net/{family}/conf/{link}/{parameter}", value)
 

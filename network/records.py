@@ -61,6 +61,11 @@ def _text(record: NetworkRecord | Endpoint | PortRecord) -> str:
     return json.dumps(_CODEC.to_plain(record))
 
 
+def _forget(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 def _names(folder: str) -> list[str]:
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
@@ -107,11 +112,11 @@ class Records:
 
     def forget_network(self, name: str) -> None:
         folder = f"{self.root}/{name}"
-        for owner, _ in self.reserved(name).values():
-            self.unreserve(name, owner)
-        for path in (f"{folder}/network.json", f"{folder}/leases", f"{folder}/reserved", folder):
+        for path in (f"{folder}/network.json", *(f"{folder}/reserved/{a}" for a in _names(f"{folder}/reserved"))):
+            _forget(path)
+        for path in (f"{folder}/leases", f"{folder}/reserved", folder):
             with contextlib.suppress(FileNotFoundError):
-                os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
+                os.rmdir(path)
 
     # leases
 
@@ -136,8 +141,7 @@ class Records:
         return not os.path.exists(f"{self.lease_folder(endpoint.network)}/{endpoint.address}")
 
     def forget_lease(self, network: str, address: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{self.lease_folder(network)}/{address}")
+        _forget(f"{self.lease_folder(network)}/{address}")
 
     # reservations
 
@@ -152,14 +156,13 @@ class Records:
 
     def reserve(self, network: str, address: str, owner: str, project: str) -> None:
         """Keep the address for the owner, in place of an earlier one, who had it by an earlier file."""
-        os.makedirs(f"{self.root}/{network}/reserved", exist_ok=True)
+        os.makedirs(f"{self.root}/{network}/reserved", 0o700, exist_ok=True)
         _write(f"{self.root}/{network}/reserved/{address}", f"{owner} {project}\n")
 
     def unreserve(self, network: str, owner: str) -> None:
         for address, (other, _) in self.reserved(network).items():
             if other == owner:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{self.root}/{network}/reserved/{address}")
+                _forget(f"{self.root}/{network}/reserved/{address}")
 
     # published ports
 
@@ -178,8 +181,7 @@ class Records:
         _write(self._port_path(port.published), _text(port))
 
     def forget_port(self, published: BoundPort) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._port_path(published))
+        _forget(self._port_path(published))
 
     # ip_forward as it was
 
@@ -194,7 +196,6 @@ class Records:
 
     def keep_forwarding(self, value: str | None) -> None:
         if value is None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self.root}/.forward")
+            _forget(f"{self.root}/.forward")
         else:
             _write(f"{self.root}/.forward", f"{boot_id()} {value}\n")

@@ -24,9 +24,9 @@ from pycompose.frozen import dataclass
 
 from . import expressions as nft
 from .expressions import GOTO, Part
-from .rules import BRIDGE, IFNAME, PREROUTING, RAW, Message, Pair, Table, padded
+from .rules import ADDRESS, BRIDGE, IFNAME, PREROUTING, RAW, Message, Pair, Table, padded
 
-IPV4, IPV6, ETHERNET = 7, 8, 9  # types, as nft prints them
+ADDRESS6, ETHERNET = 8, 9  # types, as nft prints them
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,13 @@ class GuardedPort:
     trusted: bool = False
 
 
+def _octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
 def link_local(mac: str) -> str:
     """The IPv6 address that a link gives itself (RFC 4291, appendix A)."""
-    octets = bytes.fromhex(mac.replace(":", ""))
+    octets = _octets(mac)
     identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
     return str(IPv6Address(b"\xfe\x80" + bytes(6) + identifier))
 
@@ -102,11 +106,11 @@ class GuardTable(Table):
             named("ports", 1, "ifname", [IFNAME], 16),
             named("trusted", 2, "ifname", [IFNAME], 16),
             named("places", 3, "ifname . ether_addr", [IFNAME, ETHERNET], 24),
-            named("places4", 4, "ifname . ipv4_addr", [IFNAME, IPV4], 20),
-            named("places6", 5, "ifname . ipv6_addr", [IFNAME, IPV6], 32),
+            named("places4", 4, "ifname . ipv4_addr", [IFNAME, ADDRESS], 20),
+            named("places6", 5, "ifname . ipv6_addr", [IFNAME, ADDRESS6], 32),
             named("macs", 6, "ether_addr", [ETHERNET], 6),
-            named("known4", 7, "ipv4_addr", [IPV4], 4),
-            named("known6", 8, "ipv6_addr", [IPV6], 16),
+            named("known4", 7, "ipv4_addr", [ADDRESS], 4),
+            named("known6", 8, "ipv6_addr", [ADDRESS6], 16),
             self.chain("prerouting", "filter", PREROUTING, RAW),
             self.chain("strict"),
             self.chain("loose"),
@@ -136,12 +140,11 @@ class GuardTable(Table):
     @staticmethod
     def keys(port: GuardedPort) -> list[bytes]:
         """What of a port with one address stands in the keys of its elements."""
-        mac = bytes.fromhex(port.mac.replace(":", ""))
-        return [padded(port.link), mac, ip_address(port.addresses[0]).packed]
+        return [padded(port.link), _octets(port.mac), ip_address(port.addresses[0]).packed]
 
     def _elements(self, place: GuardedPort) -> list[tuple[str, list[Pair]]]:
         """A place's elements by set."""
-        link, mac = padded(place.link) if place.link else b"", bytes.fromhex(place.mac.replace(":", ""))
+        link, mac = padded(place.link) if place.link else b"", _octets(place.mac)
         sets: list[tuple[str, list[Pair]]] = [("macs", [(place.mac, mac, None)])]
         if link:
             sets.append(("trusted" if place.trusted else "ports", [(f'"{place.link}"', link, None)]))
