@@ -6,13 +6,11 @@ import json
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from .conftest import SLOWER, Machine
 
@@ -56,14 +54,6 @@ class Described:
 
     def logs(self, service: str) -> list[str]:
         return self("logs", "--no-log-prefix", service).stdout.splitlines()
-
-
-@pytest.fixture
-def project(host: Machine, tmp_path: Path) -> Iterator[Described]:
-    """Of a file that the test writes; taken down at its end."""
-    described = Described(host, tmp_path / "compose.yaml")
-    yield described
-    described("down", "-v", "-t", "0", "--remove-orphans")
 
 
 def states(machine: Machine, project: str) -> dict[str, str]:

@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
-from .service_tools import Described, project
-
-__all__ = ["project"]  # the fixture
+from .service_tools import Described
 
 # Descriptors, working folder, masks, groups, scheduling, limits, signals and attributes that fork and execve hand on.
 HOSTILE = """

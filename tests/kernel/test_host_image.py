@@ -14,9 +14,7 @@ import pytest
 from pycompose.runtime.policy import host_secrets
 
 from .conftest import Machine
-from .service_tools import Described, project
-
-__all__ = ["project"]  # the fixture
+from .service_tools import Described
 
 CANARY = "canary-of-the-host"
 

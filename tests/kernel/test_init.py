@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
-from .service_tools import Described, project, until
-
-__all__ = ["project"]  # the fixture
+from .service_tools import Described, until
 
 SECRET = "of-another-service-and-of-the-caller"
 # What a process with SYS_PTRACE finds of a secret in the first process: its memory, whole, and its environment.
