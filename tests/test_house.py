@@ -133,6 +133,7 @@ REACH: tuple[str, ...] = (
     "runtime/images/verify.py",
     "runtime/keeper/launch.py",
     "runtime/linux/seccomp.py",
+    "runtime/linux/unix_sockets.py",
     "runtime/places.py",
     "runtime/policy/cgroup.py",
     "runtime/policy/profile.py",

@@ -7,6 +7,8 @@ import socket
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
+from pycompose.runtime.linux import unix_sockets
+
 from . import protocol
 from .protocol import ControlError, Hello, Report, Request, RequestDone, RequestFailed
 
@@ -48,7 +50,7 @@ def _connect(connection: socket.socket, path: str) -> None:
     end = time.monotonic() + TAKING_NOTE
     while True:
         try:
-            connection.connect(path)
+            unix_sockets.connect(connection, path)
             return
         except (ConnectionRefusedError, FileNotFoundError):
             if time.monotonic() > end:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from pycompose.runtime.errors import KeeperGone, NoKeeper, StartFailed
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.messages import Answer, Done, EndKeeper, Request
+from pycompose.runtime.linux import unix_sockets
 from pycompose.runtime.places import ProjectPlaces
 
 from .conversation import Conversation
@@ -23,7 +24,7 @@ def connect_keeper(places: ProjectPlaces) -> socket.socket:
     """A connection to the project's keeper. Raises NoKeeper."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        connection.connect(places.keeper_socket)
+        unix_sockets.connect(connection, places.keeper_socket)
     except OSError as error:
         connection.close()
         raise NoKeeper(f'no keeper runs for project "{places.project}"') from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import ExitStack, suppress
 
 from pycompose.runtime.files.descent import FOLDER
 from pycompose.runtime.linux import syscalls
@@ -36,6 +37,7 @@ DISKS = frozenset(
 )
 
 
+LONGEST_OPTION = 255  # bytes of a value, for fsconfig(2)
 # Attributes in someone else's layers must not steer the overlay, whatever the kernel's build prefers.
 _OPTIONS = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow"))
 
@@ -52,18 +54,26 @@ def overlay(lower: tuple[str, ...], upper: str, work: str) -> int:
     # Asked by its version: before 6.5 the kernel takes any option, and says EINVAL only when all are given.
     if kernel() < (6, 7):
         return overlay_in_one_string(lower, upper, work)
-    context = syscalls.fsopen("overlay")
-    try:
+    with ExitStack() as opened:
+        context = syscalls.fsopen("overlay")
+        opened.callback(os.close, context)
         for folder in lower:
-            syscalls.fsconfig_string(context, "lowerdir+", folder)  # from 6.7; without the limits of one string
+            syscalls.fsconfig_string(context, "lowerdir+", _short(folder, opened))  # from 6.7
         for key, value in _OPTIONS:
             syscalls.fsconfig_string(context, key, value)
-        syscalls.fsconfig_string(context, "upperdir", upper)
-        syscalls.fsconfig_string(context, "workdir", work)
+        syscalls.fsconfig_string(context, "upperdir", _short(upper, opened))
+        syscalls.fsconfig_string(context, "workdir", _short(work, opened))
         syscalls.fsconfig_create(context, f"overlay on {upper}")
         return syscalls.fsmount(context, 0, "overlay")
-    finally:
-        os.close(context)
+
+
+def _short(folder: str, opened: ExitStack) -> str:
+    """A name of a folder that fsconfig(2) takes, 255 bytes at most: a longer path's is that of a descriptor."""
+    if len(os.fsencode(folder)) <= LONGEST_OPTION:
+        return folder
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    opened.callback(os.close, descriptor)
+    return f"/proc/self/fd/{descriptor}"
 
 
 def overlay_in_one_string(lower: tuple[str, ...], upper: str, work: str) -> int:
@@ -94,23 +104,17 @@ def can_overlay(lower: str, upper: str, work: str) -> bool:
     """Whether `upper`'s file system can be one. The mount is attached nowhere and gone when this returns."""
     os.makedirs(upper, 0o755, exist_ok=True)
     os.makedirs(work, 0o700, exist_ok=True)
-    context = -1
-    try:
+    with suppress(OSError), ExitStack() as opened:
         context = syscalls.fsopen("overlay")
+        opened.callback(os.close, context)
         for key, value in (("lowerdir", lower), ("upperdir", upper), ("workdir", work)):
-            syscalls.fsconfig_string(context, key, value)
+            syscalls.fsconfig_string(context, key, _short(value, opened))
         syscalls.fsconfig_create(context, "overlay")
         folder = os.open(upper, FOLDER)
-        try:
-            os.setxattr(folder, "trusted.overlay.try", b"y")  # without it there are no opaque folders
-        finally:
-            os.close(folder)
+        opened.callback(os.close, folder)
+        os.setxattr(folder, "trusted.overlay.try", b"y")  # without it there are no opaque folders
         return True
-    except OSError:
-        return False
-    finally:
-        if context >= 0:
-            os.close(context)
+    return False
 
 
 def _unescape(text: str) -> str:

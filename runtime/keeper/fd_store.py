@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from pycompose.log_lines import complain
+from pycompose.runtime.linux import unix_sockets
 
 from . import messages
 from .inheritance import keep_only
@@ -48,7 +49,7 @@ class DescriptorStore:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.settimeout(2)
         try:
-            connection.connect(self.path)
+            unix_sockets.connect(connection, self.path)
             messages.send(connection, GiveBack())
             while True:
                 message, descriptors = messages.receive(connection)
@@ -117,7 +118,7 @@ class DescriptorStore:
         with suppress(FileNotFoundError):
             os.unlink(self.path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener.bind(self.path)
+        unix_sockets.bind(listener, self.path)
         listener.listen(8)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.fork()

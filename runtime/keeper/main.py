@@ -29,7 +29,7 @@ from typing import NoReturn, assert_never
 from pycompose.log_lines import complain, note
 from pycompose.runtime.init import join
 from pycompose.runtime.init.host_root import Grounds
-from pycompose.runtime.linux import pidfd, syscalls
+from pycompose.runtime.linux import pidfd, syscalls, unix_sockets
 from pycompose.runtime.linux.clone import clone_container
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.policy import device_control
@@ -102,7 +102,7 @@ class Keeper:
         with suppress(FileNotFoundError):
             os.unlink(self.places.keeper_socket)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener.bind(self.places.keeper_socket)
+        unix_sockets.bind(listener, self.places.keeper_socket)
         listener.listen(512)
         listener.setblocking(False)
         self.loop.watch(listener.fileno(), lambda _: self._accept(listener))
@@ -239,7 +239,7 @@ class Keeper:
                 os.unlink(self.places.control_socket)
             self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             open_to_all = os.umask(0o077)
-            self.control.bind(self.places.control_socket)
+            unix_sockets.bind(self.control, self.places.control_socket)
             os.umask(open_to_all)
             self.control.listen(512)
         return self.control
@@ -524,7 +524,9 @@ def main(arguments: list[str]) -> None:
         Keeper(ProjectPlaces(project, state, run), arguments[6:]).run(ready, launching, supervisor_pid)
     except BaseException as error:
         complain()
-        reason = f"{error.strerror}: {error.filename or 'a system call'}" if isinstance(error, OSError) else str(error)
+        reason = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"{error.strerror}: {error.filename or 'a system call'}"
         note(f"{LAST_WORDS}{' '.join(reason.split())}")
         sys.exit(1)
     sys.exit(0)
