@@ -80,6 +80,7 @@ AS_IT_IS = {  # logs, a file of the user's own, a picture that steers the termin
     "compose/cli/commands/completion.py",
     "compose/cli/commands/config.py",
     "compose/cli/commands/graph.py",
+    "compose/cli/commands/help.py",
     "compose/cli/commands/stats.py",
     "compose/cli/output/byte_count.py",
     "compose/cli/output/live.py",

@@ -29,10 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     _make_ordinary()
     from .interrupts import interrupted_code
-    from .root import cli
 
     try:
-        code = cli.main(args=arguments, prog_name="pycompose", standalone_mode=False)
+        code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0  # of `context.exit`
     except click.exceptions.Exit as leave:
@@ -42,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except click.ClickException as error:
         _tell_usage(error)
-        return error.exit_code
+        return 1  # as docker compose: usage is no exception
     except (KeyboardInterrupt, click.Abort):
         return interrupted_code()
     except BrokenPipeError:
@@ -61,6 +60,32 @@ def main(arguments: list[str] | None = None) -> int:
 
         terminal.error(f"something unexpected happened: {type(error).__name__}: {error}", _where_it_is_written(error))
         return 1
+
+
+def _run(arguments: list[str]) -> object:
+    """Run the command that was called for, in docker's manner or ours."""
+    from . import docker_call
+
+    call = docker_call.read_call(sys.argv[0], arguments, os.environ)
+    first = call.arguments[:1]
+    if first == (docker_call.METADATA,):
+        from .output.terminal import say
+
+        say(docker_call.metadata())
+        return 0
+    client = docker_call.end_with_client(os.environ) if call.speaks_docker else None
+    from .root import cli
+
+    try:
+        if first and first[0] in docker_call.COMPLETE:
+            from .commands.completion import answer_docker
+
+            answer_docker(call.arguments[1:], described=first[0] == docker_call.COMPLETE[0])
+            return 0
+        return cli.main(args=list(call.arguments), prog_name=call.program, standalone_mode=False)
+    finally:
+        if client is not None:
+            client.close()
 
 
 def _make_ordinary() -> None:

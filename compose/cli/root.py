@@ -60,6 +60,9 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "graph": ("graph", "", "About files", "Draw which service waits for which"),
     "completion": ("completion", "", "About files", "Print what a shell loads to complete commands and services"),
     "version": ("version", "", "About files", "Say which version this is"),
+    "help": ("help", "show_help", "About files", "Print the help of a command"),
+    "install-plugin": ("plugin", "install_plugin", "About files", "Let `docker compose` be this program"),
+    "uninstall-plugin": ("plugin", "uninstall_plugin", "About files", "Let `docker compose` be what it was"),
 }
 
 
@@ -127,8 +130,9 @@ class Root(GoArguments, click.Group):
             rows = [(name, entry[3]) for name, entry in COMMANDS.items() if entry[2] == section and name in there]
             if rows:
                 write(f"\n{bold(section + ':')}\n")
+                longest = max(10, *(len(name) for name, _ in rows))
                 for name, text in rows:
-                    write(f"  {name:<10} {text}\n")
+                    write(f"  {name:<{longest}} {text}\n")
         write(f"\n{bold('Options')} (before the command):\n")
         records = [record for p in self.get_params(ctx) if (record := p.get_help_record(ctx)) is not None]
         width = max(len(names) for names, _ in records) + 2
@@ -148,7 +152,7 @@ def _say_version(context: click.Context, _: click.Parameter, value: bool) -> Non
     if value:
         from .output.terminal import version_text
 
-        click.echo(version_text())
+        click.echo(version_text(for_docker=context.info_name != "pycompose"))
         context.exit()
 
 

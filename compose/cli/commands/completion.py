@@ -6,6 +6,8 @@ quick, and what cannot be read is as if it had no names.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 from pycompose.compose.cli.command import command
 
@@ -33,3 +35,17 @@ def completion(context: click.Context, shell: str) -> None:
     root = context.find_root()
     script = kind(root.command, {}, "pycompose", VARIABLE)
     click.echo(script.source_template % script.source_vars())
+
+
+def answer_docker(words: Sequence[str], *, described: bool) -> None:
+    """What docker's completion script asks its plugins at each TAB: a line each, then a number that says what the shell
+    may add (spf13/cobra, ShellCompDirective): 0 file names, 4 none."""
+    from click.shell_completion import ShellComplete
+    from pycompose.compose.cli.root import cli
+
+    *before, last = words or ("",)
+    items = ShellComplete(cli, {}, "pycompose", VARIABLE).get_completions(before, last)
+    for item in items:
+        if item.type == "plain":
+            click.echo(f"{item.value}\t{item.help}" if described and item.help else item.value)
+    click.echo(":0" if any(item.type in ("file", "dir") for item in items) else ":4")

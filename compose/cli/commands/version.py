@@ -13,9 +13,12 @@ from pycompose.compose.cli.output.terminal import version_text
 @command("version")
 @click.option("-f", "--format", "form", type=click.Choice(["pretty", "json"]), default="pretty", help="pretty or json.")
 @click.option("--short", is_flag=True, help="The number alone.")
-def version(form: str, short: bool) -> None:
-    """Say which version this is."""
-    if form == "json":
-        terminal.say(json.dumps({"version": version_text(short=True)}))
+@click.pass_context
+def version(context: click.Context, form: str, short: bool) -> None:
+    """Say which version this is; called as docker compose, which of its versions this speaks as."""
+    for_docker = context.find_root().info_name != "pycompose"
+    number = version_text(short=True, for_docker=for_docker)
+    if form == "json" and not short:
+        terminal.say(json.dumps({"version": f"v{number}" if for_docker else number}, separators=(",", ":")))
     else:
-        terminal.say(version_text(short=short))
+        terminal.say(version_text(short=short, for_docker=for_docker))

@@ -115,7 +115,12 @@ def _json(message: dict[str, object]) -> None:
     print(json.dumps(message), file=sys.stderr)
 
 
-def version_text(*, short: bool = False) -> str:
+def version_text(*, short: bool = False, for_docker: bool = False) -> str:
+    """`for_docker`: in docker compose's words, for scripts that took us for it and compare the number."""
     from pycompose import __version__
 
+    if for_docker:
+        from pycompose.compose.cli.docker_call import SPEAKS
+
+        return SPEAKS if short else f"Docker Compose version v{SPEAKS} (pycompose {__version__})"
     return __version__ if short else f"pycompose {__version__}"

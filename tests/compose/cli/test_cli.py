@@ -57,8 +57,8 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
-def test_a_wrong_option_is_2_and_a_missing_file_is_1(run: Run) -> None:
-    assert run("ps", "--nope")[0] == 2
+def test_a_wrong_option_and_a_missing_file_are_1(run: Run) -> None:
+    assert run("ps", "--nope")[0] == 1
     code, _, err = run("up", "-d")
     assert code == 1
     assert err.startswith("error: no compose file in ")
@@ -79,14 +79,14 @@ def test_what_is_unknown_is_an_error_with_a_suggestion(
     file: Path, run: Run, arguments: tuple[str, ...], hint: str
 ) -> None:
     code, out, err = run(*arguments)
-    assert (code, out) == (2, "")
+    assert (code, out) == (1, "")
     assert err.splitlines()[-1] == f"hint: {hint}"
     assert err.startswith("error: ")
 
 
 def test_a_command_of_docker_compose_that_is_not_there_yet_says_so(run: Run) -> None:
     code, _, err = run("cp", "web:/a", "b")
-    assert code == 2
+    assert code == 1
     assert err.startswith("error: `cp` of docker compose is not there yet\n")
 
 
@@ -115,14 +115,14 @@ def test_an_unknown_service_is_an_error_with_a_suggestion(file: Path, run: Run) 
 )
 def test_up_refuses_what_docker_compose_refuses(file: Path, run: Run, flags: tuple[str, ...]) -> None:
     code, _, err = run("up", *flags)
-    assert code == 2
+    assert code == 1
     assert "cannot" in err
     assert not (file.parent / "run").exists()
 
 
 def test_orphans_cannot_be_removed_and_ignored(file: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPOSE_IGNORE_ORPHANS", "true")
-    assert run("up", "-d", "--remove-orphans")[0] == 2
+    assert run("up", "-d", "--remove-orphans")[0] == 1
 
 
 @pytest.mark.parametrize("name", [name for name in root.COMMANDS if root._there(name)])
@@ -301,7 +301,7 @@ def test_a_reader_that_goes_away_ends_it_silently(places: Path) -> None:
 
 
 def test_parallel_must_be_a_number_of_steps(run: Run) -> None:
-    assert run("--parallel", "0", "ls")[0] == 2
+    assert run("--parallel", "0", "ls")[0] == 1
     assert run("--parallel", "-1", "ls")[0] == 0
 
 
@@ -362,7 +362,7 @@ def test_variables_stand_for_options_from_the_process_and_from_env_files(
     )
     flags = ["--env-file", "other.env"] if where == "--env-file" else []
     code, _, err = run(*flags, "up", "--dry-run")
-    assert (code, "--parallel" in err) == ((2, True) if where != "process" else (0, False))
+    assert (code, "--parallel" in err) == ((1, True) if where != "process" else (0, False))
     assert (terminal.progress, terminal.ansi) == ("json", "never")
     run(*flags, "--progress", "plain", "--parallel", "1", "up", "--dry-run")
     assert terminal.progress == "plain"
