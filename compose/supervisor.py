@@ -25,6 +25,8 @@ from .engine.trace import Trace
 from .linux.linux_host import LinuxHost
 from .state import generations
 
+OUTPUTS = 1000  # pieces of what hooks write that wait to be told
+
 
 async def supervise(name: str, listening: int) -> None:
     roots = Places.default()
@@ -62,7 +64,7 @@ async def _carry_out(
         async with receiver:
             async for event in receiver:
                 if event.state == "output":
-                    await reply(HookOutput(event.container, event.cause))
+                    await reply(HookOutput(event.container, event.cause, event.hook))
                     continue
                 trace.step(event.step, event.state, event.cause)
                 if event.state == "warning":
@@ -71,6 +73,8 @@ async def _carry_out(
                     await reply(StepProgress(event.step, event.state, event.cause, event.ready))
 
     def report(event: scheduler.StepEvent) -> None:
+        if event.state == "output" and sender.statistics().current_buffer_used > OUTPUTS:
+            return  # whoever looks has stopped to: what hooks write is not kept for ever
         with suppress(trio.BrokenResourceError):  # nobody hears it any more: what is under way is being undone
             sender.send_nowait(event)
 

@@ -60,8 +60,8 @@ def ready(
 ) -> dict[str, str]:
     """Service -> digest of its image, of the services asked for (all, if none) and of what they need.
 
-    Images that are only mounted must be here too; those `passed_over` need not be. Raises ImagesMissing with every one
-    that is not here, PycomposeError for what is no image's name.
+    Images that are only mounted, or hooks', must be here too; those `passed_over` need not be. Raises ImagesMissing
+    with every one that is not here, PycomposeError for what is no image's name.
     """
     from pycompose.compose.plan.select import chosen
 
@@ -70,7 +70,7 @@ def ready(
         service = project.services[name]
         if service.provider is None:
             images.append((name, service.image or "", True))
-        images += [(name, mount.source, False) for mount in service.mounts if isinstance(mount, ImageMount)]
+        images += [(name, image, False) for image in service.further_images]
     digests, missing, apart = {"host": ""}, [], set(passed_over)
     for name, image, _ in images:
         if image not in digests and not (digest := _digest(name, image)):
@@ -121,11 +121,9 @@ def to_fetch(
         named = named and (built or service.image not in built_here)
         if service.image and named and _is_due(name, service.image, platform, pull_policy, built and not policy, now):
             _ask(asked, name, service.image, platform, built)
-        for mount in service.mounts:
-            if not isinstance(mount, ImageMount) or mount.source in built_here:
-                continue
-            if _is_due(name, mount.source, "", pull_policy, False, now):
-                _ask(asked, name, mount.source, "", False)
+        for image in service.further_images:
+            if image not in built_here and _is_due(name, image, "", pull_policy, False, now):
+                _ask(asked, name, image, "", False)
     return list(asked.values())
 
 
@@ -148,9 +146,9 @@ def to_pull(project: Project, services: Iterable[str], policy: str | None = None
             skipped[image] = "Already here"
         else:
             _ask(asked, name, image, platform, service.build is not None)
-        for mount in service.mounts:
-            if isinstance(mount, ImageMount) and mount.source not in built_here:
-                _ask(asked, name, mount.source, "", False)
+        for further in service.further_images:
+            if further != "host" and further not in built_here:
+                _ask(asked, name, further, "", False)
     return list(asked.values()), skipped
 
 
@@ -167,7 +165,7 @@ def needed_builds(project: Project, services: Iterable[str]) -> list[str]:
     for name in services:
         service = project.services[name]
         used = [] if service.build is not None else [service.image or ""]
-        used += [mount.source for mount in service.mounts if isinstance(mount, ImageMount)]
+        used += service.further_images
         names += [built_here[image] for image in used if image in built_here and not _digest(name, image)]
     return [name for name in dict.fromkeys(names) if name in project.services]
 

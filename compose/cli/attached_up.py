@@ -23,6 +23,7 @@ from .output import terminal
 if TYPE_CHECKING:
     from pycompose.compose.app.operations import Decide, PreparedUp
     from pycompose.compose.app.phases import Phase
+    from pycompose.compose.control.protocol import HookOutput
     from pycompose.compose.model.observed import ObservedContainer
 
     from .output.log_follower import Following, LineStyle
@@ -88,8 +89,9 @@ class Attached:
                         begin()
                 case Notice(text) if self._thread is not None:
                     terminal.warn(text)
-                case HookOutput(container, text):
-                    self._print_hook(container, text)
+                case HookOutput():
+                    begin()
+                    self._print_hook(event)
                 case _:
                     drawing(event)
             if isinstance(event, StepProgress) and event.state != "started" and event.step in making:
@@ -211,13 +213,13 @@ class Attached:
         self._finish(patience=3.0)  # all of them have ended: each is told
         return code
 
-    def _print_hook(self, container: str, text: str) -> None:
+    def _print_hook(self, output: HookOutput) -> None:
         """As docker compose marks the lines of hooks."""
         from pycompose.compose.model.observed import short_name
 
-        name = short_name(container, self.prepared.project.name)
+        name = output.hook or short_name(output.container, self.prepared.project.name)
         prefix = f"{name} -> | " if self._prefix else ""
-        terminal.say("".join(f"{prefix}{line}\n" for line in text.splitlines()), end="")
+        terminal.say("".join(f"{prefix}{line}\n" for line in output.text.splitlines()), end="")
 
     def _act(self, decide: Decide) -> None:
         """Carry out a plan beside the printing: plain lines, because the screen is the containers'."""
@@ -228,7 +230,7 @@ class Attached:
 
         def tell(event: Phase) -> None:
             if isinstance(event, HookOutput):
-                self._print_hook(event.container, event.text)
+                self._print_hook(event)
             elif not isinstance(event, phases.LockAwaited):  # the plan that was interrupted is being undone
                 drawing(event)
 

@@ -82,10 +82,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class HookOutput:
-    """What a hook of a container wrote."""
+    """What a hook of a container wrote: whole lines.
+
+    `hook` is what it is called, where that is not by its container.
+    """
 
     container: str  # name
     text: str
+    hook: str = ""
 
 
 @dataclass(frozen=True, slots=True)

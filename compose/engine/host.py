@@ -7,6 +7,7 @@ graphs or policies.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -59,6 +60,14 @@ class ExecResult:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputLine:
+    """A line that a container wrote, without its end."""
+
+    text: str
+    is_error: bool = False  # to stderr
+
+
+@dataclass(frozen=True, slots=True)
 class HostNote:
     """Something that a service asks for and this machine cannot give, in words."""
 
@@ -101,6 +110,13 @@ class Host(Protocol):
         Volumes without a name are made for it alone, or are those of the container `inherit` at the same targets.
         """
 
+    async def create_hook(self, name: str, beside: str, index: int) -> None:
+        """Make the container of a pre_start hook of the service that `beside` was made from, as it was then.
+
+        It has the volumes of `beside`, those without a name too, and is no replica: no event is told of it, and nobody
+        is led to it by the service's ports. A hook that the service does not have is refused.
+        """
+
     async def start_container(self, name: str) -> None:
         """Return when its program runs: HostError with exit code 126 or 127 if it cannot, and then nothing runs.
 
@@ -115,6 +131,9 @@ class Host(Protocol):
 
     async def await_exit(self, name: str) -> ContainerExited:
         """Its end, when it comes; at once for one that has ended, or was never started (with no exit code)."""
+
+    async def follow_output(self, name: str, tell: Callable[[Sequence[OutputLine]], None]) -> None:
+        """Hand over all lines that its last run wrote and writes, as they come, until it has ended."""
 
     async def remove_container(self, name: str, *, volumes: bool = False) -> None:
         """With `volumes` its anonymous ones too, unless another container has them. Refused while it runs."""
@@ -136,10 +155,12 @@ class Host(Protocol):
         working_dir: str | None = None,
         privileged: bool = False,
         output_limit: int = 4096,
+        tell: Callable[[bytes], None] | None = None,
     ) -> ExecResult:
         """Run a process inside, with the container's environment and this one, and wait for it.
 
-        Of its output the first `output_limit` bytes are kept, whatever it writes. When cancelled, the process is
+        Of its output the first `output_limit` bytes are kept, whatever it writes; `tell` gets all of it, as it comes,
+        in pieces. When cancelled, the process is
         killed. Refused where the container does not run.
         """
 

@@ -16,7 +16,8 @@ from typing import Literal, Protocol, assert_never
 import trio
 from pycompose.compose.model.errors import ConditionFailed
 from pycompose.compose.model.fields import EMPTY, no_text
-from pycompose.compose.model.project import Hook, Project
+from pycompose.compose.model.pre_start import shown_as
+from pycompose.compose.model.project import Project
 from pycompose.compose.plan.steps import (
     Action,
     AwaitCondition,
@@ -31,6 +32,7 @@ from pycompose.compose.plan.steps import (
     RemoveNetwork,
     RemoveVolume,
     RenameContainer,
+    RunHook,
     StartContainer,
     Step,
     StopContainer,
@@ -39,23 +41,25 @@ from pycompose.compose.plan.steps import (
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
+from . import hooks
+from .hooks import HookFailed
 from .host import Host
 from .step_states import TRANSITIONS, Occurrence, Reached
-
-HOOK_OUTPUT = 64 << 10  # bytes of what one writes are kept
 
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
     """`cause` is why the step is there; of failed and skipped, why it failed or was not begun; of a warning, it.
 
-    Of output it is what a hook of `container` wrote.
+    Of output it is what a hook of `container` wrote: whole lines; `hook` is what that hook is called, where it is not
+    by its container.
     """
 
     step: str
     state: Reached | Literal["warning", "output"]
     cause: str = ""
     container: str = ""
+    hook: str = ""
     ready: Mapping[str, str] = field(default_factory=no_text)  # of a condition that is met: container -> how it is
 
 
@@ -80,10 +84,6 @@ class Conditions(Protocol):
 
     def staying(self, name: str) -> None:
         """`name` is not started after all."""
-
-
-class HookFailed(PycomposeError):
-    """A hook ended with another code than 0, which is the command's."""
 
 
 class StepsFailed(PycomposeError):
@@ -248,6 +248,8 @@ class _Run:
                 )
             case StartContainer(name, service):
                 return self._start(step, name, service)
+            case RunHook(name, service, index):
+                return hooks.run_beside(host, action, self._teller(step, name, shown_as(service, index)))
             case StopContainer():
                 return self._stop(step, action)
             case KillContainer(name, _, word):
@@ -284,7 +286,7 @@ class _Run:
         await self.host.start_container(name)
         described = self.project.services.get(service)
         for hook in described.post_start if described else ():
-            if error := await self._hook(step, "post_start", name, hook):
+            if error := await hooks.run_inside(self.host, "post_start", name, hook, self._teller(step, name)):
                 raise HookFailed(str(error), hint=error.hint) from error  # as docker compose: 1, whatever its code
         if name in self.restarting:
             self.publish(name, "restart")
@@ -297,7 +299,8 @@ class _Run:
         if action.paused:
             await self.host.unpause_container(name)
         for hook in service.pre_stop if service else ():
-            if error := await self._hook(step, "pre_stop", name, hook):  # it is stopped all the same
+            error = await hooks.run_inside(self.host, "pre_stop", name, hook, self._teller(step, name))
+            if error:  # it is stopped all the same
                 self.failures.append((step, error))
                 self.report(StepEvent(step, "warning", str(error)))
                 break
@@ -311,28 +314,9 @@ class _Run:
         await self.host.kill_container(name)
         self.publish(name, "stop")
 
-    async def _hook(self, step: str, kind: str, name: str, hook: Hook) -> HookFailed | None:
-        """Run one, and tell what it wrote; how it failed."""
-        try:
-            result = await self.host.exec_container(
-                name,
-                hook.command,
-                environment=hook.environment,
-                user=hook.user,
-                working_dir=hook.working_dir,
-                privileged=hook.privileged,
-                output_limit=HOOK_OUTPUT,
-            )
-        except PycomposeError as error:
-            return HookFailed(f"{kind} of {name}: {error}", hint=error.hint, exit_code=error.exit_code)
-        text = result.output.decode(errors="replace")
-        if text:
-            self.report(StepEvent(step, "output", text, name))
-        if not result.exit_code:
-            return None
-        last = text.rstrip().rpartition("\n")[2]
-        hint = f"it says: {last}" if last else ""
-        return HookFailed(f"{kind} of {name} exited with {result.exit_code}", hint=hint, exit_code=result.exit_code)
+    def _teller(self, step: str, name: str, hook: str = "") -> Callable[[str], None]:
+        """Takes lines that a hook of the container `name` wrote."""
+        return lambda text: self.report(StepEvent(step, "output", text, name, hook))
 
     async def _kill(self, name: str, word: str) -> None:
         number = signal_number(word)

@@ -75,10 +75,6 @@ def _alone(service: Service, section: Section) -> None:
         if port.protocol == "sctp":
             message = f"port {port.target}/sctp of {name} cannot be published on this machine"
             reading.obstacle(service.name, message, section.at("ports"), "tcp and udp can", "port")
-    if service.pre_start:
-        message = f"pre_start hooks of {name} are not run yet"
-        hint = "a service of its own does the same: depends_on it with condition service_completed_successfully"
-        reading.obstacle(service.name, message, section.at("pre_start"), hint, "pre-start")
     if service.container_name is not None and service.replicas > 1:
         where = "scale" if "scale" in section else "deploy.replicas"
         message = f"{name} has a container_name and so cannot have {service.replicas} replicas"

@@ -33,13 +33,13 @@ ACTED = words("""
     dns_opt dns_search domainname entrypoint env_file environment expose extends extra_hosts group_add
     healthcheck hostname image init ipc label_file labels links logging mac_address mem_limit mem_reservation
     mem_swappiness memswap_limit network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform
-    ports post_start pre_stop privileged profiles provider pull_policy read_only restart scale secrets security_opt
-    shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits user userns_mode uts volumes
-    volumes_from working_dir
+    ports post_start pre_start pre_stop privileged profiles provider pull_policy read_only restart scale secrets
+    security_opt shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits user userns_mode uts
+    volumes volumes_from working_dir
 """)
 KEPT = words("""
     cgroup_parent cpu_count cpu_percent credential_spec develop external_links gpus isolation models
-    pre_start pull_refresh_after runtime storage_opt use_api_socket
+    pull_refresh_after runtime storage_opt use_api_socket
 """)
 KEPT_DEPLOY = ("mode", "endpoint_mode", "labels", "update_config", "rollback_config", "placement")
 DEFAULT = (Attachment("default"),)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from pycompose.compose.model import pre_start
 from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import Label
 from pycompose.compose.model.project import Healthcheck, Project, Service
@@ -25,6 +26,7 @@ def own_of(
     shared: Mapping[str, str],
     volume_donors: tuple[str, ...] = (),
     mounted_images: Mapping[str, str] = EMPTY,
+    hook: int | None = None,
 ) -> Own:
     check = merged_check(service.healthcheck, image_check(image.healthcheck))
     return Own(
@@ -45,22 +47,29 @@ def own_of(
         shared=dict(shared),
         volume_donors=volume_donors,
         mounted_images=dict(mounted_images),
+        hook=hook,
     )
 
 
 def labels(project: Project, service: Service, number: int, digest: str, kept: Own) -> dict[str, str]:
     needs = (f"{d.service}:{d.condition}:{str(d.restart).lower()}" for d in service.depends_on)
+    if kept.hook is None:
+        special = {
+            Label.NUMBER: str(number),
+            Label.ONEOFF: "False",
+            Label.CONFIG_HASH: service.config_hash,
+            Label.DEPENDS_ON: ",".join(needs),
+        }
+    else:
+        special = {Label.HOOK: pre_start.KIND, Label.HOOK_INDEX: str(kept.hook)}
     return {
         **service.labels,
         Label.PROJECT: project.name,
         Label.SERVICE: service.name,
-        Label.NUMBER: str(number),
-        Label.ONEOFF: "False",
-        Label.CONFIG_HASH: service.config_hash,
+        **special,
         Label.IMAGE: digest,
         Label.WORKING_DIR: project.working_dir,
         Label.CONFIG_FILES: ",".join(project.config_files),
-        Label.DEPENDS_ON: ",".join(needs),
         OWN: kept.text(),
     }
 

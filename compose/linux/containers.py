@@ -19,6 +19,7 @@ from pycompose.compose.engine.host import HostError, HostNote
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import Label, ObservedContainer, Supervision
+from pycompose.compose.model.pre_start import KIND, hook_service
 from pycompose.compose.model.project import Project, Service
 from pycompose.compose.plan import divergence
 from pycompose.compose.state.observe import SUPERVISION, Own
@@ -63,6 +64,10 @@ class HeldContainer:
     announced: trio.Event = field(default_factory=trio.Event)
     gone: trio.Event = field(default_factory=trio.Event)
 
+    @property
+    def is_hook(self) -> bool:
+        return self.labelled.hook is not None
+
     def began(self) -> None:
         self.running, self.exit_code, self.oom_killed, self.oom_told = True, None, False, False
         self.announced, self.gone = trio.Event(), trio.Event()
@@ -85,6 +90,7 @@ class _ContainerToMake:
     id: str
     shared: Mapping[str, str]  # namespace type -> the container that has it: its id, of another project PROJECT/ID
     inherited: Mapping[str, str]  # target -> anonymous volume of another container
+    hook: int | None = None  # it is for that pre_start hook
     fresh: list[str] = field(default_factory=list)  # anonymous volumes that are made for it
 
 
@@ -144,7 +150,8 @@ class Containers:
         return list(self._by_name.values())
 
     def of_service(self, service: str) -> list[HeldContainer]:
-        return [held for held in self._by_name.values() if held.service == service]
+        """Its replicas."""
+        return [held for held in self._by_name.values() if held.service == service and not held.is_hook]
 
     def folder(self, held: HeldContainer) -> str:
         return self.places.container(held.id)
@@ -171,7 +178,9 @@ class Containers:
         return self._projects[generation]
 
     def service_of(self, held: HeldContainer) -> Service:
-        return self.project_of(held).services[held.service]
+        """The service that it was made as."""
+        service = self.project_of(held).services[held.service]
+        return service if held.labelled.hook is None else hook_service(service, held.labelled.hook)
 
     def hostname(self, service: Service, container_id: str, shared: Mapping[str, str] = EMPTY) -> str:
         """Its host's name, where the service gives none."""
@@ -186,17 +195,33 @@ class Containers:
     ) -> None:
         """Leaves nothing behind on failure. Raises HostError where the name is taken."""
         self._projects[generation] = project
+        inherited = self._anonymous(inherit) if inherit else EMPTY
+        await self._create(project, generation, service, name, number, inherited)
+
+    async def create_hook(self, name: str, beside: str, index: int) -> None:
+        """The same for the container of a pre_start hook, as the service of `beside` has it."""
+        donor = self.named(beside)
+        project, anonymous = self.project_of(donor), self._anonymous(beside)
+        try:
+            service = hook_service(project.services[donor.service], index, anonymous)
+        except IndexError:
+            raise HostError(f'service "{donor.service}" had no {KIND}[{index}] when {beside} was made') from None
+        await self._create(project, donor.labelled.generation, service, name, 0, anonymous, index)
+
+    async def _create(
+        self,
+        project: Project,
+        generation: str,
+        service: Service,
+        name: str,
+        number: int,
+        inherited: Mapping[str, str],
+        hook: int | None = None,
+    ) -> None:
         container_id = secrets.token_hex(32)
         with self._claimed(name), ExitStack() as holding:
             wanted = _ContainerToMake(
-                project,
-                generation,
-                service,
-                name,
-                number,
-                container_id,
-                self._shared(service),
-                self._anonymous(inherit) if inherit else EMPTY,
+                project, generation, service, name, number, container_id, self._shared(service), inherited, hook
             )
             try:
                 # The stores' locks are waited for, and content may have to be copied: the loop answers DNS meanwhile.
@@ -262,6 +287,7 @@ class Containers:
             wanted.shared,
             mounted.donors,
             mounted.images,
+            wanted.hook,
         )
         bundle = oci.bundle(
             project,

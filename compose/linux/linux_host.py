@@ -8,7 +8,7 @@ supervisor may be replaced at any moment.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from signal import SIGKILL
@@ -22,6 +22,7 @@ from pycompose.compose.engine.host import (
     HostError,
     HostEvent,
     HostNote,
+    OutputLine,
 )
 from pycompose.compose.engine.publisher import Publisher
 from pycompose.compose.model.fields import EMPTY, Variables
@@ -37,6 +38,7 @@ from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure, StartFaile
 from pycompose.runtime.places import Places
 
 from . import network_spec, service_mounts
+from .container_output import followed_output
 from .containers import Containers, HeldContainer
 from .further_process import further_process
 from .sandbox_network import ServiceNetwork
@@ -108,13 +110,13 @@ class LinuxHost:
             await self._service_network.leave(held)
         except NetworkError as error:
             note(f"{held.name}: {error}")
-        await self._tell(ContainerExited(held.name, held.service, code, oom_killed, time.time()))
+        await self._tell(held, ContainerExited(held.name, held.service, code, oom_killed, time.time()))
         held.ended()
 
     async def _out_of_memory(self, held: HeldContainer) -> None:
         held.oom_told = True
         self._publisher.publish(held.id, "oom")
-        await self._tell(ContainerOutOfMemory(held.name, held.service, time.time()))
+        await self._tell(held, ContainerOutOfMemory(held.name, held.service, time.time()))
 
     async def _recover(self) -> None:
         """Take over from a supervisor before this one: its containers go on, its half-made ones are swept."""
@@ -139,8 +141,8 @@ class LinuxHost:
         finally:
             self._listeners.remove(sender)
 
-    async def _tell(self, event: HostEvent) -> None:
-        for listener in self._listeners:
+    async def _tell(self, held: HeldContainer, event: HostEvent) -> None:
+        for listener in self._listeners if not held.is_hook else ():
             await listener.send(event)
 
     def observe(self) -> Observed:
@@ -197,6 +199,11 @@ class LinuxHost:
                 raise
         self._publisher.created(held.id)
 
+    async def create_hook(self, name: str, beside: str, index: int) -> None:
+        with _translated(f'container "{name}" cannot be made'):
+            await self._containers.create_hook(name, beside, index)
+        self._publisher.created(self._containers.named(name).id)
+
     async def start_container(self, name: str) -> None:
         held = self._containers.named(name)
         with _translated(f'container "{name}"'):
@@ -218,10 +225,11 @@ class LinuxHost:
             try:
                 self._publisher.publish(held.id, "start")
                 self._containers.note(held, notes)
-                if held.labelled.healthcheck is None:  # else the monitor says when
+                if held.labelled.healthcheck is None and not held.is_hook:  # else the monitor says when
                     await self._service_network.serve(held, healthy=True)
+                labelled = held.labelled
                 await self._tell(
-                    ContainerStarted(name, held.service, time.time(), held.labelled.policy(), held.labelled.healthcheck)
+                    held, ContainerStarted(name, held.service, time.time(), labelled.policy(), labelled.healthcheck)
                 )
             finally:
                 held.announced.set()
@@ -261,6 +269,11 @@ class LinuxHost:
         await held.gone.wait()
         return ContainerExited(held.name, held.service, held.exit_code, held.oom_killed, time.time())
 
+    async def follow_output(self, name: str, tell: Callable[[Sequence[OutputLine]], None]) -> None:
+        held = self._containers.named(name)
+        with _translated(f'the output of "{name}"'):
+            await followed_output(f"{self._containers.folder(held)}/log", held.gone, tell)
+
     async def remove_container(self, name: str, *, volumes: bool = False) -> None:
         held = self._containers.get(name)
         if held is None:
@@ -299,12 +312,13 @@ class LinuxHost:
         working_dir: str | None = None,
         privileged: bool = False,
         output_limit: int = 4096,
+        tell: Callable[[bytes], None] | None = None,
     ) -> ExecResult:
         held = self._containers.named(name)
         with _translated(f'container "{name}": exec'):
             first = self._containers.process(held)
             process = further_process(first, command, environment, user or "", working_dir or "")
-            code, output = await self.runtime.exec(held.id, process, output_limit, privileged)
+            code, output = await self.runtime.exec(held.id, process, output_limit, privileged, tell)
             return ExecResult(code, output)
 
     def donors(self, name: str) -> tuple[str, ...]:

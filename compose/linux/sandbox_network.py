@@ -128,7 +128,8 @@ class ServiceNetwork:
         if endpoints:
             held.address = self._first_address(endpoints)
             self._link_again(held, service)
-            await self._publish(project, service, held)
+            if not held.is_hook:
+                await self._publish(project, service, held)
 
     def _links(self, service: Service) -> list[tuple[str, str]]:
         """Addresses and names of the containers that a service on the machine's bridge is linked to.

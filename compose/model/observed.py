@@ -40,6 +40,8 @@ class Label:
     SLUG = "com.docker.compose.slug"
     NETWORK = "com.docker.compose.network"
     VOLUME = "com.docker.compose.volume"
+    HOOK = "com.docker.compose.hook"  # "pre_start": of the container of one
+    HOOK_INDEX = "com.docker.compose.hook-index"
     ANONYMOUS = "com.docker.volume.anonymous"
 
 
@@ -87,7 +89,8 @@ class ObservedContainer:
     service: str
     number: int
     status: ContainerStatus
-    oneoff: bool = False
+    oneoff: bool = False  # it is no replica: of `run`, or of a hook
+    hook: str = ""  # "pre_start": it is the container of one
     image: str = ""  # as the file wrote it
     image_digest: str = ""  # what it was made from
     command: tuple[str, ...] = ()
@@ -157,6 +160,6 @@ class Observed:
     lost: frozenset[str] = frozenset()  # PROJECT/ID of containers whose namespaces ours had, and that are gone
 
     def of_service(self, service: str) -> tuple[ObservedContainer, ...]:
-        """Replicas of `service` by number, one-off containers left out."""
+        """Replicas of `service` by number, one-off and hooks' containers left out."""
         replicas = (c for c in self.containers if c.service == service and not c.oneoff)
         return tuple(sorted(replicas, key=lambda c: c.number))

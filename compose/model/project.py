@@ -304,6 +304,12 @@ class Service:
     )  # attribute -> short hash, so that a cause can name what changed
 
     @property
+    def further_images(self) -> tuple[str, ...]:
+        """Images beside its own that its containers need: those that are mounted, and those of its pre_start hooks."""
+        mounted = [mount.source for mount in self.mounts if isinstance(mount, ImageMount)]
+        return tuple(dict.fromkeys((*mounted, *(hook.image for hook in self.pre_start if hook.image))))
+
+    @property
     def restart_policy(self) -> RestartPolicy:
         """What `deploy` says of it, before what `restart` says."""
         if self.deploy is None or (said := self.deploy.restart_policy) is None:

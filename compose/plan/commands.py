@@ -17,6 +17,7 @@ from pycompose.frozen import dataclass
 
 from .divergence import check_completes, goes_along, joiners
 from .draft import Cause, Draft, asked, is_running, not_running
+from .hook_steps import PreStart
 from .select import containers_of, in_order
 from .steps import AwaitCondition, Plan
 
@@ -40,7 +41,7 @@ def down(project: Project | None, observed: Observed, options: DownOptions | Non
     chosen = containers_of(project, observed, options.services, oneoffs=True)
     if project is not None and not options.remove_orphans:
         known = {*project.services, *project.disabled_services}
-        left = [c for c in chosen if c.service not in known or (c.oneoff and is_running(c))]
+        left = [c for c in chosen if c.service not in known or (c.oneoff and not c.hook and is_running(c))]
         chosen = tuple(c for c in chosen if c not in left)
         if left:
             names = ", ".join(c.name for c in left)
@@ -90,7 +91,7 @@ def stop(
 ) -> Plan:
     """Stop containers, what needs others first; `timeout` in seconds (None: each one's grace period)."""
     out = Draft(observed.project, timeout)
-    running = [c for c in containers_of(project, observed, services) if is_running(c)]
+    running = [c for c in containers_of(project, observed, services, hooks=True) if is_running(c)]
 
     def act(c: ObservedContainer, after: tuple[str, ...]) -> str:
         return out.stop(c, asked("stop"), after)
@@ -130,7 +131,9 @@ def start(
     joined = _joined(observed, resting)
     stops = _halted(out, project, observed, joined, JOINED)
     chosen = [*resting, *joined]
-    in_order(project, observed, chosen, _starter(out, project, chosen, stops=stops, members=members), reverse=False)
+    in_order(
+        project, observed, chosen, _starter(out, project, observed, chosen, stops=stops, members=members), reverse=False
+    )
     if wait:
         _wait(out, project, [c for service in sorted(wanted) for c in members[service]], timeout)
     return out.plan()
@@ -196,6 +199,7 @@ def _has_containers(project: Project, service: str) -> bool:
 def _starter(
     out: Draft,
     project: Project | None,
+    observed: Observed,
     chosen: Iterable[ObservedContainer],
     cause: Cause | None = None,
     stops: Mapping[str, str] = MappingProxyType({}),
@@ -208,9 +212,10 @@ def _starter(
     """
     names_by_id = {c.id: c.name for c in chosen}
     started: dict[str, list[tuple[str, str]]] = {}  # service -> (step, container)
+    hooks = PreStart(out, project.separator if project else "-", observed.containers)
 
-    def act(c: ObservedContainer, after: tuple[str, ...]) -> str:
-        waits = [*after, *(out.started(names_by_id[i]) for i in c.shared.values() if i in names_by_id)]
+    def act(c: ObservedContainer, before: tuple[str, ...]) -> str:
+        waits = [*before, *(out.started(names_by_id[i]) for i in c.shared.values() if i in names_by_id)]
         for need in _needs_of(project, c):
             if need.condition == "service_started":
                 continue
@@ -226,7 +231,11 @@ def _starter(
                 )
         stop_first = (stops[c.name],) if c.name in stops else ()
         why = cause or (JOINED if stop_first else not_running(c))
-        step = out.start(c.name, c.service, why, (*stop_first, *waits))
+        after = (*stop_first, *waits)
+        if project and c.started is None and c.service in project.services:
+            first = not any(other.started for other in observed.of_service(c.service))
+            after = hooks.before(project.services[c.service], c.name, after, first=first)
+        step = out.start(c.name, c.service, why, after)
         started.setdefault(c.service, []).append((step, c.name))
         return step
 
@@ -250,13 +259,15 @@ def restart(
     chosen = list(containers_of(project, observed, (*services, *sorted(also - set(services)))))
     chosen += [c for c in _joined(observed, chosen) if c not in chosen]
     stops = _halted(out, project, observed, chosen, asked("restart"))
-    in_order(project, observed, chosen, _starter(out, project, chosen, asked("restart"), stops), reverse=False)
+    in_order(
+        project, observed, chosen, _starter(out, project, observed, chosen, asked("restart"), stops), reverse=False
+    )
     return out.plan()
 
 
 def kill(project: Project | None, observed: Observed, services: tuple[str, ...] = (), signal: str = "SIGKILL") -> Plan:
     out = Draft(observed.project)
-    for c in containers_of(project, observed, services):
+    for c in containers_of(project, observed, services, hooks=True):
         if is_running(c):
             out.kill(c, signal, asked("kill"))
     return out.plan()
@@ -289,7 +300,7 @@ def rm(
 ) -> Plan:
     """Remove containers that do not run; with `stop`, those that run too."""
     out = Draft(observed.project, timeout)
-    for c in containers_of(project, observed, services):
+    for c in containers_of(project, observed, services, hooks=True):
         if stop or not is_running(c):
             out.stop_and_remove(c, asked("rm"), volumes=volumes)
     return out.plan()

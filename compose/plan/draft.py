@@ -29,6 +29,7 @@ from .steps import (
     RemoveNetwork,
     RemoveVolume,
     RenameContainer,
+    RunHook,
     StartContainer,
     Step,
     StopContainer,
@@ -95,6 +96,9 @@ class Draft:
 
     def start(self, name: str, service: str, cause: Cause, after: Iterable[str] = ()) -> str:
         return self._add(_start_id(name), StartContainer(name, service), cause, after)
+
+    def run_hook(self, action: RunHook, cause: Cause, after: Iterable[str]) -> str:
+        return self._add(f"run {action.name}", action, cause, (*after, *self.removal(action.name)))
 
     def stop(self, container: ObservedContainer, cause: Cause, after: Iterable[str] = ()) -> str:
         grace = self.timeout if self.timeout is not None else container.stop_grace_period

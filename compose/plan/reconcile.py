@@ -17,6 +17,7 @@ from pycompose.frozen import dataclass
 
 from . import divergence, graph
 from .draft import Cause, Draft, is_running, not_running
+from .hook_steps import PreStart
 from .select import check_names, chosen, orphans, selected
 from .steps import AwaitCondition, CreateContainer, Plan
 
@@ -100,6 +101,7 @@ class _Up:
         self.gone: dict[str, list[str]] = {}  # service -> steps that remove containers of it for good
         self.halted: dict[str, _Halt] = {}  # by container
         self.settled: dict[str, str] = {}  # container -> the step that gives it its name back
+        self.hooks = PreStart(self.out, project.separator, observed.containers)
 
     def plan(self) -> Plan:
         check_scale(self.project, self.options.scale)
@@ -255,6 +257,7 @@ class _Up:
                 f"service {service.name!r} has a container_name and cannot have {wanted} containers",
                 hint="remove container_name",
             )
+        self.hooks.sweep(service.name)
         before = self._before(service)
         needs = self._needs(service)
         causes = {c.id: None if options.no_recreate else self._recreation(service, c) for c in existing}
@@ -285,7 +288,7 @@ class _Up:
             cause = Cause("scaled", "scale up") if existing else Cause("missing", "no such container")
             after = [*needs, *out.removal(name), *self._joined(service)]
             created = out.create(CreateContainer(name, service.name, number), cause, after)
-            ends.append(created if options.no_start else out.start(name, service.name, cause, (created, *before)))
+            ends.append(created if options.no_start else self._first_start(service, name, cause, (created, *before)))
             members.append(name)
         self.members[service.name] = tuple(members)
         self.last[service.name] = tuple(ends) or before
@@ -298,19 +301,25 @@ class _Up:
         containers = self.observed.of_service(service.name)
         self.kept[service.name] = {c.id for c in containers}
         ends: list[str] = []
-        for c in (c for c in containers if divergence.goes_along(c, self.observed)):
-            cause = self._new_donor(service, c) if c.shared else None
-            if cause is None and c.name in self.halted and self.remade_volumes & set(c.volumes.values()):
-                cause = self.halted[c.name].cause
-            if cause:
+        along = [c for c in containers if divergence.goes_along(c, self.observed)]
+        causes = {c.id: self._remaking(service, c) for c in along}
+        self.kept[service.name] -= {container_id for container_id, cause in causes.items() if cause}
+        for c in along:
+            if cause := causes[c.id]:
                 self._check_donors(service, making=True)
                 ends.append(self._recreate(service, c, cause, self._needs(service), self._before(service)))
                 self.recreated.add(service.name)
-                self.kept[service.name].discard(c.id)
             elif self._started_donors(c):
                 ends += self._start_existing(c, self._before(service), [])
         if ends:
             self.last[service.name] = tuple(ends)
+
+    def _remaking(self, service: Service, container: ObservedContainer) -> Cause | None:
+        """Why a container of a service that was not asked for must be made anew all the same."""
+        cause = self._new_donor(service, container) if container.shared else None
+        if cause is None and container.name in self.halted and self.remade_volumes & set(container.volumes.values()):
+            return self.halted[container.name].cause
+        return cause
 
     def _recreation(self, service: Service, container: ObservedContainer) -> Cause | None:
         """Why a container must be made anew; None where it need not."""
@@ -345,6 +354,7 @@ class _Up:
             return False
         cause = Cause("related", f"{', '.join(donors)} is {'made anew' if made_anew else 'started'}")
         if made_anew and service is not None:
+            self.kept[service.name].discard(c.id)
             self._recreate(service, c, cause, after, ())
         else:
             stop = (out.stop(c, cause),) if is_running(c) else ()
@@ -417,7 +427,18 @@ class _Up:
         if restarted and is_running(container):
             cause = Cause("related", f"{', '.join(restarted)} is made anew")
             return [out.start(name, service, cause, (out.stop(container, cause), *before))]
-        return [out.start(name, service, not_running(container), (*self._settled(name), *before))]
+        after = (*self._settled(name), *before)
+        if container.started is None and service in self.project.services:
+            return [self._first_start(self.project.services[service], name, not_running(container), after)]
+        return [out.start(name, service, not_running(container), after)]
+
+    def _first_start(self, service: Service, name: str, cause: Cause, after: tuple[str, ...]) -> str:
+        """The start of a container that never ran: its hooks come before."""
+        if service.pre_start:
+            stay = self.kept.get(service.name, set())
+            first = not any(c.started for c in self.observed.of_service(service.name) if c.id in stay)
+            after = self.hooks.before(service, name, after, first=first)
+        return self.out.start(name, service.name, cause, after)
 
     def _recreate(
         self, service: Service, old: ObservedContainer, cause: Cause, needs: tuple[str, ...], before: tuple[str, ...]
@@ -436,7 +457,7 @@ class _Up:
             ready = [out.stop(old, cause, (*ready, *before))]
         removed = out.remove(old, cause, ready, volumes=True)  # those that its replacement does not have
         renamed = out.rename(temporary, name, (removed,))
-        return renamed if options.no_start else out.start(name, service.name, cause, (renamed, *before))
+        return renamed if options.no_start else self._first_start(service, name, cause, (renamed, *before))
 
     def _settled(self, name: str) -> tuple[str, ...]:
         return (self.settled[name],) if name in self.settled else ()

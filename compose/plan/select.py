@@ -40,19 +40,31 @@ def selected(project: Project, names: Collection[str], no_deps: bool = False) ->
 def orphans(project: Project, observed: Observed) -> tuple[ObservedContainer, ...]:
     """Containers of services that the project does not have, and one-off containers that have ended."""
     known = {*project.services, *project.disabled_services}
-    return tuple(
-        c for c in observed.containers if (c.oneoff and not is_running(c)) or (not c.oneoff and c.service not in known)
-    )
+
+    def is_orphan(c: ObservedContainer) -> bool:
+        return not is_running(c) if c.oneoff and not c.hook else c.service not in known
+
+    return tuple(filter(is_orphan, observed.containers))
 
 
 def containers_of(
-    project: Project | None, observed: Observed, services: tuple[str, ...], *, oneoffs: bool = False
+    project: Project | None,
+    observed: Observed,
+    services: tuple[str, ...],
+    *,
+    oneoffs: bool = False,
+    hooks: bool = False,
 ) -> tuple[ObservedContainer, ...]:
-    """The containers of `services` (of all, if that is empty). Raises NoSuchService."""
+    """The containers of `services` (of all, if that is empty); those of hooks too, or all one-off ones, where asked.
+
+    Raises NoSuchService.
+    """
     known = {c.service for c in observed.containers} | set(project.services if project else ())
     check_names(services, known)
     return tuple(
-        c for c in observed.containers if (oneoffs or not c.oneoff) and (not services or c.service in services)
+        c
+        for c in observed.containers
+        if (not c.oneoff or oneoffs or (hooks and c.hook)) and (not services or c.service in services)
     )
 
 

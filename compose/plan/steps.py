@@ -28,7 +28,8 @@ Reason = Literal[
     "related",  # what it shares with, or depends on with `restart`, is made anew
     "scaled",
     "orphan",
-    "leftover",  # of a recreation that broke off
+    "leftover",  # of a recreation that broke off, or of a hook
+    "hook",  # the file says so: pre_start
 ]
 
 
@@ -74,6 +75,19 @@ class CreateContainer:
 class StartContainer:
     name: str
     service: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunHook:
+    """Run the pre_start hook `index` of `service` to its end, in a container of its own called `name`.
+
+    It has the volumes of the container `beside`, which is made and does not run. One that fails keeps its container.
+    """
+
+    name: str
+    service: str
+    index: int
+    beside: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +161,7 @@ Action = (
     | RemoveVolume
     | CreateContainer
     | StartContainer
+    | RunHook
     | StopContainer
     | KillContainer
     | RemoveContainer

@@ -55,6 +55,7 @@ class Own:
     restart_window: float | None = None
     volume_donors: tuple[str, ...] = ()  # ids of the containers of volumes_from
     mounted_images: Mapping[str, str] = field(default_factory=dict)  # target -> digest
+    hook: int | None = None  # it is the container of that pre_start hook
 
     def text(self) -> str:
         return _CODEC.to_json(self)
@@ -216,7 +217,8 @@ def _container(
         service=service,
         number=int(number) if number.isdecimal() else 0,
         status="restarting" if supervision.restarting and not running else state.status,  # type: ignore[arg-type]
-        oneoff=labels.get(Label.ONEOFF, "False") == "True",
+        oneoff=labels.get(Label.ONEOFF, "False") == "True" or Label.HOOK in labels,
+        hook=labels.get(Label.HOOK, ""),
         image=labelled.image or state.image,
         image_digest=labels.get(Label.IMAGE, ""),
         command=labelled.command,

@@ -53,6 +53,8 @@ from pycompose.runtime.state import container_record
 
 from .over_trio import AsyncKeeper
 
+PIPE = 64 << 10  # bytes that a pipe holds
+
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
@@ -266,9 +268,14 @@ class Runtime:
         return None if code is None else int(code)
 
     async def exec(
-        self, container_id: str, process: Process, limit: int = 4096, privileged: bool = False
+        self,
+        container_id: str,
+        process: Process,
+        limit: int = 4096,
+        privileged: bool = False,
+        tell: Callable[[bytes], None] | None = None,
     ) -> tuple[int, bytes]:
-        """Run a process in it; its exit code and the first `limit` bytes of its output.
+        """Run a process in it; its exit code and the first `limit` bytes of its output. `tell` gets all, as it comes.
 
         When cancelled, the process is killed. Raises NoSuchContainer, StartFailed, KeeperGone.
         """
@@ -276,12 +283,18 @@ class Runtime:
         with AsyncKeeper(self.places) as keeper:
             _, (reader,) = await keeper.ask(request, Executing)
             output = b""
+
+            def take(chunk: bytes | bytearray) -> None:
+                nonlocal output
+                output += chunk[: limit - len(output)]
+                if tell is not None:
+                    tell(bytes(chunk))
+
             async with trio.lowlevel.FdStream(reader) as stream:
 
                 async def copy() -> None:
-                    nonlocal output
                     async for chunk in stream:
-                        output += chunk[: limit - len(output)]
+                        take(chunk)
 
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(copy)
@@ -289,5 +302,5 @@ class Runtime:
                     nursery.cancel_scope.cancel()
                 # What it has left in the pipe is copied, once: someone that it left behind may go on writing.
                 with suppress(BlockingIOError):
-                    output += os.read(reader, limit)[: limit - len(output)]
+                    take(os.read(reader, max(limit, PIPE)))
                 return code, output

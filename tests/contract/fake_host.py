@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -15,6 +15,7 @@ from pycompose.compose.engine.host import (
     HostError,
     HostEvent,
     HostNote,
+    OutputLine,
 )
 from pycompose.compose.model.fields import EMPTY, Variables
 from pycompose.compose.model.observed import (
@@ -25,6 +26,7 @@ from pycompose.compose.model.observed import (
     PublishedPort,
     Supervision,
 )
+from pycompose.compose.model.pre_start import hook_service
 from pycompose.compose.model.project import Network, Project, Service, Volume, VolumeMount
 
 
@@ -47,6 +49,8 @@ class FakeHost:
         self.serving: set[str] = set()
         self.inside: dict[str, int] = {}  # container -> processes that exec runs in it
         self._services: dict[str, Service] = {}  # by container
+        self._projects: dict[str, Project] = {}  # likewise
+        self._output: dict[str, Sequence[OutputLine]] = {}
         self._notes: dict[str, tuple[HostNote, ...]] = {}
         self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
         self._exits: dict[str, trio.Event] = {}
@@ -57,6 +61,7 @@ class FakeHost:
         other = FakeHost(self.project)
         other.containers, other.networks, other.volumes = self.containers, self.networks, self.volumes
         other._services, other._exits, other._numbers = self._services, self._exits, self._numbers
+        other._projects = self._projects
         return other
 
     def _call(self, text: str) -> None:
@@ -69,8 +74,8 @@ class FakeHost:
             raise HostError(f'no such container: "{name}"')
         return self.containers[name]
 
-    def _send(self, event: HostEvent) -> None:
-        for listener in self._listeners:
+    def _send(self, container: ObservedContainer, event: HostEvent) -> None:
+        for listener in self._listeners if not container.hook else ():
             listener.send_nowait(event)
 
     def _runs(self, name: str) -> bool:
@@ -84,7 +89,7 @@ class FakeHost:
         )
         self.serving.discard(name)
         self._exits[name].set()
-        self._send(ContainerExited(name, container.service, code, oom_killed, now))
+        self._send(container, ContainerExited(name, container.service, code, oom_killed, now))
         for other in list(self.containers.values()):  # the kernel ends a process namespace with its first process
             if other.shared.get("pid") == container.id and self._runs(other.name):
                 self.exit(other.name, 137)
@@ -163,6 +168,7 @@ class FakeHost:
                 volumes[mount.target] = volume
                 anonymous.append(volume)
                 self.volumes.setdefault(volume, ObservedVolume(volume, ""))
+        self._projects[name] = project
         self._services[name] = wanted
         self._notes[name] = tuple(HostNote(f"{option} has no effect") for option in wanted.security_opt)
         self.containers[name] = ObservedContainer(
@@ -188,6 +194,16 @@ class FakeHost:
             stop_signal=wanted.stop_signal,
         )
 
+    async def create_hook(self, name: str, beside: str, index: int) -> None:
+        donor, project = self._get(beside), self._projects[beside]
+        given, services = project.services[donor.service], dict(project.services)
+        if index >= len(given.pre_start):
+            raise HostError(f'service "{donor.service}" has no pre_start[{index}]')
+        services[donor.service] = hook_service(given, index, donor.volumes)
+        made_of = replace(project, services=services)
+        await self.create_container(made_of, donor.generation, donor.service, name, 0, inherit=beside)
+        self.containers[name] = replace(self.containers[name], oneoff=True, hook="pre_start", depends_on=())
+
     async def start_container(self, name: str) -> None:
         self._call(f"start {name}")
         container, wanted = self._get(name), self._services[name]
@@ -204,14 +220,18 @@ class FakeHost:
         self.containers[name] = replace(
             container, status="running", exit_code=None, started=now, finished=None, pid=1, ports=ports
         )
-        if container.healthcheck is None:
+        if container.healthcheck is None and not container.hook:
             await self.serve(name, healthy=True)
-        self._send(ContainerStarted(name, container.service, now, container.restart, container.healthcheck))
+        started = ContainerStarted(name, container.service, now, container.restart, container.healthcheck)
+        self._send(container, started)
         if command == ("tail", "/dev/zero"):
-            self._send(ContainerOutOfMemory(name, container.service, now))
+            self._send(container, ContainerOutOfMemory(name, container.service, now))
             self.exit(name, 137, oom_killed=True)
         elif (code := _exit_code(command)) is not None:
             self.exit(name, code)
+        elif command[:1] == ("echo",):
+            self._output[name] = [OutputLine(command[1])]
+            self.exit(name, 0)
 
     async def signal_container(self, name: str, signal: int) -> None:
         self._call(f"signal {name} {signal}")
@@ -231,6 +251,10 @@ class FakeHost:
         return ContainerExited(
             name, container.service, container.exit_code, container.oom_killed, container.finished or 0.0
         )
+
+    async def follow_output(self, name: str, tell: Callable[[Sequence[OutputLine]], None]) -> None:
+        tell(self._output.get(name, ()))
+        await self.await_exit(name)
 
     async def remove_container(self, name: str, *, volumes: bool = False) -> None:
         self._call(f"remove {name}")
@@ -273,6 +297,7 @@ class FakeHost:
         working_dir: str | None = None,
         privileged: bool = False,
         output_limit: int = 4096,
+        tell: Callable[[bytes], None] | None = None,
     ) -> ExecResult:
         self._call(f"exec {name} {' '.join(command)}")
         if not self._runs(name):
@@ -284,6 +309,8 @@ class FakeHost:
                     await trio.sleep(float(seconds))
                     return ExecResult(0, b"")
                 case ("echo", text):
+                    if tell is not None:
+                        tell(f"{text}\n".encode())
                     return ExecResult(0, f"{text}\n".encode()[:output_limit])
                 case ("printenv", variable):
                     value = {**self._services[name].environment, **environment}.get(variable)

@@ -22,11 +22,13 @@ from pycompose.compose.engine.host import (
     Host,
     HostError,
     HostEvent,
+    OutputLine,
 )
 from pycompose.compose.model.observed import ObservedContainer, Supervision
 from pycompose.compose.model.project import (
     Attachment,
     Healthcheck,
+    Hook,
     Network,
     Port,
     Project,
@@ -301,6 +303,29 @@ async def a_container_inherits_the_anonymous_volumes_of_another(stage: Stage) ->
 
 
 @obligation
+async def a_hooks_container_has_the_volumes_of_the_one_beside_and_is_no_replica(stage: Stage) -> None:
+    mounts = (VolumeMount("data", "/srv"), VolumeMount(None, "/opt"))
+    hook = Hook(("sh", "-c", "exit 4"))
+    await stage.host.create_volume(VOLUME)
+    await create(stage, mounts=mounts, pre_start=(hook,), healthcheck=Healthcheck(("CMD", "true")), ports=(Port(80),))
+    beside = seen(stage)
+    async with listening(stage) as heard:
+        await stage.host.create_hook("p-web-pre_start-0", "p-web-1", 0)
+        made = seen(stage, "p-web-pre_start-0")
+        assert (made.service, made.oneoff, made.hook, made.status) == ("web", True, "pre_start", "created")
+        assert made.volumes == beside.volumes
+        await stage.host.start_container(made.name)
+        with trio.fail_after(20):
+            assert (await stage.host.await_exit(made.name)).exit_code == 4
+        heard.nothing()
+    assert stage.serving("web") == set()
+    await stage.host.remove_container(made.name, volumes=True)
+    assert volumes(stage) >= set(beside.volumes.values())
+    async with refused("pre_start"):
+        await stage.host.create_hook("p-web-pre_start-1", "p-web-1", 1)
+
+
+@obligation
 async def a_start_is_observed_and_told_with_its_policy_and_check(stage: Stage) -> None:
     check = Healthcheck(("CMD", "true"), interval=1.0)
     await create(stage, restart=RestartPolicy("always"), healthcheck=check)
@@ -501,6 +526,24 @@ async def exec_keeps_the_first_of_its_output(stage: Stage) -> None:
     assert (result.exit_code, result.output) == (0, b"x" * 4096)
     result = await stage.host.exec_container("p-web-1", ("echo", "x" * 5000), output_limit=3)
     assert (result.exit_code, result.output) == (0, b"xxx")
+
+
+@obligation
+async def exec_hands_over_all_of_its_output_as_it_comes(stage: Stage) -> None:
+    await start(stage)
+    pieces: list[bytes] = []
+    await stage.host.exec_container("p-web-1", ("echo", "x" * 5000), output_limit=3, tell=pieces.append)
+    assert b"".join(pieces) == b"x" * 5000 + b"\n"
+
+
+@obligation
+async def the_output_of_a_run_is_handed_over_to_its_end(stage: Stage) -> None:
+    await start(stage, command=("echo", "hello"))
+    lines: list[OutputLine] = []
+    with trio.fail_after(20):
+        await stage.host.follow_output("p-web-1", lines.extend)
+    assert lines == [OutputLine("hello")]
+    assert (await stage.host.await_exit("p-web-1")).exit_code == 0
 
 
 @obligation

@@ -205,8 +205,10 @@ def _names(loaded: Loaded, what: str, services: tuple[str, ...]) -> list[str]:
         case "volumes" | "networks":
             return sorted(show.used(tree).get(what, {}))
         case "images":
-            images = (service.image for name, service in described.services.items() if name in tree["services"])
-            return [image for image in images if image]
+            chosen = [service for name, service in described.services.items() if name in tree["services"]]
+            images = [service.image for service in chosen]
+            hooked = dict.fromkeys(hook.image for service in chosen for hook in service.pre_start)
+            return [image for image in (*images, *(image for image in hooked if image not in images)) if image]
         case "profiles":
             every = [*described.services.values(), *described.disabled_services.values()]
             return sorted({profile for service in every for profile in service.profiles})

@@ -29,6 +29,7 @@ from pycompose.compose.plan.steps import (
     RemoveNetwork,
     RemoveVolume,
     RenameContainer,
+    RunHook,
     StartContainer,
     StopContainer,
     UnpauseContainer,
@@ -42,7 +43,7 @@ LONGEST_END = 60  # lines of the last picture; more are told as a number
 # A recreated container is made under the id of the one that it replaces.
 TEMPORARY = re.compile(r"[0-9a-f]{12}_")
 # What anyone expects is no cause worth a word.
-EXPECTED: frozenset[Reason] = frozenset({"asked", "missing", "dependency", "naming", "created", "paused"})
+EXPECTED: frozenset[Reason] = frozenset({"asked", "missing", "dependency", "naming", "created", "paused", "hook"})
 COLOURS = {"done": "32", "failed": "31", "skipped": "33", "started": "36", "dim": "2", "bold": "1"}
 
 
@@ -60,6 +61,8 @@ def words(action: Action) -> tuple[str, str]:
             return "Removing", "Removed"
         case StartContainer():
             return "Starting", "Started"
+        case RunHook():
+            return "Running", "Exited"
         case StopContainer():
             return "Stopping", "Stopped"
         case KillContainer():

@@ -161,6 +161,53 @@ def test_a_post_start_that_fails_is_an_error_and_what_hooks_write_is_told() -> N
     in_trio(main)
 
 
+def test_pre_start_hooks_run_in_order_before_the_start_and_leave_nothing() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        described = hooked(pre_start=(Hook(("echo", "hello")), Hook(("sh", "-c", "exit 0"))))
+        events: list[scheduler.StepEvent] = []
+        await scheduler.run(reconcile.up(described, host.observe()), described, "g", host, monitor, events.append)
+        assert list(host.containers) == ["p-db-1"]
+        told = [(e.container, e.hook, e.cause) for e in events if e.state == "output"]
+        assert told == [("p-db-pre_start-0", "db pre_start[0]", "hello\n")]
+        starts = [call for call in host.calls if call.startswith("start ")]
+        assert starts == ["start p-db-pre_start-0", "start p-db-pre_start-1", "start p-db-1"]
+        assert not reconcile.up(described, host.observe()).steps
+
+    in_trio(main)
+
+
+def test_a_pre_start_that_fails_keeps_its_container_and_runs_again_with_the_next_plan() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        described = hooked(pre_start=(Hook(("sh", "-c", "exit 3")), Hook(("echo", "never"))))
+        for _ in range(2):
+            plan = reconcile.up(described, host.observe())
+            message = r'service "db" pre_start\[0\] exited with code 3 \(hook container p-db-pre_start-0 retained'
+            with pytest.raises(scheduler.StepsFailed, match=message) as failed:
+                await scheduler.run(plan, described, "g", host, monitor, lambda _: None)
+            assert failed.value.exit_code == 1
+            states = {name: c.status for name, c in host.containers.items()}
+            assert states == {"p-db-1": "created", "p-db-pre_start-0": "exited"}
+        await scheduler.run(commands.down(described, host.observe()), described, "g", host, monitor, lambda _: None)
+        assert not host.containers
+
+    in_trio(main)
+
+
+@pytest.mark.parametrize("fail", ["start p-db-pre_start-0", ""])
+def test_a_pre_start_that_cannot_start_or_is_broken_off_leaves_nothing(fail: str) -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        host.fail.add(fail)
+        described = hooked(pre_start=(Hook(("sleep", "1000")),))
+        plan = reconcile.up(described, host.observe())
+        with trio.move_on_after(1) as patience:
+            with pytest.raises(scheduler.StepsFailed, match="cannot start"):
+                await scheduler.run(plan, described, "g", host, monitor, lambda _: None)
+        assert patience.cancelled_caught == (not fail)
+        assert {name: c.status for name, c in host.containers.items()} == {"p-db-1": "created"}
+
+    in_trio(main)
+
+
 def test_a_plan_that_fails_by_no_hook_is_1() -> None:
     assert scheduler.StepsFailed((("start x", HostError("no such program", exit_code=127)),)).exit_code == 1
 

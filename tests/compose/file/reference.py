@@ -62,7 +62,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "links": "`service[:alias]`; the service is a dependency too, and restarts this one with it",
         "external_links": "containers of elsewhere",
         "healthcheck": "`{test, interval, timeout, retries, start_period, start_interval, disable}`",
-        "pre_start": "commands in containers of their own, before; not run yet: an error of `up`",
+        "pre_start": "commands in containers of their own, before the first start: also `image`, `per_replica`",
         "post_start": "commands inside, after a start: `{command, user, privileged, working_dir, environment}`",
         "pre_stop": "commands inside, before a stop",
         "develop": "what `watch` does when files change",

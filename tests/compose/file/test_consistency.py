@@ -202,12 +202,6 @@ def test_what_does_not_fit_is_told_with_its_place(tmp_path: Path, content: str, 
             'c.yaml:4:5: port 80/sctp of service "a" cannot be published on this machine\nhint: tcp and udp can',
         ),
         (
-            one("pre_start: [{command: [migrate]}]"),
-            "a",
-            'c.yaml:4:5: pre_start hooks of service "a" are not run yet\n'
-            "hint: a service of its own does the same: depends_on it with condition service_completed_successfully",
-        ),
-        (
             one("networks: {n: {ipv4_address: 10.0.0.x}}") + "networks: {n: }",
             "a",
             'c.yaml:4:34: ipv4_address "10.0.0.x" of service "a" is no IPv4 address\nhint: such as 10.5.0.5',

@@ -2,7 +2,8 @@
 
 A line of `exists` is `SERVICE NUMBER STATUS [key=value …]`, `network KEY …` or `volume KEY …`; containers are as the
 file makes them unless a key says otherwise: `shared=network:db1` whose namespace it has, `volumes-of=db1` whose
-volumes, `volumes=/data:p_data` what is mounted. With PYCOMPOSE_WRITE_PLANS set the plans are written, not compared.
+volumes, `volumes=/data:p_data` what is mounted, `hook=pre_start` that it is a hook's. With PYCOMPOSE_WRITE_PLANS set
+the plans are written, not compared.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def container(project: Project, name: str, number: int, status: str, keys: dict[
         service=name,
         number=number,
         status=cast("ContainerStatus", status),
-        oneoff="oneoff" in keys,
+        oneoff="oneoff" in keys or "hook" in keys,
+        hook=keys.get("hook", ""),
+        started=None if status == "created" else 1.0,
         image_digest=keys.get("image", ""),
         config_hash=keys.get("hash", service.config_hash if service else ""),
         hash_parts={**service.hash_parts, keys["changed"]: "old"} if service and "changed" in keys else {},
