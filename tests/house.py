@@ -40,6 +40,7 @@ PURE = (
     "errors.py",
     "frozen.py",
     "plain_text.py",
+    "signal_names.py",
     "sizes.py",
     "compose/model/",
     "compose/plan/",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
+from signal import SIGTERM
 from typing import assert_never
 
 import trio
@@ -19,12 +20,12 @@ from pycompose.compose.model.observed import HealthProbe, HealthStatus, Observed
 from pycompose.compose.model.project import RestartPolicy
 from pycompose.compose.plan import lifecycle
 from pycompose.compose.plan.divergence import AT_ONCE
-from pycompose.compose.plan.steps import DEFAULT_GRACE, DEFAULT_SIGNAL, AwaitCondition, Readiness
+from pycompose.compose.plan.steps import DEFAULT_GRACE, AwaitCondition, Readiness
 from pycompose.frozen import dataclass
+from pycompose.signal_names import signal_number
 
 from .host import ContainerExited, ContainerOutOfMemory, ContainerStarted, Host, HostError, HostEvent
 from .monitor_stages import TRANSITIONS, MonitorEffect, MonitorEvent, MonitorStage
-from .scheduler import signal_number
 
 ENDS_WELL = ("no", "on-failure")  # restart policies under which an end with 0 is for good
 
@@ -336,7 +337,7 @@ class Monitor:
         grace = DEFAULT_GRACE if container.stop_grace_period is None else container.stop_grace_period
         try:
             with trio.move_on_after(max(grace, 0)):
-                await self.host.signal_container(name, signal_number(container.stop_signal or DEFAULT_SIGNAL))
+                await self.host.signal_container(name, signal_number(container.stop_signal or "") or SIGTERM)
                 await self.host.await_exit(name)
                 return
             await self.host.kill_container(name)

@@ -7,10 +7,10 @@ and in which order is the plan's.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import field
+from signal import SIGKILL, SIGTERM
 from typing import Literal, Protocol, assert_never
 
 import trio
@@ -40,6 +40,7 @@ from pycompose.compose.plan.steps import (
 )
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
+from pycompose.signal_names import signal_number
 
 from . import hooks
 from .hooks import HookFailed
@@ -307,7 +308,8 @@ class _Run:
         with trio.move_on_after(max(action.grace, 0)) as patience:
             if action.grace <= 0:
                 patience.cancel()
-            await self.host.signal_container(name, signal_number(action.signal))
+            # An image may name anything: what is no signal is SIGTERM, as with Docker.
+            await self.host.signal_container(name, signal_number(action.signal) or SIGTERM)
             await self.host.await_exit(name)
             self.publish(name, "stop")
             return
@@ -320,20 +322,10 @@ class _Run:
 
     async def _kill(self, name: str, word: str) -> None:
         number = signal_number(word)
-        if number == signal.SIGKILL:
+        if number is None:
+            raise PycomposeError(f"no such signal: {word}")
+        if number == SIGKILL:
             self.conditions.stopping(name)
             await self.host.kill_container(name)
         else:
             await self.host.signal_container(name, number)
-
-
-def signal_number(word: str) -> int:
-    """ "SIGTERM", "TERM" and "15" alike, and RTMIN+n; raises PycomposeError."""
-    name = word.upper().removeprefix("SIG")
-    if name.isdigit():
-        return int(name)
-    root, _, more = name.partition("+")
-    try:
-        return int(signal.Signals[f"SIG{root}"]) + (int(more) if more else 0)
-    except (KeyError, ValueError) as error:
-        raise PycomposeError(f"no such signal: {word}") from error

@@ -1,7 +1,7 @@
 """Check of values that only a start would refuse: addresses, signals, capabilities, processors, limits, mount options.
 
 Each becomes a problem with its place, while the file is at hand. Names are those of Linux (capability.h, getrlimit(2),
-signal(7), tmpfs(5), mount(8)). Pure.
+tmpfs(5), mount(8)). Pure.
 """
 
 from __future__ import annotations
@@ -10,16 +10,12 @@ import re
 
 from pycompose.compose.model.project import Service, TmpfsMount
 from pycompose.errors import Place
+from pycompose.signal_names import NUMBERS, signal_number
 
 from .reading import Section, short, words
 from .resources import place
 from .source import Map, Seq, Text
 
-SIGNALS = words("""
-    HUP INT QUIT ILL TRAP ABRT IOT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CLD CONT STOP TSTP TTIN TTOU
-    URG XCPU XFSZ VTALRM PROF WINCH IO POLL PWR SYS UNUSED RTMIN RTMAX
-""")
-SIGNAL = re.compile(r"[0-9]{1,2}\Z|(?:SIG)?(?:RTMIN\+[0-9]{1,2}|RTMAX-[0-9]{1,2}|([A-Z0-9]+))\Z", re.IGNORECASE)
 CAPABILITIES = words("""
     ALL AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE DAC_READ_SEARCH
     FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN
@@ -80,8 +76,8 @@ def _addresses(service: Service, section: Section) -> None:
 
 
 def _names(service: Service, section: Section) -> None:
-    if (signal := service.stop_signal) and not is_signal(signal):
-        hint = section.reading.suggestion(signal.upper(), [f"SIG{name}" for name in SIGNALS]) or "such as SIGINT, or 2"
+    if (signal := service.stop_signal) and signal_number(signal) is None:
+        hint = section.reading.suggestion(signal.upper(), [f"SIG{name}" for name in NUMBERS]) or "such as SIGINT, or 2"
         message = f'"stop_signal" of {section.name} is no signal: "{short(signal)}"'
         section.reading.problem(message, section.at("stop_signal"), hint, "signal")
     for key, names in (("cap_add", service.cap_add), ("cap_drop", service.cap_drop)):
@@ -92,15 +88,6 @@ def _names(service: Service, section: Section) -> None:
                 )
                 message = f'"{short(name)}" in "{key}" of {section.name} is no capability'
                 section.reading.problem(message, _item(section, key, name), hint, "capability")
-
-
-def is_signal(text: str) -> bool:
-    match = SIGNAL.match(text)
-    if match is None:
-        return False
-    if text.isdecimal():
-        return 0 < int(text) < 65
-    return match[1] is None or match[1].upper() in SIGNALS or match[1].upper().removeprefix("SIG") in SIGNALS
 
 
 def _limits(service: Service, section: Section) -> None:

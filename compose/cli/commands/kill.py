@@ -22,11 +22,10 @@ def kill(choices: Choices, word: str, services: tuple[str, ...]) -> None:
 
 
 def _check_signal(word: str) -> None:
-    import signal
+    from pycompose.signal_names import NUMBERS, signal_number
 
-    name = word.upper().removeprefix("SIG").partition("+")[0]
-    if not name.isdigit() and f"SIG{name}" not in signal.Signals.__members__:
+    if signal_number(word) is None:
         from difflib import get_close_matches
 
-        near = get_close_matches(f"SIG{name}", signal.Signals.__members__, 1)
+        near = get_close_matches(f"SIG{word.upper().removeprefix('SIG')}", [f"SIG{name}" for name in NUMBERS], 1)
         raise UnknownWord(f"there is no signal {word!r}", near)

@@ -7,9 +7,10 @@ Source: opencontainers/image-spec config.md; Docker's additions (Healthcheck, On
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Mapping
 from typing import Any
+
+from pycompose.signal_names import signal_number
 
 from . import words
 from .running import flags
@@ -109,9 +110,7 @@ def _ports(one: Instruction, text: str) -> list[str]:
 
 
 def _signal(one: Instruction, text: str) -> str:
-    name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
-    known = text.isdecimal() and 0 < int(text) < 65
-    if not known and name not in signal.Signals.__members__ and not re.fullmatch(r"SIGRTM(IN|AX)([+-]\d+)?", name):
+    if signal_number(text) is None:
         raise one.fail(f"STOPSIGNAL: {text!r} is no signal", "SIGTERM, or a number")
     return text
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from pycompose.compose.file.loader import Options, load
-from pycompose.compose.file.startable import is_signal
 from pycompose.compose.model.errors import FileError
 
 HEAD = "services:\n  a:\n    image: x\n    "
@@ -64,8 +63,3 @@ def test_what_a_start_would_refuse_is_told_at_its_place(
 def test_what_a_start_takes_is_taken(tmp_path: Path, attribute: str) -> None:
     (tmp_path / "compose.yaml").write_text(HEAD + attribute)
     assert load(Options(files=(str(tmp_path / "compose.yaml"),))).project.services["a"]
-
-
-def test_signals_are_names_and_numbers() -> None:
-    assert all(map(is_signal, ("SIGTERM", "term", "15", "SIGRTMIN", "RTMAX-1", "rtmin+2", "64")))
-    assert not any(map(is_signal, ("", "0", "65", "SIGFOO", "-1", "SIG", "RTMIN+x")))
