@@ -138,7 +138,7 @@ services:
     assert project("logs", "web").stdout == ""
     project("up", "-d", check=False)
     assert project.states()["web-pre_start-1"] == "exited"
-    project("rm", "-f")
+    project("rm", "-f", "-v")
     assert project.ps() == {}
     project("up", "-d", check=False)
     project.describe(project.file.read_text().replace("exit 3", "exit 0"))
