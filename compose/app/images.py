@@ -7,6 +7,7 @@ store, and only they import what speaks to registries.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ def to_fetch(
     apart, built_here = set(to_build), builders(project)
     for name in chosen(project, tuple(services), no_deps):
         service = project.services[name]
-        platform, pull_policy = service.platform or "", policy or service.pull_policy or "missing"
+        platform, pull_policy = _platform(service), policy or service.pull_policy or "missing"
         built = service.build is not None
         named = service.image and not _is_own(project, name, service.image) and name not in apart
         named = named and (built or service.image not in built_here)
@@ -134,7 +135,7 @@ def to_pull(project: Project, services: Iterable[str], policy: str | None = None
     built_here = builders(project)
     for name in services:
         service = project.services[name]
-        image, platform = service.image or "", service.platform or ""
+        image, platform = service.image or "", _platform(service)
         pull_policy = policy or service.pull_policy or "always"
         if image in ("", "host"):
             continue
@@ -150,6 +151,11 @@ def to_pull(project: Project, services: Iterable[str], policy: str | None = None
             if further != "host" and further not in built_here:
                 _ask(asked, name, further, "", False)
     return list(asked.values()), skipped
+
+
+def _platform(service: Service) -> str:
+    """Of a service's image; empty where neither the file nor the user says one: this machine's."""
+    return service.platform or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")
 
 
 def builders(project: Project) -> dict[str, str]:

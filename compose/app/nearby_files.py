@@ -65,4 +65,4 @@ def variables_of_env_files(choices: Choices) -> dict[str, str]:
                 variables.update(dotenv.parse(text, path, os.environ.get, earlier=variables))
         except (OSError, ValueError, PycomposeError):
             return {}
-    return {name: value for name in OF_COMMANDS - os.environ.keys() if (value := variables.get(name))}
+    return {name: value for name in OF_COMMANDS.keys() - os.environ.keys() if (value := variables.get(name))}

@@ -310,7 +310,8 @@ def _platforms(target: Target) -> None:
         platform_here.partition("/")[0],
         platform_here.split("/", 1)[1],
     }
-    for platform in target.options.platforms:
+    default = os.environ.get("DOCKER_DEFAULT_PLATFORM")
+    for platform in target.options.platforms or ((default,) if default else ()):
         if platform not in plain:
             raise ImageError(
                 f"platform {platform!r}: only images of this machine ({platform_here}) can be built",

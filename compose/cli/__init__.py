@@ -14,7 +14,6 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import click
     from pycompose.errors import PycomposeError
 
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -30,8 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     _make_ordinary()
     from .interrupts import interrupted_code
 
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = _run(sys.argv[1:] if arguments is None else arguments)
+        code = _run(words)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0  # of `context.exit`
     except click.exceptions.Exit as leave:
@@ -40,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         _tell(error)
         return error.exit_code
     except click.ClickException as error:
-        _tell_usage(error)
+        from . import usage_errors
+
+        usage_errors.show(error, words)
         return 1  # as docker compose: usage is no exception
     except (KeyboardInterrupt, click.Abort):
         return interrupted_code()
@@ -114,22 +116,6 @@ def _tell(error: PycomposeError) -> None:
         terminal.problem(problem, "error")
     if not problems:
         terminal.error(str(error), error.hint)
-
-
-def _tell_usage(error: click.ClickException) -> None:
-    import click
-
-    from .output import terminal
-
-    # An option that is not there has what was meant in its text, too.
-    text = error.message if isinstance(error, click.NoSuchOption) else error.format_message()
-    text = text.rstrip(".")
-    possibilities = list(getattr(error, "possibilities", None) or ())
-    hint = f"did you mean {' or '.join(possibilities[:3])}?" if possibilities else ""
-    context = getattr(error, "ctx", None)
-    if not hint and context is not None:
-        hint = f"`{context.command_path} --help` lists what there is"
-    terminal.error(text[:1].lower() + text[1:] if text[1:2].islower() else text, hint)
 
 
 def _where_it_is_written(error: Exception) -> str:

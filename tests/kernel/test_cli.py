@@ -47,6 +47,9 @@ def test_a_project_from_up_to_down(host: Machine, file: str) -> None:
     assert (logs.stdout, logs.stderr) == ("web-1  | ready\n", "web-1  | oops\n")
     assert host.pycompose(*project, "exec", "-T", "-e", "A=b", "db", "sh", "-c", "echo $A").stdout == "b\n"
     assert host.pycompose(*project, "exec", "-T", "db", "sh", "-c", "exit 9", check=False).returncode == 9
+    assert host.run(sys.executable, "-m", "pycompose", *project, "exec", "-i", "db", "cat", input="in").stdout == "in"
+    deaf = host.run(sys.executable, "-m", "pycompose", *project, "exec", "-i=false", "db", "cat", input="in")
+    assert (deaf.stdout, deaf.stderr) == ("", "")
     assert host.pycompose(*project, "exec", "-T", "db", "no-such-program", check=False).returncode == 127
 
     host.pycompose(*project, "scale", "db=3")

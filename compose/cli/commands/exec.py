@@ -12,10 +12,12 @@ from pycompose.compose.cli.output.terminal import say
 from pycompose.compose.state import lookup, observe
 
 
-@command("exec", context_settings={"allow_interspersed_args": False}, accepted=("-i/--interactive", "-t/--tty"))
+@command("exec", context_settings={"allow_interspersed_args": False})
 @click.option("-d", "--detach", is_flag=True, help="Do not wait for it.")
 @click.option("-e", "--env", "environment", multiple=True, metavar="KEY=VALUE", help="A variable for it.")
 @click.option("-T", "--no-tty", "--no-TTY", is_flag=True, help="Without a terminal.")
+@click.option("-i", "--interactive", is_flag=True, default=True, hidden=True)
+@click.option("-t", "--tty", is_flag=True, default=True, hidden=True)
 @click.option("-u", "--user", default="", metavar="USER", help="Run it as this user.")
 @click.option("-w", "--workdir", "folder", default="", metavar="FOLDER", help="Run it in this folder.")
 @click.option("--index", type=int, default=0, metavar="N", help="The number of the container, where there are several.")
@@ -27,6 +29,8 @@ def execute(
     context: click.Context,
     /,
     no_tty: bool,
+    interactive: bool,
+    tty: bool,
     detach: bool,
     service: str,
     arguments: tuple[str, ...],
@@ -45,9 +49,10 @@ def execute(
         return
     from pycompose.compose.app import execution
 
-    terminal = not (no_tty or detach) and os.isatty(0) and os.isatty(1)
+    terminal = tty and not (no_tty or detach) and os.isatty(0) and os.isatty(1)
     options = execution.ExecOptions(_variables(environment), user, folder, privileged, terminal, detach)
-    context.exit(execution.execute(places, container.id, arguments, options))
+    standard_input = 0 if interactive else os.open(os.devnull, os.O_RDONLY)
+    context.exit(execution.execute(places, container.id, arguments, options, (standard_input, 1, 2)))
 
 
 def _variables(texts: tuple[str, ...]) -> dict[str, str | None]:

@@ -103,6 +103,17 @@ def test_an_image_for_another_platform_is_as_good_as_missing(tmp_path: Path, sto
         images.to_fetch(project, policy="always")
 
 
+def test_a_service_without_a_platform_has_the_user_s(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(store, "here:1", architecture="arm64")
+    project = loaded(tmp_path, "a: {image: 'here:1'}, b: {image: 'here:2', platform: linux/386}")
+    monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "linux/amd64")
+    assert [fetch.platform for fetch in images.to_fetch(project)] == ["linux/amd64", "linux/386"]
+    monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "linux/arm64")
+    assert due(project) == ["here:2"]
+
+
 def test_what_can_be_built_need_not_be_fetched(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     project = loaded(

@@ -32,7 +32,7 @@ volumes: {data: {}}
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYCOMPOSE_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("PYCOMPOSE_RUN", str(tmp_path / "run"))
-    for name in {name for name in os.environ if name.startswith("COMPOSE_")} | own_variables.OF_COMMANDS:
+    for name in {name for name in os.environ if name.startswith("COMPOSE_")} | own_variables.OF_COMMANDS.keys():
         monkeypatch.setenv(name, "")  # so that one that a command takes from an env file is gone afterwards
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -73,6 +73,15 @@ def test_a_wrong_option_and_a_missing_file_are_1(run: Run) -> None:
         (("--progres", "tty", "ps"), "did you mean --progress or --profile?"),
         (("kill", "-s", "SIGTREM"), "did you mean SIGTERM?"),
         (("frobnicate",), "`pycompose --help` lists what there is"),
+        (("up", "-f", "x.yaml"), "-f goes before the command: pycompose -f … up"),
+        (("ps", "--project-name=x"), "--project-name goes before the command: pycompose --project-name … ps"),
+        (("-d", "up"), "-d goes after the command: pycompose up -d"),
+        (
+            ("--remove-orphans", "down", "-v"),
+            "--remove-orphans goes after the command: pycompose down --remove-orphans",
+        ),
+        (("-z", "up"), "`pycompose --help` lists what there is"),
+        (("image", "pull", "-f", "x"), "-f goes before the command: pycompose -f … pull"),
     ],
 )
 def test_what_is_unknown_is_an_error_with_a_suggestion(
@@ -82,6 +91,11 @@ def test_what_is_unknown_is_an_error_with_a_suggestion(
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == f"hint: {hint}"
     assert err.startswith("error: ")
+
+
+def test_an_unknown_flag_is_named_as_docker_compose_names_it(run: Run) -> None:
+    assert run("ps", "--nope")[2].startswith("error: unknown flag: --nope\n")
+    assert run("rm", "-z")[2].startswith("error: unknown shorthand flag: 'z' in -z\n")
 
 
 def test_a_command_of_docker_compose_that_is_not_there_yet_says_so(run: Run) -> None:
@@ -395,6 +409,21 @@ def test_every_variable_of_docker_compose_that_is_read_stands_in_the_table() -> 
         name
         for path in here.parent.parent.rglob("*.py")
         if path != here
-        for name in re.findall(r"(?<![A-Z_])COMPOSE_[A-Z_]+\b", path.read_text())
+        for name in re.findall(r"(?<![A-Z_])COMPOSE_[A-Z_]+\b|DOCKER_DEFAULT_PLATFORM", path.read_text())
     }
-    assert read <= own_variables.OF_PROJECT | own_variables.OF_COMMANDS | own_variables.OF_PROCESS
+    assert read <= {*own_variables.OF_PROJECT, *own_variables.OF_COMMANDS, *own_variables.OF_PROCESS}
+
+
+def test_every_variable_is_documented_with_what_it_stands_for() -> None:
+    top = Path(own_variables.__file__).parent.parent.parent
+    page = (top / "docs" / "variables.md").read_text()
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.+) \|$", page, re.MULTILINE))
+    for table in (own_variables.OF_PROJECT, own_variables.OF_COMMANDS, own_variables.OF_PROCESS):
+        assert table.items() <= rows.items()
+    ours = {
+        name
+        for folder in ("compose", "runtime", "network")
+        for path in (top / folder).rglob("*.py")
+        for name in re.findall(r"(?<![A-Z_])PYCOMPOSE_[A-Z]+\b", path.read_text())
+    }
+    assert ours == {name for name in rows if name.startswith("PYCOMPOSE_")}

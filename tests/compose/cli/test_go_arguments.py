@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import click
 import pytest
 from pycompose.compose.cli.command import command
-from pycompose.compose.cli.go_arguments import spelled
+from pycompose.compose.cli.go_arguments import GoArguments, spelled
 from pycompose.compose.cli.root import COMMANDS, Root, cli
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @command("try")
@@ -76,13 +80,34 @@ def test_what_is_run_inside_is_left_as_it_is() -> None:
     assert (context.params["no_tty"], context.params["arguments"]) == (True, ("ls", "-l=false", "--all=true"))
 
 
-def test_every_switch_of_every_command_takes_a_value() -> None:
+def every_command(group: click.Group, context: click.Context) -> Iterator[click.Command]:
+    for name in COMMANDS if group is cli else group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is not None:
+            yield command
+        if isinstance(command, click.Group):
+            yield from every_command(command, click.Context(command))
+
+
+def test_every_switch_of_every_command_takes_a_value_and_each_value_may_stand_after_an_equals_sign() -> None:
     assert isinstance(cli, Root)
     assert values("--dry-run=false") == ON
-    for name in COMMANDS:
-        found = cli.get_command(click.Context(cli), name)
-        for option in found.params if found is not None else ():
-            if isinstance(option, click.Option) and option.is_bool_flag and not option.required:
-                parser = found.make_parser(click.Context(found)) if found is not None else None
-                assert parser is not None
-                parser.parse_args(spelled([f"{option.opts[0]}=false"], [option], interspersed=True))
+    everyone = [cli, *every_command(cli, click.Context(cli))]
+    assert len(everyone) > len(COMMANDS)
+    for one in everyone:
+        assert isinstance(one, GoArguments), one.name
+        parser = one.make_parser(click.Context(one))
+        for option in one.params:
+            if isinstance(option, click.Option) and option.is_flag == option.is_bool_flag:
+                for name in option.opts:
+                    word = f"{name}=false" if option.is_bool_flag else f"{name}=0"
+                    values_read = parser.parse_args(spelled([word], [option], interspersed=True))[0]
+                    assert values_read[option.name] in ((False,) if option.is_flag else ("0", ["0"])), (one.name, name)
+
+
+def test_exec_takes_the_letters_that_docker_exec_takes_and_says_nothing_of_them(run: Run) -> None:
+    for letters in (("-it",), ("-i", "-t"), ("-it=true",), ("--interactive", "--tty"), ("-Ti=false",)):
+        code, out, err = run("-p", "x", "exec", *letters, "web", "ls")
+        assert (code, out) == (1, "")
+        assert err.splitlines()[0].startswith("error: ")
+        assert "no effect" not in err
