@@ -9,7 +9,7 @@ and what was under way is undone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,7 @@ from pycompose.frozen import dataclass
 
 from . import locate, phases
 from .choices import Choices
+from .deadline import NO_DEADLINE, Deadline
 from .phases import silent
 
 if TYPE_CHECKING:
@@ -54,10 +55,12 @@ def apply(
     *,
     keep: bool = False,
     attached: tuple[str, ...] = (),
+    deadline: Deadline = NO_DEADLINE,
 ) -> Outcome:
     """Lock the project, observe it, decide, and have the plan carried out. With `keep` the project becomes the newest.
 
-    `attached` are services whose containers somebody follows from their start. Raises PycomposeError if a step fails.
+    `attached` are services whose containers somebody follows from their start; `deadline` is that of a plan that has a
+    timeout. Raises PycomposeError if a step fails.
     """
     from pycompose.compose.state.observe import observe
 
@@ -68,12 +71,16 @@ def apply(
 
     from pycompose.compose.control import session
 
-    with session.locked(places, lambda: tell(phases.LockAwaited(places.project))) as lock:
+    with ExitStack() as held:
+        with deadline.over("another command acted on the project"):
+            lock = held.enter_context(session.locked(places, lambda: tell(phases.LockAwaited(places.project))))
         observed = observe(places)
         plan = decide(observed)
         if (plan.steps or keep) and session.wake(places):  # a supervisor that came up may have changed something
             observed = observe(places)
             plan = decide(observed)
+        if plan.timeout is not None:
+            plan = replace(plan, spent=deadline.spent)
         outcome = _warned(Outcome(places, project, observed, plan), tell)
         if plan.steps or keep:
             with phases.phase(tell, phases.PlanBegin(plan, title)):
@@ -131,6 +138,7 @@ class PreparedUp:
     project: Project
     selected: frozenset[str]
     options: UpOptions
+    deadline: Deadline = NO_DEADLINE
 
     def apply(self, tell: Tell = silent, *, attached: tuple[str, ...] = ()) -> Outcome:
         from pycompose.compose.plan import reconcile
@@ -139,7 +147,9 @@ class PreparedUp:
             return reconcile.up(self.project, observed, self.options)
 
         title = "create" if self.options.no_start else "up"
-        return apply(self.choices, self.located, decide, title, tell, keep=True, attached=attached)
+        return apply(
+            self.choices, self.located, decide, title, tell, keep=True, attached=attached, deadline=self.deadline
+        )
 
 
 @contextmanager
@@ -160,6 +170,8 @@ def prepared_up(
     """
     from pycompose.compose.control import session
 
+    deadline = Deadline(options.wait_timeout if options.wait else None)
+    options = replace(options, wait_timeout=deadline.seconds)
     likely = None if choices.dry_run else locate.likely_places(choices)
     with session.waking(likely) if likely else nullcontext(lambda: False) as awake:
         located = _target(choices, options.services, tell, remembered=False)
@@ -182,12 +194,14 @@ def prepared_up(
         awake()
         if likely is not None and likely != located.places:
             session.close_if_empty(likely)
-        digests = make_ready(choices, project, options.services, images, tell, no_deps=options.no_deps)
+        with deadline.over("images not ready"):
+            digests = make_ready(choices, project, options.services, images, tell, no_deps=options.no_deps)
         mounted = mounted_images(project, options.services, no_deps=options.no_deps)
         options = replace(options, images=digests, mounted_images=mounted)
         options = replace(options, remake_volumes=_agreed(located.places, project, options, remake))
-        located = _provided(choices, located, selected, tell, options.scale)
-        yield PreparedUp(choices, located, located.described, selected, options)
+        with deadline.over("providers not ready"):
+            located = _provided(choices, located, selected, tell, options.scale)
+        yield PreparedUp(choices, located, located.described, selected, options, deadline)
 
 
 def _provided(
@@ -343,12 +357,13 @@ def start(
     """Start containers that exist; with `wait`, return when they run or are healthy."""
     from pycompose.compose.plan import commands
 
+    deadline = Deadline(wait_timeout if wait else None)
     located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        return commands.start(located.project, observed, services, wait=wait, timeout=wait_timeout)
+        return commands.start(located.project, observed, services, wait=wait, timeout=deadline.seconds)
 
-    return apply(choices, located, decide, "start", tell)
+    return apply(choices, located, decide, "start", tell, deadline=deadline)
 
 
 def restart(

@@ -161,7 +161,7 @@ class _Run:
     async def run(self) -> None:
         seconds = float("inf") if self.plan.timeout is None else self.plan.timeout
         try:
-            with trio.move_on_after(seconds) as time_limit:
+            with trio.move_on_after(max(seconds - self.plan.spent, 0)) as time_limit:
                 async with trio.open_nursery() as nursery:
                     for step in self.plan.steps:
                         nursery.start_soon(self._step, step)

@@ -187,7 +187,8 @@ class Plan:
     project: str
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
-    timeout: float | None = None  # seconds in which all of it is to be done
+    timeout: float | None = None  # seconds in which the whole command is to be done
+    spent: float = 0.0  # of them, when this was decided
 
 
 def render(plan: Plan) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
+from .attached_tools import in_background, read_until
 from .build_tools import Builds, build
 from .test_registry import registry
 
@@ -261,3 +264,42 @@ def test_where_overlays_cannot_be_it_says_so(build: Builds) -> None:
     said = build.fails("FROM base\nRUN true\n")
     assert "cannot hold an overlay" in said
     assert "PYCOMPOSE_STORAGE" in said
+
+
+LATE = ("up", "--wait", "--wait-timeout", "2")
+WEB = "services: {{web: {{{}, command: sleep 300, network_mode: none, stop_grace_period: 0s}}}}\n"
+NEVER_ANSWERS = "import socket; listener = socket.create_server(('127.0.0.1', 5999)); print(1, flush=True); input()"
+
+
+def test_the_deadline_of_a_wait_counts_builds(build: Builds) -> None:
+    build.write({"Dockerfile": "FROM base\nRUN sleep 50\nCMD sleep 300\n"})
+    project = Project(build, WEB.format("build: ./context"))
+    said = project(*LATE, check=False)
+    assert project.code == 1
+    assert "application not healthy after 2s: images not ready" in said
+    assert project("ls", "-aq") == ""
+
+
+def test_the_deadline_of_a_wait_counts_pulls(build: Builds) -> None:
+    listening = build.machine.entering(sys.executable, "-c", NEVER_ANSWERS)
+    with subprocess.Popen(listening, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as registry:
+        assert registry.stdout is not None
+        registry.stdout.readline()
+        project = Project(build, WEB.format("image: '127.0.0.1:5999/x'"))
+        said = project(*LATE, check=False)
+        registry.communicate(b"\n")
+    assert project.code == 1
+    assert "application not healthy after 2s: images not ready" in said
+
+
+def test_the_deadline_of_a_wait_counts_the_time_in_which_another_command_acts(build: Builds) -> None:
+    project = Project(build, WEB.format("image: base, pre_start: [{command: sleep 50}]"))
+    first = in_background(build.machine, "-p", "p", "-f", str(project.file), "up", "-d")
+    read_until(first, "pre_start-0  Running")
+    said = project(*LATE, check=False)
+    assert project.code == 1
+    assert "application not healthy after 2s: another command acted on the project" in said
+    first.terminate()
+    first.communicate(timeout=20)
+    assert list(project.created()) == ["p-web-1"]
+    project("down")
