@@ -11,7 +11,7 @@
         containers/<id>/                   one container: config.json, state.json, exit.json, log, upper/, work/, etc/
     run (/run/pycompose, 0700)             does not
       <project>/ lock · keeper.sock · store.sock · control.sock · keeper.lock · keeper.log · supervisor.log ·
-                 supervisor.json · <id>.output
+                 supervisor.json · <id>.output · <id>.stream
 
 Rules: no code but path arithmetic, and keeping both roots to ourselves. `PYCOMPOSE_STATE` and `PYCOMPOSE_RUN` move the
 roots (for tests and, later, rootless use).
@@ -90,6 +90,10 @@ class ProjectPlaces:
     def output(self, container_id: str) -> str:
         """Where a container's output lies on its way into the log."""
         return f"{self.run}/{container_id}.output"
+
+    def stream(self, container_id: str) -> str:
+        """The last of a container's output of which no log is kept, for who is attached to it."""
+        return f"{self.run}/{container_id}.stream"
 
     @property
     def control_socket(self) -> str:

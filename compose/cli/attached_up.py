@@ -138,7 +138,7 @@ class Attached:
 
         places = self.prepared.located.places
         printer = Printer(places.project, how, shown=self.follow)
-        return Following(places, chosen, printer, since=since, ended=ended, awaited=counts)
+        return Following(places, chosen, printer, since=since, ended=ended, awaited=counts, attached=True)
 
     def _print(self, following: Following) -> None:
         """The printing thread."""

@@ -48,6 +48,7 @@ def own_of(
         volume_donors=volume_donors,
         mounted_images=dict(mounted_images),
         hook=hook,
+        unlogged=service.logging is not None and service.logging.driver == "none",
     )
 
 

@@ -91,6 +91,7 @@ class ObservedContainer:
     status: ContainerStatus
     oneoff: bool = False  # it is no replica: of `run`, or of a hook
     hook: str = ""  # "pre_start": it is the container of one
+    unlogged: bool = False  # nothing that it writes is kept: the logging driver "none"
     image: str = ""  # as the file wrote it
     image_digest: str = ""  # what it was made from
     command: tuple[str, ...] = ()

@@ -56,6 +56,7 @@ class Own:
     volume_donors: tuple[str, ...] = ()  # ids of the containers of volumes_from
     mounted_images: Mapping[str, str] = field(default_factory=dict)  # target -> digest
     hook: int | None = None  # it is the container of that pre_start hook
+    unlogged: bool = False  # nothing that it writes is kept
 
     def text(self) -> str:
         return _CODEC.to_json(self)
@@ -219,6 +220,7 @@ def _container(
         status="restarting" if supervision.restarting and not running else state.status,  # type: ignore[arg-type]
         oneoff=labels.get(Label.ONEOFF, "False") == "True" or Label.HOOK in labels,
         hook=labels.get(Label.HOOK, ""),
+        unlogged=labelled.unlogged,
         image=labelled.image or state.image,
         image_digest=labels.get(Label.IMAGE, ""),
         command=labelled.command,

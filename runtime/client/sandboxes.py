@@ -22,6 +22,7 @@ from pycompose.frozen import dataclass
 from pycompose.runtime.errors import KeeperGone, NoSuchContainer, StartFailed
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.keeper.launch import launch_keeper
+from pycompose.runtime.keeper.log_writer import discard_stream
 from pycompose.runtime.keeper.messages import (
     Abandon,
     Done,
@@ -256,6 +257,7 @@ class Runtime:
     async def remove(self, container_id: str) -> None:
         """Delete the folder of a container that does not run."""
         await trio.to_thread.run_sync(discard, self.places.container(container_id))
+        discard_stream(self.places.stream(container_id))
 
     async def await_exit(self, container_id: str) -> int | None:
         """Its exit code; None if nobody could tell."""

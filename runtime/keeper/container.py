@@ -35,7 +35,7 @@ from . import messages
 from .connection import Client, Refused, Reply
 from .container_stages import RAN, TRANSITIONS, ContainerStage, Effect, Occurrence
 from .household import Household
-from .log_writer import LogFile, Output
+from .log_writer import STREAM_SIZE, LogFile, Output, discard_stream
 from .loop import Timer
 from .messages import Answer, Done, Ended, FirstReady, NotExecuted, OutOfMemory, Prepared, Refusal
 
@@ -380,12 +380,13 @@ class Container:
 
     def open_output(self, kept: Mapping[str, int] | None = None) -> None:
         """Begin to copy what it prints, from the descriptors `kept` or newly opened FIFOs."""
+        if self.bundle.log_max_files:
+            log = LogFile(f"{self.folder}/log", self.bundle.log_max_size, self.bundle.log_max_files)
+        else:
+            if not kept:  # it is of the last run
+                discard_stream(self.keeper.places.stream(self.id))
+            log = LogFile(self.keeper.places.stream(self.id), STREAM_SIZE, 2)
         kept = kept or {}
-        log = LogFile(
-            f"{self.folder}/log" if self.bundle.log_max_files else os.devnull,
-            self.bundle.log_max_size,
-            self.bundle.log_max_files,
-        )
         self.output = Output(log, self.keeper.places.output(self.id))
         if self.master >= 0:
             self._stream(self.master, 0)

@@ -25,6 +25,7 @@ HEAD = struct.Struct("<QQQQ")  # inode and size of the log, bytes of the spool t
 START = 64  # where the spool's bytes begin
 SPOOL = 1 << 18  # bytes; then it begins anew
 STREAMS = (b"stdout", b"stderr")
+STREAM_SIZE = 1 << 20  # bytes of output that is not kept, for who is attached; twice as much may be there
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
 
 
@@ -118,6 +119,13 @@ class LogFile:
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+def discard_stream(path: str) -> None:
+    """Remove what is left of the output of one of which no log is kept."""
+    for name in (path, f"{path}.1"):
+        with suppress(FileNotFoundError):
+            os.unlink(name)
 
 
 class Output:

@@ -156,3 +156,27 @@ def test_a_wait_ends_with_the_reason_why_a_container_is_not_ready(host: Machine,
     assert {(probe["ExitCode"], probe["Output"]) for probe in row["HealthLog"]} == {(7, "no database\n")}
     late = host.pycompose("-f", file, "up", "--wait", "--wait-timeout", "1", "app", check=False, timeout=20)
     assert (late.returncode, "application not healthy after 1s: slow" in late.stderr) == (1, True), late.stderr
+
+
+def test_what_is_not_kept_is_shown_to_who_is_attached(host: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("""
+services:
+  quiet: {image: host, init: true, command: sh -c 'seq 3000; echo last >&2', logging: {driver: none}}
+  left: {image: host, init: true, command: echo no, attach: false}
+  talks: {image: host, init: true, command: sh -c 'read x; seq 5; exit 4', stdin_open: true, logging: {driver: none}}
+""")
+    project = ("-p", "p", "-f", str(file))
+    done = host.pycompose(*project, "up", "quiet", "left")
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if " | " in line]
+    assert lines == [f"quiet-1  | {number}" for number in [*range(1, 3001), "last"]]
+    assert host.pycompose(*project, "logs", "quiet").stdout == ""
+    again = host.pycompose(*project, "up", "quiet", "left", "--attach", "left").stdout
+    assert "left-1  | no" in again
+    assert "quiet-1" not in [line.partition(" ")[0] for line in again.splitlines() if " | " in line]
+    both = host.pycompose(*project, "up", "quiet", "left", "--no-attach", "quiet").stdout
+    assert " | " not in both
+    host.pycompose(*project, "up", "-d", "talks")
+    attached = host.pycompose(*project, "attach", "talks", check=False, input="go\n")
+    assert (attached.returncode, attached.stdout.split()) == (4, ["1", "2", "3", "4", "5"])
+    host.pycompose(*project, "down")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from .attached_tools import in_background, read_until
 from .conftest import Machine
 from .service_tools import Described
 
@@ -188,3 +189,30 @@ networks: {default: {ipam: {config: [{subnet: 10.123.0.0/24}]}}}
         done = project("exec", "-T", "--index", number, "web", "cat", "/opt/ran")
         assert set(done.stdout.split()) == {"mine"}
     assert "8123" in project("port", "web", "80").stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"), [("pre_start", "web pre_start[0] -> | early"), ("post_start", "web-1 -> | early")]
+)
+def test_what_hooks_write_is_shown_while_they_run(project: Described, kind: str, shown: str) -> None:
+    project.describe(f"""
+services:
+  web: {{image: host, init: true, command: sleep 600, {kind}: [{{command: "sh -c 'echo early; sleep 600'"}}]}}
+""")
+    up = in_background(project.machine, "-p", "p", "-f", str(project.file), "up")
+    read_until(up, shown)
+    assert "pre_start" not in kind or project.states() == {"web-1": "created", "web-pre_start-0": "running"}
+    up.terminate()
+    up.communicate(timeout=60)
+    assert "web-pre_start-0" not in project.states()
+
+
+def test_what_pre_stop_writes_is_shown_when_an_attached_up_ends(project: Described) -> None:
+    project.describe("""
+services:
+  web: {image: host, init: true, command: sh -c 'echo up; sleep 600', pre_stop: [{command: echo bye}]}
+""")
+    up = in_background(project.machine, "-p", "p", "-f", str(project.file), "up", "-t", "0")
+    read_until(up, "| up")
+    up.terminate()
+    assert "web-1 -> | bye" in up.communicate(timeout=60)[0].splitlines()

@@ -46,6 +46,7 @@ def attach(context: click.Context, /, keys: str, index: int, no_stdin: bool, ser
         TerminalPrinter(places.project) if terminal else Printer(places.project, plain),
         since=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode(),
         ended=lambda _, code, again: None if again else codes.append(code),
+        attached=True,
     )
 
     def leave() -> None:

@@ -141,7 +141,8 @@ class Following:
     """Prints the lines of the containers that `chosen` accepts, and tells when one ends. One thread calls it.
 
     `since` and `until` are times as in the log: older and newer lines are left out. `tail` counts for what is there at
-    first. `awaited` says of whose containers the ends are waited for; None is all.
+    first. `awaited` says of whose containers the ends are waited for; None is all. `attached`: what is kept in no log
+    is printed too, as it comes.
 
     There is more to come while one of them runs; or will run again, because its restart policy or a command under way
     says so; or was made since the following began, and has not run yet (as docker compose 5, pkg/compose/monitor.go).
@@ -158,7 +159,9 @@ class Following:
         tail: int | None = None,
         ended: Callable[[ObservedContainer, int | None, bool], None] | None = None,
         awaited: Callable[[ObservedContainer], bool] | None = None,
+        attached: bool = False,
     ) -> None:
+        self._attached = attached
         self._awaited = awaited
         self.places, self.chosen, self.printer = places, chosen, printer
         self.since, self.until, self.ended = since, until, ended
@@ -215,7 +218,8 @@ class Following:
             self._folders = folders
         containers = {one.id: one for one in observe.containers(self.places) if self.chosen(one)}
         for container_id in containers.keys() - self._containers.keys():
-            path = f"{self.places.container(container_id)}/log"
+            unlogged = self._attached and containers[container_id].unlogged
+            path = self.places.stream(container_id) if unlogged else f"{self.places.container(container_id)}/log"
             self._lines[container_id] = LogPieces() if isinstance(self.printer, TerminalPrinter) else LogLines()
             self._follower.add(container_id, path, last(path, self._tail))
         for container_id in self._containers.keys() - containers.keys():
