@@ -56,7 +56,7 @@ def test_control_socket() -> None:
         b',"reason":"changed"},{"kind":"Step","id":"await db","action":{"kind":"AwaitCondi'
         b'tion","service":"db","containers":["p-db-1"],"condition":"service_healthy","requ'
         b'ired":true},"cause":"why","after":["stop web-1"],"reason":"asked"}],"warnings":["'
-        b'careful"],"timeout":null,"spent":0.0},"generation":"abc","parallel":0,"attached":["web"]}'
+        b'careful"],"timeout":null,"spent":0.0,"running":[]},"generation":"abc","parallel":0,"attached":["web"]}'
     )
     steps = (
         Step("stop web-1", StopContainer("p-web-1", "web", grace=3), "changed: ü", reason="changed"),

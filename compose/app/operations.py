@@ -85,6 +85,9 @@ def apply(
         if plan.steps or keep:
             with phases.phase(tell, phases.PlanBegin(plan, title)):
                 _carry_out(choices, outcome, lock, tell, keep, attached)
+        elif plan.running:
+            with phases.phase(tell, phases.PlanBegin(plan, title)):
+                pass
         return outcome
 
 

@@ -102,16 +102,18 @@ class Attached:
         try:
             self.prepared.apply(watch, attached=tuple(sorted(self.follow)))
             begin()
+            self._settled.set()
+            self._wake()
+            return self._wait()
         except KeyboardInterrupt:
+            if self._stops:  # it is being killed already
+                raise
             attached = self._thread is not None
             code = self._stop()
             return code if attached else interrupted_code()
         except PycomposeError:
             self._finish()
             raise
-        self._settled.set()
-        self._wake()
-        return self._wait()
 
     def _names(self) -> list[str]:
         """As log lines are prefixed."""
@@ -157,17 +159,14 @@ class Attached:
             self._ends.put(None)
 
     def _wait(self) -> int:
-        """Until all that count have ended, one ends that all depend on, or a signal."""
-        try:
-            while (end := self._ends.get()) is not None:
-                container, code, again = end
-                self._codes.setdefault(container.service, code)
-                if again or container.service not in self.named:
-                    continue
-                if self.abort_on_exit or (self.abort_on_failure and code != 0):
-                    return self._abort(container.service, code)
-        except KeyboardInterrupt:
-            return self._stop()
+        """Until all that count have ended, or one ends that all depend on. A signal is a KeyboardInterrupt."""
+        while (end := self._ends.get()) is not None:
+            container, code, again = end
+            self._codes.setdefault(container.service, code)
+            if again or container.service not in self.named:
+                continue
+            if self.abort_on_exit or (self.abort_on_failure and code != 0):
+                return self._abort(container.service, code)
         if self.exit_code_from:
             return self._code(self._codes.get(self.exit_code_from))
         return 0

@@ -47,12 +47,12 @@ class Drawing:
                 terminal.note(f"would run provider {provider}: {verb} {service}")
             case phases.ProviderProgress(service, text, debug):
                 if terminal.verbose or not debug:
-                    terminal.note(f" Service {service}  {text}")
+                    terminal.note(f" Service {service} {text}")
             case phases.ImageRemoved(image):
-                terminal.note(f" Image {image}  Removed")
+                terminal.note(f" Image {image} Removed")
             case phases.ImageBuilt(image):
                 if not self._quiet_builds:
-                    terminal.note(f" {image}  Built")
+                    terminal.note(f" Image {image} Built")
             case phases.PlanBegin() | phases.TransfersBegin() | phases.BuildsBegin():
                 self._begin(event)
             case phases.PhaseEnd():
@@ -100,6 +100,7 @@ def _plan(plan: Plan, title: str, plain: bool) -> tuple[Live, Take]:
                     _traced(step, state, cause)
                 live.update(lambda now: map(text, board.take(step, state, cause, now, ready)))
 
+    live.update(lambda _: map(text, board.running()))
     return live, take
 
 

@@ -42,7 +42,7 @@ class _WholeLines:
             self._tell(self._left)
 
 
-async def run_inside(host: Host, kind: str, name: str, hook: Hook, tell: Tell) -> HookFailed | None:
+async def run_inside(host: Host, kind: str, name: str, service: str, hook: Hook, tell: Tell) -> HookFailed | None:
     """Run one inside its container; how it failed."""
     lines = _WholeLines(tell)
     try:
@@ -63,8 +63,8 @@ async def run_inside(host: Host, kind: str, name: str, hook: Hook, tell: Tell) -
     if not result.exit_code:
         return None
     last = result.output.decode(errors="replace").rstrip().rpartition("\n")[2]
-    hint = f"it says: {last}" if last else ""
-    return HookFailed(f"{kind} of {name} exited with {result.exit_code}", hint=hint, exit_code=result.exit_code)
+    hint = f"{kind} of {name}" + (f" says: {last}" if last else "")
+    return HookFailed(f"{service} hook exited with status {result.exit_code}", hint=hint, exit_code=result.exit_code)
 
 
 async def run_beside(host: Host, action: RunHook, tell: Tell) -> None:

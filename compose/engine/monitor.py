@@ -181,8 +181,9 @@ class Monitor:
                 if known.stage is MonitorStage.EXITED:
                     if known.exit_code != 0:
                         hint = f"`pycompose logs {known.service}` shows what it said"
+                        code = "unknown" if known.exit_code is None else known.exit_code
                         raise ConditionFailed(
-                            f"{name} did not complete successfully: exit code {known.exit_code}", hint=hint
+                            f'service "{known.service}" didn\'t complete successfully: exit {code}', hint=hint
                         )
                     return True
             return False
@@ -201,15 +202,16 @@ class Monitor:
                 return True
             code = "?" if known.exit_code is None else known.exit_code
             hint = f"`pycompose logs {known.service}` shows what it said"
-            raise ConditionFailed(f"{name} exited with {code}", hint=hint)
+            raise ConditionFailed(f"{_dependency(wanted)}container {name} exited ({code})", hint=hint)
         if known.stage is not MonitorStage.RUNNING:
             return False
         if wanted.condition == "service_started":
             return True
         if known.supervision.health == "unhealthy":
-            raise ConditionFailed(f"{name} is unhealthy", hint=lifecycle.explanation(name, known.supervision))
+            hint = lifecycle.explanation(name, known.supervision)
+            raise ConditionFailed(f"{_dependency(wanted)}container {name} is unhealthy", hint=hint)
         if known.supervision.health == "none" and wanted.condition == "service_healthy":
-            raise ConditionFailed(f"{name} has no healthcheck configured")
+            raise ConditionFailed(f"{_dependency(wanted)}container {name} has no healthcheck configured")
         settled = known.ran >= lifecycle.SETTLING
         return known.supervision.health == "healthy" or (known.supervision.health == "none" and settled)
 
@@ -378,6 +380,11 @@ class Monitor:
             except HostError as error:
                 return HealthProbe(began, time.time(), error.exit_code, str(error))
         return HealthProbe(began, time.time(), -1, f"Health check exceeded timeout ({probe.timeout:g}s)")
+
+
+def _dependency(wanted: AwaitCondition) -> str:
+    """What comes before the reason where somebody depends on what is waited for."""
+    return "" if wanted.condition == "running_or_healthy" else "dependency failed to start: "
 
 
 def _at_once(one: float | None, other: float | None) -> bool:

@@ -287,7 +287,7 @@ class _Run:
         await self.host.start_container(name)
         described = self.project.services.get(service)
         for hook in described.post_start if described else ():
-            if error := await hooks.run_inside(self.host, "post_start", name, hook, self._teller(step, name)):
+            if error := await hooks.run_inside(self.host, "post_start", name, service, hook, self._teller(step, name)):
                 raise HookFailed(str(error), hint=error.hint) from error  # as docker compose: 1, whatever its code
         if name in self.restarting:
             self.publish(name, "restart")
@@ -300,7 +300,7 @@ class _Run:
         if action.paused:
             await self.host.unpause_container(name)
         for hook in service.pre_stop if service else ():
-            error = await hooks.run_inside(self.host, "pre_stop", name, hook, self._teller(step, name))
+            error = await hooks.run_inside(self.host, "pre_stop", name, action.service, hook, self._teller(step, name))
             if error:  # it is stopped all the same
                 self.failures.append((step, error))
                 self.report(StepEvent(step, "warning", str(error)))

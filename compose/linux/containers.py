@@ -331,7 +331,7 @@ class Containers:
     def _claimed(self, name: str) -> Iterator[None]:
         """Nobody else gives this name to a container meanwhile. Raises HostError if one has it."""
         if name in self._by_name or name in self._claims:
-            raise HostError(f'container "{name}" is there already')
+            raise HostError(f'container name "{name}" is already in use')
         self._claims.add(name)
         try:
             yield

@@ -63,4 +63,4 @@ class NoSuchService(PycomposeError):
 
     @staticmethod
     def text(service: str) -> str:
-        return f'no such service: "{service}"'
+        return f"no such service: {service}"

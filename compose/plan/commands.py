@@ -275,17 +275,31 @@ def kill(project: Project | None, observed: Observed, services: tuple[str, ...] 
 
 def pause(project: Project | None, observed: Observed, services: tuple[str, ...] = ()) -> Plan:
     out = Draft(observed.project)
+    already = []
     for c in containers_of(project, observed, services):
         if c.status == "running":
             out.pause(c, asked("pause"))
-    return out.plan()
+        elif c.status == "paused":
+            already.append(f"container {c.name} is already paused")
+    return _told_of(out, already)
 
 
 def unpause(project: Project | None, observed: Observed, services: tuple[str, ...] = ()) -> Plan:
     out = Draft(observed.project)
+    running = []
     for c in containers_of(project, observed, services):
         if c.status == "paused":
             out.unpause(c, asked("unpause"))
+        elif c.status == "running":
+            running.append(f"container {c.name} is not paused")
+    return _told_of(out, running)
+
+
+def _told_of(out: Draft, exceptions: list[str]) -> Plan:
+    """A plan that leaves some as they are; an error where that is all of them."""
+    if exceptions and not out.steps:
+        raise PycomposeError("; ".join(exceptions))
+    out.warnings += exceptions
     return out.plan()
 
 

@@ -69,11 +69,12 @@ class Draft:
         self.steps: dict[str, Step] = {}
         self.warnings: list[str] = []
         self.deadline: float | None = None  # seconds in which all of the plan is to be done
+        self.running: list[str] = []  # containers that are left as they are
 
     def plan(self) -> Plan:
         needed = {before for step in self.steps.values() for before in step.after}
         steps = (step for step in self.steps.values() if step.id in needed or step.reason != "dependency")
-        return Plan(self.project, tuple(steps), tuple(self.warnings), self.deadline)
+        return Plan(self.project, tuple(steps), tuple(self.warnings), self.deadline, running=tuple(self.running))
 
     # networks and volumes
 

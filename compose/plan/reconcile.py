@@ -119,7 +119,13 @@ class _Up:
         if self.options.wait and not self.options.no_start:
             self._wait()
         self._check_obstacles()
+        self.out.running = [c.name for name in self.members for c in self.observed.of_service(name) if self._stays(c)]
         return self.out.plan()
+
+    def _stays(self, container: ObservedContainer) -> bool:
+        """Whether a container of a service that was asked for runs and goes on as it is."""
+        changed = self.out.starts(container.name) or self.out.stops(container.name)
+        return container.status == "running" and container.name in self.members[container.service] and not changed
 
     def _check_obstacles(self) -> None:
         """Raises FileError for what the file says of containers that the plan makes and that nobody can make."""
@@ -146,7 +152,10 @@ class _Up:
                 continue
             present = have_networks.get(network.name)
             if present is None and network.external:
-                raise PycomposeError(f"network {network.name!r} is external and does not exist")
+                raise PycomposeError(
+                    f"network {network.name} declared as external, but could not be found",
+                    hint="it is made by the project that has it; pycompose up there",
+                )
             if present is None:
                 cause = Cause("missing", "no such network")
                 self.resources["network", key] = self.out.create_network(network, cause)
@@ -166,7 +175,7 @@ class _Up:
                 continue
             if volume.external:
                 raise PycomposeError(
-                    f"volume {volume.name!r} is external and does not exist",
+                    f'external volume "{volume.name}" not found',
                     hint=f"pycompose volume create {volume.name}",
                 )
             self.remade_volumes.add(volume.name)
@@ -474,8 +483,11 @@ class _Up:
             for container in strays:
                 self._remove(container, Cause("orphan", "orphan"))
         elif strays and not self.options.ignore_orphans:
-            names = ", ".join(c.name for c in strays)
-            self.out.warnings.append(f"containers of services that the file does not have: {names} (--remove-orphans)")
+            names = " ".join(c.name for c in strays)
+            self.out.warnings.append(
+                f"Found orphan containers ([{names}]) for this project. If a service was removed from the file or "
+                "renamed there, --remove-orphans cleans up."
+            )
 
     def _wait(self) -> None:
         completed = {

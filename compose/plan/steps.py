@@ -189,6 +189,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     timeout: float | None = None  # seconds in which the whole command is to be done
     spent: float = 0.0  # of them, when this was decided
+    running: tuple[str, ...] = ()  # containers of the services asked for that run as they are to
 
 
 def render(plan: Plan) -> str:

@@ -31,14 +31,15 @@ def one_of(
         services = {container.service for container in containers}
         if service not in services:
             hint = NoSuchService(service, services).hint or "`pycompose up` starts it"
-            raise PycomposeError(f"service {service!r} is not running", hint=hint)
+            raise PycomposeError(f'service "{service}" is not running', hint=hint)
     chosen = [container for container in replicas if not index or container.number == index]
     if index and not chosen:
         numbers = ", ".join(str(container.number) for container in replicas)
-        raise PycomposeError(f"service {service!r} has no container {index}", hint=f"there are: {numbers}")
+        raise PycomposeError(f'service "{service}" is not running container #{index}', hint=f"there are: {numbers}")
     usable = [container for container in chosen if container.status == "running"] if running else chosen
     if not usable:
         paused = any(container.status == "paused" for container in chosen)
         hint = f"`pycompose {'unpause' if paused else 'start'} {service}` {'lets it go on' if paused else 'starts it'}"
-        raise PycomposeError(f"service {service!r} is {'paused' if paused else 'not running'}", hint=hint)
+        what = "paused" if paused else f"not running container #{index}" if index else "not running"
+        raise PycomposeError(f'service "{service}" is {what}', hint=hint)
     return usable[0]

@@ -31,7 +31,7 @@ class NameInUse(PycomposeError):
     def __init__(self, name: str, holder: NameHolder) -> None:
         whose = f'container {holder.id[:SHORTEST_ID]} of project "{holder.project}"'
         hint = f'give one of them another container_name, or end that one: pycompose -p "{holder.project}" down'
-        super().__init__(f'the name "{name}" is in use by {whose}', hint=hint)
+        super().__init__(f'container name "{name}" is already in use by {whose}', hint=hint)
         self.name, self.holder = name, holder
 
 

@@ -142,7 +142,7 @@ class FakeHost:
         self._call(f"create {name}")
         wanted = project.services[service]
         if name in self.containers:
-            raise HostError(f'container "{name}" is there already')
+            raise HostError(f'container name "{name}" is already in use')
         if wanted.image == "absent":
             raise HostError(f'container "{name}" cannot be made: no such image: absent')
         if wanted.command == ():
@@ -272,7 +272,7 @@ class FakeHost:
         self._call(f"rename {name} {new_name}")
         container = self._get(name)
         if new_name in self.containers:
-            raise HostError(f'container "{new_name}" is there already')
+            raise HostError(f'container name "{new_name}" is already in use')
         self.containers[new_name] = replace(container, name=new_name)
         del self.containers[name]
         self._services[new_name] = self._services.pop(name)

@@ -135,7 +135,7 @@ def test_logs_that_are_followed_until_a_moment_end_then(host: Machine, write: Ca
     host.pycompose("-f", write("  web: {image: host, command: sleep 1000, init: true}\n"), "up", "-d")
     assert host.pycompose("-p", "c", "logs", "-f", "--until", "0s", timeout=10).stdout == ""
     missing = host.pycompose("-p", "c", "logs", "--index", "3", "web", check=False)
-    assert (missing.returncode, "has no container 3" in missing.stderr) == (1, True)
+    assert (missing.returncode, 'service "web" is not running container #3' in missing.stderr) == (1, True)
 
 
 def test_a_wait_ends_with_the_reason_why_a_container_is_not_ready(host: Machine, write: Callable[[str], str]) -> None:
@@ -147,10 +147,12 @@ def test_a_wait_ends_with_the_reason_why_a_container_is_not_ready(host: Machine,
         "  app: {image: host, command: sleep 9, depends_on: {slow: {condition: service_healthy}}, profiles: [app]}\n"
     )
     died = host.pycompose("-f", file, "up", "--wait", "die", check=False)
-    assert (died.returncode, "error: c-die-1 exited with 3" in died.stderr) == (1, True), died.stderr
+    assert (died.returncode, "error: container c-die-1 exited (3)" in died.stderr) == (1, True), died.stderr
     for command in ("up", "start"):
         unhealthy = host.pycompose("-f", file, command, "--wait", "sick", check=False)
-        assert (unhealthy.returncode, "c-sick-1 is unhealthy" in unhealthy.stderr) == (1, True), unhealthy.stderr
+        assert (unhealthy.returncode, "container c-sick-1 is unhealthy" in unhealthy.stderr) == (1, True), (
+            unhealthy.stderr
+        )
         assert "ended with exit code 7: no database" in unhealthy.stderr
     row = json.loads(host.pycompose("-p", "c", "ps", "--format", "json", "sick").stdout)
     assert {(probe["ExitCode"], probe["Output"]) for probe in row["HealthLog"]} == {(7, "no database\n")}

@@ -148,7 +148,7 @@ def test_services_are_built_side_by_side(build: Builds) -> None:
     project = Project(build, "services:\n  one: {build: ./one}\n  two: {build: ./two}\n")
     said = project("build")
     assert "[one 2/2] RUN" in said
-    assert " p-two  Built" in said
+    assert " Image p-two Built" in said
 
 
 def test_what_two_builds_need_is_done_once(build: Builds) -> None:
@@ -222,7 +222,7 @@ def test_a_dry_run_builds_nothing(build: Builds) -> None:
 def test_without_a_service_to_build_it_says_so(build: Builds) -> None:
     project = Project(build, "services:\n  web: {image: base}\n")
     assert "no service to build" in project("build")
-    assert 'no such service: "wbe"' in project("build", "wbe", check=False)
+    assert "no such service: wbe" in project("build", "wbe", check=False)
 
 
 def test_an_image_is_built_on_one_of_a_registry_pushed_and_run_from_there(build: Builds, registry: str) -> None:

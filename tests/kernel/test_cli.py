@@ -36,7 +36,7 @@ def file(tmp_path: Path, host: Machine) -> Iterator[str]:
 def test_a_project_from_up_to_down(host: Machine, file: str) -> None:
     up = host.pycompose("-f", file, "up", "-d")
     assert up.stdout == ""
-    assert " Container c-web-1  Started" in up.stderr.splitlines()
+    assert " Container c-web-1 Started" in up.stderr.splitlines()
     project = ("-p", "c")
     rows = host.pycompose("-f", file, "ps").stdout.splitlines()
     assert [row.split()[0] for row in rows] == ["NAME", "c-db-1", "c-web-1"]
@@ -87,7 +87,7 @@ def test_a_project_from_up_to_down(host: Machine, file: str) -> None:
     assert states(host, "c") == {"c-web-1": "running"}
     assert host.pycompose("ls", "-q").stdout == "c\n"
     down = host.pycompose(*project, "down", "-t", "0")
-    assert " Network c_default  Removed" in down.stderr.splitlines()
+    assert " Network c_default Removed" in down.stderr.splitlines()
     assert host.pycompose("ls", "-aq").stdout == ""
     assert "no resource found to remove" in host.pycompose(*project, "down").stderr
 

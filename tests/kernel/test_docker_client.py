@@ -48,7 +48,7 @@ def test_docker_compose_is_pycompose(docker: Docker, tmp_path: Path) -> None:
     assert docker("compose", "version").stdout.startswith("Docker Compose version v")
     up = docker(*file, "up", "-d")
     assert (up.returncode, up.stdout) == (0, "")
-    assert " Container d-web-1  Started" in up.stderr.splitlines()
+    assert " Container d-web-1 Started" in up.stderr.splitlines()
     assert "d-web-1" in docker(*file, "ps").stdout
     inside = docker(*file, "exec", "-T", "web", "sh", "-c", "echo inside; exit 7")
     assert (inside.returncode, inside.stdout) == (7, "inside\n")

@@ -312,7 +312,7 @@ def test_two_ups_at_once_make_everything_once(project: Described) -> None:
     told = [up.communicate(timeout=60)[1] for up in ups]
     assert [up.returncode for up in ups] == [0, 0, 0], told
     assert "Traceback" not in "".join(told)
-    assert sum("Container p-web-1  Created" in text for text in told) == 1
+    assert sum("Container p-web-1 Created" in text for text in told) == 1
     assert project.states() == {"db-1": "running", "web-1": "running"}
 
 

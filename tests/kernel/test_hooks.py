@@ -33,7 +33,7 @@ services:
     project("up", "-d")
     done = project("down", "-t", "0", check=False)
     assert done.returncode == 7, done.stderr
-    assert "pre_stop of p-web-1 exited with 7" in done.stderr
+    assert "web hook exited with status 7" in done.stderr
     assert "why" in done.stderr
     assert project.ps() == {}
     assert project("ls", "-aq").stdout == ""

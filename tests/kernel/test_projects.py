@@ -41,7 +41,7 @@ def test_a_container_name_is_one_containers_on_the_machine(projects: tuple[Proje
     one("up", "-d")
     refused = two("up", "-d", check=False)
     assert refused.returncode == 1
-    assert 'the name "mine" is in use by container' in refused.stderr
+    assert 'container name "mine" is already in use by container' in refused.stderr
     assert 'of project "one"' in refused.stderr
     assert two("ps", "-aq").stdout == ""
     one.describe(NAMED.format("one", ", environment: {NEW: value}"))

@@ -34,7 +34,7 @@ def test_a_provider_runs_with_the_project(host: Machine, tmp_path: Path) -> None
 
     try:
         (tmp_path / "url").write_text("one")
-        assert "Service db  Created" in project("up", "-d").stderr
+        assert "Service db Created" in project("up", "-d").stderr
         assert project.inside("web", "echo $DB_URL") == "one"
         assert list(project.ps()) == ["web-1"]
         first = project("ps", "-q").stdout

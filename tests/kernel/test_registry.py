@@ -75,7 +75,7 @@ def test_the_way_of_an_image_from_a_registry_and_back(host: Machine, registry: s
         never = host.pycompose(*project, "up", "-d", "--pull", "never", check=False)
         assert "is not on this machine" in never.stderr
         up = host.pycompose(*project, "up", "-d", "-t", "0")
-        assert f"Image {registry}/me/app:1  Pulled  {digest}" in up.stderr
+        assert f"Image {registry}/me/app:1 Pulled  {digest}" in up.stderr
         again = host.pycompose(*project, "up", "-d", "--pull", "always", "--quiet-pull", "-t", "0")
         assert "Pull" not in again.stderr
         assert "Recreat" not in again.stderr, "the same digest is no reason to make a container anew"
@@ -100,7 +100,7 @@ def test_the_way_of_an_image_from_a_registry_and_back(host: Machine, registry: s
         assert json.loads(pull.splitlines()[-1])["text"] == "Pulled"
     finally:
         down = host.pycompose(*project, "down", "-t", "0", "--rmi", "all")
-    assert f"Image {registry}/me/app:2  Removed" in down.stderr
+    assert f"Image {registry}/me/app:2 Removed" in down.stderr
     assert images(host) == [f"{registry}/me/app:1"]
     host.pycompose("image", "prune", "--all", "--force")
     left = host.run("find", f"{host.state}/images", "-mindepth", "2").stdout

@@ -164,7 +164,7 @@ services:
 """)
     failed = project("up", "--wait", check=False)
     assert failed.returncode == 1
-    assert "p-bad-1 is unhealthy" in failed.stderr
+    assert "container p-bad-1 is unhealthy" in failed.stderr
     project.describe("""
 services:
   late:
@@ -210,7 +210,7 @@ volumes: {shared: {}}
 @pytest.mark.parametrize(
     ("needed", "condition", "told"),
     [
-        ('command: "false"', "service_completed_successfully", "did not complete successfully: exit code 1"),
+        ('command: "false"', "service_completed_successfully", "didn't complete successfully: exit 1"),
         ('command: "true", healthcheck: {test: "true", interval: 0.3s}', "service_healthy", "exited"),
         (
             'command: sleep 1000, stop_signal: SIGKILL, healthcheck: {test: "false", interval: 0.1s, retries: 1}',
@@ -295,7 +295,7 @@ services:
 """)
     failed = project("up", "-d", check=False)
     assert failed.returncode == 1
-    assert "post_start of p-hooked-1 exited with 5" in failed.stderr
+    assert "hooked hook exited with status 5" in failed.stderr
 
 
 # what up does with what is there

@@ -56,7 +56,7 @@ def words(action: Action) -> tuple[str, str]:
         case CreateNetwork() | CreateVolume():
             return "Creating", "Created"
         case CreateContainer(replaces=replaces):
-            return ("Recreating", "Recreated") if replaces else ("Creating", "Created")
+            return ("Recreate", "Recreated") if replaces else ("Creating", "Created")
         case RemoveNetwork() | RemoveVolume() | RemoveContainer():
             return "Removing", "Removed"
         case StartContainer():
@@ -68,7 +68,7 @@ def words(action: Action) -> tuple[str, str]:
         case KillContainer():
             return "Killing", "Killed"
         case RenameContainer():
-            return "Recreating", "Recreated"
+            return "Recreate", "Recreated"
         case PauseContainer():
             return "Pausing", "Paused"
         case UnpauseContainer():
@@ -117,6 +117,7 @@ class _Subject:
     ended: float | None = None
     now: list[str] = field(default_factory=list)  # steps under way
     first: bool = True  # nothing of it is over
+    replaced: bool = False  # it is made anew, and has not got its name yet
 
 
 class PlanBoard:
@@ -131,8 +132,17 @@ class PlanBoard:
             for name in subjects(step.action):
                 subject = self.subjects.setdefault(name, _Subject(name))
                 subject.left += 1
+                subject.replaced |= bool(getattr(step.action, "replaces", None))
                 if not subject.cause and step.reason not in EXPECTED:
                     subject.cause = step.cause
+        for name in plan.running:
+            subject = self.subjects.setdefault(f"Container {name}", _Subject(f"Container {name}"))
+            if not subject.left:
+                subject.state, subject.word, subject.began, subject.ended = "done", "Running", now, now
+
+    def running(self) -> list[_Subject]:
+        """The subjects that the plan leaves as they are."""
+        return [subject for subject in self.subjects.values() if subject.word == "Running" and not subject.left]
 
     def take(self, step: str, state: str, cause: str, now: float, ready: Mapping[str, str] = EMPTY) -> list[_Subject]:
         """One event of a step; the subjects that it changed. `ready`: container -> how it is that was waited for."""
@@ -140,7 +150,12 @@ class PlanBoard:
         changed = []
         for name in subjects(action) if action is not None else ():
             subject = self.subjects[name]
+            before = subject.word
             during, after = words(action) if action is not None else ("", "")
+            if subject.replaced:  # making it anew is one thing, of several steps
+                during = after = "Recreate"
+                if isinstance(action, RenameContainer) and state == "done":
+                    subject.replaced, after = False, "Recreated"
             if subject.began is None:
                 subject.began = now
             if state == "started":
@@ -161,7 +176,8 @@ class PlanBoard:
                 else:
                     subject.state, subject.word, subject.cause = "skipped", "Skipped", cause
                 subject.ended = now
-            changed.append(subject)
+            if (subject.word, subject.replaced) != (before, True) or subject.state in ("failed", "skipped"):
+                changed.append(subject)
         return changed
 
     def finish(self, now: float) -> None:
@@ -269,10 +285,10 @@ class Screen:
 
 def plain(subject: _Subject) -> str:
     """One line, as docker compose writes it where nobody watches."""
-    text = f" {subject.name}  {subject.word}"
-    has_cause = subject.cause and (
-        subject.state in ("failed", "skipped") or (subject.first and subject.word.endswith("ing"))
-    )
+    text = f" {subject.name} {subject.word}"
+    if subject.state == "skipped" and subject.cause:
+        return f"{text}: {subject.cause}"
+    has_cause = subject.cause and (subject.state == "failed" or (subject.first and subject.state == "started"))
     return f"{text} ({subject.cause})" if has_cause else text
 
 

@@ -192,10 +192,10 @@ class TransferBoard:
         one = self.subjects[event.image]
         if not event.part:
             detail = f"  {event.text.partition(chr(10))[0]}" if event.text and event.state in ("done", "failed") else ""
-            return f" Image {event.image}  {self._word(one)}{detail}" if one.state != "waiting" else ""
+            return f" Image {event.image} {self._word(one)}{detail}" if one.state != "waiting" else ""
         if event.state in ("done", "here"):
             word = self._complete if event.state == "done" else self._here
-            return f" {short(event.part)}  {word}  {size(event.total)}"
+            return f" {short(event.part)} {word} {size(event.total)}"
         if event.state == "retrying":
             return f" {short(event.part)}  Retrying  {event.text.partition(chr(10))[0]}"
         return ""

@@ -98,7 +98,7 @@ def test_a_file_that_is_wrong_is_an_error_where_nothing_is_on_record(file: Path)
 
 
 def test_a_service_that_is_not_there_is_an_error(kept: Path) -> None:
-    with pytest.raises(FileError, match='no such service: "nope"'):
+    with pytest.raises(FileError, match="no such service: nope"):
         locate.existing(Choices(), ("nope",))
 
 

@@ -68,7 +68,7 @@ def test_a_service_is_shown_with_what_it_needs(run: Run, file: Path) -> None:
     assert list(json.loads(run("config", "llm", "--format", "json")[1])["services"]) == ["llm"]
     code, out, err = run("config", "wbe")
     assert (code, out) == (1, "")
-    assert err == 'error: no such service: "wbe"\nhint: did you mean "web"?\n'
+    assert err == 'error: no such service: wbe\nhint: did you mean "web"?\n'
 
 
 @pytest.mark.usefixtures("file")

@@ -99,7 +99,7 @@ def test_a_service_is_drawn_with_what_it_needs(run: Run) -> None:
     assert run("graph", "setup", "--format", "mermaid")[1] == (
         'flowchart TD\n    n0["db"]\n    n1["setup"]\n    n0 -->|healthy| n1\n'
     )
-    assert run("graph", "wbe")[2] == 'error: no such service: "wbe"\nhint: did you mean "web"?\n'
+    assert run("graph", "wbe")[2] == 'error: no such service: wbe\nhint: did you mean "web"?\n'
 
 
 def test_json_has_levels_conditions_and_containers(run: Run, file: Path) -> None:

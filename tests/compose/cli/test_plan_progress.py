@@ -86,7 +86,7 @@ def test_one_line_a_thing_however_many_steps_it_takes() -> None:
         "[+] up 1/3  2.0s\n"
         " ✔ Network p_default  Created      0.5s\n"
         " ⠋ Container p-db-1   Waiting      2.0s\n"
-        " ⠋ Container p-web-1  Recreating   2.0s  configuration changed: environment"
+        " ⠋ Container p-web-1  Recreate     2.0s  configuration changed: environment"
     )
 
 
@@ -149,25 +149,31 @@ def test_plain_lines_are_docker_composes() -> None:
         for state in ("started", "done"):
             told += [plan_progress.plain(s) for s in on.take(step.id, state, "", 100.0)]
     assert told == [
-        " Network p_default  Creating",
-        " Network p_default  Created",
-        " Container p-db-1  Creating",
-        " Container p-db-1  Created",
-        " Container p-db-1  Starting",
-        " Container p-db-1  Started",
-        " Container p-db-1  Waiting",
-        " Container p-db-1  Healthy",
-        " Container p-web-1  Recreating (configuration changed: environment)",
-        " Container p-web-1  Recreated",
-        " Container p-web-1  Stopping",
-        " Container p-web-1  Stopped",
-        " Container p-web-1  Removing",
-        " Container p-web-1  Removed",
-        " Container p-web-1  Recreating",
-        " Container p-web-1  Recreated",
-        " Container p-web-1  Starting",
-        " Container p-web-1  Started",
+        " Network p_default Creating",
+        " Network p_default Created",
+        " Container p-db-1 Creating",
+        " Container p-db-1 Created",
+        " Container p-db-1 Starting",
+        " Container p-db-1 Started",
+        " Container p-db-1 Waiting",
+        " Container p-db-1 Healthy",
+        " Container p-web-1 Recreate (configuration changed: environment)",
+        " Container p-web-1 Recreated",
+        " Container p-web-1 Starting",
+        " Container p-web-1 Started",
     ]
+
+
+def test_what_is_left_as_it_is_runs() -> None:
+    on = plan_progress.PlanBoard(Plan("p", PLAN.steps[:1], running=("p-web-1",)), "up", 100.0)
+    assert [plan_progress.plain(subject) for subject in on.running()] == [" Container p-web-1 Running"]
+    assert picture(on, 101.0).splitlines()[-1] == " ✔ Container p-web-1  Running      0.0s"
+
+
+def test_what_is_passed_over_says_why_as_docker_compose() -> None:
+    on = board()
+    (changed,) = on.take("start p-web-1", "skipped", "create p-db-1 failed", 100.0)
+    assert plan_progress.plain(changed) == " Container p-web-1 Skipped: create p-db-1 failed"
 
 
 def test_json_lines_have_docker_composes_keys() -> None:

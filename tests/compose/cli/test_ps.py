@@ -100,10 +100,10 @@ def test_ps_prints_one_json_object_a_line_with_docker_composes_keys(places: Path
 def test_a_service_that_is_not_there_is_named_with_what_was_meant(places: Path, run: Run) -> None:
     container(places, "x", "web")
     code, _, err = run("-p", "x", "ps", "wbe")
-    assert (code, err) == (1, 'error: no such service: "wbe"\nhint: did you mean "web"?\n')
+    assert (code, err) == (1, 'error: no such service: wbe\nhint: did you mean "web"?\n')
     assert run("-p", "x", "logs", "nope")[0] == 1
     code, _, err = run("-p", "x", "exec", "web", "true")
-    assert (code, err) == (1, "error: service 'web' is not running\nhint: `pycompose start web` starts it\n")
+    assert (code, err) == (1, 'error: service "web" is not running\nhint: `pycompose start web` starts it\n')
 
 
 def test_ls_tells_states_and_files(places: Path, run: Run) -> None:

@@ -77,7 +77,7 @@ def test_plain_lines_tell_what_is_over_and_json_tells_all() -> None:
         board.take(event, 0.0)
         plain.append(board.plain(event))
         told.append(json.loads(board.as_json(event)))
-    assert plain == [" Image a  Pulling", "", " 111111111111  Pull complete  10B", " Image a  Pulled  sha256:x"]
+    assert plain == [" Image a Pulling", "", " 111111111111 Pull complete 10B", " Image a Pulled  sha256:x"]
     assert told[1] == {
         "id": "111111111111",
         "parent_id": "Image a",

@@ -138,13 +138,13 @@ def test_a_pre_stop_that_fails_is_told_and_is_the_exit_code_and_the_stop_goes_on
         described = hooked(pre_stop=(Hook(("echo", "bye")), Hook(("sh", "-c", "exit 7")), never))
         await scheduler.run(reconcile.up(described, host.observe()), described, "g", host, monitor, lambda _: None)
         events: list[scheduler.StepEvent] = []
-        with pytest.raises(scheduler.StepsFailed, match="pre_stop of p-db-1 exited with 7") as failed:
+        with pytest.raises(scheduler.StepsFailed, match="db hook exited with status 7") as failed:
             await scheduler.run(commands.down(described, host.observe()), described, "g", host, monitor, events.append)
         assert failed.value.exit_code == 7
         assert not host.containers, "the rest of the plan is carried out"
         assert not host.networks
         told = [(event.state, event.cause) for event in events if event.state in ("output", "warning", "failed")]
-        assert told == [("output", "bye\n"), ("warning", "pre_stop of p-db-1 exited with 7")]
+        assert told == [("output", "bye\n"), ("warning", "db hook exited with status 7")]
 
     in_trio(main)
 
@@ -153,7 +153,7 @@ def test_a_post_start_that_fails_is_an_error_and_what_hooks_write_is_told() -> N
     async def main(host: FakeHost, monitor: Monitor) -> None:
         described = hooked(post_start=(Hook(("echo", "hello")), Hook(("sh", "-c", "exit 3"))))
         events: list[scheduler.StepEvent] = []
-        with pytest.raises(scheduler.StepsFailed, match="post_start of p-db-1 exited with 3") as failed:
+        with pytest.raises(scheduler.StepsFailed, match="db hook exited with status 3") as failed:
             await scheduler.run(reconcile.up(described, host.observe()), described, "g", host, monitor, events.append)
         assert failed.value.exit_code == 1
         assert [(e.container, e.cause) for e in events if e.state == "output"] == [("p-db-1", "hello\n")]

@@ -39,7 +39,7 @@ def test_what_ends_within_the_settling_time_was_never_ready() -> None:
                 host.exit("p-db-1", 3)
 
             nursery.start_soon(end)
-            with pytest.raises(scheduler.StepsFailed, match="p-db-1 exited with 3"):
+            with pytest.raises(scheduler.StepsFailed, match=r"container p-db-1 exited \(3\)"):
                 await up_and_wait(host, monitor, waiting(Service("db")))
 
     in_trio(main)
@@ -55,7 +55,7 @@ def test_what_was_ready_first_is_looked_at_once_more_at_the_end() -> None:
 
             nursery.start_soon(end)
             checked = Healthcheck(("CMD", "true"), interval=5.0)
-            with pytest.raises(scheduler.StepsFailed, match="p-db-1 exited with 3"):
+            with pytest.raises(scheduler.StepsFailed, match=r"container p-db-1 exited \(3\)"):
                 await up_and_wait(host, monitor, waiting(Service("db"), Service("web", healthcheck=checked)))
 
     in_trio(main)

@@ -131,7 +131,7 @@ def test_one_of_a_service_is_the_first_that_runs_or_the_one_of_that_number() -> 
     assert lookup.one_of(found, "web", 3).number == 3
     assert lookup.one_of(found, "web", 1, running=False).number == 1
     for index, service, text in (
-        (4, "web", "has no container 4"),
+        (4, "web", "is not running container #4"),
         (1, "web", "is not running"),
         (0, "db", "is not running"),
     ):
@@ -144,6 +144,6 @@ def test_one_of_a_service_is_the_first_that_runs_or_the_one_of_that_number() -> 
 def test_a_service_that_is_not_there_has_one_spelling_and_a_suggestion() -> None:
     with pytest.raises(NoSuchService) as error:
         lookup.of_services([replica(1)], ("wbe",))
-    assert (error.value.message, error.value.hint) == ('no such service: "wbe"', 'did you mean "web"?')
+    assert (error.value.message, error.value.hint) == ("no such service: wbe", 'did you mean "web"?')
     assert NoSuchService("zzz", ["web", "db"]).hint == "services are: db, web"
     assert NoSuchService("zzz").hint == ""

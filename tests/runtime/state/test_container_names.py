@@ -25,7 +25,9 @@ def made(roots: Places, project: str, container_id: str) -> str:
 
 def test_a_name_that_another_container_has_is_refused_and_says_whose_it_is(roots: Places) -> None:
     container_names.claim(roots, "web", "p", made(roots, "p", "a" * 64))
-    with pytest.raises(NameInUse, match='the name "web" is in use by container aaaaaaaaaaaa of project "p"') as refused:
+    with pytest.raises(
+        NameInUse, match='container name "web" is already in use by container aaaaaaaaaaaa of project "p"'
+    ) as refused:
         container_names.claim(roots, "web", "q", made(roots, "q", "b" * 64))
     assert refused.value.holder == NameHolder("p", "a" * 64)
     container_names.claim(roots, "web", "p", "a" * 64)
