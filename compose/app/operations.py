@@ -253,7 +253,23 @@ def _agreed(
 
     volumes = observe.volumes(places, names=[volume.name for volume in project.volumes.values()])
     changed = changed_volumes(project, Observed(project.name, volumes=volumes), options)
-    return frozenset(name for name in changed if remake(name))
+    if agreed := frozenset(name for name in changed if remake(name)):
+        _check_unshared(project.name, agreed)
+    return agreed
+
+
+def _check_unshared(project: str, volumes: frozenset[str]) -> None:
+    """Raises PycomposeError, before anything is stopped, for a volume that containers of another project have."""
+    from pycompose.runtime.places import Places
+    from pycompose.runtime.state import usage
+
+    others = [one for one in usage.everyone(Places.default()) if one.project != project]
+    for name in sorted(volumes):
+        if users := [f"{one.container} (project {one.project})" for one in others if name in one.uses.volumes]:
+            raise PycomposeError(
+                f'volume "{name}" cannot be made anew, as the file says it now: it is used by {", ".join(users)}',
+                hint="remove those containers first, or give this volume another name",
+            )
 
 
 def up(

@@ -50,7 +50,23 @@ class ContainerOutOfMemory:
     at: float
 
 
-HostEvent = ContainerStarted | ContainerExited | ContainerOutOfMemory
+@dataclass(frozen=True, slots=True)
+class DonorStarted:
+    """A container of another project, whose namespaces one of ours has, runs; times in unix seconds."""
+
+    donor: str  # PROJECT/ID
+    at: float
+    ended: float | None  # of its run before that one, where it is known
+
+
+@dataclass(frozen=True, slots=True)
+class DonorEnded:
+    """It runs no more."""
+
+    donor: str
+
+
+HostEvent = ContainerStarted | ContainerExited | ContainerOutOfMemory | DonorStarted | DonorEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +184,10 @@ class Host(Protocol):
         """Those of a container that nobody has been told yet."""
 
     def donors(self, name: str) -> tuple[str, ...]:
-        """Names of the project's containers whose namespaces a container has; none for one that is not there."""
+        """Names of the project's containers whose namespaces a container has; of other projects' that exist PROJECT/ID.
+
+        None for one that is not there.
+        """
 
     def remember(self, name: str, supervision: Supervision) -> None:
         """Persist the supervisor's knowledge of a container, durable against SIGKILL of anyone; it is observed."""
@@ -177,4 +196,7 @@ class Host(Protocol):
         """Whether `name` takes part in its service's published ports (a stopping or unhealthy replica does not)."""
 
     def events(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[HostEvent]]:
-        """Starts, ends and shortages of memory from now on, in their order; every listener hears them all."""
+        """Starts, ends and shortages of memory from now on, in their order; every listener hears them all.
+
+        Of donors of other projects it hears at first which run.
+        """

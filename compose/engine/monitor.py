@@ -24,7 +24,16 @@ from pycompose.compose.plan.steps import DEFAULT_GRACE, AwaitCondition, Readines
 from pycompose.frozen import dataclass
 from pycompose.signal_names import signal_number
 
-from .host import ContainerExited, ContainerOutOfMemory, ContainerStarted, Host, HostError, HostEvent
+from .host import (
+    ContainerExited,
+    ContainerOutOfMemory,
+    ContainerStarted,
+    DonorEnded,
+    DonorStarted,
+    Host,
+    HostError,
+    HostEvent,
+)
 from .monitor_stages import TRANSITIONS, MonitorEffect, MonitorEvent, MonitorStage
 
 ENDS_WELL = ("no", "on-failure")  # restart policies under which an end with 0 is for good
@@ -63,6 +72,7 @@ class Monitor:
         self.host, self._publish = host, publish
         self._warn = warn
         self._known: dict[str, _Known] = {}
+        self._running_donors: set[str] = set()  # of other projects: PROJECT/ID
         self._changed = trio.Event()
         self._nursery: trio.Nursery  # since `run`
 
@@ -249,6 +259,9 @@ class Monitor:
         if isinstance(event, ContainerOutOfMemory):
             self._warn(f"{event.name}: a process was killed for want of memory")
             return
+        if isinstance(event, DonorStarted | DonorEnded):
+            self._hear_of_donor(event)
+            return
         known = self._of(event.name, event.service)
         known.service = event.service
         if isinstance(event, ContainerStarted):
@@ -292,8 +305,7 @@ class Monitor:
 
     def _refused(self, name: str, error: HostError) -> None:
         """It could not be started: for good, unless one whose namespaces it has comes back and takes it along."""
-        donors = (self._known.get(donor) for donor in self.host.donors(name))
-        if any(donor is not None and donor.stage is MonitorStage.WAITING for donor in donors):
+        if any(map(self._comes_back_later, self.host.donors(name))):
             self._known[name].task = None
             return
         self._warn(f"{name} could not be started again: {error}")
@@ -303,10 +315,26 @@ class Monitor:
                 self._step(other, MonitorEvent.REFUSED)
         self._tell()
 
+    def _comes_back_later(self, donor: str) -> bool:
+        """Whether a donor takes along those that have its namespaces, when it is started."""
+        if donor in self._known:
+            return self._known[donor].stage is MonitorStage.WAITING
+        return "/" in donor and donor not in self._running_donors
+
     # Namespaces of one that was started anew
 
     def _joiners(self, name: str) -> list[str]:
         return [other for other in self._known if name in self.host.donors(other)]
+
+    def _hear_of_donor(self, event: DonorStarted | DonorEnded) -> None:
+        """Of one of another project, which does not know who has its namespaces."""
+        if isinstance(event, DonorEnded):
+            self._running_donors.discard(event.donor)
+            return
+        self._running_donors.add(event.donor)
+        clock = trio.current_time() - time.time()
+        self._take_along(event.donor, event.at + clock, None if event.ended is None else event.ended + clock)
+        self._tell()
 
     def _take_along(self, name: str, begun: float, ended: float | None) -> None:
         """Have those that are in the namespaces of a run of `name` before this one, which began at `begun`, join anew.

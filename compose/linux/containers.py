@@ -40,6 +40,7 @@ from pycompose.runtime.state.volumes import VolumeError, Volumes
 from . import container_labels, etc_files, network_spec, oci, service_mounts
 
 NOBODY = Supervision()
+LONGEST_CHAIN = 100  # of containers that share one's network namespace, each the next one's
 GENERATIONS = 8  # projects that are kept in memory
 
 
@@ -186,7 +187,8 @@ class Containers:
         """Its host's name, where the service gives none."""
         if service.network_mode == "host":
             return socket.gethostname()
-        return shared.get("network", container_id).rpartition("/")[2][:12]
+        owner = self._network_owner(shared["network"]) if "network" in shared else container_id
+        return owner.rpartition("/")[2][:12]
 
     # made, changed, removed
 
@@ -399,9 +401,21 @@ class Containers:
         """Those in the container's folder, or in that of the one whose network it shares."""
         taken = {mount.target for mount in service.mounts}
         if "network" in shared:
-            return etc_files.mounts(f"{self.places.donor(shared['network'])}/etc", taken)
+            return etc_files.mounts(f"{self.places.donor(self._network_owner(shared['network']))}/etc", taken)
         etc_files.make_empty(f"{folder}/etc")
         return etc_files.mounts(f"{folder}/etc", taken)
+
+    def _network_owner(self, reference: str) -> str:
+        """Whose network namespace a container has that may share another's itself; each is its id or PROJECT/ID."""
+        for _ in range(LONGEST_CHAIN):
+            project, _, container_id = reference.rpartition("/")
+            whose = self.roots.project(project) if project else self.places
+            state = read_container(whose, container_id)
+            further = Own.of(state.annotations).shared.get("network") if state else None
+            if further is None:
+                break
+            reference = further if "/" in further or not project else f"{project}/{further}"
+        return reference
 
     def _anonymous(self, name: str) -> dict[str, str]:
         """Target -> anonymous volume of the container that makes place."""

@@ -40,6 +40,7 @@ from pycompose.runtime.places import Places
 from . import network_spec, service_mounts
 from .container_output import followed_output
 from .containers import Containers, HeldContainer
+from .foreign_donors import ForeignDonors
 from .further_process import further_process
 from .sandbox_network import ServiceNetwork
 from .worker import Worker
@@ -71,6 +72,7 @@ class LinuxHost:
         self.networks, self._worker = Networks(roots.networks, project), Worker()
         self._containers = Containers(roots, self.places, self.runtime)
         self._service_network = ServiceNetwork(self.networks, self._worker, self._containers, project)
+        self._foreign = ForeignDonors(self.places)
         self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
 
     # its life
@@ -82,6 +84,7 @@ class LinuxHost:
             await self._worker.run(self.networks.recover)
             await nursery.start(self.runtime.serve, self._relaunch)
             await self._recover()
+            nursery.start_soon(self._foreign.run, self._tell_all)
             task_status.started()
             async for event in self.runtime.events():
                 held = self._containers.by_id(event.id)
@@ -122,6 +125,7 @@ class LinuxHost:
         """Take over from a supervisor before this one: its containers go on, its half-made ones are swept."""
         containers = self.observe().containers
         self._containers.recover(containers)
+        self._watch_donors()
         self._publisher.recover()
         running = {c.id for c in containers if c.status in ("running", "paused")}
         await self._service_network.recover(running, lambda owner: self._containers.by_id(owner) is not None)
@@ -136,14 +140,22 @@ class LinuxHost:
     async def events(self) -> AsyncIterator[trio.MemoryReceiveChannel[HostEvent]]:
         sender, receiver = trio.open_memory_channel[HostEvent](10_000)
         self._listeners.append(sender)
+        await self._foreign.look(sender.send, again=True)
         try:
             yield receiver
         finally:
             self._listeners.remove(sender)
 
     async def _tell(self, held: HeldContainer, event: HostEvent) -> None:
-        for listener in self._listeners if not held.is_hook else ():
+        if not held.is_hook:
+            await self._tell_all(event)
+
+    async def _tell_all(self, event: HostEvent) -> None:
+        for listener in self._listeners:
             await listener.send(event)
+
+    def _watch_donors(self) -> None:
+        self._foreign.watch(donor for held in self._containers.all() for donor in held.labelled.shared.values())
 
     def observe(self) -> Observed:
         return observe(self.places, self.roots)
@@ -198,6 +210,7 @@ class LinuxHost:
                     await self._containers.remove(held, volumes=False)
                 raise
         self._publisher.created(held.id)
+        self._watch_donors()
 
     async def create_hook(self, name: str, beside: str, index: int) -> None:
         with _translated(f'container "{name}" cannot be made'):
@@ -283,6 +296,7 @@ class LinuxHost:
             await self._service_network.unreserve(held.id)
             await self._containers.remove(held, volumes=volumes)
             self._publisher.publish(held.id, "destroy")
+        self._watch_donors()
 
     async def rename_container(self, name: str, new_name: str) -> None:
         held = self._containers.named(name)
@@ -323,8 +337,9 @@ class LinuxHost:
 
     def donors(self, name: str) -> tuple[str, ...]:
         held = self._containers.get(name)
-        others = (self._containers.by_id(other) for other in held.labelled.shared.values()) if held else ()
-        return tuple(dict.fromkeys(other.name for other in others if other))
+        references = dict.fromkeys(held.labelled.shared.values()) if held else ()
+        ours = (other.name for other in map(self._containers.by_id, references) if other)
+        return (*ours, *(reference for reference in references if "/" in reference and self._foreign.there(reference)))
 
     def remember(self, name: str, supervision: Supervision) -> None:
         if held := self._containers.get(name):

@@ -75,7 +75,12 @@ class FakeHost:
         return self.containers[name]
 
     def _send(self, container: ObservedContainer, event: HostEvent) -> None:
-        for listener in self._listeners if not container.hook else ():
+        if not container.hook:
+            self.tell(event)
+
+    def tell(self, event: HostEvent) -> None:
+        """Something happens of which a test knows."""
+        for listener in self._listeners:
             listener.send_nowait(event)
 
     def _runs(self, name: str) -> bool:
@@ -210,7 +215,7 @@ class FakeHost:
         if self._runs(name):
             raise HostError(f'container "{name}" runs already')
         for donor in self.donors(name):
-            if not self._runs(donor):
+            if "/" not in donor and not self._runs(donor):
                 raise HostError(f'container "{name}" shares a namespace of {donor}, which does not run')
         command = wanted.command or ()
         if command == ("/no/such/program",):
@@ -325,7 +330,8 @@ class FakeHost:
 
     def donors(self, name: str) -> tuple[str, ...]:
         ids = set(self.containers[name].shared.values()) if name in self.containers else set()
-        return tuple(other.name for other in self.containers.values() if other.id in ids)
+        ours = tuple(other.name for other in self.containers.values() if other.id in ids)
+        return (*ours, *(reference for reference in ids if "/" in reference))
 
     def remember(self, name: str, supervision: Supervision) -> None:
         if name in self.containers:

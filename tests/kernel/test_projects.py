@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .conftest import Machine
-from .service_tools import Described
+from .service_tools import Described, until
 
 
 class Project(Described):
@@ -29,6 +30,13 @@ def projects(host: Machine, tmp_path: Path) -> Iterator[tuple[Project, Project]]
     for one in reversed(both):
         if one.file.exists():
             one("down", "-v", "-t", "0", "--remove-orphans")
+
+
+def shares(one: Project, two: Project) -> bool:
+    """Whether the joiner runs in the network namespace that the donor has now."""
+    space = "readlink /proc/self/ns/net"
+    inside = two.inside("joiner", space, check=False)
+    return bool(inside) and inside == one.inside("donor", space)
 
 
 NAMED = "name: {}\nservices: {{a: {{image: host, command: sleep 600, init: true, container_name: mine{}}}}}\n"
@@ -92,8 +100,81 @@ services:
     spaces = "for kind in net pid ipc; do readlink /proc/self/ns/$kind; done; cat /data/file; ls /dev/shm; hostname -I"
     assert two.inside("joiner", spaces) == one.inside("donor", spaces)
     assert two.inside("joiner", "touch /data/other 2>/dev/null || echo refused") == "refused"
+    for command in (("restart", "-t", "0"), ("kill",)):
+        one(*command)
+        one("start")
+        until(lambda: shares(one, two), condition="the joiner has joined the donor's namespaces anew")
     two("stop", "-t", "0")
     one("stop", "-t", "0")
     stopped = two("start", check=False)
     assert stopped.returncode == 1
     assert "does not run" in stopped.stderr
+
+
+DONOR = """
+name: one
+services: {donor: {image: host, container_name: donor, init: true, command: sleep 600, restart: always}}
+"""
+JOINER = """
+name: two
+services:
+  joiner: {image: host, init: true, network_mode: container:donor, command: sleep 600, stop_grace_period: 0s}
+  after: {image: host, init: true, network_mode: service:joiner, command: sleep 600, stop_grace_period: 0s}
+"""
+
+
+def test_every_start_of_a_donor_restarts_the_joiners_of_other_projects(projects: tuple[Project, Project]) -> None:
+    one, two = projects
+    one.describe(DONOR)
+    two.describe(JOINER)
+    one("up", "-d")
+    two("up", "-d")
+    assert shares(one, two)
+
+    def joined() -> bool:
+        mine = two.inside("after", "readlink /proc/self/ns/net", check=False)
+        return shares(one, two) and mine == two.inside("joiner", "readlink /proc/self/ns/net")
+
+    one.inside("donor", "kill -KILL 1", check=False)
+    one("kill", "-s", "INT")  # its policy starts it again
+    until(joined, condition="a donor that comes back by its policy")
+    one("restart", "-t", "0")
+    until(joined, condition="a donor that is restarted")
+    one("stop", "-t", "0")
+    two("restart", check=False)
+    one("start")
+    two("start")
+    until(joined, condition="both are started")
+    listed = json.loads(two("ps", "--format", "json", "joiner").stdout)
+    two("stop", "-t", "0", "joiner")
+    one("restart", "-t", "0")
+    assert two("ps", "-q", "joiner").stdout == "", "one that was stopped stays so"
+    assert listed["Name"] == "two-joiner-1"
+
+
+def test_a_changed_volume_that_another_project_has_is_refused_before_anything_stops(
+    projects: tuple[Project, Project],
+) -> None:
+    one, two = projects
+    text = "name: one\nservices: {{a: {{image: host, command: sleep 600, init: true, volumes: [data:/data]}}}}\n"
+    text += "volumes: {{data: {{labels: {{version: '{}'}}}}}}\n"
+    one.describe(text.format(1))
+    two.describe(
+        "name: two\nservices: {a: {image: host, command: sleep 600, init: true, volumes: [data:/data]}}\n"
+        "volumes: {data: {external: true, name: one_data}}\n"
+    )
+    one("up", "-d")
+    two("up", "-d")
+    one.inside("a", "echo kept > /data/file")
+    before = one("ps", "-q").stdout
+    one.describe(text.format(2))
+    for check in (["-y"], ["-y", "--force-recreate"]):
+        refused = one("up", "-d", *check, check=False)
+        assert refused.returncode == 1
+        assert 'volume "one_data" cannot be made anew' in refused.stderr
+        assert "two-a-1 (project two)" in refused.stderr
+    assert one("ps", "-q").stdout == before
+    assert one.inside("a", "cat /data/file") == "kept"
+    two("down", "-t", "0")
+    one("up", "-d", "-y", "-t", "0")
+    assert one.inside("a", "ls /data") == ""

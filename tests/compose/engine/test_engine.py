@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 from pycompose.compose.engine import scheduler
-from pycompose.compose.engine.host import HostError, HostNote
+from pycompose.compose.engine.host import DonorEnded, DonorStarted, HostError, HostNote
 from pycompose.compose.engine.monitor import Monitor
 from pycompose.compose.model import codec
 from pycompose.compose.model.deployment import Deploy, DeployRestart
@@ -395,5 +396,48 @@ def test_the_next_supervisor_has_those_join_anew_who_were_left_behind() -> None:
             await trio.sleep(5)
             assert other.calls[-2:] == ["signal p-side-1 15", "start p-side-1"]
             nursery.cancel_scope.cancel()
+
+    in_trio(main)
+
+
+@pytest.mark.parametrize("policy", ["no", "always"])
+def test_a_donor_of_another_project_that_starts_takes_its_joiners_along(policy: str) -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        web = Service("web", config_hash="a", restart=RestartPolicy(policy))  # type: ignore[arg-type]
+        described = replace(project(), services={"web": web})
+        await scheduler.run(reconcile.up(described, host.observe()), described, "g", host, monitor, lambda _: None)
+        host.containers["p-web-1"] = replace(host.containers["p-web-1"], shared={"network": "other/abc"})
+        clock = time.time() - trio.current_time()
+        first = host.containers["p-web-1"].started
+        assert first is not None
+        host.tell(DonorStarted("other/abc", first + clock - 5, None))
+        await trio.sleep(1)
+        assert host.containers["p-web-1"].started == first, "it joined that very run"
+        host.tell(DonorEnded("other/abc"))
+        host.tell(DonorStarted("other/abc", trio.current_time() + clock, trio.current_time() + clock))
+        await trio.sleep(1)
+        again = host.containers["p-web-1"]
+        assert again.status == "running"
+        assert again.started is not None
+        assert again.started > first
+        assert again.supervision.restarts == 0
+
+    in_trio(main)
+
+
+def test_a_joiner_waits_for_a_donor_of_another_project_that_does_not_run() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        web = Service("web", config_hash="a", restart=RestartPolicy("always"))
+        described = replace(project(), services={"web": web})
+        await scheduler.run(reconcile.up(described, host.observe()), described, "g", host, monitor, lambda _: None)
+        host.containers["p-web-1"] = replace(host.containers["p-web-1"], shared={"network": "other/abc"})
+        host.fail.add("start p-web-1")
+        host.exit("p-web-1", 1)
+        await trio.sleep(1)
+        assert host.observe().containers[0].status == "restarting"
+        host.fail.clear()
+        host.tell(DonorStarted("other/abc", time.time(), None))
+        await trio.sleep(1)
+        assert host.containers["p-web-1"].status == "running"
 
     in_trio(main)
