@@ -472,6 +472,7 @@ async def a_renamed_container_is_the_same_one(stage: Stage) -> None:
     async with listening(stage) as heard:
         await stage.host.kill_container("new")
         event = await heard.next()
+    assert isinstance(event, ContainerExited)
     assert event.name == "new"
     await create(stage)
     async with refused("new"):
