@@ -17,7 +17,7 @@ from pycompose.log_lines import complain, note
 from pycompose.runtime.places import Places
 
 from .control import server
-from .control.protocol import Attach, CarryOut, HookOutput, Notice, Ping, Request, StepProgress
+from .control.protocol import Attach, AwaitRemoval, CarryOut, HookOutput, Notice, Ping, Request, StepProgress
 from .engine import scheduler
 from .engine.monitor import Monitor
 from .engine.publisher import Publisher
@@ -43,6 +43,8 @@ async def supervise(name: str, listening: int) -> None:
                     await _carry_out(request, reply, host, monitor, publisher)
                 case Attach(container):
                     publisher.publish_named(container, "attach")
+                case AwaitRemoval(container):
+                    await host.await_removal(container)
                 case Ping():
                     pass
                 case _:

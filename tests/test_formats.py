@@ -12,7 +12,7 @@ from pycompose.compose.control import protocol
 from pycompose.compose.control.protocol import CarryOut
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.lifetime import Healthcheck
-from pycompose.compose.model.observed import Supervision
+from pycompose.compose.model.observed import OneOff, Supervision
 from pycompose.compose.plan.steps import AwaitCondition, Plan, Step, StopContainer
 from pycompose.compose.state import event_record
 from pycompose.compose.state.event_record import ContainerEvent
@@ -81,7 +81,7 @@ HEALTH = Healthcheck(("CMD", "true"), 1.0, disable=True)
 OWN_VALUE = Own(
     "gen", "alpine", ("sleep", "1"), {"image": "x"}, ("on-failure", 3), ("p_default",), {"/data": "v"}, ("anon",),
     (("db", "service_healthy", True),), 10.0, "SIGINT", HEALTH, {"network": "other"}, 5.0, volume_donors=("giver",),
-    mounted_images={"/i": "digest"}, hook=1, unlogged=True,
+    mounted_images={"/i": "digest"}, hook=1, unlogged=True, one_off=OneOff("id", True),
 )  # fmt: skip
 
 
@@ -93,7 +93,8 @@ def test_annotation_of_a_container() -> None:
         '.0,"signal":"SIGINT","healthcheck":{"test":["CMD","true"],"interval":1.0,"timeou'
         't":null,"retries":null,"start_period":null,"start_interval":null,"disable":true,'
         '"extensions":""},"shared":{"network":"other"},"restart_delay":5.0,"restart_window":n'
-        'ull,"volume_donors":["giver"],"mounted_images":{"/i":"digest"},"hook":1,"unlogged":true}'
+        'ull,"volume_donors":["giver"],"mounted_images":{"/i":"digest"},"hook":1,"unlogged":true,"o'
+        'ne_off":{"id":"id","auto_remove":true,"use_aliases":false}}'
     )
     assert OWN_VALUE.text() == text
     read = Own.of({OWN: text})

@@ -56,11 +56,13 @@ def apply(
     keep: bool = False,
     attached: tuple[str, ...] = (),
     deadline: Deadline = NO_DEADLINE,
+    ready: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Lock the project, observe it, decide, and have the plan carried out. With `keep` the project becomes the newest.
 
     `attached` are services whose containers somebody follows from their start; `deadline` is that of a plan that has a
-    timeout. Raises PycomposeError if a step fails.
+    timeout. `ready` is called when the keeper and the supervisor are there and nothing is done yet. Raises
+    PycomposeError if a step fails.
     """
     from pycompose.compose.state.observe import observe
 
@@ -83,6 +85,7 @@ def apply(
             plan = replace(plan, spent=deadline.spent)
         outcome = _warned(Outcome(places, project, observed, plan), tell)
         if plan.steps or keep:
+            ready()
             with phases.phase(tell, phases.PlanBegin(plan, title)):
                 _carry_out(choices, outcome, lock, tell, keep, attached)
         elif plan.running:

@@ -4,6 +4,7 @@ The pairs; the first answer to any request is Hello, the last is RequestDone or 
 
     CarryOut + [lock]   -> (StepProgress | Notice)*     the steps of a plan, as they go
     Attach              -> (nothing)                somebody follows a container from now on
+    AwaitRemoval        -> (nothing)                once no container has that name
     Ping                -> (nothing)                Hello says which process answers
 
 A request may bring descriptors: they stay open until it is dealt with, so a lock that a client holds is held as long
@@ -48,11 +49,16 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitRemoval:
+    container: str  # name
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     pass
 
 
-Request = CarryOut | Attach | Ping
+Request = CarryOut | Attach | AwaitRemoval | Ping
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import trio
 from pycompose.compose.model.fields import EMPTY, Variables
-from pycompose.compose.model.observed import NO_RESTART, Observed, Supervision
+from pycompose.compose.model.observed import NO_RESTART, Observed, OneOff, Supervision
 from pycompose.compose.model.project import Healthcheck, Network, Project, RestartPolicy, Volume
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
@@ -120,10 +120,13 @@ class Host(Protocol):
         *,
         inherit: str | None = None,
         replaces: str | None = None,
+        one_off: OneOff | None = None,
     ) -> None:
         """Make a container that does not run yet; a name that is taken is refused.
 
-        Volumes without a name are made for it alone, or are those of the container `inherit` at the same targets.
+        Volumes without a name are made for it alone, or are those of the container `inherit` at the same targets. A
+        one-off container serves none of its service's ports, only its own; one with `auto_remove` is removed at its
+        end, or when it cannot be started, with its anonymous volumes.
         """
 
     async def create_hook(self, name: str, beside: str, index: int) -> None:
@@ -150,6 +153,9 @@ class Host(Protocol):
 
     async def follow_output(self, name: str, tell: Callable[[Sequence[OutputLine]], None]) -> None:
         """Hand over all lines that its last run wrote and writes, as they come, until it has ended."""
+
+    async def await_removal(self, name: str) -> None:
+        """Return when no container has that name."""
 
     async def remove_container(self, name: str, *, volumes: bool = False) -> None:
         """With `volumes` its anonymous ones too, unless another container has them. Refused while it runs."""
@@ -196,7 +202,7 @@ class Host(Protocol):
         """Whether `name` takes part in its service's published ports (a stopping or unhealthy replica does not)."""
 
     def events(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[HostEvent]]:
-        """Starts, ends and shortages of memory from now on, in their order; every listener hears them all.
+        """Starts, ends and shortages of memory of replicas from now on, in their order; every listener hears all.
 
         Of donors of other projects it hears at first which run.
         """

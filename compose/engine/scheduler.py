@@ -87,6 +87,10 @@ class Conditions(Protocol):
         """`name` is not started after all."""
 
 
+class OneOffFailed(PycomposeError):
+    """The program of a one-off container could not be started; the code is 125, 126 or 127, as of `docker run`."""
+
+
 class StepsFailed(PycomposeError):
     """`failures`: step id and error, in the order in which they failed.
 
@@ -94,7 +98,7 @@ class StepsFailed(PycomposeError):
     """
 
     def __init__(self, failures: tuple[tuple[str, Exception], ...]) -> None:
-        codes = [e.exit_code for _, e in failures if isinstance(e, HookFailed)]
+        codes = [e.exit_code for _, e in failures if isinstance(e, HookFailed | OneOffFailed)]
         hints = dict.fromkeys(e.hint for _, e in failures if isinstance(e, PycomposeError) and e.hint)
         super().__init__(
             "\n".join(dict.fromkeys(str(error) or type(error).__name__ for _, error in failures)),
@@ -142,6 +146,7 @@ class _Run:
         stopped = {action.name for action in actions if isinstance(action, StopContainer)}
         self.starts = {step.action.name: step.id for step in plan.steps if isinstance(step.action, StartContainer)}
         self.restarting = self.starts.keys() & stopped
+        self.one_offs = {action.name for action in actions if isinstance(action, CreateContainer) and action.one_off}
         replaced = {action.new_name for action in actions if isinstance(action, RenameContainer)}
         self.returning = self.restarting | (self.starts.keys() & replaced)
         self.plan, self.project, self.generation = plan, project, generation
@@ -243,9 +248,16 @@ class _Run:
                 return host.create_volume(volume)
             case RemoveVolume(name, remade):
                 return host.remove_volume(name, remade=remade)
-            case CreateContainer(name, service, number, inherit, replaces):
+            case CreateContainer(name, service, number):
                 return host.create_container(
-                    self.project, self.generation, service, name, number, inherit=inherit, replaces=replaces
+                    self.project,
+                    self.generation,
+                    service,
+                    name,
+                    number,
+                    inherit=action.inherit,
+                    replaces=action.replaces,
+                    one_off=action.one_off,
                 )
             case StartContainer(name, service):
                 return self._start(step, name, service)
@@ -281,10 +293,16 @@ class _Run:
             return EMPTY
 
     async def _start(self, step: str, name: str, service: str) -> None:
-        self.conditions.starting(name)
+        if name not in self.one_offs:
+            self.conditions.starting(name)
         if service in self.attached:
             self.publish(name, "attach")
-        await self.host.start_container(name)
+        try:
+            await self.host.start_container(name)
+        except PycomposeError as failure:
+            if name not in self.one_offs:
+                raise
+            raise OneOffFailed(str(failure), hint=failure.hint, exit_code=failure.exit_code) from failure
         described = self.project.services.get(service)
         for hook in described.post_start if described else ():
             if error := await hooks.run_inside(self.host, "post_start", name, service, hook, self._teller(step, name)):

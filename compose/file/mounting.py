@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 from types import MappingProxyType
 
+from pycompose.compose.model.errors import FileError
 from pycompose.compose.model.project import (
     BindMount,
     FileReference,
@@ -22,8 +24,8 @@ from pycompose.compose.model.quantities import size_of
 from pycompose.errors import Place
 
 from .paths import WINDOWS, absolute, image, is_path, volume_parts
-from .reading import Section, extended, short
-from .source import Map, Text, Tree
+from .reading import Reading, Section, extended, short
+from .source import Map, Text, Tree, text
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 # the last three are for machines that share files with a virtual one: here files are always consistent
@@ -57,6 +59,15 @@ def mounts(section: Section, directory: str) -> tuple[Mount, ...]:
             section.reading.problem(f'{section.name} mounts two things at "{mount.target}"', at, hint, "mount")
         mounted[mount.target] = mount, item
     return tuple(mount for mount, _ in mounted.values())
+
+
+def short_mounts(texts: Iterable[str], name: str, directory: str) -> tuple[Mount, ...]:
+    """Short forms that are in no file, of what messages call `name`. Raises FileError for one that is none."""
+    section = Section(Reading(), None, name)
+    mounted = [_short_mount(text(written), section, directory) for written in texts]
+    if section.reading.problems:
+        raise FileError(tuple(section.reading.problems))
+    return tuple(mount for mount in mounted if mount is not None)
 
 
 def _tmpfs(item: str) -> TmpfsMount:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pycompose.compose.model import pre_start
 from pycompose.compose.model.fields import EMPTY
-from pycompose.compose.model.observed import Label
+from pycompose.compose.model.observed import Label, OneOff
 from pycompose.compose.model.project import Healthcheck, Project, Service
 from pycompose.compose.state.observe import OWN, Own
 from pycompose.runtime.images.store import Image
@@ -27,6 +27,7 @@ def own_of(
     volume_donors: tuple[str, ...] = (),
     mounted_images: Mapping[str, str] = EMPTY,
     hook: int | None = None,
+    one_off: OneOff | None = None,
 ) -> Own:
     check = merged_check(service.healthcheck, image_check(image.healthcheck))
     return Own(
@@ -49,15 +50,17 @@ def own_of(
         mounted_images=dict(mounted_images),
         hook=hook,
         unlogged=service.logging is not None and service.logging.driver == "none",
+        one_off=one_off,
     )
 
 
 def labels(project: Project, service: Service, number: int, digest: str, kept: Own) -> dict[str, str]:
+    """A one-off container has no number."""
     needs = (f"{d.service}:{d.condition}:{str(d.restart).lower()}" for d in service.depends_on)
     if kept.hook is None:
         special = {
-            Label.NUMBER: str(number),
-            Label.ONEOFF: "False",
+            **({Label.SLUG: kept.one_off.id} if kept.one_off else {Label.NUMBER: str(number)}),
+            Label.ONEOFF: str(kept.one_off is not None),
             Label.CONFIG_HASH: service.config_hash,
             Label.DEPENDS_ON: ",".join(needs),
         }

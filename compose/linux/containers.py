@@ -18,7 +18,7 @@ from pycompose import durable
 from pycompose.compose.engine.host import HostError, HostNote
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.fields import EMPTY
-from pycompose.compose.model.observed import Label, ObservedContainer, Supervision
+from pycompose.compose.model.observed import Label, ObservedContainer, OneOff, Supervision
 from pycompose.compose.model.pre_start import KIND, hook_service
 from pycompose.compose.model.project import Project, Service
 from pycompose.compose.plan import divergence
@@ -64,10 +64,17 @@ class HeldContainer:
     oom_told: bool = False
     announced: trio.Event = field(default_factory=trio.Event)
     gone: trio.Event = field(default_factory=trio.Event)
+    removing: trio.Lock = field(default_factory=trio.Lock)
+    removed: trio.Event = field(default_factory=trio.Event)
 
     @property
-    def is_hook(self) -> bool:
-        return self.labelled.hook is not None
+    def auto_remove(self) -> bool:
+        return self.labelled.one_off is not None and self.labelled.one_off.auto_remove
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether it is one of its service, whom the monitor attends to: no hook's and no one-off container."""
+        return self.labelled.hook is None and self.labelled.one_off is None
 
     def began(self) -> None:
         self.running, self.exit_code, self.oom_killed, self.oom_told = True, None, False, False
@@ -92,6 +99,7 @@ class _ContainerToMake:
     shared: Mapping[str, str]  # namespace type -> the container that has it: its id, of another project PROJECT/ID
     inherited: Mapping[str, str]  # target -> anonymous volume of another container
     hook: int | None = None  # it is for that pre_start hook
+    one_off: OneOff | None = None
     fresh: list[str] = field(default_factory=list)  # anonymous volumes that are made for it
 
 
@@ -152,7 +160,7 @@ class Containers:
 
     def of_service(self, service: str) -> list[HeldContainer]:
         """Its replicas."""
-        return [held for held in self._by_name.values() if held.service == service and not held.is_hook]
+        return [held for held in self._by_name.values() if held.service == service and held.is_replica]
 
     def folder(self, held: HeldContainer) -> str:
         return self.places.container(held.id)
@@ -193,12 +201,19 @@ class Containers:
     # made, changed, removed
 
     async def create(
-        self, project: Project, generation: str, service: Service, name: str, number: int, inherit: str | None
+        self,
+        project: Project,
+        generation: str,
+        service: Service,
+        name: str,
+        number: int,
+        inherit: str | None,
+        one_off: OneOff | None = None,
     ) -> None:
         """Leaves nothing behind on failure. Raises HostError where the name is taken."""
         self._projects[generation] = project
         inherited = self._anonymous(inherit) if inherit else EMPTY
-        await self._create(project, generation, service, name, number, inherited)
+        await self._create(project, generation, service, name, number, inherited, one_off=one_off)
 
     async def create_hook(self, name: str, beside: str, index: int) -> None:
         """The same for the container of a pre_start hook, as the service of `beside` has it."""
@@ -219,11 +234,21 @@ class Containers:
         number: int,
         inherited: Mapping[str, str],
         hook: int | None = None,
+        one_off: OneOff | None = None,
     ) -> None:
-        container_id = secrets.token_hex(32)
+        container_id = one_off.id if one_off else secrets.token_hex(32)
         with self._claimed(name), ExitStack() as holding:
             wanted = _ContainerToMake(
-                project, generation, service, name, number, container_id, self._shared(service), inherited, hook
+                project,
+                generation,
+                service,
+                name,
+                number,
+                container_id,
+                self._shared(service),
+                inherited,
+                hook,
+                one_off,
             )
             try:
                 # The stores' locks are waited for, and content may have to be copied: the loop answers DNS meanwhile.
@@ -290,6 +315,7 @@ class Containers:
             mounted.donors,
             mounted.images,
             wanted.hook,
+            wanted.one_off,
         )
         bundle = oci.bundle(
             project,
@@ -318,8 +344,17 @@ class Containers:
         await self.runtime.remove(held.id)
         del self._by_name[held.name], self._by_id[held.id]
         self._notes.pop(held.name, None)
+        if held.labelled.one_off:
+            self._forget_generation(held.labelled.generation)
         if names := dict.fromkeys((*held.labelled.anonymous, *used)) if volumes else ():
             await trio.to_thread.run_sync(self._remove_anonymous, names, held.labelled)
+
+    def _forget_generation(self, generation: str) -> None:
+        """What a one-off container was made from is of no use to anybody else, unless a service was made by it, too."""
+        if all(held.labelled.generation != generation for held in self._by_name.values()):
+            self._projects.pop(generation, None)
+            with suppress(OSError):
+                os.unlink(f"{self.places.generations}/{generation}.json")
 
     def _remove_anonymous(self, names: Iterable[str], labelled: Own) -> None:
         """Of the volumes that a container had, those without a name that nobody has any more: another's too, which

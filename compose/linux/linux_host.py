@@ -26,7 +26,7 @@ from pycompose.compose.engine.host import (
 )
 from pycompose.compose.engine.publisher import Publisher
 from pycompose.compose.model.fields import EMPTY, Variables
-from pycompose.compose.model.observed import Label, Observed, Supervision
+from pycompose.compose.model.observed import Label, Observed, OneOff, Supervision
 from pycompose.compose.model.project import Network, Project, Volume
 from pycompose.compose.state.observe import observe
 from pycompose.errors import PycomposeError
@@ -74,12 +74,14 @@ class LinuxHost:
         self._service_network = ServiceNetwork(self.networks, self._worker, self._containers, project)
         self._foreign = ForeignDonors(self.places)
         self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
+        self._nursery: trio.Nursery  # since `run`
 
     # its life
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
         """Take over what runs, then pass on what happens, until cancelled."""
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             await nursery.start(self.networks.run)
             await self._worker.run(self.networks.recover)
             await nursery.start(self.runtime.serve, self._relaunch)
@@ -115,6 +117,14 @@ class LinuxHost:
             note(f"{held.name}: {error}")
         await self._tell(held, ContainerExited(held.name, held.service, code, oom_killed, time.time()))
         held.ended()
+        if held.auto_remove:
+            self._nursery.start_soon(self._remove_ended, held.name)
+
+    async def _remove_ended(self, name: str) -> None:
+        try:
+            await self.remove_container(name, volumes=True)
+        except HostError as error:
+            note(str(error))
 
     async def _out_of_memory(self, held: HeldContainer) -> None:
         held.oom_told = True
@@ -135,6 +145,9 @@ class LinuxHost:
             with suppress(RuntimeFailure):  # it ended meanwhile: the event is on its way
                 self._service_network.adopt(held, await self.runtime.sandbox(container_id))
         await self._service_network.release_idle()
+        for held in self._containers.all():
+            if held.auto_remove and held.id not in running:
+                await self._remove_ended(held.name)
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[trio.MemoryReceiveChannel[HostEvent]]:
@@ -147,7 +160,7 @@ class LinuxHost:
             self._listeners.remove(sender)
 
     async def _tell(self, held: HeldContainer, event: HostEvent) -> None:
-        if not held.is_hook:
+        if held.is_replica:
             await self._tell_all(event)
 
     async def _tell_all(self, event: HostEvent) -> None:
@@ -199,9 +212,11 @@ class LinuxHost:
         *,
         inherit: str | None = None,
         replaces: str | None = None,
+        one_off: OneOff | None = None,
     ) -> None:
         with _translated(f'container "{name}" cannot be made'):
-            await self._containers.create(project, generation, project.services[service], name, number, inherit)
+            wanted = project.services[service]
+            await self._containers.create(project, generation, wanted, name, number, inherit, one_off)
             held = self._containers.named(name)
             try:
                 await self._service_network.reserve(held)
@@ -233,12 +248,15 @@ class LinuxHost:
             except BaseException:
                 with trio.CancelScope(shield=True):
                     await self._service_network.leave(held)
-                held.ended()
+                    held.ended()
+                    if held.auto_remove:
+                        await self.remove_container(name, volumes=True)
                 raise
             try:
                 self._publisher.publish(held.id, "start")
                 self._containers.note(held, notes)
-                if held.labelled.healthcheck is None and not held.is_hook:  # else the monitor says when
+                # The monitor says when of one that is checked; a hook's container has no ports.
+                if held.labelled.hook is None and (held.labelled.healthcheck is None or not held.is_replica):
                     await self._service_network.serve(held, healthy=True)
                 labelled = held.labelled
                 await self._tell(
@@ -292,11 +310,19 @@ class LinuxHost:
         if held is None:
             return
         with _translated(f'container "{name}" cannot be removed'), trio.CancelScope(shield=True):
-            await self._rests(held)
-            await self._service_network.unreserve(held.id)
-            await self._containers.remove(held, volumes=volumes)
-            self._publisher.publish(held.id, "destroy")
+            async with held.removing:
+                if held.removed.is_set():
+                    return
+                await self._rests(held)
+                await self._service_network.unreserve(held.id)
+                await self._containers.remove(held, volumes=volumes)
+                self._publisher.publish(held.id, "destroy")
+                held.removed.set()
         self._watch_donors()
+
+    async def await_removal(self, name: str) -> None:
+        if held := self._containers.get(name):
+            await held.removed.wait()
 
     async def rename_container(self, name: str, new_name: str) -> None:
         held = self._containers.named(name)

@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 from ipaddress import ip_address
 
-from pycompose.compose.model.observed import Label
-from pycompose.compose.model.project import Attachment, Network, Project, Service
+from pycompose.compose.model.observed import Label, OneOff
+from pycompose.compose.model.project import Attachment, Network, Port, Project, Service
 from pycompose.network import link_parameters
 from pycompose.network.spec import MACHINE_BRIDGE, EndpointSpec, NetworkSpec, Pool, Publication
 
@@ -52,9 +52,12 @@ def attachments(project: Project, service: Service) -> tuple[Attachment, ...]:
     return tuple(sorted(service.networks, key=lambda a: (-a.priority, a.network)))
 
 
-def endpoints(project: Project, service: Service, container_id: str, name: str) -> tuple[EndpointSpec, ...]:
+def endpoints(
+    project: Project, service: Service, container_id: str, name: str, one_off: OneOff | None = None
+) -> tuple[EndpointSpec, ...]:
     """One for each network. The default route goes to the highest gw_priority among networks that lead outside.
 
+    A one-off container has its service's names where it was asked for them.
     On the machine's bridge nobody has a name, as with Docker: who is to be found there is linked.
     """
     if service.network_mode == MACHINE_BRIDGE:
@@ -64,6 +67,7 @@ def endpoints(project: Project, service: Service, container_id: str, name: str) 
     places = attachments(project, service)
     outward = [a for a in places if not project.networks[a.network].internal]
     routed = min(outward, key=lambda a: (-a.gw_priority, project.networks[a.network].name), default=None)
+    named = one_off is None or one_off.use_aliases
     linked = tuple(
         alias
         for other in project.services.values()
@@ -75,7 +79,9 @@ def endpoints(project: Project, service: Service, container_id: str, name: str) 
         EndpointSpec(
             project.networks[a.network].name,
             container_id,
-            tuple(dict.fromkeys((service.name, name, container_id[:12], *hostname, *a.aliases, *linked))),
+            tuple(dict.fromkeys((service.name, name, container_id[:12], *hostname, *a.aliases, *linked)))
+            if named
+            else (name, container_id[:12], *hostname),
             a.interface_name,
             a.ipv4_address,
             a.ipv6_address,
@@ -139,14 +145,21 @@ def group(project: str, service: str, container_id: str = "") -> str:
     return "/".join(filter(None, (project, service, container_id)))
 
 
-def publications(project: Project, service: Service, container_id: str) -> tuple[Publication, ...]:
+def publications(
+    project: Project, service: Service, container_id: str, *, alone: bool = False
+) -> tuple[Publication, ...]:
     """The ports that a container publishes: with the others of its service, or a port of its own.
 
-    Of a range, and where the host chooses, each container has one, as with Docker; a single port is led to all of them.
+    Of a range, and where the host chooses, each container has one, as with Docker; a single port is led to all of them,
+    but for who is `alone`.
     """
+
+    def shares(port: Port) -> bool:
+        return not alone and port.published is not None and port.published[0] == port.published[1]
+
     return tuple(
         Publication(
-            group(project.name, service.name, "" if p.published and p.published[0] == p.published[1] else container_id),
+            group(project.name, service.name, "" if shares(p) else container_id),
             p.host_ip,
             *(p.published or (0, 0)),
             p.protocol,

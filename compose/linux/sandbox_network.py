@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import trio
-from pycompose.compose.model.observed import short_name
+from pycompose.compose.model.observed import OneOff, short_name
 from pycompose.compose.model.project import Project, Service
 from pycompose.network.networks import Networks
 from pycompose.network.spec import MACHINE_BRIDGE, Backend, BoundPort, Endpoint
@@ -36,6 +36,7 @@ async def join(
     hostname: str,
     etc: str | None,
     links: Sequence[tuple[str, str]] = (),
+    one_off: OneOff | None = None,
 ) -> list[Endpoint]:
     """Give a container that does not run yet its networks and its resolver, and write the files in the folder `etc`.
 
@@ -49,7 +50,7 @@ async def join(
             for fd in (udp, tcp):
                 answering.callback(os.close, fd)
             try:
-                specs = network_spec.endpoints(project, service, container_id, name)
+                specs = network_spec.endpoints(project, service, container_id, name, one_off)
                 ports = (_port_of(udp), _port_of(tcp))
                 endpoints = await worker.run(networks.attach, sandbox.netns_fd, route, netfilter, ports, specs)
             finally:
@@ -124,11 +125,12 @@ class ServiceNetwork:
             hostname=service.hostname or self._containers.hostname(service, held.id),
             etc=None if shares else f"{self._containers.folder(held)}/etc",
             links=self._links(service),
+            one_off=held.labelled.one_off,
         )
         if endpoints:
             held.address = self._first_address(endpoints)
             self._link_again(held, service)
-            if not held.is_hook:
+            if held.labelled.hook is None:
                 await self._publish(project, service, held)
 
     def _links(self, service: Service) -> list[tuple[str, str]]:
@@ -217,8 +219,7 @@ class ServiceNetwork:
         if held.healthy == healthy:
             return
         held.healthy = healthy
-        everyone, alone = self._groups(held)
-        for group in (everyone, alone):
+        for group in self._groups(held):
             if self._published.get(group):
                 members = [one for one in self._members(group) if one.healthy]
                 backends = [Backend(one.id, one.address) for one in members]
@@ -229,18 +230,21 @@ class ServiceNetwork:
         for group in list(self._published):
             await self._release(group)
 
-    def _groups(self, held: HeldContainer) -> tuple[str, str]:
-        """The group of its service, and its own."""
-        service = network_spec.group(self._project, held.service)
-        return service, network_spec.group(self._project, held.service, held.id)
+    def _groups(self, held: HeldContainer) -> tuple[str, ...]:
+        """The group of its service, unless it is a one-off container, and its own."""
+        alone = network_spec.group(self._project, held.service, held.id)
+        return (alone,) if held.labelled.one_off else (network_spec.group(self._project, held.service), alone)
 
     def _members(self, group: str) -> list[HeldContainer]:
         _, service, *container = group.split("/")
-        return [one for one in self._containers.of_service(service) if not container or one.id == container[0]]
+        if not container:
+            return self._containers.of_service(service)
+        alone = self._containers.by_id(container[0])
+        return [alone] if alone else []
 
     async def _publish(self, project: Project, service: Service, held: HeldContainer) -> None:
         """The ports that the service and the container have now; those of an earlier configuration are closed."""
-        wanted = network_spec.publications(project, service, held.id)
+        wanted = network_spec.publications(project, service, held.id, alone=held.labelled.one_off is not None)
         async with self._publishing.setdefault(held.service, trio.Lock()):
             for group in self._groups(held):
                 asked = [publication for publication in wanted if publication.group == group]

@@ -45,6 +45,15 @@ class Label:
     ANONYMOUS = "com.docker.volume.anonymous"
 
 
+@dataclass(frozen=True, slots=True)
+class OneOff:
+    """What `run` says of a container of a service that is none of its replicas."""
+
+    id: str  # of the container, 64 hex digits: whoever runs it knows it before it is there
+    auto_remove: bool = False  # at its end, with its anonymous volumes
+    use_aliases: bool = False  # it has its service's names on its networks
+
+
 def short_name(container: str, project: str) -> str:
     """A container's name without the project's before it."""
     return re.sub(f"^{re.escape(project)}[-_]", "", container)  # "_": with --compatibility

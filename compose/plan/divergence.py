@@ -64,7 +64,12 @@ def joiners(containers: Collection[ObservedContainer], started: Collection[str])
 
 
 def goes_along(container: ObservedContainer, observed: Observed) -> bool:
-    """Whether it runs, or has died with the one whose process namespace it had: it comes back with that one."""
+    """Whether it runs, or has died with the one whose process namespace it had: it comes back with that one.
+
+    One-off containers do not.
+    """
+    if container.oneoff:
+        return False
     if is_running(container):
         return True
     donor_id = container.shared.get("pid")

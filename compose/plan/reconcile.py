@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 
 from pycompose.compose.model.errors import FileError
-from pycompose.compose.model.observed import Observed, ObservedContainer
+from pycompose.compose.model.observed import Observed, ObservedContainer, OneOff
 from pycompose.compose.model.project import Dependency, Network, Project, Service, Volume, VolumeMount
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 from . import divergence, graph
-from .draft import Cause, Draft, is_running, not_running
+from .draft import Cause, Draft, asked, is_running, not_running
 from .hook_steps import PreStart
 from .select import check_names, chosen, orphans, selected
 from .steps import AwaitCondition, CreateContainer, Plan
@@ -91,6 +91,7 @@ class _Up:
         self.project, self.observed, self.options = project, observed, options
         self.out = Draft(project.name, options.timeout)
         self.selected = selected(project, options.services, options.no_deps)
+        self.users = self.selected  # services whose networks and volumes are made
         self.resources: dict[tuple[str, str], str] = {}  # (network|volume, key) -> step
         self.last: dict[str, tuple[str, ...]] = {}  # service -> steps after which it is started
         self.members: dict[str, tuple[str, ...]] = {}  # service -> names that will be its containers
@@ -112,6 +113,7 @@ class _Up:
                 self._service(service)
             else:
                 self._follow(service)
+        self._more()
         self._start_halted()
         while any([self._join_again(c) for c in self.observed.containers]):
             pass
@@ -127,6 +129,9 @@ class _Up:
         changed = self.out.starts(container.name) or self.out.stops(container.name)
         return container.status == "running" and container.name in self.members[container.service] and not changed
 
+    def _more(self) -> None:
+        """What another plan than `up` makes of its own."""
+
     def _check_obstacles(self) -> None:
         """Raises FileError for what the file says of containers that the plan makes and that nobody can make."""
         services = {step.action.service for step in self.out.steps.values() if isinstance(step.action, CreateContainer)}
@@ -141,9 +146,8 @@ class _Up:
             raise FileError(problems)
 
     def _make_networks_and_volumes(self) -> None:
-        services = [self.project.services[name] for name in self.selected]
-        networks = {a.network for s in services for a in s.networks}
-        volumes = _volume_keys(self.project, self.selected)
+        networks = {a.network for name in self.users for a in self.project.services[name].networks}
+        volumes = _volume_keys(self.project, self.users)
         changed = changed_volumes(self.project, self.observed, self.options)
         have_networks = {n.name: n for n in self.observed.networks}
         have_volumes = {v.name: v for v in self.observed.volumes}
@@ -502,6 +506,35 @@ class _Up:
                 condition = "service_completed_successfully" if name in completed else "running_or_healthy"
                 waits[AwaitCondition(name, self.members[name], condition)] = self.last[name]
         self.out.wait(waits, self.options.wait_timeout)
+
+
+class _OneOffRun(_Up):
+    """What a one-off container of a service needs, as `up` makes it, and then the container."""
+
+    def __init__(self, project: Project, observed: Observed, options: UpOptions, name: str, one_off: OneOff) -> None:
+        super().__init__(project, observed, options)
+        self.name, self.one_off = name, one_off
+        (self.service,) = options.services
+        self.selected = tuple(needed for needed in self.selected if needed != self.service)
+
+    def _more(self) -> None:
+        service, cause = self.project.services[self.service], asked("run")
+        self._check_donors(service, making=True)
+        # Nothing of it is there before what it depends on is ready.
+        after = [*self._needs(service), *self._joined(service), *self._before(service)]
+        action = CreateContainer(self.name, service.name, 0, one_off=self.one_off)
+        self.out.start(self.name, service.name, cause, (self.out.create(action, cause, after),))
+
+
+def run(project: Project, observed: Observed, options: UpOptions, *, service: str, name: str, one_off: OneOff) -> Plan:
+    """A one-off container `name` of a service, and what it depends on; nothing that is there is made anew, or less."""
+    counts = {
+        other: len(there)
+        for other, wanted in project.services.items()
+        if len(there := observed.of_service(other)) > wanted.replicas
+    }
+    options = replace(options, services=(service,), no_recreate=True, scale=counts)
+    return _OneOffRun(project, observed, options, name, one_off).plan()
 
 
 def up(project: Project, observed: Observed, options: UpOptions | None = None) -> Plan:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pycompose.compose.model.observed import OneOff
 from pycompose.compose.model.project import Condition, Network, Volume
 from pycompose.frozen import dataclass
 
@@ -62,13 +63,17 @@ class RemoveVolume:
 
 @dataclass(frozen=True, slots=True)
 class CreateContainer:
-    """Make a container of `service`. `inherit` names the container whose anonymous volumes go on."""
+    """Make a container of `service`. `inherit` names the container whose anonymous volumes go on.
+
+    The number of a one-off container is 0.
+    """
 
     name: str
     service: str
     number: int
     inherit: str | None = None
     replaces: str | None = None  # id of the container that it will take the name of
+    one_off: OneOff | None = None
 
 
 @dataclass(frozen=True, slots=True)

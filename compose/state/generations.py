@@ -35,10 +35,12 @@ def order(places: ProjectPlaces, project: Project) -> tuple[str, ...]:
 
 def _newest_text(places: ProjectPlaces) -> str:
     try:
-        paths = [entry.path for entry in os.scandir(places.generations) if entry.name.endswith(".json")]
-        if not paths:
+        entries = [entry for entry in os.scandir(places.generations) if entry.name.endswith(".json")]
+        times = {entry.path: entry.stat().st_mtime for entry in entries}
+        newest = max(times, key=times.__getitem__, default="")
+        if not newest or not times[newest]:  # none but what was kept for one command
             return ""
-        with open(max(paths, key=os.path.getmtime), encoding="utf-8") as file:
+        with open(newest, encoding="utf-8") as file:
             return file.read()
     except FileNotFoundError:
         return ""

@@ -21,6 +21,7 @@ from pycompose.compose.model.observed import (
     ObservedContainer,
     ObservedNetwork,
     ObservedVolume,
+    OneOff,
     PublishedPort,
     Supervision,
 )
@@ -57,6 +58,7 @@ class Own:
     mounted_images: Mapping[str, str] = field(default_factory=dict)  # target -> digest
     hook: int | None = None  # it is the container of that pre_start hook
     unlogged: bool = False  # nothing that it writes is kept
+    one_off: OneOff | None = None
 
     def text(self) -> str:
         return _CODEC.to_json(self)

@@ -1,17 +1,34 @@
-"""Exec for the command line: a process in a container, whose streams are copied to and from the caller's. Blocking."""
+"""Processes whose streams are copied to and from the caller's: those of exec, and the first one of a container that the
+command line runs. Blocking."""
 
 from __future__ import annotations
 
 import json
 import os
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import TYPE_CHECKING
 
+from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.keeper import messages
-from pycompose.runtime.keeper.messages import Done, Exec, ExecEnded, Executing, OpenInput, Streams
+from pycompose.runtime.keeper.messages import (
+    Done,
+    DropOutput,
+    Exec,
+    ExecEnded,
+    Executing,
+    OpenInput,
+    RunEnded,
+    Streams,
+    StreamsTaken,
+    TakeStreams,
+)
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.spec import Process, to_json
 
 from .blocking import BlockingKeeper
+
+if TYPE_CHECKING:
+    from .stream_copy import Filter, Flow
 
 
 def exec_interactive(
@@ -46,7 +63,71 @@ def exec_interactive(
             outward = [Flow(ours[number], stdio[number], ours[number]) for number in (1, 2)]
         for flow in (*inward, *outward):
             held.callback(flow.end)
-        return copy_until(keeper.fileno(), code, inward, outward)
+        return copy_until(keeper.fileno(), code, inward, outward) or 0
+
+
+class TakenStreams:
+    """The streams of a container that is about to be started; from then on until it ends, or this is closed.
+
+    Whoever opens it has to copy; `stdio` are the caller's descriptors. Raises KeeperGone, NoKeeper, StartFailed.
+    """
+
+    def __init__(self, places: ProjectPlaces, container_id: str, stdio: tuple[int, int, int]) -> None:
+        from . import terminal_copy
+
+        self._places, self._id, self._stdio = places, container_id, stdio
+        self._held = ExitStack()
+        self.pidfd = -1
+        self.failure = 0  # errno of why an output of the caller's could not be written to
+        rows, columns = terminal_copy.size(stdio[0])
+        self._keeper = self._held.enter_context(BlockingKeeper(places))
+        self._keeper.ask(TakeStreams(container_id, rows, columns), Done)
+
+    def close(self) -> None:
+        """The container goes on, and what it prints is logged."""
+        self._held.close()
+
+    def receive(self) -> None:
+        """Its program runs: have what `copy` needs, and `pidfd`, by which it is signalled."""
+        _, descriptors = self._keeper.hear(StreamsTaken)
+        self.pidfd, *self._streams = descriptors
+        self._held.callback(os.close, self.pidfd)
+
+    def copy(self, terminal: bool, typed: Filter | None, reads: bool) -> int | None:
+        """Copy until the container ends; its exit code, or None where `typed` asked to leave, or nobody can tell.
+
+        `reads`: what comes from the caller goes in.
+        """
+        from . import terminal_copy
+        from .stream_copy import Flow, copy_until
+
+        stdin, stdout, stderr = self._stdio
+        if terminal:
+            (master,) = self._streams
+            self._held.callback(os.close, master)
+            if reads:
+                self._held.enter_context(terminal_copy.raw(stdin, master, leaving=False))
+            inward = [Flow(stdin, master, os.dup(master), terminal=True, filtered=typed)] if reads else []
+            outward = [Flow(master, stdout, os.dup(master), terminal=True)]
+        else:
+            out, err, *inputs = self._streams
+            inward = [Flow(stdin, end, end) for end in inputs]
+            outward = [Flow(out, stdout, out), Flow(err, stderr, err)]
+        for flow in (*inward, *outward):
+            self._held.callback(flow.end)
+
+        def closed(flow: Flow) -> bool:
+            """A terminal that hung up is left; the reader of a pipe that is gone is missed by the container, too."""
+            self.failure = self.failure or flow.failure
+            if flow.failure and not terminal:
+                with suppress(RuntimeFailure), BlockingKeeper(self._places) as keeper:
+                    keeper.ask(DropOutput(self._id, 1 + outward.index(flow)), Done)
+            return terminal and bool(flow.failure)
+
+        def code() -> int | None:
+            return self._keeper.hear(RunEnded)[0].code
+
+        return copy_until(self._keeper.fileno(), code, inward, outward, closed)
 
 
 def exec_detached(places: ProjectPlaces, container_id: str, process: Process, privileged: bool = False) -> None:

@@ -13,10 +13,12 @@ import select
 import stat
 import struct
 import termios
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 CHUNK = 1 << 16  # bytes
+Filter = Callable[[bytes], tuple[bytes, bool]]  # what was read -> what of it is passed on, and whether it asks to leave
 SPLICE_F_NONBLOCK = 2
 LONGEST_TERMINAL = 1 << 20  # bytes that a terminal may still show when its process has ended: more than it can hold
 
@@ -29,9 +31,14 @@ class Flow:
     the kernel moves the pages (splice(2)); not so what goes in, where pages of the caller's files have no business.
     """
 
-    def __init__(self, source: int, target: int, ours: int, *, terminal: bool = False) -> None:
+    def __init__(
+        self, source: int, target: int, ours: int, *, terminal: bool = False, filtered: Filter | None = None
+    ) -> None:
         self.source, self.target, self.ours, self._terminal = source, target, ours, terminal
+        self._filtered = filtered
         self.over = False
+        self.leaves = False  # what it has read asks to end all of it
+        self.failure = 0  # errno of why no more could be written
         self._rest = b""  # read, and not yet written
         self._splices = not terminal and ours == source and _spliceable(target)
         self._full = False  # the target, so that it is waited for
@@ -56,17 +63,32 @@ class Flow:
         return max(count, 0)
 
     def _splice(self, most: int) -> int:
-        count = os.splice(self.source, self.target, most, flags=SPLICE_F_NONBLOCK)
-        return count or -1
+        with self._noting():
+            return os.splice(self.source, self.target, most, flags=SPLICE_F_NONBLOCK) or -1
 
     def _copy(self, most: int) -> int:
         if not self._rest:
             self._rest = os.read(self.source, most)
             if not self._rest:
                 return -1
-        count = os.write(self.target, self._rest)
+            if self._filtered is not None:
+                self._rest, self.leaves = self._filtered(self._rest)
+                if not self._rest:
+                    return 0
+        with self._noting():
+            count = os.write(self.target, self._rest)
         self._rest = self._rest[count:]
         return count
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.failure = error.errno or 0
+            raise
 
     def drain(self) -> None:
         """Move what is in the source now, and no more: somebody may go on writing."""
@@ -85,14 +107,34 @@ class Flow:
             os.close(self.ours)
 
 
-def copy_until(ended: int, code: Callable[[], int], inward: Sequence[Flow], outward: Sequence[Flow]) -> int:
-    """Keep the flows going until `ended` is readable; then what `code` returns. What is left outward is copied."""
+_Code = TypeVar("_Code")
+
+
+def copy_until(
+    ended: int,
+    code: Callable[[], _Code],
+    inward: Sequence[Flow],
+    outward: Sequence[Flow],
+    closed: Callable[[Flow], bool] = lambda _: False,
+) -> _Code | None:
+    """Keep the flows going until `ended` is readable; then what `code` returns. What is left outward is copied.
+
+    None where what was typed asks to leave, or `closed` does, which is asked of each outward flow that is over before.
+    """
+    reported: list[Flow] = []
     while True:
         flows = [flow for flow in (*inward, *outward) if not flow.over]
         ready = _poll([(ended, select.POLLIN), *(flow.waits() for flow in flows)])
         for flow in flows:
             if flow.waits()[0] in ready:
                 flow.step()
+        for flow in outward:
+            if flow.over and flow not in reported:
+                reported.append(flow)
+                if closed(flow):
+                    return None
+        if any(flow.leaves for flow in inward):
+            return None
         if ended in ready:
             outcome = code()
             for flow in outward:

@@ -22,8 +22,10 @@ def size(terminal: int) -> tuple[int, int]:
 
 
 @contextmanager
-def raw(ours: int, master: int) -> Iterator[None]:
+def raw(ours: int, master: int, *, leaving: bool = True) -> Iterator[None]:
     """Our terminal raw, as large as the other one, and as it was afterwards, whatever ends us but SIGKILL.
+
+    `leaving`: SIGTERM and SIGHUP end us, in order.
 
     A shell that stopped us and lets us go on again in the foreground has set its own modes meanwhile: raw again.
     """
@@ -44,7 +46,8 @@ def raw(ours: int, master: int) -> Iterator[None]:
     def leave(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    handlers = ((signal.SIGWINCH, fit), (signal.SIGCONT, go_on), (signal.SIGTERM, leave), (signal.SIGHUP, leave))
+    staying = ((signal.SIGWINCH, fit), (signal.SIGCONT, go_on))
+    handlers = (*staying, (signal.SIGTERM, leave), (signal.SIGHUP, leave)) if leaving else staying
     before = [(number, signal.signal(number, handler)) for number, handler in handlers]
     saved = termios.tcgetattr(ours)
     try:

@@ -8,13 +8,10 @@ as the kernel lets it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import select
 import signal
 import socket
-import struct
-import termios
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -34,15 +31,23 @@ from pycompose.runtime.state import container_record
 from . import messages
 from .connection import Client, Refused, Reply
 from .container_stages import RAN, TRANSITIONS, ContainerStage, Effect, Occurrence
+from .container_streams import ContainerStreams
 from .household import Household
-from .log_writer import STREAM_SIZE, LogFile, Output, discard_stream
 from .loop import Timer
-from .messages import Answer, Done, Ended, FirstReady, NotExecuted, OutOfMemory, Prepared, Refusal
+from .messages import (
+    Answer,
+    Done,
+    Ended,
+    FirstReady,
+    NotExecuted,
+    OutOfMemory,
+    Prepared,
+    Refusal,
+    RunEnded,
+)
 
 NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
-PIPE = 1 << 18  # bytes that a container may print while its keeper is away
 PATIENCE = 5.0  # seconds for killed processes to be gone, before the end is told all the same
-F_SETPIPE_SZ = 1031
 
 
 def not_executed(process: Process, number: int) -> Refusal:
@@ -58,15 +63,13 @@ class Container:
         self.start_time = 0
         self.passed: list[int] = []  # by its first process
         self.sockets: list[int] = []
-        self.streams: dict[int, int] = {}  # descriptor -> stdout or stderr
-        self.master = -1
+        self.streams = ContainerStreams(keeper, container_id, folder, bundle)
         self.channel: socket.socket | None = None
         self.reply: Reply | None = None  # of what is being done
         self.starter: Client | None = None
         self.failure: Refusal | None = None
         self.given_up: list[Reply] = []
         self.notes: tuple[str, ...] = ()
-        self.output: Output | None = None
         self.code: int | None = None
         self.killed_at = 0.0
         self.oom_fd, self.oom_kills = -1, 0
@@ -95,11 +98,8 @@ class Container:
             self._control_devices()
             namespaces = self._joined(opened)
             new = tuple(item.type for item in linux.namespaces if item.type not in namespaces)
-            # The container holds its FIFOs open for reading too: without a keeper its writes wait, and never fail.
-            stdin = f"{self.folder}/in" if self.bundle.stdin_open else "/dev/null"
-            for path in (stdin, f"{self.folder}/out", f"{self.folder}/err"):
-                opened.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-            stdio = (opened[-3], opened[-2], opened[-1])
+            stdio = self.streams.inside()
+            opened += stdio
             group = self.cgroup.descriptor() if self.cgroup else None
             if group is not None:
                 opened.append(group)
@@ -134,6 +134,8 @@ class Container:
             raise
         finally:
             messages.close_all(opened)
+            if not self.pid:
+                self.streams.close()
         ours.setblocking(False)
         self.channel, self.reply, self.starter = ours, reply, reply.client
         self.start_time = container_record.start_time(self.pid)
@@ -249,6 +251,7 @@ class Container:
                 self._close_channel()
                 self.starter = None
                 self._answer(Done(), [self.pidfd] if self.outcome >= 0 else ())
+                self.streams.hand_over(self.pidfd)
             case Effect.KILL:
                 self._close_channel()
                 with suppress(ProcessLookupError):
@@ -267,12 +270,11 @@ class Container:
 
     def _hand_out(self) -> None:
         descriptors, self.passed = self.passed, []
-        if self.bundle.spec.process.terminal and descriptors:
-            self.master = descriptors.pop(0)
+        master = descriptors.pop(0) if self.bundle.spec.process.terminal and descriptors else -1
         self.sockets = descriptors
         try:
             self.netns = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            self.open_output()
+            self.streams.begin(master)
         except OSError as error:  # no descriptor is left, or it has just been killed
             self._happens(Occurrence.REPORTED_FAILURE, Refusal(str(error), "start", error.errno or 0))
             return
@@ -363,67 +365,18 @@ class Container:
 
     def open_input(self) -> int:
         """A descriptor by which its stdin is written to. Raises Refused where it is not open, OSError."""
-        if not self.bundle.stdin_open or self.stage is not ContainerStage.RUNNING:
+        if self.stage is not ContainerStage.RUNNING:
             raise Refused("its stdin is not open", "attach")
-        if self.bundle.spec.process.terminal:
-            if self.master < 0:
-                raise Refused("its terminal is gone", "attach")
-            return os.dup(self.master)
-        return os.open(f"{self.folder}/in", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return self.streams.open_input()
+
+    def drop_output(self, stream: int) -> None:
+        """Nobody reads it any more, so that who writes hears of it. Raises Refused where nobody has taken it."""
+        self.streams.drop(stream)
+        self.keeper.store.keep(self.id, self._lasting())
 
     def _lasting(self) -> dict[str, int]:
-        descriptors = {"pidfd": self.pidfd, "netns": self.netns}
-        if self.master >= 0:
-            descriptors["master"] = self.master
-        descriptors |= {("out", "err")[stream]: fd for fd, stream in self.streams.items() if fd != self.master}
+        descriptors = {"pidfd": self.pidfd, "netns": self.netns} | self.streams.lasting()
         return descriptors | {f"socket{number}": fd for number, fd in enumerate(self.sockets)}
-
-    def open_output(self, kept: Mapping[str, int] | None = None) -> None:
-        """Begin to copy what it prints, from the descriptors `kept` or newly opened FIFOs."""
-        if self.bundle.log_max_files:
-            log = LogFile(f"{self.folder}/log", self.bundle.log_max_size, self.bundle.log_max_files)
-        else:
-            if not kept:  # it is of the last run
-                discard_stream(self.keeper.places.stream(self.id))
-            log = LogFile(self.keeper.places.stream(self.id), STREAM_SIZE, 2)
-        kept = kept or {}
-        self.output = Output(log, self.keeper.places.output(self.id))
-        if self.master >= 0:
-            self._stream(self.master, 0)
-        if not self.bundle.spec.process.terminal:
-            for stream, name in enumerate(("out", "err")):
-                flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-                fd = kept[name] if name in kept else os.open(f"{self.folder}/{name}", flags)
-                with suppress(OSError):  # the user may have no more room for pipes
-                    fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE)
-                self._stream(fd, stream)
-
-    def _stream(self, fd: int, stream: int) -> None:
-        os.set_blocking(fd, False)
-        self.streams[fd] = stream
-        self.keeper.loop.watch(fd, lambda _: self._copy(fd))
-
-    def _copy(self, fd: int) -> bool:
-        """Copy a chunk; False when there is none."""
-        assert self.output is not None
-        stream = self.streams[fd]
-        try:
-            there = self.output.read(fd, stream) if fd == self.master else self.output.take(fd, stream)
-        except Exception:
-            self.keeper.loop.unwatch(fd)
-            raise
-        if there is None:
-            self.keeper.loop.unwatch(fd)
-        return bool(there)
-
-    def _drain(self) -> None:
-        """What is in the FIFOs now, and no more: someone may go on writing."""
-        for fd in list(self.streams):
-            left = PIPE
-            with suppress(OSError):
-                left = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
-            while left > 0 and self._copy(fd):
-                left -= 1 << 12 if fd == self.master else 1 << 17
 
     def _watch_memory(self) -> None:
         fd = self.cgroup.oom_watch() if self.cgroup else None
@@ -461,10 +414,10 @@ class Container:
                 self.netns = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             if len(self.sockets) < len(self.bundle.sockets):
                 self.sockets = self._new_sockets()
-        self.master = kept.get("master", -1)
-        if self.bundle.spec.process.terminal and self.master < 0 and alive:
+        master = kept.get("master", -1)
+        if self.bundle.spec.process.terminal and master < 0 and alive:
             note(f"{self.id}: its terminal died with the keeper before this one; it is not read any more")
-        self.open_output(kept)
+        self.streams.begin(master, kept)
         if alive:
             self._watch_memory()
             self.oom_kills = self.cgroup.oom_kills() if self.cgroup else 0
@@ -511,15 +464,14 @@ class Container:
             else:
                 note(f"{self.id}: there are processes in its control group that cannot be killed")
         oom = bool(self.cgroup and self.cgroup.oom_kills() > 0)
-        if self.output is not None:
-            self._drain()
-            self.output.close()
+        self.streams.finish()
         self._record_end(oom)
         self._close()
         self._discard_cgroup()
         self.keeper.forget(self.id)
         if self.stage is ContainerStage.ENDED:
             self.keeper.publish(Ended(self.id, self.code, oom, self.pid))
+            self.streams.tell_taker(RunEnded(self.code))
         elif self.failure is not None:
             self._answer(self.failure)
         for reply in self.given_up:
@@ -543,10 +495,10 @@ class Container:
             complain()  # who listens is told all the same
 
     def _close(self) -> None:
-        for fd in {*self.streams, self.pidfd, self.netns, self.oom_fd, self.master, self.outcome, *self.sockets} - {-1}:
+        for fd in {self.pidfd, self.netns, self.oom_fd, self.outcome, *self.sockets} - {-1}:
             self.keeper.loop.unwatch(fd)
             os.close(fd)
-        self.streams.clear()
+        self.streams.close()
         self.keeper.store.drop(self.id)
 
     def _discard_cgroup(self) -> None:

@@ -8,13 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from pycompose.frozen import dataclass
 from pycompose.runtime.init.host_root import Grounds
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.policy.cgroup import Cgroup
 
+from .connection import Reply
 from .fd_store import DescriptorStore
 from .loop import Loop
 from .messages import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """A client that has the streams of a container, instead of its log; the size is its terminal's."""
+
+    reply: Reply
+    rows: int = 0
+    columns: int = 0
 
 
 class Household(Protocol):
@@ -28,6 +39,9 @@ class Household(Protocol):
 
     def await_child(self, pid: int, ended: Callable[[int], None]) -> None:
         """Call `ended(exit code)` when the child has ended; it may have done so already."""
+
+    def taker(self, container_id: str) -> Taker | None:
+        """Who is to have the streams of a container that is started now."""
 
     def leave_loop(self) -> None:
         """In a child that becomes something else: undo what is the keeper's alone."""

@@ -42,12 +42,14 @@ from .container import Container, Leftover
 from .container_stages import ContainerStage
 from .executions import Execution
 from .fd_store import DescriptorStore
+from .household import Taker
 from .inheritance import as_if_by_init
 from .loop import Loop
 from .messages import (
     LAST_WORDS,
     Abandon,
     Done,
+    DropOutput,
     EndKeeper,
     Event,
     Exec,
@@ -61,6 +63,7 @@ from .messages import (
     SandboxAt,
     Start,
     Subscribe,
+    TakeStreams,
 )
 
 LARGEST_LOG = 1 << 20
@@ -76,6 +79,7 @@ class Keeper:
         self.clients: set[Client] = set()
         self.subscribers: set[Client] = set()
         self.executions: set[Execution] = set()
+        self.takers: dict[str, Taker] = {}  # of containers that are not started yet
         self.children: dict[int, Callable[[int], None]] = {}
         self.strays: dict[int, int] = {}  # codes of children that ended before one knew whose they were
         self.supervisor_pid, self.supervisor_at, self.delay = 0, 0.0, 0.1
@@ -310,7 +314,12 @@ class Keeper:
         for execution in list(self.executions):
             if execution.reply.client is client:
                 execution.client_gone()
+        for container_id, taker in list(self.takers.items()):
+            if taker.reply.client is client:
+                del self.takers[container_id]
         for container in list(self.containers.values()):
+            if (taken := container.streams.taker) is not None and taken.reply.client is client:
+                container.streams.take_back()
             if container.starter is client:
                 container.give_up()
 
@@ -333,6 +342,11 @@ class Keeper:
                 descriptor = self.find(container_id).open_input()
                 reply(Done(), [descriptor])
                 os.close(descriptor)
+            case TakeStreams(container_id, rows, columns):
+                self.take_streams(container_id, Taker(reply, rows, columns))
+            case DropOutput(container_id, stream):
+                self.find(container_id).drop_output(stream)
+                reply(Done())
             case ListRunning():
                 reply(RunningIds(tuple(sorted(self.containers))))
             case RecordExit(container_id, code):
@@ -365,6 +379,15 @@ class Keeper:
         if "/" not in reference or not container_record.alive(process):
             raise Refused(f"container {reference.rpartition('/')[2][:12]} does not run", "joining namespaces")
         return int(process["pid"])
+
+    def taker(self, container_id: str) -> Taker | None:
+        return self.takers.pop(container_id, None)
+
+    def take_streams(self, container_id: str, taker: Taker) -> None:
+        if container_id in self.containers:
+            raise Refused("it is started already", "attach")
+        self.takers[container_id] = taker
+        taker.reply(Done())
 
     def seccomp_program(self, container_id: str) -> bytes | None:
         try:

@@ -7,6 +7,9 @@ On keeper.sock, a client asks one thing at a time; "+" are descriptors beside a 
     FindSandbox(id)              -> SandboxAt(pid) + pidfd, netns, sockets…
     Exec(id, process, …)         -> Executing(pid) + our ends of its streams; at its end ExecEnded(code)
     OpenInput(id)                -> Done + what is written to reaches its stdin, or its terminal's master
+    TakeStreams(id, rows, columns) -> Done; once its program runs StreamsTaken + pidfd, our ends of its streams; at its
+                                    end RunEnded(code). Until the connection closes nothing of its output is logged
+    DropOutput(id, stream)       -> Done       nobody reads that output of it any more: SIGPIPE
     ListRunning                  -> RunningIds(ids)
     RecordExit(id, code)         -> Done                  an exit code that the keeper could not know
     Subscribe                    -> Done; then Ended(id, code, oom_killed, pid), OutOfMemory(id),
@@ -104,6 +107,22 @@ class OpenInput:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeStreams:
+    """Asked before a container is started: its stdin is a pipe then, which ends with whoever writes to it, and nobody
+    reads its outputs but the client. `rows` and `columns` are the size of its terminal, should it have one."""
+
+    id: str
+    rows: int = 0
+    columns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DropOutput:
+    id: str
+    stream: int  # 1 or 2
+
+
+@dataclass(frozen=True, slots=True)
 class ListRunning:
     pass
 
@@ -124,7 +143,20 @@ class EndKeeper:
     pass
 
 
-Request = Start | Go | Abandon | FindSandbox | Exec | OpenInput | ListRunning | RecordExit | Subscribe | EndKeeper
+Request = (
+    Start
+    | Go
+    | Abandon
+    | FindSandbox
+    | Exec
+    | OpenInput
+    | TakeStreams
+    | DropOutput
+    | ListRunning
+    | RecordExit
+    | Subscribe
+    | EndKeeper
+)
 
 
 # --- answers ---
@@ -161,6 +193,19 @@ class ExecEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamsTaken:
+    """Beside it are a pidfd and: the master of its terminal; or its stdout, its stderr and, where it is open, its
+    stdin."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """`code` is None where nobody could tell it."""
+
+    code: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunningIds:
     ids: tuple[str, ...]
 
@@ -175,7 +220,7 @@ class Refusal:
     exit_code: int = 125
 
 
-Answer = Done | Prepared | SandboxAt | Executing | ExecEnded | RunningIds | Refusal
+Answer = Done | Prepared | SandboxAt | Executing | ExecEnded | StreamsTaken | RunEnded | RunningIds | Refusal
 
 
 # --- events ---

@@ -23,6 +23,7 @@ from pycompose.compose.model.observed import (
     ObservedContainer,
     ObservedNetwork,
     ObservedVolume,
+    OneOff,
     PublishedPort,
     Supervision,
 )
@@ -55,6 +56,8 @@ class FakeHost:
         self._listeners: list[trio.MemorySendChannel[HostEvent]] = []
         self._exits: dict[str, trio.Event] = {}
         self._numbers = 0
+        self._auto_remove: set[str] = set()
+        self._gone: dict[str, trio.Event] = {}
 
     def successor(self) -> FakeHost:
         """Another host of the same machine and project."""
@@ -62,6 +65,7 @@ class FakeHost:
         other.containers, other.networks, other.volumes = self.containers, self.networks, self.volumes
         other._services, other._exits, other._numbers = self._services, self._exits, self._numbers
         other._projects = self._projects
+        other._auto_remove = self._auto_remove
         return other
 
     def _call(self, text: str) -> None:
@@ -75,7 +79,7 @@ class FakeHost:
         return self.containers[name]
 
     def _send(self, container: ObservedContainer, event: HostEvent) -> None:
-        if not container.hook:
+        if not container.oneoff:
             self.tell(event)
 
     def tell(self, event: HostEvent) -> None:
@@ -95,6 +99,8 @@ class FakeHost:
         self.serving.discard(name)
         self._exits[name].set()
         self._send(container, ContainerExited(name, container.service, code, oom_killed, now))
+        if name in self._auto_remove:
+            self._forget(name, volumes=True)
         for other in list(self.containers.values()):  # the kernel ends a process namespace with its first process
             if other.shared.get("pid") == container.id and self._runs(other.name):
                 self.exit(other.name, 137)
@@ -143,6 +149,7 @@ class FakeHost:
         *,
         inherit: str | None = None,
         replaces: str | None = None,
+        one_off: OneOff | None = None,
     ) -> None:
         self._call(f"create {name}")
         wanted = project.services[service]
@@ -161,7 +168,9 @@ class FakeHost:
                     raise HostError(f'no service "{other}" to share the {kind} namespace of')
                 shared[kind] = self.containers[among[0]].id
         self._numbers += 1
-        container_id = f"{self._numbers:064x}"
+        container_id = one_off.id if one_off else f"{self._numbers:064x}"
+        if one_off and one_off.auto_remove:
+            self._auto_remove.add(name)
         inherited = self._get(inherit) if inherit else None
         volumes, anonymous = {}, []
         for mount in wanted.mounts:
@@ -182,6 +191,7 @@ class FakeHost:
             service,
             number,
             "created",
+            oneoff=one_off is not None,
             image=wanted.image or "",
             command=wanted.command or (),
             config_hash=wanted.config_hash,
@@ -219,13 +229,15 @@ class FakeHost:
                 raise HostError(f'container "{name}" shares a namespace of {donor}, which does not run')
         command = wanted.command or ()
         if command == ("/no/such/program",):
+            if name in self._auto_remove:
+                self._forget(name, volumes=True)
             raise HostError(f'container "{name}": {command[0]}: no such file', exit_code=127)
         self._exits[name], now = trio.Event(), trio.current_time()
         ports = tuple(PublishedPort("0.0.0.0", (p.published or (0, 0))[0], p.target, p.protocol) for p in wanted.ports)
         self.containers[name] = replace(
             container, status="running", exit_code=None, started=now, finished=None, pid=1, ports=ports
         )
-        if container.healthcheck is None and not container.hook:
+        if container.healthcheck is None and not container.hook and not container.oneoff:
             await self.serve(name, healthy=True)
         started = ContainerStarted(name, container.service, now, container.restart, container.healthcheck)
         self._send(container, started)
@@ -252,7 +264,7 @@ class FakeHost:
         container = self._get(name)
         if name in self._exits:
             await self._exits[name].wait()
-            container = self._get(name)
+            container = self.containers.get(name, container)
         return ContainerExited(
             name, container.service, container.exit_code, container.oom_killed, container.finished or 0.0
         )
@@ -267,11 +279,21 @@ class FakeHost:
             return
         if self._runs(name):
             raise HostError(f'container "{name}" cannot be removed: it runs')
+        self._forget(name, volumes=volumes)
+
+    def _forget(self, name: str, *, volumes: bool) -> None:
         container = self.containers.pop(name)
         self._exits.pop(name, None)
+        self._auto_remove.discard(name)
+        if name in self._gone:
+            self._gone.pop(name).set()
         for volume in container.anonymous_volumes if volumes else ():
             if not self._users(volume):
                 self.volumes.pop(volume, None)
+
+    async def await_removal(self, name: str) -> None:
+        if name in self.containers:
+            await self._gone.setdefault(name, trio.Event()).wait()
 
     async def rename_container(self, name: str, new_name: str) -> None:
         self._call(f"rename {name} {new_name}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from pycompose.compose.engine.host import (
     HostEvent,
     OutputLine,
 )
-from pycompose.compose.model.observed import ObservedContainer, Supervision
+from pycompose.compose.model.observed import ObservedContainer, OneOff, Supervision
 from pycompose.compose.model.project import (
     Attachment,
     Healthcheck,
@@ -78,9 +78,11 @@ def project(**changes: Any) -> Project:
     return Project("p", "/", (), services={"web": service}, networks={"default": NET}, volumes={"data": VOLUME})
 
 
-async def create(stage: Stage, name: str = "p-web-1", *, number: int = 1, **changes: Any) -> None:
+async def create(
+    stage: Stage, name: str = "p-web-1", *, number: int = 1, one_off: OneOff | None = None, **changes: Any
+) -> None:
     wanted = project(**changes)
-    await stage.host.create_container(wanted, stage.keep(wanted), "web", name, number)
+    await stage.host.create_container(wanted, stage.keep(wanted), "web", name, number, one_off=one_off)
 
 
 async def start(stage: Stage, name: str = "p-web-1", **changes: Any) -> None:
@@ -214,6 +216,49 @@ async def a_container_is_observed_as_its_service_says(stage: Stage) -> None:
     assert one.generation
     assert one.created > 0
     assert len(one.id) == 64
+
+
+@obligation
+async def a_one_off_container_is_told_from_the_replicas(stage: Stage) -> None:
+    await create(stage)
+    await create(stage, "p-web-run-1", number=0, one_off=OneOff("ab" * 32))
+    observed = stage.host.observe()
+    assert [c.name for c in observed.of_service("web")] == ["p-web-1"]
+    (one,) = [c for c in observed.containers if c.oneoff]
+    assert (one.id, one.name, one.service, one.number) == ("ab" * 32, "p-web-run-1", "web", 0)
+
+
+@obligation
+async def a_one_off_container_serves_none_of_its_services_ports(stage: Stage) -> None:
+    await stage.host.create_network(NET)
+    await create(stage, networks=(Attachment("default"),), ports=(Port(80, (18080, 18080)),))
+    await stage.host.start_container("p-web-1")
+    before = stage.serving("web")
+    await create(stage, "p-web-run-1", number=0, one_off=OneOff("ab" * 32), networks=(Attachment("default"),))
+    await stage.host.start_container("p-web-run-1")
+    assert stage.serving("web") == before
+
+
+@obligation
+async def a_container_that_is_to_be_removed_at_its_end_is(stage: Stage) -> None:
+    for number, command in enumerate((("sh", "-c", "exit 3"), ("/no/such/program",))):
+        name = f"p-web-run-{number}"
+        mounts = (VolumeMount(None, "/cache"),)
+        await create(stage, name, number=0, one_off=OneOff("ab" * 32, True), command=command, mounts=mounts)
+        with suppress(HostError):
+            await stage.host.start_container(name)
+        await stage.host.await_removal(name)
+    assert stage.host.observe().containers == ()
+    assert stage.host.observe().volumes == ()
+
+
+@obligation
+async def a_container_that_ended_unattended_and_is_to_be_removed_is(stage: Stage) -> None:
+    await create(stage, "p-web-run-1", number=0, one_off=OneOff("ab" * 32, True), command=("sh", "-c", "exit 0"))
+    await stage.host.start_container("p-web-run-1")
+    await stage.succeed()
+    await stage.host.await_removal("p-web-run-1")
+    assert stage.host.observe().containers == ()
 
 
 @obligation

@@ -34,7 +34,7 @@ class Process:
     def outward(self, target: int) -> list[Flow]:
         return [Flow(self.our_stdout, target, self.our_stdout)]
 
-    def copy(self, inward: list[Flow], outward: list[Flow]) -> int:
+    def copy(self, inward: list[Flow], outward: list[Flow]) -> int | None:
         return copy_until(self.ended, lambda: 6 + len(os.read(self.ended, 1)), inward, outward)
 
     def meanwhile(self, *work: Callable[[], object]) -> threading.Thread:
