@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "events": ("events", "", "Look at it", "Print what happens to containers, as it happens"),
     "debug": ("debug", "", "Look at it", "Write all that is on record of a project into one file"),
     "exec": ("exec", "execute", "Work inside", "Run a command in a running container"),
+    "cp": ("cp", "", "Work inside", "Copy files into containers and out of them"),
     "run": ("run", "", "Work inside", "Run a command in a new container of a service"),
     "export": ("export", "", "Work inside", "Write a container's file system as a tar"),
     "commit": ("commit", "", "Work inside", "Make an image of a container"),
@@ -66,7 +67,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-NOT_THERE = ("bridge", "cp", "publish", "watch", "alpha")  # of docker compose
+NOT_THERE = ("bridge", "publish", "watch", "alpha")  # of docker compose
 
 
 class UnknownCommand(click.UsageError):

@@ -12,7 +12,6 @@ Source: opencontainers/image-spec layer.md.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
@@ -23,15 +22,10 @@ from typing import IO, Any, cast
 
 from pycompose.frozen import dataclass
 from pycompose.runtime.files.descent import FOLDER, open_regular
-from pycompose.runtime.files.union import CHANGED as REPLACED
+from pycompose.runtime.files.ordered_walk import CHANGED, opened, walk
 from pycompose.runtime.files.union import is_opaque
-from pycompose.runtime.linux import syscalls
 
 from .errors import ImageError
-
-MAX_PATH = 4096
-CHANGED = (errno.ENOENT, *REPLACED)  # of what was listed and is not there any more, or is something else
-_INSIDE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +114,10 @@ def _add(tar: tarfile.TarFile, entry: tarfile.TarInfo, parent: int, name: str, s
         with open(open_regular(parent, name), "rb", buffering=0) as file:
             _attributes(file.fileno(), entry)
             entry.size = os.fstat(file.fileno()).st_size
-            tar.addfile(entry, cast(IO[bytes], _Padded(file)))
+            tar.addfile(entry, cast(IO[bytes], Padded(file)))
         return entry.size
     if stat.S_ISDIR(status.st_mode):
-        with _opened(parent, name) as fd:
+        with opened(parent, name) as fd:
             _attributes(fd, entry)
             entry.type = tarfile.DIRTYPE
             tar.addfile(entry)
@@ -140,7 +134,7 @@ def _add(tar: tarfile.TarFile, entry: tarfile.TarInfo, parent: int, name: str, s
     return 0
 
 
-class _Padded:
+class Padded:
     """A file that is read to the length that its entry says, with zeros for what is cut off meanwhile, as tar does."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -154,42 +148,12 @@ class _Padded:
 
 
 def _walk(root: int) -> Iterator[tuple[str, int, str, os.stat_result]]:
-    """(path, descriptor of its folder, name, what it is): a folder before what is in it, names in order of bytes.
-
-    No descriptor is held for each level, and nothing recurses: a container can make a tree of any depth.
-    """
-    pending = [""]
-    while pending:
-        path = pending.pop()
-        with contextlib.ExitStack() as held:
-            try:
-                folder = held.enter_context(_opened(root, path or "."))
-            except OSError as error:
-                if path and error.errno in CHANGED:
-                    continue
-                raise
-            inner = []
-            for name in sorted(os.listdir(folder), key=os.fsencode):
-                whole = f"{path}/{name}" if path else name
-                if len(os.fsencode(whole)) > MAX_PATH - 8:
-                    raise ImageError(f"a path is too long for a layer: {whole[:100]!r}…")
-                try:
-                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                yield whole, folder, name, status
-                if stat.S_ISDIR(status.st_mode):
-                    inner.append(whole)
-            pending += reversed(inner)
-
-
-@contextlib.contextmanager
-def _opened(parent: int, path: str) -> Iterator[int]:
-    fd = syscalls.openat2(parent, path, FOLDER, _INSIDE)
     try:
-        yield fd
-    finally:
-        os.close(fd)
+        yield from walk(root)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise ImageError(f"a path is too long for a layer: {str(error.filename)[:100]!r}…") from error
 
 
 def _entry(path: str, status: os.stat_result, clamp: int | None) -> tarfile.TarInfo:
