@@ -4,13 +4,13 @@ After each: no traceback; the next command makes everything right; a container t
 with every line it wrote; an exit code is true or unknown; in the end `down` leaves nothing.
 
 PYCOMPOSE_FAULTS says how many faults there are in all (`make faults`: 2,400); they are spread over the steps, from the
-first to the last, in an order that PYCOMPOSE_SEED chooses.
+first to the last, in an order that PYCOMPOSE_SEED chooses. PYCOMPOSE_FAULTS_RECORD names a file of those that were
+played: they are not played again, so that a run goes on where one was stopped. One that fails does not end the others.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import random
 import struct
@@ -24,37 +24,14 @@ from pathlib import Path
 import pytest
 
 from .conftest import SLOWER, Machine
+from .fault_tools import ALL, FaultyProject, registry
 
 HELPERS = ("supervisor", "keeper", "store")
 VICTIMS = [("cli",), *(chosen for count in (1, 2, 3) for chosen in itertools.combinations(HELPERS, count))]
 FAULTS = int(os.environ.get("PYCOMPOSE_FAULTS", "80"))
 SEED = int(os.environ.get("PYCOMPOSE_SEED", "1"))
+RECORD = os.environ.get("PYCOMPOSE_FAULTS_RECORD", "")
 INJECTED = Path(__file__).parent / "faults" / "command.py"
-COUNT = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"
-QUIT = 'trap "exit 7" TERM; while :; do sleep 0.02; done'
-FILE = f"""
-services:
-  counter:
-    image: host
-    command: ["sh", "-c", {json.dumps(COUNT.replace("$", "$$"))}]
-    stop_signal: SIGKILL
-    volumes: ["data:/data"]
-  quitter:
-    image: host
-    command: ["sh", "-c", {json.dumps(QUIT)}]
-  web:
-    image: host
-    command: ["sleep", "1000"]
-    stop_signal: SIGKILL
-    ports: ["8080:80"]
-    depends_on: [counter]
-  built:
-    build: {{context: ., no_cache: true}}
-    profiles: [never]
-volumes: {{data: {{}}}}
-"""
-DOCKERFILE = 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "touch", "/one"]\nCOPY compose.yaml /two\n'
-ALL = ["p-counter-1", "p-quitter-1", "p-web-1"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +41,7 @@ class Scenario:
     command: str
     where: str = "supervisor"
     before: tuple[str, ...] = ()
-    running: tuple[str, ...] = tuple(ALL)
+    running: tuple[str, ...] = ALL
     kept: bool = True  # the counter runs on
     seconds: float = 0  # until it is interrupted; 0: never
 
@@ -80,26 +57,19 @@ SCENARIOS = {
     "exec": Scenario("exec -T web echo there", "cli"),
     "logs": Scenario("logs --tail 5 -f --no-log-prefix --no-color counter", "cli", seconds=0.7),
     "build": Scenario("build built", "cli"),
+    "pull": Scenario("pull pulled", "cli", before=("image rm -f IMAGE",)),
 }
 EACH = max(1, FAULTS // (len(SCENARIOS) * len(VICTIMS)))
 
 
-class Stage:
-    def __init__(self, machine: Machine, folder: Path) -> None:
-        self.machine, self.folder, self.faults = machine, folder, folder / "faults"
+class Stage(FaultyProject):
+    def __init__(self, machine: Machine, folder: Path, registry_port: int) -> None:
+        super().__init__(machine, folder, registry_port)
+        self.faults = folder / "faults"
         self.faults.mkdir()
-        (folder / "compose.yaml").write_text(FILE)
-        (folder / "Dockerfile").write_text(DOCKERFILE)
-        (folder / "busybox").write_bytes(Path("/bin/busybox").read_bytes())
-        (folder / "busybox").chmod(0o755)
+        (self.faults / "count").write_bytes(bytes(8))
+        self.program = (sys.executable, str(INJECTED), str(self.faults))
         self.fired = 0
-
-    def compose(self, command: str, seconds: float = 0) -> subprocess.CompletedProcess[str]:
-        options = ("-p", "p", "-f", str(self.folder / "compose.yaml"))
-        limit = ("timeout", "--foreground", "-s", "INT", str(seconds * SLOWER)) if seconds else ()
-        return self.machine.run(
-            *limit, sys.executable, str(INJECTED), str(self.faults), *options, *command.split(), check=False
-        )
 
     def steps(self) -> int:
         return int(struct.unpack("q", (self.faults / "count").read_bytes())[0])
@@ -112,58 +82,76 @@ class Stage:
         (self.faults / "plan").unlink(missing_ok=True)
         return done
 
-    def settled(self, command: str) -> str:
-        """The command must do its work now."""
-        done = self.compose(command)
-        assert done.returncode == 0, self.story(f"{command}\n{done.stderr}")
-        return done.stdout
-
     def story(self, text: str) -> str:
-        """With where the last fault was and what the helpers said."""
+        """With where the last fault was, too."""
         path = self.faults / "where"
         where = path.read_text().splitlines()[-1:] if path.exists() else []
-        folder = Path(f"/proc/{self.machine.pid}/root{self.machine.run_folder}/p")
-        logs = "".join(f"--- {log.name}\n{log.read_text()[-3000:]}" for log in sorted(folder.glob("*.log")))
-        return f"after {where}: {text}\n{logs}"
+        return f"after {where}: {super().story(text)}"
 
-    def containers(self) -> dict[str, dict[str, object]]:
-        lines = self.settled("ps -a --format json").splitlines()
-        return {item["Name"]: item for item in map(json.loads, lines)}
+    def prepare(self, scenario: Scenario) -> None:
+        for command in scenario.before:
+            self.settled(command)
 
-    def counter(self) -> tuple[int, int]:
-        """Pid and start time of the counter's first process, by the records."""
-        folder = Path(f"/proc/{self.machine.pid}/root{self.machine.state}/projects/p/containers")
-        for path in folder.glob("*/process.json"):
-            if json.loads((path.parent / "state.json").read_text())["name"] == "p-counter-1":
-                record = json.loads(path.read_text())
-                return record["pid"], record["start_time"]
-        raise AssertionError(self.story("there is no counter"))
+    def play(self, scenario: Scenario, number: int, victims: tuple[str, ...]) -> None:
+        """One fault, and what must be true then."""
+        before = self.counter() if scenario.kept else None
+        done = self.strike(scenario, number, victims)
+        assert "Traceback" not in done.stderr, self.story(done.stderr)
+        said = done.stderr.strip() or scenario.seconds or "cli" in victims
+        assert done.returncode == 0 or said, self.story("silence")
+        self.check(scenario, before)
 
-    def check_lines(self, text: str, first: int | None = None, runs: int = 1) -> None:
-        """One after another, from `first` on; a start that was given up may have been a run before."""
-        numbers = [int(line) for line in text.split()]
-        assert numbers, self.story("no line")
-        begin = numbers[0] if first is None else first
-        assert numbers[0] == begin, self.story(str(numbers))
-        breaks = [(one, two) for one, two in itertools.pairwise(numbers) if two != one + 1]
-        assert all(two == 1 for _, two in breaks), self.story(str(numbers))
-        assert len(breaks) < runs, self.story(str(numbers))
+    def check(self, scenario: Scenario, before: tuple[int, int] | None) -> None:
+        if scenario.seconds:
+            self.check_lines(self.compose(scenario.command, scenario.seconds).stdout)
+        else:
+            said = self.settled(scenario.command)
+            assert "echo" not in scenario.command or said == "there\n", self.story(said)
+        if scenario.command.startswith("pull"):
+            self.settled("image fsck")
+        end = time.monotonic() + 10 * SLOWER
+        while self.running() != sorted(name.split("-")[1] for name in scenario.running):
+            assert time.monotonic() < end, self.story(str(self.containers()))
+        assert before is None or self.counter() == before, self.story("the counter was ended")
+        if "p-counter-1" in scenario.running:
+            self.check_lines(self.settled("logs --no-log-prefix --no-color counter"), 1, 1 if before else 2)
+        if scenario.command.startswith("stop"):
+            quitter = self.containers()["p-quitter-1"]
+            assert quitter["ExitCode"] in (7, None), self.story(str(quitter))
 
 
 @pytest.fixture
 def stage(host: Machine, tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(host, tmp_path)
-    (made.faults / "count").write_bytes(bytes(8))
-    yield made
-    made.settled("down -v -t 0")
+    with registry(host, tmp_path) as port:
+        made = Stage(host, tmp_path, port)
+        yield made
+        made.settled("down -v -t 0")
+
+
+class Played:
+    """Which faults were played, on record in a file where one is named."""
+
+    def __init__(self) -> None:
+        self.names = set(Path(RECORD).read_text().splitlines()) if RECORD and os.path.exists(RECORD) else set()
+
+    def add(self, name: str) -> None:
+        if RECORD:
+            with open(RECORD, "a") as file:
+                file.write(f"{name}\n")
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_kill_at_any_step_loses_nothing(stage: Stage, name: str) -> None:
-    scenario = SCENARIOS[name]
+    scenario, played, failures = SCENARIOS[name], Played(), []
+    shots = {
+        (victims, turn): f"{SEED} {name} {'+'.join(victims)} {turn + 1}/{EACH}"
+        for victims in VICTIMS
+        for turn in range(EACH)
+    }
+    if played.names.issuperset(shots.values()):
+        return
     stage.settled("up -d")
-    for command in scenario.before:
-        stage.settled(command)
+    stage.prepare(scenario)
     stage.strike(scenario, 1 << 60, ())
     total = stage.steps()
     assert total > 5, "its steps are not counted"
@@ -171,34 +159,17 @@ def test_a_kill_at_any_step_loses_nothing(stage: Stage, name: str) -> None:
         chance = random.Random(f"{SEED} {name} {victims}")
         stage.fired = 0
         for turn in range(EACH):
-            for command in scenario.before:
-                stage.settled(command)
-            before = stage.counter() if scenario.kept else None
             number = 1 + int((turn + chance.random()) * total / EACH)
-            done = stage.strike(scenario, number, victims)
-            assert "Traceback" not in done.stderr, stage.story(done.stderr)
-            said = done.stderr.strip() or scenario.seconds or "cli" in victims
-            assert done.returncode == 0 or said, stage.story("silence")
-            _check(stage, scenario, before)
+            if (shot := shots[victims, turn]) in played.names:
+                continue
+            try:
+                stage.prepare(scenario)
+                stage.play(scenario, number, victims)
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                failures.append(f"{shot}: {error}")
+                print(f"FAILED {failures[-1]}", flush=True)
+                stage.compose("down -v -t 0")
+                stage.settled("up -d")
+            played.add(shot)
         print(f"{name}, {'+'.join(victims)}: {stage.fired} kills of {EACH} at {total} steps", flush=True)
-
-
-def _check(stage: Stage, scenario: Scenario, before: tuple[int, int] | None) -> None:
-    if scenario.seconds:
-        stage.check_lines(stage.compose(scenario.command, scenario.seconds).stdout)
-    else:
-        said = stage.settled(scenario.command)
-        assert "echo" not in scenario.command or said == "there\n", stage.story(said)
-    end = time.monotonic() + 10 * SLOWER
-    while True:
-        there = stage.containers()
-        # a replica that was undone leaves its number free, and the next one has the number after the last
-        running = sorted(str(item["Service"]) for item in there.values() if item["State"] == "running")
-        if running == sorted(name.split("-")[1] for name in scenario.running):
-            break
-        assert time.monotonic() < end, stage.story(str(there))
-    assert before is None or stage.counter() == before, stage.story("the counter was ended")
-    if "p-counter-1" in scenario.running:
-        stage.check_lines(stage.settled("logs --no-log-prefix --no-color counter"), 1, 1 if before else 2)
-    if scenario.command.startswith("stop"):
-        assert there["p-quitter-1"]["ExitCode"] in (7, None), stage.story(str(there["p-quitter-1"]))
+    assert failures == []
