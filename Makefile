@@ -6,7 +6,8 @@
 # check    format, lint, types (of tests too), house rules
 # bench    the rows of the budgets table beside docker compose and podman-compose, as a table and bench.json (root);
 #          BENCH="--rows up1,up50 --runs 5" chooses; else builds beside buildah and a pull beside skopeo and umoci too
-# faults   SIGKILL to each process, pair and all of them at 2,400 steps of the commands (root; an hour or two);
+# faults   SIGKILL to each process, pair and all of them at 2,400 steps of the commands, and as many on a machine that is
+#          short of disk, inodes, descriptors, processes or memory (root; hours);
 #          FAULTS=800 chooses how many; a sample of them is among the tests
 # soak     restarts, scaling, exec and full logs for MINUTES=10, and whether helpers grow (root)
 # clean    everything that the others made
@@ -57,7 +58,7 @@ bench: setup
 	@if [ -z "$(BENCH)" ]; then .venv/bin/python tests/bench/build.py; .venv/bin/python tests/bench/pull.py; fi
 
 faults: setup
-	PYCOMPOSE_FAULTS=$(FAULTS) .venv/bin/pytest -q -s tests/kernel/test_faults.py tests/registry/test_killed.py
+	PYCOMPOSE_FAULTS=$(FAULTS) .venv/bin/pytest -q -s tests/kernel/test_faults.py tests/kernel/test_shortages.py tests/registry/test_killed.py
 
 soak: setup
 	.venv/bin/python tests/bench/soak.py --minutes $(MINUTES)

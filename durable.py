@@ -7,15 +7,15 @@ only, for the keeper writes records with it.
 
 from __future__ import annotations
 
-import errno
 import os
 from _thread import get_ident
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
+from .shortages import FULL
+
 TEMPORARY = ".new-"
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write(path: str, data: bytes, *, flush: bool = True, padded: bool = False, mode: int = 0o600) -> None:

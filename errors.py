@@ -8,6 +8,8 @@ library only, for the keeper imports it. It does not print: the command line tur
 from __future__ import annotations
 
 from .frozen import dataclass
+from .shortages import hint as way_out
+from .shortages import number, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,10 @@ class PycomposeError(Exception):
 
 
 class SystemRefused(PycomposeError):
-    """The system refused something about a file; what only root may do comes with the hint of that."""
+    """The system refused something, about a file or for want of something; the hint is what to try."""
 
-    def __init__(self, error: OSError) -> None:
-        reason = error.strerror or str(error)
-        hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN" if isinstance(error, PermissionError) else ""
-        super().__init__(f"{error.filename}: {reason}" if error.filename else reason, hint=hint)
-        self.errno = error.errno
+    def __init__(self, error: Exception) -> None:
+        only_root = isinstance(error, PermissionError)
+        hint = "run it as root, or set PYCOMPOSE_STATE and PYCOMPOSE_RUN" if only_root else ""
+        super().__init__(reason(error), hint=hint or way_out(number(error)))
+        self.errno = error.errno if isinstance(error, OSError) else number(error)

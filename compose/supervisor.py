@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import assert_never
 
 import trio
+from pycompose import shortages
 from pycompose.log_lines import complain, note
 from pycompose.runtime.places import Places
 
@@ -107,8 +108,11 @@ def main() -> int:
     """Run until ended from outside; what goes wrong is in the log, with its time, and the keeper starts another."""
     try:
         trio.run(supervise, sys.argv[1], int(sys.argv[2]))
-    except Exception:
-        complain()
+    except Exception as error:
+        if shortages.number(error):
+            note(f"the supervisor ends: {shortages.reason(error)}")
+        else:
+            complain()
         return 1
     return 0
 

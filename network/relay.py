@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from itertools import count
 
 import trio
+from pycompose import shortages
 
 from .errors import NetworkError
 from .spec import BoundPort
@@ -107,8 +108,8 @@ async def _streams(listener: trio.socket.SocketType, choose: Choose) -> None:
                 try:
                     client, _ = await listener.accept()
                 except OSError as error:
-                    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
-                        await trio.sleep(0.1)  # nothing tells when there is room again
+                    if error.errno in shortages.NO_SOCKET:
+                        await trio.sleep(shortages.PAUSE)
                     continue
                 nursery.start_soon(_stream, client, choose)
 

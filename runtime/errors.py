@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pycompose import shortages
 from pycompose.errors import PycomposeError
 
 
@@ -32,8 +33,8 @@ class StartFailed(RuntimeFailure):
     """
 
     def __init__(self, container_id: str, step: str, message: str, errno: int = 0, exit_code: int = 125) -> None:
-        text = f"cannot be started: {message}" if step == "exec" else f"cannot be started: {step}: {message}"
-        super().__init__(text, exit_code=exit_code)
+        text = f"cannot be started: {message}" if step in ("exec", "start") else f"cannot be started: {step}: {message}"
+        super().__init__(text, hint=shortages.hint(errno), exit_code=exit_code)
         self.container_id, self.step, self.reason, self.errno = container_id, step, message, errno
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pycompose import shortages
 from pycompose.compose.model.project import ImageMount, Project, Service
 from pycompose.compose.model.quantities import duration_of
 from pycompose.errors import PycomposeError, SystemRefused
@@ -20,7 +22,6 @@ from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.places import Places
 
 if TYPE_CHECKING:
-    from pycompose.runtime.images.errors import ImageError
     from pycompose.runtime.images.registry.progress import Report
     from pycompose.runtime.images.store import Store
 
@@ -225,7 +226,6 @@ def _in_archive(image: str) -> str:
 
 def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
     """Fetch images, several at once; what failed. Raises KeyboardInterrupt."""
-    from pycompose.runtime.images.errors import ImageError
     from pycompose.runtime.images.manifest import platform
     from pycompose.runtime.images.registry import progress
 
@@ -236,12 +236,9 @@ def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
             registries.append(fetch_one)
             continue
         report(progress.Transfer(fetch_one.image, "", "started"))
-        try:
+        with _failing(fetch_one, report, failures):
             digest = _load(store, fetch_one.image)
             report(progress.Transfer(fetch_one.image, "", "done", text=digest))
-        except (ImageError, OSError) as error:
-            report(progress.Transfer(fetch_one.image, "", "failed", text=str(error)))
-            failures.append(_failure(fetch_one, error))
     if not registries:
         return failures
 
@@ -249,12 +246,9 @@ def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
     from pycompose.runtime.images.registry.pull import AT_ONCE, pull
 
     async def one_image(fetch_one: Fetch, limit: trio.CapacityLimiter) -> None:
-        try:
+        with _failing(fetch_one, report, failures):
             chosen = platform(fetch_one.platform) if fetch_one.platform else None
             await pull(store, fetch_one.image, platform=chosen, report=report, limit=limit)
-        except (ImageError, OSError) as error:
-            report(progress.Transfer(fetch_one.image, "", "failed", text=str(error)))
-            failures.append(_failure(fetch_one, error))
 
     async def all_images() -> None:
         limit = trio.CapacityLimiter(AT_ONCE)
@@ -266,22 +260,32 @@ def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
     return failures
 
 
+@contextmanager
+def _failing(what: Fetch, report: Report, failures: list[Failure]) -> Iterator[None]:
+    """What goes wrong with one image is told, and ends no other: an image, the system, what is short."""
+    from pycompose.runtime.images.errors import ImageError
+    from pycompose.runtime.images.registry import progress
+
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, ImageError | OSError) and not shortages.number(error):
+            raise
+        report(progress.Transfer(what.image, "", "failed", text=shortages.reason(error)))
+        failures.append(_failure(what, error))
+
+
 def push(images: Iterable[str], report: Report) -> list[Failure]:
     """Push images, several at once; what failed. Raises KeyboardInterrupt."""
     import trio
-    from pycompose.runtime.images.errors import ImageError
-    from pycompose.runtime.images.registry import progress
     from pycompose.runtime.images.registry.push import AT_ONCE
     from pycompose.runtime.images.registry.push import push as push_one
 
     store, failures = _store(), list[Failure]()
 
     async def one_image(image: str, limit: trio.CapacityLimiter) -> None:
-        try:
+        with _failing(Fetch(image, ()), report, failures):
             await push_one(store, image, report=report, limit=limit)
-        except (ImageError, OSError) as error:
-            report(progress.Transfer(image, "", "failed", text=str(error)))
-            failures.append(_failure(Fetch(image, ()), error))
 
     async def all_images() -> None:
         limit = trio.CapacityLimiter(AT_ONCE)
@@ -346,8 +350,8 @@ def remove(name: str) -> str:
     return ""
 
 
-def _failure(what: Fetch, error: ImageError | OSError) -> Failure:
-    return Failure(what, SystemRefused(error) if isinstance(error, OSError) else error)
+def _failure(what: Fetch, error: Exception) -> Failure:
+    return Failure(what, error if isinstance(error, PycomposeError) else SystemRefused(error))
 
 
 def explained(failure: Failure) -> str:

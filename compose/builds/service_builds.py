@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
+from pycompose import shortages
 from pycompose.compose.model.project import Project, Service
 from pycompose.compose.plan import graph
 from pycompose.errors import PycomposeError, SystemRefused
@@ -71,8 +72,8 @@ class BuildFailed(PycomposeError):
     """`service` is the one whose image could not be built; "" for an image built by hand."""
 
     def __init__(self, service: str, error: Exception) -> None:
-        text = f'service "{service}": {error}' if service else str(error)
-        super().__init__(text, hint=getattr(error, "hint", ""))
+        text = f'service "{service}": {shortages.reason(error)}' if service else shortages.reason(error)
+        super().__init__(text, hint=getattr(error, "hint", "") or shortages.hint(shortages.number(error)))
         self.service = service
 
 

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
 
 import trio
-from pycompose import durable
+from pycompose import durable, shortages
 from pycompose.compose.control import session
 from pycompose.compose.linux import etc_files, network_spec, oci, sandbox_network
 from pycompose.compose.linux.worker import Worker
@@ -76,9 +76,14 @@ class StepRunner:
             await self._wake(job.network == "default")
             return await self._run(job, output, limits)
         except StartFailed as error:
-            raise BuildError(f"{error.step}: {error.reason}") from error
-        except (RuntimeFailure, NetworkError, OSError) as error:
-            raise BuildError(str(error), getattr(error, "hint", "")) from error
+            raise BuildError(f"{error.step}: {error.reason}", error.hint) from error
+        except (RuntimeFailure, NetworkError) as error:
+            raise BuildError(str(error), error.hint) from error
+        except (OSError, MemoryError, RuntimeError) as error:
+            short = shortages.number(error)
+            if isinstance(error, RuntimeError) and not short:
+                raise
+            raise BuildError(shortages.reason(error), shortages.hint(short)) from error
 
     async def _run(self, job: Job, output: Callable[[str], None], limits: RunLimits) -> int:
         container_id = secrets.token_hex(32)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 # What a machine refuses, and no fault of ours.
-REFUSALS = (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+REFUSALS = (errno.EPERM, errno.EACCES, errno.EROFS, errno.EIO)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("PYCOMPOSE_DEBUG"):
             raise
-        if isinstance(error, OSError) and error.errno in REFUSALS:
+        if _is_refusal(error):
             refusal = SystemRefused(error)
             _tell(refusal)
             return refusal.exit_code
@@ -88,6 +88,12 @@ def _run(arguments: list[str]) -> object:
     finally:
         if client is not None:
             client.close()
+
+
+def _is_refusal(error: Exception) -> bool:
+    from pycompose import shortages
+
+    return bool(shortages.number(error)) or (isinstance(error, OSError) and error.errno in REFUSALS)
 
 
 def _make_ordinary() -> None:

@@ -6,6 +6,7 @@ itself, because the same process looks after running containers.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -14,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import trio
-from pycompose.errors import PycomposeError
+from pycompose import shortages
+from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.log_lines import complain
 
 from . import protocol
@@ -37,7 +39,12 @@ async def serve(listener: socket.socket, handler: Handler) -> None:
     async with trio.open_nursery() as nursery:
         accepting = trio.socket.from_stdlib_socket(listener)
         while True:
-            connection, _ = await accepting.accept()
+            try:
+                connection, _ = await accepting.accept()
+            except OSError as error:
+                if error.errno in shortages.NO_SOCKET:
+                    await trio.sleep(shortages.PAUSE)
+                continue
             nursery.start_soon(_attend, trio.SocketStream(connection), handler)
 
 
@@ -83,8 +90,8 @@ async def _converse(stream: trio.SocketStream, handler: Handler, descriptors: li
 
     try:
         request = protocol.decode_request(await _line(stream, descriptors))
-    except ControlError as error:
-        await reply(RequestFailed(error.message))
+    except (ControlError, SystemRefused) as error:
+        await reply(RequestFailed(error.message, error.hint))
         return
     except (OSError, trio.BrokenResourceError):
         return
@@ -104,6 +111,8 @@ async def _outcome(handler: Handler, request: Request, reply: Reply) -> RequestD
     except PycomposeError as error:
         return RequestFailed(str(error), error.hint, error.exit_code)
     except Exception as error:
+        if short := shortages.number(error):
+            return RequestFailed(shortages.reason(error), shortages.hint(short))
         complain()
         return RequestFailed(f"internal error: {type(error).__name__}: {error}", internal=True)
     return RequestDone()
@@ -113,10 +122,12 @@ async def _line(stream: trio.SocketStream, descriptors: list[int]) -> bytes:
     """Everything up to the first newline; descriptors that come along are added to `descriptors`."""
     line = bytearray()
     while not line.endswith(b"\n"):
-        part, ancillary, _, _ = await stream.socket.recvmsg(1 << 18, SPACE, socket.MSG_CMSG_CLOEXEC)
+        part, ancillary, flags, _ = await stream.socket.recvmsg(1 << 18, SPACE, socket.MSG_CMSG_CLOEXEC)
         for level, kind, content in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors += [int.from_bytes(content[n : n + 4], sys.byteorder) for n in range(0, len(content), 4)]
+        if flags & socket.MSG_CTRUNC:  # the project's lock among them: without it nothing may be begun
+            raise SystemRefused(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
         if not part:
             raise ControlError("a request broke off")
         line += part

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from pycompose import shortages
 from pycompose.compose.model.project import Project
-from pycompose.compose.plan.steps import Plan
+from pycompose.compose.plan.steps import CreateContainer, Plan, StartContainer
 from pycompose.compose.state import generations
 from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.runtime.client.blocking import BlockingKeeper, end_keeper
@@ -138,7 +139,9 @@ def wake(places: ProjectPlaces) -> bool:
     try:
         return launch_keeper(places, _supervisor(places))
     except (RuntimeFailure, OSError) as error:
-        raise PycomposeError(f"the keeper of project {places.project!r} cannot be launched: {error}") from error
+        hint = error.hint if isinstance(error, RuntimeFailure) else shortages.hint(shortages.number(error))
+        text = f"the keeper of project {places.project!r} cannot be launched: {shortages.reason(error)}"
+        raise PycomposeError(text, hint=hint) from error
 
 
 def carry_out(
@@ -156,10 +159,21 @@ def carry_out(
 
     Closing the iterator makes the supervisor undo what it has begun. Raises PycomposeError if a step fails.
     """
-    digest = generations.keep(places, project, newest=keep) if project and (keep or plan.steps) else ""
+    digest = _kept(places, project, plan, keep) if project and (keep or plan.steps) else ""
     if plan.steps:  # else nobody has to be asked for nothing
         message = CarryOut(plan, digest, parallel, attached)
         yield from client.request(places.control_socket, message, [lock])
+
+
+def _kept(places: ProjectPlaces, project: Project, plan: Plan, keep: bool) -> str:
+    """The generation to act by. What only ends must not need room: on a full disk it goes by the newest on record."""
+    try:
+        return generations.keep(places, project, newest=keep)
+    except OSError as error:
+        beginning = any(isinstance(step.action, CreateContainer | StartContainer) for step in plan.steps)
+        if keep or beginning or error.errno not in shortages.FULL:
+            raise
+        return generations.newest_digest(places)
 
 
 def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) -> bool:

@@ -14,6 +14,7 @@ from functools import partial
 from signal import SIGKILL
 
 import trio
+from pycompose import shortages
 from pycompose.compose.engine.host import (
     ContainerExited,
     ContainerOutOfMemory,
@@ -53,10 +54,14 @@ def _translated(what: str) -> Iterator[None]:
         yield
     except HostError:
         raise
-    except (NetworkError, RuntimeFailure, PycomposeError, OSError, ValueError) as error:
-        code = getattr(error, "exit_code", 1)
+    except PycomposeError as error:
         text = f"{what} {error}" if isinstance(error, StartFailed) else f"{what}: {error}"
-        raise HostError(text, hint=getattr(error, "hint", ""), exit_code=code or 1) from error
+        raise HostError(text, hint=error.hint, exit_code=error.exit_code or 1) from error
+    except (OSError, ValueError, MemoryError, RuntimeError) as error:
+        short = shortages.number(error)
+        if isinstance(error, RuntimeError) and not short:
+            raise
+        raise HostError(f"{what}: {shortages.reason(error)}", hint=shortages.hint(short)) from error
 
 
 class LinuxHost:

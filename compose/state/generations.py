@@ -13,6 +13,11 @@ from pycompose.errors import PycomposeError
 from pycompose.runtime.places import ProjectPlaces
 
 
+def newest_digest(places: ProjectPlaces) -> str:
+    """The digest under which the newest is kept; "" if there is none."""
+    return os.path.basename(_newest_path(places)).removesuffix(".json")
+
+
 def newest(places: ProjectPlaces) -> Project | None:
     """The project as the last `up` had it; None if there was none."""
     try:
@@ -33,14 +38,22 @@ def order(places: ProjectPlaces, project: Project) -> tuple[str, ...]:
         return ()  # it can be worked out again
 
 
-def _newest_text(places: ProjectPlaces) -> str:
+def _newest_path(places: ProjectPlaces) -> str:
+    """ "" if there is none but what was kept for one command."""
     try:
         entries = [entry for entry in os.scandir(places.generations) if entry.name.endswith(".json")]
         times = {entry.path: entry.stat().st_mtime for entry in entries}
-        newest = max(times, key=times.__getitem__, default="")
-        if not newest or not times[newest]:  # none but what was kept for one command
-            return ""
-        with open(newest, encoding="utf-8") as file:
+    except FileNotFoundError:
+        return ""
+    newest = max(times, key=times.__getitem__, default="")
+    return newest if newest and times[newest] else ""
+
+
+def _newest_text(places: ProjectPlaces) -> str:
+    if not (path := _newest_path(places)):
+        return ""
+    try:
+        with open(path, encoding="utf-8") as file:
             return file.read()
     except FileNotFoundError:
         return ""

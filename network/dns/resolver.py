@@ -10,7 +10,6 @@ and what all have under way is shared in the order of coming.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import socket
@@ -20,6 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import trio
+from pycompose import shortages
 
 from .message import LARGEST, STREAM_SIZE, answers_to, question, refusal
 from .zone import Zone
@@ -137,8 +137,8 @@ class Resolver:
                 connection, _ = await listener.accept()
             except OSError as error:
                 room.release()
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
-                    await trio.sleep(0.1)  # nothing tells when there is room again
+                if error.errno in shortages.NO_SOCKET:
+                    await trio.sleep(shortages.PAUSE)
                 continue
             asker.nursery.start_soon(self._stream, trio.SocketStream(connection), asker, room)
 

@@ -12,6 +12,8 @@ import os
 import stat
 from contextlib import suppress
 
+from pycompose.shortages import FULL
+
 from .descent import FOLDER, set_mode
 
 ROUNDS = 10_000  # how often all folders together may be found not empty, after they were emptied
@@ -27,7 +29,13 @@ def discard(path: str, aside: str = "") -> None:
         return
     import tempfile  # 5 ms, and most commands remove nothing
 
-    top = tempfile.mkdtemp(prefix=".gone-", dir=place)
+    try:
+        top = tempfile.mkdtemp(prefix=".gone-", dir=place)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _remove_in_place(path)
+        return
     try:
         os.rename(path, f"{top}/0")
     except FileNotFoundError:
@@ -38,6 +46,15 @@ def discard(path: str, aside: str = "") -> None:
         raise
     empty(top)
     os.rmdir(top)
+
+
+def _remove_in_place(path: str) -> None:
+    """Where there is no room for a folder to put it aside into, which a removal must not need."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        empty(path)
+        os.rmdir(path)
+    else:
+        os.unlink(path)
 
 
 def drop(parent: int, name: str) -> bool:

@@ -22,7 +22,7 @@ from pycompose.frozen import dataclass
 from pycompose.runtime.files.descent import FOLDER, make_folder, set_mode
 from pycompose.runtime.files.remove import drop
 
-from .errors import ImageError
+from .errors import ImageError, not_done
 from .reference import digest_hex
 from .streams import MAX_BYTES, PIECE, Forward, MeasuredStream, Progress, ZstdError, compression, plain
 
@@ -155,9 +155,7 @@ def _read(blob: Blob, progress: Progress | None, copy: IO[bytes] | None, root: i
             raise ImageError(f"a layer has {packed.size} bytes, not {blob.size}")
         return Extracted(stream.digest, total, packed.digest, packed.size, how)
     except READ_ERRORS as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ImageError("the disk is full", "nothing was kept; make room and try again") from error
-        raise ImageError(f"a layer cannot be read: {error}") from error
+        raise not_done("a layer cannot be read", error) from error
 
 
 def _unpack(root: int, stream: MeasuredStream, room: _Room) -> None:

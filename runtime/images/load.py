@@ -8,7 +8,6 @@ Source: opencontainers/image-spec image-layout.md, image-index.md, manifest.md; 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -20,7 +19,7 @@ from dataclasses import replace
 from typing import IO, Any
 
 from . import config as configuration
-from .errors import ImageError
+from .errors import ImageError, not_done
 from .layers import READ_ERRORS, Blob, Entry, spooled
 from .manifest import MAX_JSON, MAX_LAYERS, MAX_NESTING, Descriptor, Index, Manifest, choose, own_platform, read
 from .reference import InArchive, digest_hex, familiar, parse
@@ -150,10 +149,8 @@ def _told(what: str) -> Iterator[None]:
     except ImageError as error:
         raise ImageError(f"{what}: {error}", error.hint) from error
     except (*READ_ERRORS, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ImageError("the disk is full", "nothing was kept; make room and try again") from error
         if isinstance(error, OSError) and error.strerror:
-            raise ImageError(f"{what}: {error.strerror}") from error
+            raise not_done(what, error) from error
         raise ImageError(f"{what}: not an archive of images: {error}") from error
 
 

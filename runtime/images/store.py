@@ -9,7 +9,6 @@ verification are other modules, which stand on this one.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -27,7 +26,7 @@ from . import host_image, image_names
 from .contents import Image as Image
 from .contents import Layer as Layer
 from .contents import StoreContents
-from .errors import ImageError
+from .errors import ImageError, not_done
 from .manifest import OCI_LAYER
 from .reachability import collect
 from .reference import Reference, digest_hex, familiar, in_archive, parse
@@ -225,6 +224,4 @@ def _disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ImageError("the disk is full", "nothing was kept; make room and try again") from error
-        raise ImageError(f"the image cannot be kept: {error}") from error
+        raise not_done("the image cannot be kept", error) from error

@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn
 
+from pycompose import shortages
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.inheritance import keep_only as keep_only
 from pycompose.runtime.linux import capabilities, seccomp, syscalls
@@ -70,7 +71,7 @@ def guarded(channel: int, work: Callable[[], NoReturn]) -> NoReturn:
     except OSError as error:
         tell(channel, Failed(step, error.errno or 0, f"{error.strerror}: {error.filename or ''}"))
     except BaseException as error:
-        tell(channel, Failed(step, 0, type(error).__name__ + ": " + str(error)))
+        tell(channel, Failed(step, shortages.number(error), type(error).__name__ + ": " + str(error)))
     os._exit(125)
 
 

@@ -9,6 +9,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from pycompose import shortages
 from pycompose.log_lines import complain, note
 
 from . import messages
@@ -57,27 +58,37 @@ class Client:
             self._receive()
 
     def _receive(self) -> None:
-        descriptors: list[int] = []
         reply = Reply(self)
         try:
             request, descriptors = messages.receive(self.socket)
-            if request is None:
-                self.close()
-                return
-            if not isinstance(request, Request):
-                raise messages.Malformed("there is no such request")
-            self._serve(request, reply)
         except BlockingIOError:
             return
-        except ConnectionError:
-            self.close()
         except messages.Malformed as error:
             reply(Refusal(str(error)))
+            return
+        except OSError as error:
+            if short := shortages.number(error):
+                reply(Refusal(shortages.reason(error), "start", short))
+            else:
+                self.close()
+            return
+        try:
+            if request is None:
+                self.close()
+            elif not isinstance(request, Request):
+                reply(Refusal("there is no such request"))
+            else:
+                self._serve(request, reply)
         except Refused as error:
             reply(error.answer)
-        except Exception as error:
-            complain()
-            reply(Refusal(f"{type(error).__name__}: {error}", errno=getattr(error, "errno", 0) or 0))
+        except ConnectionError:
+            self.close()
+        except Exception as error:  # EAGAIN among them: there is no process left to be had
+            if short := shortages.number(error):
+                reply(Refusal(shortages.reason(error), "start", short))
+            else:
+                complain()
+                reply(Refusal(f"{type(error).__name__}: {error}", errno=getattr(error, "errno", 0) or 0))
         finally:
             messages.close_all(descriptors)
 

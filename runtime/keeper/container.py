@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn, assert_never
 
+from pycompose import shortages
 from pycompose.log_lines import complain, note
 from pycompose.runtime.errors import LimitRefused, RuntimeFailure
 from pycompose.runtime.init import birth, host_root, mounts, reaper, start
@@ -137,10 +138,17 @@ class Container:
             if not self.pid:
                 self.streams.close()
         ours.setblocking(False)
+        try:
+            self.keeper.loop.watch(ours.fileno(), lambda _: self._readable())
+        except OSError:  # the user may watch no more descriptors (man 7 epoll): nobody would hear of it
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            os.close(self.pidfd)
+            ours.close()
+            self._discard_cgroup()
+            raise
         self.channel, self.reply, self.starter = ours, reply, reply.client
         self.start_time = container_record.start_time(self.pid)
         self.keeper.await_child(self.pid, self.exited if self.outcome < 0 else self._helped)
-        self.keeper.loop.watch(ours.fileno(), lambda _: self._readable())
 
     def _control_devices(self) -> None:
         """Have its devices controlled, or take away what could reach others. Raises Refused, LimitRefused."""
@@ -207,7 +215,7 @@ class Container:
                 ground=ground,
             )
         except BaseException as error:
-            messages.send(theirs, Refusal(str(error), "start"))
+            messages.send(theirs, Refusal(shortages.reason(error), "start", shortages.number(error)))
         finally:
             os._exit(125)
 
@@ -218,8 +226,10 @@ class Container:
             report, descriptors = messages.receive(self.channel)
         except BlockingIOError:
             return
-        except (OSError, messages.Malformed):
-            report, descriptors = None, []
+        except (OSError, messages.Malformed) as error:
+            short = shortages.number(error)
+            report = Refusal(shortages.reason(error), "start", short) if short else None
+            descriptors = []
         match report:
             case FirstReady(notes):
                 self.notes = (*self.notes, *notes)
@@ -276,7 +286,7 @@ class Container:
             self.netns = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             self.streams.begin(master)
         except OSError as error:  # no descriptor is left, or it has just been killed
-            self._happens(Occurrence.REPORTED_FAILURE, Refusal(str(error), "start", error.errno or 0))
+            self._happens(Occurrence.REPORTED_FAILURE, Refusal(shortages.reason(error), "start", error.errno or 0))
             return
         self.keeper.store.keep(self.id, self._lasting())
         self._answer(Prepared(self.pid, self.notes), self.handles())

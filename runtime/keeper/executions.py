@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+from pycompose import shortages
 from pycompose.log_lines import complain
 from pycompose.runtime.init import birth, join
 from pycompose.runtime.linux import syscalls
@@ -74,7 +75,7 @@ class Execution:
             self._close()
             if error.errno in (errno.ENOENT, errno.ENODEV):  # its control group
                 raise Refused(NOT_RUNNING.message, "exec", errno.ESRCH, 126) from None
-            raise Refused(f"{error.strerror}", "exec", error.errno or 0) from error
+            raise Refused(shortages.reason(error), "exec", error.errno or 0) from error
         finally:
             theirs.close()
             messages.close_all([fd for fd in {*inside, group} if fd is not None and fd >= 0])
@@ -86,7 +87,7 @@ class Execution:
             self.keeper.leave_loop()
             join.run(joining, channel.fileno())
         except BaseException as error:
-            messages.send(channel, Refusal(str(error), "exec"))
+            messages.send(channel, Refusal(shortages.reason(error), "exec", shortages.number(error)))
         finally:
             os._exit(125)
 

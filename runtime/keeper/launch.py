@@ -9,16 +9,18 @@ import errno
 import fcntl
 import os
 import resource
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
+from pycompose import shortages
 from pycompose.runtime.client.blocking import BlockingKeeper
 from pycompose.runtime.errors import KeeperGone, RuntimeFailure
 from pycompose.runtime.linux.sealed_memory import program_file, seal
 from pycompose.runtime.places import ProjectPlaces
 
-from .messages import LAST_WORDS, ListRunning, RunningIds
+from .messages import READY, ListRunning, RunningIds
 
 F_SEAL_EXEC = 0x20  # linux/fcntl.h: its mode is never changed
 
@@ -104,18 +106,13 @@ def launching(places: ProjectPlaces, supervisor_argv: Sequence[str] = (), superv
         finally:
             with suppress(ChildProcessError):  # the caller ignores SIGCHLD
                 os.waitpid(pid, 0)
-            ready = os.read(reader, 1)
+            word = os.read(reader, select.PIPE_BUF).decode("utf-8", "replace")
             os.close(reader)
-        if not ready:
-            raise KeeperGone(f"the keeper did not start{_last_words(places)}; see {places.keeper_log}")
-
-
-def _last_words(places: ProjectPlaces) -> str:
-    """What the log ends with, if that is why a keeper ended."""
-    with suppress(OSError), open(places.keeper_log, errors="replace") as log:
-        _, said, reason = (log.read().splitlines() or [""])[-1].partition(LAST_WORDS)
-        return f" ({reason})" if said else ""
-    return ""
+        if word != READY:
+            short, _, reason = word.partition(" ")
+            why = f" ({reason})" if reason else ""
+            hint = shortages.hint(int(short)) if short.isdigit() else ""
+            raise KeeperGone(f"the keeper did not start{why}", hint=hint or f"see {places.keeper_log}")
 
 
 def _spawn(places: ProjectPlaces, lock: int, supervisor: Sequence[str]) -> tuple[int, int]:

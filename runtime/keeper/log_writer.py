@@ -26,6 +26,7 @@ START = 64  # where the spool's bytes begin
 SPOOL = 1 << 18  # bytes; then it begins anew
 STREAMS = (b"stdout", b"stderr")
 STREAM_SIZE = 1 << 20  # bytes of output that is not kept, for who is attached; twice as much may be there
+FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
 
 
@@ -47,12 +48,13 @@ class LogFile:
 
     def __init__(self, path: str, max_size: int, max_files: int) -> None:
         self.path, self.max_size, self.max_files = path, max_size, max_files
+        self.limit = max_size  # more while there is no room for another file
         self.lost = 0
-        self._open()
+        self._use(os.open(path, FLAGS, 0o600))
 
-    def _open(self) -> None:
-        self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        there = os.fstat(self.fd)
+    def _use(self, fd: int) -> None:
+        self.fd = fd
+        there = os.fstat(fd)
         self.size, self.inode = there.st_size, there.st_ino
 
     def unfinished(self) -> list[bool]:
@@ -75,12 +77,11 @@ class LogFile:
             return len(chunk)
         lines = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
         stamped = len(chunk) + 40 * lines
-        room = self.max_size - self.size
+        room = self.limit - self.size
         if stamped <= room:
             return len(chunk)
         cut = chunk.rfind(b"\n", 0, room * len(chunk) // stamped) + 1 if room > 0 else 0
-        if not cut and self.size and not begun:
-            self._rotate()
+        if not cut and self.size and not begun and self._rotate():
             return self.fit(chunk)
         return cut or chunk.find(b"\n") + 1 or len(chunk)
 
@@ -103,19 +104,31 @@ class LogFile:
         self.size += written
         self.lost = 0
 
-    def _rotate(self) -> None:
+    def _rotate(self) -> bool:
+        """Begin a new file; False where there is no room for one, which is tried again after as much output."""
         try:
             if self.max_files <= 1:
-                os.ftruncate(self.fd, 0)
-            for number in range(self.max_files - 1, 0, -1):
-                older = self.path if number == 1 else f"{self.path}.{number - 1}"
-                with suppress(FileNotFoundError):
-                    os.rename(older, f"{self.path}.{number}")
+                self.cut(0)
+                return True
+            new = f"{self.path}.new"  # first, for there may be no room for it
+            fd = os.open(new, FLAGS | os.O_TRUNC, 0o600)
+            try:
+                for number in range(self.max_files - 1, 0, -1):
+                    older = self.path if number == 1 else f"{self.path}.{number - 1}"
+                    with suppress(FileNotFoundError):
+                        os.rename(older, f"{self.path}.{number}")
+                os.rename(new, self.path)
+            except OSError:
+                os.close(fd)
+                raise
         except OSError as error:  # better too large a file than a lost line
             note(f"{self.path} cannot be rotated: {error.strerror}")
-            self.max_size = 0
+            self.limit = self.size + self.max_size
+            return False
         os.close(self.fd)
-        self._open()
+        self._use(fd)
+        self.limit = self.max_size
+        return True
 
     def close(self) -> None:
         os.close(self.fd)

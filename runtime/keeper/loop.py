@@ -36,8 +36,8 @@ class Loop:
 
     def watch(self, fd: int, handler: Handler, events: int = select.EPOLLIN) -> None:
         """Call `handler(events)` whenever one of the events is there (a hang-up always is one)."""
-        self._handlers[fd] = handler
         self._poll.register(fd, events)
+        self._handlers[fd] = handler
 
     def change(self, fd: int, events: int) -> None:
         self._poll.modify(fd, events)

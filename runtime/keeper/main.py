@@ -26,6 +26,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn, assert_never
 
+from pycompose import shortages
 from pycompose.log_lines import complain, note
 from pycompose.runtime.init import join
 from pycompose.runtime.init.host_root import Grounds
@@ -46,7 +47,7 @@ from .household import Taker
 from .inheritance import as_if_by_init
 from .loop import Loop
 from .messages import (
-    LAST_WORDS,
+    READY,
     Abandon,
     Done,
     DropOutput,
@@ -92,7 +93,8 @@ class Keeper:
 
     # --- its life ---
 
-    def run(self, ready: int, launching: int, supervisor_pid: int) -> None:
+    def begin(self, supervisor_pid: int) -> None:
+        """Take over what runs, listen, and attend to a supervisor."""
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         self._protect()
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -109,13 +111,11 @@ class Keeper:
         unix_sockets.bind(listener, self.places.keeper_socket)
         listener.listen(512)
         listener.setblocking(False)
-        self.loop.watch(listener.fileno(), lambda _: self._accept(listener))
+        self._listen_to_clients(listener)
         if self.supervisor:
             self._watch_supervisor(supervisor_pid)
-        os.close(launching)
-        with suppress(BrokenPipeError):  # who launched it has been killed
-            os.write(ready, b"1")
-        os.close(ready)
+
+    def run(self) -> None:
         gc.collect()
         gc.freeze()
         while not self.ended:
@@ -224,7 +224,7 @@ class Keeper:
             return
         try:
             descriptor = os.pidfd_open(state["pid"])
-        except OSError:
+        except ProcessLookupError:
             self._start_supervisor()
             return
         self.supervisor_pid, self.supervisor_at = state["pid"], time.monotonic()
@@ -260,21 +260,26 @@ class Keeper:
         with suppress(OSError):
             if os.stat(path).st_size > LARGEST_LOG:
                 os.rename(path, path + ".1")
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        log = -1
         try:
+            log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self.supervisor_pid = os.fork()
             if self.supervisor_pid == 0:
                 self._become_supervisor(control, log)
-        except OSError:
-            complain()
+        except OSError as error:
+            note(f"no supervisor can be started: {shortages.reason(error)}")
             self._supervisor_ended()
             return
         finally:
-            os.close(log)
+            if log >= 0:
+                os.close(log)
         self.await_child(self.supervisor_pid, lambda _: self._supervisor_ended())
         pid = self.supervisor_pid
-        state = {"pid": pid, "start_time": container_record.start_time(pid), "boot_id": container_record.boot_id()}
-        container_record.write(self.places.supervisor_record, state, flush=False)
+        try:
+            state = {"pid": pid, "start_time": container_record.start_time(pid), "boot_id": container_record.boot_id()}
+            container_record.write(self.places.supervisor_record, state, flush=False)
+        except OSError as error:  # it does its work without
+            note(f"the supervisor cannot be put on record: {shortages.reason(error)}")
 
     def _become_supervisor(self, control: socket.socket, log: int) -> NoReturn:
         """As this process began: nothing but the log and the socket is passed on."""
@@ -301,12 +306,22 @@ class Keeper:
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(BlockingIOError):
-            connection, _ = listener.accept()
+            try:
+                connection, _ = listener.accept()
+            except OSError as error:
+                if error.errno not in shortages.NO_SOCKET:
+                    raise
+                self.loop.unwatch(listener.fileno())  # else it is told of who waits again and again
+                self.loop.later(shortages.PAUSE, lambda: self._listen_to_clients(listener))
+                return
             uid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
             if uid not in (0, os.geteuid()):
                 connection.close()
                 return
             self.clients.add(Client(self.loop, connection, self._serve, self._client_gone))
+
+    def _listen_to_clients(self, listener: socket.socket) -> None:
+        self.loop.watch(listener.fileno(), lambda _: self._accept(listener))
 
     def _client_gone(self, client: Client) -> None:
         self.clients.discard(client)
@@ -535,6 +550,12 @@ def _born_among_helpers(project: str) -> int:
     return 0
 
 
+def _tell_launcher(ready: int, word: str) -> None:
+    with suppress(BrokenPipeError):  # it has been killed
+        os.write(ready, word.encode()[: select.PIPE_BUF])
+    os.close(ready)
+
+
 def main(arguments: list[str]) -> None:
     project, state, run, *numbers = arguments[:6]
     ready, launching, supervisor_pid = map(int, numbers)
@@ -544,12 +565,18 @@ def main(arguments: list[str]) -> None:
         for descriptor in (ready, launching):
             os.set_inheritable(descriptor, False)
         as_if_by_init((ready, launching))
-        Keeper(ProjectPlaces(project, state, run), arguments[6:]).run(ready, launching, supervisor_pid)
+        keeper = Keeper(ProjectPlaces(project, state, run), arguments[6:])
+        keeper.begin(supervisor_pid)
+        os.close(launching)
+        _tell_launcher(ready, READY)
+        ready = -1
+        keeper.run()
     except BaseException as error:
-        complain()
-        reason = str(error)
-        if isinstance(error, OSError) and error.strerror:
-            reason = f"{error.strerror}: {error.filename or 'a system call'}"
-        note(f"{LAST_WORDS}{' '.join(reason.split())}")
+        if not shortages.number(error):
+            complain()
+        reason = " ".join(shortages.reason(error).split())
+        note(f"the keeper ends: {reason}")
+        if ready >= 0:
+            _tell_launcher(ready, f"{shortages.number(error)} {reason}")
         sys.exit(1)
     sys.exit(0)

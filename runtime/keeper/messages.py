@@ -33,6 +33,7 @@ Standard library only; never waits where the socket does not. Descriptors that a
 from __future__ import annotations
 
 import array
+import errno
 import json
 import os
 import socket
@@ -44,10 +45,10 @@ from typing import Any
 
 from pycompose.frozen import dataclass
 
+READY = "listening"  # to who launched a keeper; anything else is an errno (0: of another kind) and the reason
 LIMIT = 1 << 18  # bytes of a message
 MOST = 32  # descriptors beside it
 ROOM = socket.CMSG_SPACE(MOST * 4)  # bytes for them
-LAST_WORDS = "the keeper ends: "  # before the reason, in its log
 
 
 class Malformed(Exception):
@@ -358,7 +359,7 @@ def encode(message: Message) -> bytes:
 
 def decode(data: bytes, flags: int = 0) -> Message:
     """A message; `flags` are those of recvmsg. Raises Malformed."""
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+    if flags & socket.MSG_TRUNC:
         raise Malformed("a message is too long")
     if len(data) == 4:
         return NotExecuted(int.from_bytes(data, sys.byteorder))
@@ -397,12 +398,18 @@ def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
 
 
 def parse(data: bytes, ancillary: Sequence[tuple[int, int, bytes]], flags: int) -> tuple[Message | None, list[int]]:
-    """A message and its descriptors out of what recvmsg returned; None at the end. Raises Malformed."""
+    """A message and its descriptors out of what recvmsg returned; None at the end.
+
+    Raises Malformed, and OSError where this process has no room for the descriptors.
+    """
     arrived = array.array("i")
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             arrived.frombytes(content[: len(content) - len(content) % arrived.itemsize])
     descriptors = list(arrived)
+    if flags & socket.MSG_CTRUNC:
+        close_all(descriptors)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     try:
         return (decode(data, flags) if data else None), descriptors
     except Malformed:

@@ -6,6 +6,7 @@ keeper's cgroup (copy_cgroup_ns looks at the parent), so `start` unshares it in 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Iterable
@@ -32,6 +33,10 @@ def clone_container(
     pid = -1
     try:
         pid, pidfd = syscalls.clone3(flags, signal.SIGCHLD, cgroup_fd)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(errno.EUSERS, "the kernel makes no more namespaces") from error  # man 7 namespaces: no disk
     finally:
         if home >= 0:
             if pid != 0:  # the child is born into it and stays

@@ -149,7 +149,7 @@ def openat2(directory: int, path: str, flags: int, resolve: int, mode: int = 0) 
             return _call(path, NR_OPENAT2, directory, os.fsencode(path), how, ctypes.sizeof(how))
         except BlockingIOError:  # EAGAIN: something was renamed meanwhile, and the kernel could not be sure
             continue
-    raise OSError(errno.EAGAIN, "it is renamed again and again", path)
+    raise OSError(errno.EBUSY, "it is renamed again and again", path)
 
 
 def open_tree(directory: int, path: str, flags: int) -> int:

@@ -7,12 +7,14 @@ Rule: a change in a watched folder is told apart from a line that came, because 
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO
 
+from pycompose.errors import PycomposeError
 from pycompose.runtime.linux import syscalls
 
 BLOCK = 1 << 20  # bytes read at once
@@ -36,7 +38,11 @@ class LineFollower:
     """Any number of files over one inotify instance."""
 
     def __init__(self) -> None:
-        self._inotify = syscalls.inotify()
+        try:
+            self._inotify = syscalls.inotify()
+        except OSError as error:
+            hint = "raise fs.inotify.max_user_instances, or the limit of open files (`ulimit -n`)"
+            raise PycomposeError(f"no file can be followed: {error.strerror}", hint=hint) from error
         self._files: dict[str, _Followed] = {}
         self._folders: dict[str, int] = {}  # wanted folder -> its watch, -1 where an ancestor is watched instead
         self._paths: dict[int, str] = {}  # watch -> what it watches
@@ -82,6 +88,11 @@ class LineFollower:
             watch = syscalls.inotify_add(self._inotify, path, mask)
         except (FileNotFoundError, NotADirectoryError):
             return -1
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            hint = "raise fs.inotify.max_user_watches"  # it is no disk that is full
+            raise PycomposeError(f"{path} cannot be followed: this user has no watches left", hint=hint) from error
         self._paths[watch] = path
         return watch
 

@@ -8,7 +8,6 @@ Rules: synchronous, standard library only; names are checked before they are in 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -19,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 
-from pycompose import durable
+from pycompose import durable, shortages
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.files.descent import make_folder
@@ -214,7 +213,7 @@ class Volumes:
                 os.rename(f"{folder}/_seed", f"{folder}/_data")  # takes the place of an empty folder only
                 return
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in shortages.FULL:
                 raise VolumeError(f"the disk is full: {target} of the image does not fit into its volume") from error
             raise
         finally:

@@ -71,6 +71,11 @@ class FaultyProject:
         assert done.returncode == 0, self.story(f"{command}\n{done.stderr}")
         return done.stdout
 
+    def prepare(self, commands: tuple[str, ...]) -> None:
+        """What a fault begins with: each command must do its work; an image may be gone already."""
+        for command in commands:
+            (self.compose if command.startswith("image rm") else self.settled)(command)
+
     def story(self, text: str) -> str:
         """With what the helpers said."""
         return f"{text}\n{self.helpers_logs()[-6000:]}"

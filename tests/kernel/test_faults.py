@@ -88,10 +88,6 @@ class Stage(FaultyProject):
         where = path.read_text().splitlines()[-1:] if path.exists() else []
         return f"after {where}: {super().story(text)}"
 
-    def prepare(self, scenario: Scenario) -> None:
-        for command in scenario.before:
-            self.settled(command)
-
     def play(self, scenario: Scenario, number: int, victims: tuple[str, ...]) -> None:
         """One fault, and what must be true then."""
         before = self.counter() if scenario.kept else None
@@ -151,7 +147,7 @@ def test_a_kill_at_any_step_loses_nothing(stage: Stage, name: str) -> None:
     if played.names.issuperset(shots.values()):
         return
     stage.settled("up -d")
-    stage.prepare(scenario)
+    stage.prepare(scenario.before)
     stage.strike(scenario, 1 << 60, ())
     total = stage.steps()
     assert total > 5, "its steps are not counted"
@@ -163,7 +159,7 @@ def test_a_kill_at_any_step_loses_nothing(stage: Stage, name: str) -> None:
             if (shot := shots[victims, turn]) in played.names:
                 continue
             try:
-                stage.prepare(scenario)
+                stage.prepare(scenario.before)
                 stage.play(scenario, number, victims)
             except (AssertionError, subprocess.TimeoutExpired) as error:
                 failures.append(f"{shot}: {error}")

@@ -68,8 +68,13 @@ class Live:
     def _begin(self) -> None:
         if self._moves and self._thread is None and len(self._board.subjects):
             self._screen.draw(self._board, time.monotonic())
-            self._thread = threading.Thread(target=self._move, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._move, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads: lines will do
+                self._moves = False
+                return
+            self._thread = thread
 
     def _move(self) -> None:
         while not self._over.wait(FRAME):

@@ -12,6 +12,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
+from pycompose import shortages
 from pycompose.errors import Place
 from pycompose.runtime.images.errors import ImageError
 from pycompose.runtime.images.store import Image
@@ -79,8 +80,8 @@ def _instruction(of: StageState, one: Instruction) -> Asking:
     except ImageError as error:
         raise positioned(error, one.position) from None
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise BuildError(f"{one.word}: {what}", place=one.position) from error
+        hint = shortages.hint(shortages.number(error))
+        raise BuildError(f"{one.word}: {shortages.reason(error)}", hint, place=one.position) from error
 
 
 def _evaluate(of: StageState, one: Instruction) -> Asking:

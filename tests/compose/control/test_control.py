@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 from pathlib import Path
@@ -152,3 +154,47 @@ def test_nobody_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(client, "TAKING_NOTE", 0.0)
     with pytest.raises(protocol.ControlError, match="cannot reach"):
         list(client.request(str(tmp_path / "none"), Ping()))
+
+
+async def test_a_supervisor_without_descriptors_answers_once_it_has_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """accept(2) fails for want of a descriptor: that ends no process that looks after containers."""
+    refusals = iter([errno.EMFILE, errno.ENFILE, errno.ECONNABORTED])
+    real = trio.socket.from_stdlib_socket
+
+    class Short:
+        def __init__(self, listener: socket.socket) -> None:
+            self.listener = real(listener)
+
+        async def accept(self) -> object:
+            if (number := next(refusals, None)) is not None:
+                raise OSError(number, os.strerror(number))
+            return await self.listener.accept()
+
+    async def handler(request: Request, reply: server.Reply) -> None:
+        pass
+
+    monkeypatch.setattr(trio.socket, "from_stdlib_socket", Short)
+    assert await asked(handler, str(tmp_path / "socket"), Ping()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [(OSError(errno.ENOSPC, "full", "/x"), "df -i"), (MemoryError(), "memory"), (OSError(5, "x"), "")],
+)
+async def test_a_request_that_fails_for_want_of_something_says_what_to_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, word: str
+) -> None:
+    complaints: list[int] = []
+    monkeypatch.setattr(server, "complain", lambda: complaints.append(1))
+
+    async def handler(request: Request, reply: server.Reply) -> None:
+        raise error
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await asked(handler, str(tmp_path / "socket"), Ping())
+    (failure,) = caught.value.exceptions
+    assert isinstance(failure, PycomposeError)
+    assert word in failure.hint
+    assert complaints == ([] if word else [1])

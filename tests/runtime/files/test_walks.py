@@ -342,3 +342,23 @@ def test_what_a_container_swaps_while_it_is_read_is_never_followed(tmp_path: Pat
             assert turn.is_symlink() or not turn.is_file() or turn.read_text() in ("", "own")
             assert turn.is_symlink() or not turn.is_dir() or list(turn.iterdir()) == []
             discard(str(target))
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_a_removal_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Where no folder can be made to put it aside into: no inode or block is left."""
+    path = tmp_path / "path"
+    if kind == "folder":
+        (path / "a/b").mkdir(parents=True)
+        (path / "a/file").write_text("x")
+    elif kind == "file":
+        path.write_text("x")
+    else:
+        path.symlink_to(tmp_path)
+
+    def full(**_: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    discard(str(path))
+    assert os.listdir(tmp_path) == []

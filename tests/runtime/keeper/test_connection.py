@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -57,7 +58,10 @@ def test_what_cannot_be_done_is_an_answer(served: Served, monkeypatch: pytest.Mo
     monkeypatch.setattr(connection, "complain", lambda: complaints.append(1))
     for error, answer in (
         (Refused("it does not run", "find"), Refusal("it does not run", "find")),
-        (OSError(28, "no room"), Refusal("OSError: [Errno 28] no room", "request", 28)),
+        (OSError(errno.EIO, "no disk"), Refusal("OSError: [Errno 5] no disk", "request", errno.EIO)),
+        (OSError(errno.ENOSPC, "no room", "/x"), Refusal("/x: no room", "start", errno.ENOSPC)),
+        (BlockingIOError(errno.EAGAIN, "no process", "clone3"), Refusal("no process", "start", errno.EAGAIN)),
+        (MemoryError(), Refusal("Cannot allocate memory", "start", errno.ENOMEM)),
     ):
         served.error = error
         messages.send(served.other, ListRunning())

@@ -126,6 +126,33 @@ def test_a_kill_between_any_two_system_calls_neither_loses_nor_doubles_a_byte(tm
     assert text == b"first\nsecond\nthird\n"
 
 
+@pytest.mark.parametrize("files", [1, 3])
+def test_where_there_is_no_room_for_another_file_the_log_grows_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    monkeypatch.setattr(log_writer, "note", lambda text: None)
+    log = log_writer.LogFile(str(tmp_path / "log"), 200, files)
+    real = os.open
+
+    def full(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT and not os.path.exists(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", full)
+    for _ in range(4):
+        assert log.fit(b"x" * 100 + b"\n")
+        log.write(b"x" * 150 + b"\n")
+    monkeypatch.undo()
+    assert (tmp_path / "log").stat().st_size == (151 if files == 1 else 4 * 151)
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+    for _ in range(2):
+        assert log.fit(b"x" * 180 + b"\n")
+        log.write(b"x" * 180 + b"\n")
+    log.close()
+    assert (tmp_path / "log").stat().st_size == 181, "with room again it is rotated again"
+
+
 def test_a_full_disk_loses_output_and_tells_how_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     to = output(tmp_path)
     monkeypatch.setattr(log_writer, "note", lambda text: None)
