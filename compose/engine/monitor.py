@@ -111,16 +111,35 @@ class Monitor:
             self._step(name, MonitorEvent.REFUSED)
             self._tell()
 
-    async def await_ready(self, waits: tuple[AwaitCondition, ...]) -> Mapping[str, Readiness]:
+    async def await_ready(
+        self, waits: tuple[AwaitCondition, ...], tell: Callable[[str], None] = lambda _: None
+    ) -> Mapping[str, Readiness]:
         """Raises ConditionFailed once one of them cannot be met any more."""
+        told: dict[str, int] = {}  # container -> how often it had been started again when that was told
         while not all([self._met(wanted) for wanted in waits]):
+            self._tell_of_loops(waits, told, tell)
             with trio.move_on_after(self._until_settled(waits)):
                 await self._changed.wait()
         return {name: self._readiness(name) for wanted in waits for name in wanted.containers if name in self._known}
 
+    def _tell_of_loops(
+        self, waits: Iterable[AwaitCondition], told: dict[str, int], tell: Callable[[str], None]
+    ) -> None:
+        """What is waited for may end and be started again for ever: that is told again when it has doubled."""
+        for name in (name for wanted in waits for name in wanted.containers if name in self._known):
+            known = self._known[name]
+            text = lifecycle.looping(name, known.supervision, known.exit_code)
+            if text and known.stage is MonitorStage.WAITING and known.supervision.restarts >= told.get(name, 0) * 2:
+                told[name] = known.supervision.restarts
+                tell(text)
+
     def explanation(self, waits: Iterable[AwaitCondition]) -> str:
         names = dict.fromkeys(name for wanted in waits for name in wanted.containers if name in self._known)
-        return "\n".join(filter(None, (lifecycle.explanation(name, self._known[name].supervision) for name in names)))
+        texts = []
+        for name, known in ((name, self._known[name]) for name in names):
+            texts.append(lifecycle.looping(name, known.supervision, known.exit_code))
+            texts.append(lifecycle.explanation(name, known.supervision))
+        return "\n".join(filter(None, texts))
 
     def _readiness(self, name: str) -> Readiness:
         known = self._known[name]

@@ -67,11 +67,16 @@ class StepEvent:
 class Conditions(Protocol):
     """What a step asks of the one who attends to containers."""
 
-    async def await_ready(self, waits: tuple[AwaitCondition, ...]) -> Mapping[str, str]:
-        """Return when all are met at one moment: container -> how it is. Raises ConditionFailed."""
+    async def await_ready(
+        self, waits: tuple[AwaitCondition, ...], tell: Callable[[str], None] = ...
+    ) -> Mapping[str, str]:
+        """Return when all are met at one moment: container -> how it is. Raises ConditionFailed.
+
+        `tell` gets what whoever waits should know meanwhile, in words.
+        """
 
     def explanation(self, waits: Iterable[AwaitCondition]) -> str:
-        """How the last health checks of those containers failed; empty where none did."""
+        """How the last health checks of those containers failed, and which keep ending; empty where none did."""
 
     def stopping(self, name: str, *, returns: bool = False) -> bool:
         """`name` is stopped on purpose: its restart policy rests. False: it waited for its back-off to pass.
@@ -285,7 +290,9 @@ class _Run:
     async def _await(self, step: str, wanted: AwaitCondition) -> Mapping[str, str]:
         """A condition of a dependency that is not required is only told of when it fails."""
         try:
-            return await self.conditions.await_ready((wanted,))
+            return await self.conditions.await_ready(
+                (wanted,), lambda text: self.report(StepEvent(step, "warning", text))
+            )
         except ConditionFailed as error:
             if wanted.required:
                 raise

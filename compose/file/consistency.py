@@ -166,15 +166,9 @@ def _dependencies(service: Service, section: Section, whole: Whole) -> None:
                 )
             continue
         other = whole.services[need.service]
-        if need.service not in whole.active:
-            if need.required:
-                message = f'service "{service.name}" depends on "{need.service}", whose profile is not active'
-                reading.problem(message, at, f"activate it: --profile {other.profiles[0]}", "profile")
-        elif need.condition == "service_healthy" and other.healthcheck is not None and other.healthcheck.disable:
-            message = (
-                f'service "{service.name}" waits for "{need.service}" to be healthy, whose healthcheck is disabled'
-            )
-            reading.problem(message, at, f"it is at {whole.sections[need.service].at('healthcheck')}", "conflict")
+        if need.service not in whole.active and need.required:
+            message = f'service "{service.name}" depends on "{need.service}", whose profile is not active'
+            reading.problem(message, at, f"activate it: --profile {other.profiles[0]}", "profile")
     for name, context in (service.build.additional_contexts if service.build else {}).items():
         wanted = context.removeprefix("service:")
         if wanted != context and wanted not in whole.services:

@@ -15,7 +15,7 @@ from pycompose.compose.model.project import Condition, Dependency, Project
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
-from .divergence import check_completes, goes_along, joiners
+from .divergence import check_can_be_met, goes_along, joiners
 from .draft import Cause, Draft, asked, is_running, not_running
 from .hook_steps import PreStart
 from .select import containers_of, in_order
@@ -222,8 +222,8 @@ def _starter(
             steps = [step for step, _ in started.get(need.service, ())]
             names = [other.name for other in members.get(need.service, ())]
             if names := names or [name for _, name in started.get(need.service, ())]:
-                if project and need.condition == "service_completed_successfully" and need.required:
-                    check_completes(project, c.service, need.service)
+                if project and need.required:
+                    check_can_be_met(project, c.service, need)
                 waits.append(out.condition(need, tuple(names), steps))
             elif members and need.required and (project is None or _has_containers(project, need.service)):
                 raise PycomposeError(

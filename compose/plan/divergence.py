@@ -9,8 +9,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
 
-from pycompose.compose.model.observed import NO_RESTART, Observed, ObservedContainer
-from pycompose.compose.model.project import ImageMount, Project, Service, VolumeMount
+from pycompose.compose.model.observed import Observed, ObservedContainer
+from pycompose.compose.model.project import Dependency, ImageMount, Project, Service, VolumeMount
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
@@ -134,13 +134,24 @@ def volumes_of(project: Project, service: Service) -> Iterator[tuple[str, str]]:
             yield clean_target(mount.target), project.volumes[mount.source].name
 
 
-def check_completes(project: Project, dependent: str, name: str) -> None:
-    """Raises PycomposeError where `dependent` waits for the completion of a service that is always started again."""
-    service = project.services.get(name)
-    policy = service.restart_policy if service is not None else NO_RESTART
-    if policy.condition in UNENDING and policy.max_attempts is None:
+def check_can_be_met(project: Project, dependent: str, dependency: Dependency) -> None:
+    """Raises PycomposeError where `dependent` waits for what never comes, as the file tells: the completion of a
+    service that is always started again, the health of one whose health check is switched off."""
+    name, service = dependency.service, project.services.get(dependency.service)
+    if service is None:
+        return
+    policy, check = service.restart_policy, service.healthcheck
+    if dependency.condition == "service_completed_successfully" and (
+        policy.condition in UNENDING and policy.max_attempts is None
+    ):
         raise PycomposeError(
             f'service "{dependent}" waits until "{name}" has completed, which it never does: '
             f"it is started again whenever it ends (restart: {policy.condition})",
             hint=f'give "{name}" restart: "no" or on-failure, or wait for another condition',
+        )
+    if dependency.condition == "service_healthy" and check and (check.disable or (check.test or ())[:1] == ("NONE",)):
+        raise PycomposeError(
+            f'service "{dependent}" waits until "{name}" is healthy, which it never is: '
+            "it has no healthcheck configured",
+            hint=f'give "{name}" a health check that is not switched off, or wait for another condition',
         )

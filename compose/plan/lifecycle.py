@@ -17,6 +17,7 @@ LONGEST_DELAY = 60.0
 STEADY_RUN = 10.0
 SETTLING = 0.5  # seconds that a container must have run to be ready, where nothing is checked
 PROBES_KEPT = 5
+MANY_RESTARTS = 3  # after which whoever waits is told of them; then whenever they have doubled
 
 
 def next_delay(policy: RestartPolicy, previous: float | None, ran: float) -> float:
@@ -95,6 +96,14 @@ def probe_wait(probe: Probe, supervision: Supervision, running_for: float) -> fl
 def kept(before: Supervision, latest: HealthProbe) -> tuple[HealthProbe, ...]:
     """The runs of its health check that are kept of a container."""
     return (*before.probes[1 - PROBES_KEPT :], latest)
+
+
+def looping(name: str, supervision: Supervision, exit_code: int | None) -> str:
+    """How a container comes and goes, in words; empty of one that was not started again several times."""
+    if supervision.restarts < MANY_RESTARTS:
+        return ""
+    code = "?" if exit_code is None else exit_code
+    return f"{name} keeps ending: it was started again {supervision.restarts} times, and exited last with code {code}"
 
 
 def explanation(name: str, supervision: Supervision) -> str:

@@ -251,14 +251,13 @@ class _Up:
             return self.last.get(name, ())
         if dependency.condition == "service_started":
             return self.last[name]
-        if dependency.condition == "service_completed_successfully":
-            try:
-                divergence.check_completes(self.project, dependent, name)
-            except PycomposeError as error:
-                if dependency.required:
-                    raise
-                self.out.warnings.append(f"{error} (the dependency is not required)")
-                return self.last[name]
+        try:
+            divergence.check_can_be_met(self.project, dependent, dependency)
+        except PycomposeError as error:
+            if dependency.required:
+                raise
+            self.out.warnings.append(f"{error} (the dependency is not required)")
+            return self.last[name]
         return (self.out.condition(dependency, self.members[name], self.last[name]),)
 
     def _service(self, service: Service) -> None:

@@ -176,6 +176,11 @@ services:
     failed = project("up", "--wait", "--wait-timeout", "1", "--remove-orphans", "-t", "0", check=False)
     assert failed.returncode == 1
     assert "late" in failed.stderr
+    project.describe("services: {loops: {image: host, command: sh -c 'exit 7', restart: always}}")
+    failed = project("up", "--wait", "--wait-timeout", "5", "--remove-orphans", "-t", "0", check=False)
+    assert failed.returncode == 1
+    assert "p-loops-1 keeps ending: it was started again 3 times, and exited last with code 7" in failed.stderr
+    assert "application not healthy after 5s: loops not ready" in failed.stderr
 
 
 # conditions

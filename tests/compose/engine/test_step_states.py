@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import get_args
 
 import pytest
@@ -32,7 +32,9 @@ def test_nothing_follows_an_end(last: str) -> None:
 
 
 class NoConditions:
-    async def await_ready(self, waits: tuple[AwaitCondition, ...]) -> Mapping[str, str]:
+    async def await_ready(
+        self, waits: tuple[AwaitCondition, ...], tell: Callable[[str], None] = lambda _: None
+    ) -> Mapping[str, str]:
         raise AssertionError("no step of these waits for one")
 
     def explanation(self, waits: Iterable[AwaitCondition]) -> str:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from pycompose.compose.engine import scheduler
 from pycompose.compose.engine.monitor import Monitor
-from pycompose.compose.model.project import Dependency, Healthcheck, Project, Service
+from pycompose.compose.model.project import Dependency, Healthcheck, Project, RestartPolicy, Service
 from pycompose.compose.plan import reconcile
 
 from tests.contract.fake_host import FakeHost
@@ -97,5 +97,20 @@ def test_one_deadline_is_for_the_whole_plan_and_a_failed_health_check_is_explain
         assert [probe.exit_code for probe in probes] == [7, 7]
         await trio.sleep(20)
         assert len(host.containers["p-db-1"].supervision.probes) == 5
+
+    in_trio(main)
+
+
+def test_what_keeps_ending_is_told_of_while_one_waits_and_in_the_end() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        looping = Service("db", command=("sh", "-c", "exit 7"), restart=RestartPolicy("always"))
+        of, options = waiting(looping, timeout=30.0)
+        events: list[scheduler.StepEvent] = []
+        with pytest.raises(scheduler.StepsFailed, match="application not healthy after 30s: db not ready") as failed:
+            await scheduler.run(reconcile.up(of, host.observe(), options), of, "g", host, monitor, events.append)
+        told = [event.cause for event in events if event.state == "warning"]
+        start = "p-db-1 keeps ending: it was started again"
+        assert told == [f"{start} {times} times, and exited last with code 7" for times in (3, 6)]
+        assert failed.value.hint.startswith(start)
 
     in_trio(main)

@@ -104,11 +104,6 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
         (one("develop: {watch: [{path: p, action: sync+exec, target: t}]}"), "needs exec.command"),
         (one("depends_on: {b: {condition: healthy}}"), 'cannot be "healthy"\nhint: one of: service_started'),
         (
-            "services:\n  a: {image: x, depends_on: {b: {condition: service_healthy}}}\n"
-            "  b: {image: x, healthcheck: {disable: true}}",
-            'service "a" waits for "b" to be healthy, whose healthcheck is disabled\nhint: it is at c.yaml:3:17',
-        ),
-        (
             "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, profiles: [q]}",
             'c.yaml:2:30: service "a" depends on "b", whose profile is not active\nhint: activate it: --profile q',
         ),
