@@ -115,22 +115,22 @@ class Monitor:
         self, waits: tuple[AwaitCondition, ...], tell: Callable[[str], None] = lambda _: None
     ) -> Mapping[str, Readiness]:
         """Raises ConditionFailed once one of them cannot be met any more."""
-        told: dict[str, int] = {}  # container -> how often it had been started again when that was told
+        counts: dict[str, int] = {}  # container -> how often it had been started again when that was told
         while not all([self._met(wanted) for wanted in waits]):
-            self._tell_of_loops(waits, told, tell)
+            self._tell_of_loops(waits, counts, tell)
             with trio.move_on_after(self._until_settled(waits)):
                 await self._changed.wait()
         return {name: self._readiness(name) for wanted in waits for name in wanted.containers if name in self._known}
 
     def _tell_of_loops(
-        self, waits: Iterable[AwaitCondition], told: dict[str, int], tell: Callable[[str], None]
+        self, waits: Iterable[AwaitCondition], counts: dict[str, int], tell: Callable[[str], None]
     ) -> None:
         """What is waited for may end and be started again for ever: that is told again when it has doubled."""
         for name in (name for wanted in waits for name in wanted.containers if name in self._known):
             known = self._known[name]
             text = lifecycle.looping(name, known.supervision, known.exit_code)
-            if text and known.stage is MonitorStage.WAITING and known.supervision.restarts >= told.get(name, 0) * 2:
-                told[name] = known.supervision.restarts
+            if text and known.stage is MonitorStage.WAITING and known.supervision.restarts >= counts.get(name, 0) * 2:
+                counts[name] = known.supervision.restarts
                 tell(text)
 
     def explanation(self, waits: Iterable[AwaitCondition]) -> str:
