@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as typing has it, whose import is left to `main`: an interrupt meanwhile ends it in order
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:

@@ -62,6 +62,12 @@ def begun(project: Described, *command: str) -> subprocess.Popen[str]:
     )
 
 
+def hears_signals(pid: int) -> bool:
+    """Whether the command has begun: before it catches SIGTERM an interrupt meets Python's own start alone."""
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 @pytest.mark.parametrize(
     ("text", "place", "told"),
     [
@@ -249,6 +255,7 @@ def test_ctrl_c_at_any_moment_of_up_in_the_background(project: Described, moment
             if moment in line:
                 break
     else:
+        until(lambda: hears_signals(up.pid))
         time.sleep(moment)
     up.send_signal(signal.SIGINT)
     _, more = up.communicate(timeout=60)
