@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field
 
 import trio
-from pycompose import durable
+from pycompose import durable, shortages
 from pycompose.compose.engine.host import HostError, HostNote
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.fields import EMPTY
@@ -179,7 +179,8 @@ class Containers:
                     project = from_json(Project, file.read())
             except (OSError, ValueError) as error:
                 raise HostError(
-                    f"the record of what {self.places.project} was made from cannot be read: {error}"
+                    f"the record of what {self.places.project} was made from cannot be read: {shortages.reason(error)}",
+                    hint=shortages.hint(shortages.number(error)),
                 ) from error
             if len(self._projects) > GENERATIONS:
                 self._projects.pop(next(iter(self._projects)))

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 
-from pycompose import durable
+from pycompose import durable, shortages
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.project import Project
 from pycompose.errors import PycomposeError
@@ -24,7 +24,7 @@ def newest(places: ProjectPlaces) -> Project | None:
         text = _newest_text(places)
         return from_json(Project, text) if text else None
     except ValueError as error:
-        raise PycomposeError(f"the record of project {places.project!r} cannot be read: {error}") from error
+        raise _unreadable(places, error) from error
 
 
 def order(places: ProjectPlaces, project: Project) -> tuple[str, ...]:
@@ -67,7 +67,12 @@ def read(places: ProjectPlaces, digest: str) -> Project:
         with open(f"{places.generations}/{digest}.json", encoding="utf-8") as file:
             return from_json(Project, file.read())
     except (OSError, ValueError) as error:
-        raise PycomposeError(f"the record of project {places.project!r} cannot be read: {error}") from error
+        raise _unreadable(places, error) from error
+
+
+def _unreadable(places: ProjectPlaces, error: OSError | ValueError) -> PycomposeError:
+    text = f"the record of project {places.project!r} cannot be read: {shortages.reason(error)}"
+    return PycomposeError(text, hint=shortages.hint(shortages.number(error)))
 
 
 def keep(places: ProjectPlaces, project: Project, *, newest: bool = True) -> str:

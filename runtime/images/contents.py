@@ -16,7 +16,7 @@ from pycompose.frozen import dataclass
 
 from . import config as configuration
 from . import host_image, image_names
-from .errors import ImageError, ImageNotFound
+from .errors import ImageNotFound, not_done
 from .reference import digest_hex, familiar, in_archive, is_tag, parse
 from .store_folders import StoreFolders
 
@@ -60,7 +60,7 @@ class StoreContents(StoreFolders):
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError) as error:
-            raise ImageError(f"{self.root}/names.json cannot be read: {error}") from error
+            raise not_done(f"{self.root}/names.json cannot be read", error) from error
 
     def digest(self, name: str) -> str:
         """The digest of the image that `name` means. Raises ImageNotFound, or ImageError for what is no name."""

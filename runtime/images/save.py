@@ -20,7 +20,7 @@ from pycompose import durable
 
 from . import config as configuration
 from .assemble import complete
-from .errors import ImageError
+from .errors import ImageError, not_done
 from .load import CONTAINERD_NAME, REF_NAME
 from .manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from .reference import digest_hex, familiar, parse
@@ -108,7 +108,7 @@ class _Folder:
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError) as error:
-            raise ImageError(f"{self._folder}/index.json cannot be read: {error}") from error
+            raise not_done(f"{self._folder}/index.json cannot be read", error) from error
 
 
 class _Told(io.RawIOBase):

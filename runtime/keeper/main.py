@@ -425,7 +425,7 @@ class Keeper:
             with open(f"{folder}/bundle.json") as file:
                 bundle = from_json(Bundle, file.read())
         except (OSError, ValueError) as error:
-            raise Refused(f"bundle.json cannot be read: {error}", "start") from error
+            raise Refused(f"bundle.json: {shortages.reason(error)}", "start", shortages.number(error)) from error
         container = Container(self, container_id, folder, bundle)
         container.start(reply)
         self.containers[container_id] = container

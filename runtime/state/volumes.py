@@ -110,7 +110,7 @@ class Volumes:
         except FileNotFoundError:
             raise VolumeError(f'there is no volume "{name}"', "pycompose volume ls lists them") from None
         except ValueError as error:
-            raise VolumeError(f'the record of volume "{name}" cannot be read: {error}') from error
+            raise VolumeError(f'the record of volume "{name}" cannot be read: {shortages.reason(error)}') from error
         return VolumeRecord(
             name,
             self.path(name),

@@ -19,7 +19,7 @@ from typing import Protocol
 from .conftest import CGROUPS, Machine
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-PIECE = 256 << 10  # bytes of memory: what a level is counted in
+PIECE = 64 << 10  # bytes of memory: what a level is counted in
 
 
 class Shortage(Protocol):
