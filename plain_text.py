@@ -34,6 +34,35 @@ def one_line(text: str, most: int = 0) -> str:
     return line if not most or len(line) <= most else line[: most - 1] + "…"
 
 
+def columns(text: str) -> int:
+    """How many columns of a terminal the text takes: two a wide character (UAX 11), none one that combines."""
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
+def fitting(text: str, room: int, end: str = "") -> str:
+    """The text if it takes at most `room` columns; else as much of it as fits with `end` behind it."""
+    if columns(text) <= room:
+        return text
+    left, kept = room - columns(end), ""
+    for char in text:
+        left -= _width(char)
+        if left < 0:
+            break
+        kept += char
+    return kept + end
+
+
+def padded(text: str, width: int) -> str:
+    """The text with spaces up to a number of columns."""
+    return text + " " * (width - columns(text))
+
+
+def _width(char: str) -> int:
+    from unicodedata import combining, east_asian_width
+
+    return 0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
+
+
 def _spelled(char: str) -> str:
     code = ord(char)
     if code > 0xFFFF:

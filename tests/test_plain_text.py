@@ -6,7 +6,7 @@ import json
 import unicodedata
 
 import pytest
-from pycompose.plain_text import one_line, visible
+from pycompose.plain_text import columns, fitting, one_line, padded, visible
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,12 @@ def test_newlines_and_tabs_stay_and_one_line_has_none() -> None:
 def test_a_long_text_is_cut() -> None:
     assert one_line("x" * 500, 300) == "x" * 299 + "…"
     assert len(one_line("\x1b" * 500, 300)) == 300
+
+
+def test_wide_characters_take_two_columns_and_marks_none() -> None:
+    assert [columns(text) for text in ("web", "日本", "e\u0301a", "")] == [3, 4, 2, 0]
+    assert padded("日本", 6) + "|" == "日本  |"
+    assert fitting("日本語", 5, "…") == "日本…"
+    assert fitting("日本語", 6, "…") == "日本語"
+    assert fitting("日本語", 4, "…") == "日…"
+    assert fitting("sleep", 3) == "sle"

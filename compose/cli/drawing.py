@@ -94,7 +94,7 @@ def _plan(plan: Plan, title: str, plain: bool) -> tuple[Live, Take]:
     def take(event: Phase) -> None:
         match event:
             case Notice(warning):
-                live.update(lambda _: _warned(warning))
+                live.interject(lambda: terminal.warn(warning))
             case StepProgress(step, state, cause, ready):
                 if terminal.verbose:
                     _traced(step, state, cause)
@@ -137,16 +137,11 @@ def _builds(names: tuple[str, ...], quiet: bool) -> tuple[Live, Take]:
         match event:
             case phases.BuildEvent(_, happened) if happened.kind == "warning":
                 where = f"{happened.step.position}: " if happened.step else ""
-                live.update(lambda _: _warned(f"{where}{happened.text}"))
+                live.interject(lambda: terminal.warn(f"{where}{happened.text}"))
             case phases.BuildEvent(name, happened):
                 live.update(lambda now: board.as_lines(name, happened, now, as_json=terminal.progress == "json"))
 
     return live, take
-
-
-def _warned(text: str) -> tuple[str, ...]:
-    terminal.warn(text)
-    return ()
 
 
 def _traced(step: str, state: str, cause: str) -> None:

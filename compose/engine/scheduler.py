@@ -167,6 +167,7 @@ class _Run:
         self.told: set[str] = set()
         self.ready: dict[str, Mapping[str, str]] = {}
         self.failures: list[tuple[str, Exception]] = []
+        self._deaf: set[str] = set()  # services of which it was said that they did not end when asked
 
     async def run(self) -> None:
         seconds = float("inf") if self.plan.timeout is None else self.plan.timeout
@@ -338,6 +339,9 @@ class _Run:
             await self.host.await_exit(name)
             self.publish(name, "stop")
             return
+        if action.grace > 0 and action.service not in self._deaf:  # of many replicas one is named
+            self._deaf.add(action.service)
+            self.report(StepEvent(step, "warning", _ignored(action, has_init=bool(service and service.init))))
         await self.host.kill_container(name)
         self.publish(name, "stop")
 
@@ -354,3 +358,11 @@ class _Run:
             await self.host.kill_container(name)
         else:
             await self.host.signal_container(name, number)
+
+
+def _ignored(action: StopContainer, *, has_init: bool) -> str:
+    """Why a stop took all of the container's grace period, which nobody sees otherwise."""
+    text = f"{action.name} went on for {action.grace:g}s after {action.signal} and is killed"
+    if has_init:
+        return text
+    return f"{text}; a first process hears only the signals that it asked for: `init: true` helps, or stop_signal"

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import field
 
 from pycompose.frozen import dataclass
-from pycompose.plain_text import one_line
+from pycompose.plain_text import fitting, one_line, padded
 from pycompose.runtime.images.dockerfile.request import BuildStep, Happened
 
 from . import plan_progress
@@ -88,9 +88,9 @@ class BuildBoard:
             tint = {"cached": "done", "done": "done", "failed": "failed"}.get(step.state, "started")
             room = max(width - len(took) - 6, 10)
             text = one_line(f"{word}{step.title}")
-            text = text if len(text) <= room else text[: room - 1] + "…"
+            text = fitting(text, room, "…")
             picture.append(
-                plan_progress.cut([(" => ", ""), (text.ljust(room), tint), (f" {took}", "dim")], width, colour)
+                plan_progress.cut([(" => ", ""), (padded(text, room), tint), (f" {took}", "dim")], width, colour)
             )
             if running:
                 picture += [plan_progress.cut([(f" => => # {line}", "dim")], width, colour) for line in step.output]

@@ -92,6 +92,15 @@ class Live:
                 for line in lines:
                     print(visible(line), file=self._out, flush=True)
 
+    def interject(self, write: Callable[[], None]) -> None:
+        """Have `write` say something that stays above the picture."""
+        with self._lock:
+            if self._thread is not None:
+                self._screen.erase()
+            write()
+            if self._thread is not None:
+                self._screen.draw(self._board, time.monotonic())
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._over.set()
         if self._thread is not None:

@@ -35,7 +35,7 @@ from pycompose.compose.plan.steps import (
     UnpauseContainer,
 )
 from pycompose.frozen import dataclass
-from pycompose.plain_text import one_line
+from pycompose.plain_text import columns, fitting, one_line
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAME = 0.1  # seconds between two pictures
@@ -237,8 +237,8 @@ def cut(parts: Sequence[tuple[str, str]], width: int, colour: bool) -> str:
     """The parts one after another, in their colours, cut before the last column (a full line would wrap)."""
     line, room = "", max(width - 1, 1)
     for text, tint in parts:
-        text = one_line(text)[:room]
-        room -= len(text)
+        text = fitting(one_line(text), room)
+        room -= columns(text)
         line += f"\033[{COLOURS[tint]}m{text}\033[0m" if colour and tint and text.strip() else text
     return line.rstrip()
 
@@ -262,20 +262,30 @@ class Screen:
         self._out, self._size, self._colour = out, size, colour
         self._drawn: list[int] = []  # lengths of the lines on the screen
 
+    def erase(self) -> None:
+        """Take the picture away, so that something else can be written in its place."""
+        width, height = self._size()
+        self._out.write(self._up(width, height) + "\r\033[J")
+        self._out.flush()
+        self._drawn = []
+
+    def _up(self, width: int, height: int) -> str:
+        # A terminal that became narrower has wrapped what was there.
+        above = sum(max(1, -(-length // max(width, 1))) for length in self._drawn)
+        return f"\033[{min(above, height)}A" if above else ""
+
     def draw(self, board: Picture, now: float, *, last: bool = False) -> None:
         width, height = self._size()
         limit = max(height - 1, 2)
         if last and len(board.subjects) < LONGEST_END:
             limit = 0
         picture = board.lines(now, width, limit, colour=self._colour)
-        # A terminal that became narrower has wrapped what was there.
-        above = sum(max(1, -(-length // max(width, 1))) for length in self._drawn)
-        up = f"\033[{min(above, height)}A" if above else ""
+        up = self._up(width, height)
         self._out.write("\033[?25l" + up + "\r" + "".join(f"{line}\033[K\n" for line in picture) + "\033[J")
         if last:
             self._out.write("\033[?25h")
         self._out.flush()
-        self._drawn = [len(ESCAPE.sub("", line)) for line in picture]
+        self._drawn = [columns(ESCAPE.sub("", line)) for line in picture]
 
     def leave(self) -> None:
         """Give the cursor back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pycompose.plain_text import one_line
+from pycompose.plain_text import columns, fitting, one_line, padded
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -13,9 +13,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns three spaces apart, no space at the end of a line; ends with a newline. Cells are lines without control
     characters, whoever they are from."""
     lines = [tuple(head), *(tuple(one_line(cell) for cell in row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    padded = ("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-    return "".join(line.rstrip() + "\n" for line in padded)
+    widths = [max(columns(line[column]) for line in lines) for column in range(len(head))]
+    return "".join("   ".join(map(padded, line, widths)).rstrip() + "\n" for line in lines)
 
 
 def age(seconds: float) -> str:
@@ -64,4 +63,4 @@ def _scaled(count: float, base: int, units: Sequence[str]) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return fitting(text, width, "…")

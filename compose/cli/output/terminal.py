@@ -88,7 +88,11 @@ def say(text: str, end: str = "\n") -> None:
     """What a command was asked for, on standard output; control characters in it are spelled out."""
     import click
 
-    click.echo(visible(text) + end, nl=False)
+    try:
+        click.echo(visible(text) + end, nl=False)
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def end_line() -> None:

@@ -193,6 +193,19 @@ def test_a_step_that_nobody_planned_is_passed_over() -> None:
     assert board().take("polish web-1", "started", "", 100.0) == []
 
 
+def test_what_is_said_meanwhile_stays_above_the_picture() -> None:
+    out = io.StringIO()
+    screen = plan_progress.Screen(out, lambda: (80, 24), colour=False)
+    on = many(2)
+    screen.draw(on, 1.0)
+    out.truncate(0)
+    screen.erase()
+    assert out.getvalue().lstrip("\0") == "\033[3A\r\033[J"
+    out.truncate(0)
+    screen.draw(on, 1.0)
+    assert "A\r" not in out.getvalue()
+
+
 def test_a_screen_draws_over_what_it_drew_even_when_it_became_narrower() -> None:
     out, width = io.StringIO(), 80
     screen = plan_progress.Screen(out, lambda: (width, 24), colour=False)

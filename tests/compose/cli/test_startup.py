@@ -88,3 +88,11 @@ def test_a_command_costs_few_times_an_empty_interpreter(file: Path, command: tup
     processor_time("-m", "pycompose", *command)  # compiles what is not compiled yet
     ratios = [processor_time("-m", "pycompose", *command) / max(processor_time("-c", "pass"), 0.001) for _ in range(7)]
     assert statistics.median(ratios) < LIMITS[command]
+
+
+def test_a_full_standard_output_is_named() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pycompose", "version"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (1, "error: standard output: No space left on device\n")

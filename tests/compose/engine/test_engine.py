@@ -121,10 +121,14 @@ def test_restart_policy_starts_again_until_stopped() -> None:
         again = host.containers["p-db-1"]
         assert (again.status, again.supervision.restarts) == ("running", 1)
         host.deaf.add("p-db-1")
-        await act(host, commands.stop(project(), host.observe()), monitor)
+        events: list[scheduler.StepEvent] = []
+        await act(host, commands.stop(project(), host.observe()), monitor, events)
         await trio.sleep(100)
         assert host.containers["p-db-1"].status == "exited"
         assert "kill p-db-1" in host.calls
+        (warning,) = [event.cause for event in events if event.state == "warning"]
+        assert warning.startswith("p-db-1 went on for 10s after SIGTERM and is killed")
+        assert "`init: true` helps" in warning
 
     in_trio(main)
 
