@@ -60,14 +60,14 @@ TIMEOUT = click.option("-t", "--timeout", type=SECONDS, metavar="SECONDS", help=
 SERVICES = click.argument("services", nargs=-1)
 
 
+FORMAT = click.option("--format", "form", metavar="FORM", help="table, json, or a template.")
+
+
 def output_form(form: str) -> str:
     """ "table", "json", or a template."""
-    form = form.strip()
-    if form == "pretty":
-        return "table"
-    if form not in ("table", "json") and "{{" not in form:
-        raise click.BadParameter(f"{form!r} is neither table nor json, nor a template", param_hint="--format")
-    return form
+    from .output.listing import checked_form
+
+    return checked_form(form)
 
 
 def moment(text: str, now: float) -> bytes:

@@ -17,10 +17,31 @@ if TYPE_CHECKING:
     from pycompose.compose.app.locate import Located
     from pycompose.compose.model.observed import ObservedContainer
 
-FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print names only.")
 NAMES = click.argument("names", nargs=-1, required=True)
 INDEX = click.option("--index", type=int, default=0, metavar="N", help="Which container of the service.")
+
+
+def name_and_tag(name: str) -> tuple[str, str]:
+    """A name as the two columns that docker's tables have for it: repository and tag."""
+    if not name or name.startswith("sha256:"):
+        return "<none>", "<none>"
+    plain = name.partition("@")[0].removeprefix("docker.io/library/").removeprefix("docker.io/")
+    repository, colon, tag = plain.rpartition(":")
+    if not colon or "/" in tag:
+        return plain, "<none>" if "@" in name else "latest"
+    return repository, tag
+
+
+def created_seconds(text: str) -> float:
+    """An image's time of creation (RFC 3339) in seconds since the epoch; 0 where it has none."""
+    import re
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
+    except ValueError:
+        return 0.0
 
 
 @contextlib.contextmanager

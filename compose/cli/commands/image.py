@@ -5,17 +5,41 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import IO
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.app.image_store import ask_store, translated_errors
+from pycompose.compose.cli.arguments import FORMAT
 from pycompose.compose.cli.go_arguments import GoGroup
-from pycompose.compose.cli.image_options import FORMAT, QUIET
+from pycompose.compose.cli.image_options import QUIET, created_seconds, name_and_tag
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.byte_count import counting
-from pycompose.compose.cli.output.tables import age, decimal_size, table
+from pycompose.compose.cli.output.listing import Listing
+from pycompose.compose.cli.output.tables import age, decimal_size
 
 from . import image_transfer
+
+if TYPE_CHECKING:
+    from pycompose.runtime.images.store import Image
+
+LISTING = Listing(
+    {"Name": "NAME", "ID": "ID", "LastUsed": "LAST USED", "Size": "SIZE"},
+    (
+        "Containers",
+        "Created",
+        "CreatedAt",
+        "CreatedSince",
+        "Digest",
+        "Layers",
+        "Repository",
+        "SharedSize",
+        "Tag",
+        "UniqueSize",
+        "VirtualSize",
+    ),
+    setting="imagesFormat",
+)
 
 
 class ImageGroup(GoGroup):
@@ -75,27 +99,46 @@ def load_images(archive: str | None, quiet: bool, path: str | None) -> None:
 @image.command(name="ls")
 @QUIET
 @FORMAT
-def list_images(quiet: bool, form: str) -> None:
+def list_images(quiet: bool, form: str | None) -> None:
     """List the images of this machine."""
+    form = LISTING.form(form)
     with translated_errors():
         store = ask_store()
         images = store.ls()
-    if quiet:
-        for digest in dict.fromkeys(image.digest for image in images):
-            terminal.say(digest)
-        return
-    if form == "json":
-        for image in images:
-            row = {"Name": image.name, "ID": image.digest, "Size": image.size, "Created": image.created}
-            row["LastUsed"] = store.used(image.digest)
-            terminal.say(json.dumps({**row, "Layers": len(image.layers)}))
-        return
-    now = time.time()
-    rows = [
-        (_name(image.name), image.digest[7:19], _since(store.used(image.digest), now), decimal_size(image.size))
-        for image in images
-    ]
-    terminal.say(table(("NAME", "ID", "LAST USED", "SIZE"), rows), end="")
+        if quiet:
+            for digest in dict.fromkeys(image.digest for image in images):
+                terminal.say(digest)
+            return
+        now = time.time()
+        rows = [_row(image, store.used(image.digest), now) for image in images]
+    LISTING.show(form, rows, lambda row: _cells(row, now))
+
+
+def _row(image: Image, used: float, now: float) -> dict[str, Any]:
+    """The keys of `docker image ls --format json` that there are here, and what else is known."""
+    repository, tag = name_and_tag(image.name)
+    created = created_seconds(image.created)
+    return {
+        "Name": image.name,
+        "ID": image.digest,
+        "Size": image.size,
+        "Created": image.created,
+        "LastUsed": used,
+        "Layers": len(image.layers),
+        "Repository": repository,
+        "Tag": tag,
+        "Digest": image.digest,
+        "CreatedAt": image.created,
+        "CreatedSince": f"{age(now - created)} ago" if created else "N/A",
+        "Containers": "N/A",
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
+        "VirtualSize": decimal_size(image.size),
+    }
+
+
+def _cells(row: Mapping[str, Any], now: float) -> list[str]:
+    return [_name(row["Name"]), row["ID"][7:19], _since(row["LastUsed"], now), decimal_size(row["Size"])]
 
 
 @image.command(name="rm")

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import click
-from pycompose.compose.cli.arguments import output_form
+from pycompose.compose.cli.arguments import FORMAT
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.cli.output.tables import table
+from pycompose.compose.cli.output.listing import Listing
 from pycompose.compose.model.observed import Label, ObservedContainer
 from pycompose.compose.state import observe
+
+LISTING = Listing({"Name": "NAME", "Status": "STATUS", "ConfigFiles": "CONFIG FILES"}, as_array=True)
 
 
 @command("ls")
 @click.option("-a", "--all", "every", is_flag=True, help="Projects without a running container too.")
 @click.option("-q", "--quiet", is_flag=True, help="Print names only.")
-@click.option("--format", "form", default="table", metavar="FORM", help="table (the default) or json.")
+@FORMAT
 @click.option("--filter", "filters", multiple=True, metavar="name=TEXT", help="Only those whose name matches.")
-def list_projects(every: bool, quiet: bool, form: str, filters: tuple[str, ...]) -> None:
+def list_projects(every: bool, quiet: bool, form: str | None, filters: tuple[str, ...]) -> None:
     """List the projects of this machine."""
     import re
 
     from pycompose.runtime.places import Places
 
-    form = output_form(form)
+    form = LISTING.form(form)
     places = Places.default()
     try:
         names = sorted(os.listdir(places.projects))
@@ -50,10 +51,8 @@ def list_projects(every: bool, quiet: bool, form: str, filters: tuple[str, ...])
     if quiet:
         for row in rows:
             terminal.say(row[0])
-    elif form == "json":
-        terminal.say(json.dumps([{"Name": n, "Status": s, "ConfigFiles": f} for n, s, f in rows]))
     else:
-        terminal.say(table(("NAME", "STATUS", "CONFIG FILES"), rows), end="")
+        LISTING.show(form, [dict(zip(LISTING.columns, row, strict=True)) for row in rows])
 
 
 def _config_files(container: ObservedContainer) -> str:

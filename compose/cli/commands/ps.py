@@ -2,30 +2,59 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import output_form
+from pycompose.compose.cli.arguments import FORMAT
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.cli.output.tables import age, shortened, table
+from pycompose.compose.cli.output.listing import Listing, label_of, labels_text
+from pycompose.compose.cli.output.tables import age, shortened
 from pycompose.compose.model.observed import HealthProbe, ObservedContainer, PublishedPort
 from pycompose.compose.state import observe
 
 STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 COMMAND_WIDTH = 20
-TITLES = {"ID": "CONTAINER ID", "CreatedAt": "CREATED AT", "RunningFor": "CREATED"}  # of a template's columns
+LISTING = Listing(
+    {
+        "Name": "NAME",
+        "Image": "IMAGE",
+        "Command": "COMMAND",
+        "Service": "SERVICE",
+        "RunningFor": "CREATED",
+        "Status": "STATUS",
+        "Ports": "PORTS",
+    },
+    (
+        "CreatedAt",
+        "ExitCode",
+        "Health",
+        "HealthLog",
+        "ID",
+        "Label",
+        "Labels",
+        "LocalVolumes",
+        "Mounts",
+        "Names",
+        "Networks",
+        "Project",
+        "Publishers",
+        "Size",
+        "State",
+    ),
+    setting="psFormat",
+)
+MOUNT_WIDTH = 15  # of a volume's name, unless --no-trunc
 
 
 @command("ps")
 @click.option("-a", "--all", "every", is_flag=True, help="Stopped containers too.")
 @click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
 @click.option("--services", "only_services", is_flag=True, help="Print the names of services.")
-@click.option("--format", "form", default="table", metavar="FORM", help="table, json, or a template.")
+@FORMAT
 @click.option("--status", "states", multiple=True, type=click.Choice(STATES), metavar="STATE", help="Only with it.")
 @click.option("--filter", "filters", multiple=True, metavar="status=STATE", help="Only those that match.")
 @click.option("--no-trunc", is_flag=True, help="Print commands and ids whole.")
@@ -37,7 +66,7 @@ def ps(
     every: bool,
     quiet: bool,
     only_services: bool,
-    form: str,
+    form: str | None,
     states: tuple[str, ...],
     filters: tuple[str, ...],
     no_trunc: bool,
@@ -45,7 +74,7 @@ def ps(
     services: tuple[str, ...],
 ) -> None:
     """List the project's containers."""
-    form = output_form(form)
+    form = LISTING.form(form)
     for text in filters:
         key, _, value = text.partition("=")
         if key != "status" or value not in STATES:
@@ -81,30 +110,9 @@ def ps(
     elif quiet:
         for container in containers:
             terminal.say(container.id)
-    elif form == "json":
-        for container in containers:
-            terminal.say(json.dumps(as_json(container, places.project, observe.arguments(places, container), now)))
-    elif form != "table":
-        from pycompose.compose.cli.output.templates import printed
-
-        fields = [as_json(c, places.project, observe.arguments(places, c), now) for c in containers]
-        terminal.say(printed(form, fields, TITLES), end="")
     else:
-        rows = [row(container, observe.arguments(places, container), now, whole=no_trunc) for container in containers]
-        terminal.say(table(("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"), rows), end="")
-
-
-def row(container: ObservedContainer, arguments: Iterable[str], now: float, *, whole: bool = False) -> tuple[str, ...]:
-    line = " ".join(arguments)
-    return (
-        container.name,
-        container.image,
-        f'"{line if whole else shortened(line, COMMAND_WIDTH)}"',
-        container.service,
-        f"{age(now - container.created)} ago",
-        status(container, now),
-        ports(container.ports),
-    )
+        rows = [as_json(one, places.project, observe.arguments(places, one), now, whole=no_trunc) for one in containers]
+        LISTING.show(form, rows)
 
 
 def status(container: ObservedContainer, now: float) -> str:
@@ -158,21 +166,25 @@ def _probe(probe: HealthProbe) -> dict[str, object]:
     return {"Start": start, "End": end, "ExitCode": probe.exit_code, "Output": probe.output}
 
 
-def as_json(container: ObservedContainer, name: str, arguments: Iterable[str], now: float) -> dict[str, object]:
-    """The keys of `docker compose ps --format json`."""
-    import shlex
-
+def as_json(
+    container: ObservedContainer, name: str, arguments: Iterable[str], now: float, *, whole: bool = False
+) -> dict[str, object]:
+    """The keys of `docker compose ps --format json`; without `whole` what is long is cut as there."""
+    line = " ".join(arguments)
+    labels = {key: value for key, value in container.labels.items() if key != observe.OWN}
+    volumes = list(dict.fromkeys(container.volumes.values()))
     return {
-        "Command": f'"{shlex.join(arguments)}"',
+        "Command": f'"{line if whole else shortened(line, COMMAND_WIDTH)}"',
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(container.created)),
         "ExitCode": container.exit_code if container.exit_code is not None or container.status == "exited" else 0,
         "Health": container.health,
-        **({"HealthLog": list(map(_probe, container.supervision.probes))} if container.supervision.probes else {}),
-        "ID": container.id,
+        "HealthLog": list(map(_probe, container.supervision.probes)),
+        "ID": container.id if whole else container.id[:12],
         "Image": container.image,
-        "Labels": ",".join(f"{key}={value}" for key, value in container.labels.items() if key != observe.OWN),
-        "LocalVolumes": str(len(set(container.volumes.values()))),
-        "Mounts": ",".join(dict.fromkeys(container.volumes.values())),
+        "Label": label_of(labels),
+        "Labels": labels_text(labels),
+        "LocalVolumes": str(len(volumes)),
+        "Mounts": ",".join(volume if whole else shortened(volume, MOUNT_WIDTH) for volume in volumes),
         "Name": container.name,
         "Names": container.name,
         "Networks": ",".join(container.networks),

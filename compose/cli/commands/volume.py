@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.app.image_store import translated_errors
+from pycompose.compose.cli.arguments import FORMAT
 from pycompose.compose.cli.go_arguments import GoGroup
-from pycompose.compose.cli.image_options import FORMAT, QUIET
+from pycompose.compose.cli.image_options import QUIET
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.cli.output.tables import table
+from pycompose.compose.cli.output.listing import Listing, label_of, labels_text
 
 if TYPE_CHECKING:
-    from pycompose.runtime.state.volumes import Volumes
+    from pycompose.runtime.state.volumes import VolumeRecord, Volumes
+
+LISTING = Listing(
+    {"Driver": "DRIVER", "Name": "VOLUME NAME"},
+    ("Availability", "Group", "Label", "Labels", "Links", "Mountpoint", "Scope", "Size", "Status"),
+    setting="volumesFormat",
+)
 
 
 def volume_store() -> Volumes:
@@ -41,8 +48,9 @@ def create_volume(labels: tuple[str, ...], options: tuple[str, ...], name: str) 
 @volume.command(name="ls")
 @QUIET
 @FORMAT
-def list_volumes(quiet: bool, form: str) -> None:
+def list_volumes(quiet: bool, form: str | None) -> None:
     """List the volumes of this machine."""
+    form = LISTING.form(form)
     with translated_errors():
         show_volumes(volume_store().list(), quiet, form)
 
@@ -74,31 +82,28 @@ def inspect_volumes(names: tuple[str, ...]) -> None:
     terminal.say(json.dumps(rows, indent=2))
 
 
-def show_volumes(volumes: list[Any], quiet: bool, form: str) -> None:
+def show_volumes(volumes: list[VolumeRecord], quiet: bool, form: str) -> None:
     if quiet:
         for volume in volumes:
             terminal.say(volume.name)
-    elif form == "json":
-        for volume in volumes:
-            terminal.say(json.dumps(_row(volume) | {"Labels": dict(volume.labels)}))
-    elif form != "table":
-        from pycompose.compose.cli.output.templates import printed
-
-        terminal.say(printed(form, [_row(volume) for volume in volumes], {"Name": "VOLUME NAME"}), end="")
     else:
-        terminal.say(table(("DRIVER", "NAME"), [(volume.driver, volume.name) for volume in volumes]), end="")
+        LISTING.show(form, [_row(volume) for volume in volumes])
 
 
-def _row(volume: Any) -> dict[str, Any]:
-    labels = ",".join(f"{key}={value}" for key, value in volume.labels.items())
+def _row(volume: VolumeRecord) -> dict[str, Any]:
+    """The keys of `docker volume ls --format json`."""
     return {
-        "Name": volume.name,
+        "Availability": "N/A",
         "Driver": volume.driver,
-        "Scope": "local",
-        "Mountpoint": volume.path,
-        "Labels": labels,
+        "Group": "N/A",
+        "Label": label_of(volume.labels),
+        "Labels": labels_text(volume.labels),
         "Links": "N/A",
+        "Mountpoint": volume.path,
+        "Name": volume.name,
+        "Scope": "local",
         "Size": "N/A",
+        "Status": "N/A",
     }
 
 

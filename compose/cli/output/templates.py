@@ -1,58 +1,55 @@
-"""Templates of --format, in the part of Go's text/template that docker's users write. Pure.
+"""Templates of --format, as docker's users write them: Go's text/template over rows. Pure.
 
-Fields, `json` and the other functions of docker's, pipes, `if` and `range` with `else`, trimmed spaces (`{{-`).
-Variables, `with`, `define` and methods are not there: an error says so, before anything is printed.
+A field that no row has is an error that lists those that there are, whether there are rows or not, before anything is
+printed. A value may be a function (`.Label "x"`).
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
-
-from pycompose.errors import PycomposeError
-from pycompose.frozen import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, assert_never
 
 from .tables import table
+from .template_functions import FUNCTIONS, OF_TITLES, shown
+from .template_syntax import (
+    Block,
+    Leave,
+    Literal,
+    Name,
+    Node,
+    Operand,
+    Path,
+    Pipeline,
+    TemplateError,
+    parsed,
+    paths_at_top,
+)
 
-ACTION = re.compile(r"\{\{(-\s)?\s*(.*?)\s*(\s-)?\}\}", re.DOTALL)
-WORD = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|`[^`]*`|\||\(|\)|[^\s"`|()]+)""", re.DOTALL)
-NO_VALUE = "<no value>"
+__all__ = ("TemplateError", "printed")
 
-
-class TemplateError(PycomposeError):
-    """A template that cannot be used."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(f"--format: {message}", hint="such as 'table {{.Name}}\\t{{.Status}}', or '{{json .}}'")
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """`if` or `range`: what it looks at, what it does, and what else."""
-
-    word: str
-    subject: tuple[str, ...]
-    body: tuple[_Part, ...]
-    otherwise: tuple[_Part, ...]
+_Functions = Mapping[str, Callable[..., Any]]
+_NONE = object()  # no value is piped
 
 
-_Part = str | tuple[str, ...] | _Block  # text, a pipeline's words, a block
+class _Leaving(Exception):
+    """`break` or `continue`, on the way to its `range`."""
 
 
-def printed(form: str, rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
+def printed(form: str, rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], fields: Iterable[str] = ()) -> str:
     """Each row by the template `form`, a line each; with "table " before it as columns at its tabs, below `titles`.
 
-    Raises TemplateError.
+    `fields` are those of a row, for where there is none. Raises TemplateError.
     """
     form = form.replace(r"\t", "\t").replace(r"\n", "\n")
-    is_table, text = form.startswith("table "), form.removeprefix("table ")
-    parts = parsed(text)
-    lines = [rendered(parts, row) for row in rows]
+    is_table, text = form.startswith("table"), form.removeprefix("table").strip() if form.startswith("table") else form
+    nodes = parsed(text)
+    known = {*fields, *(rows[0] if rows else ())}
+    for name in sorted(paths_at_top(nodes) - known) if known else ():
+        raise TemplateError(_no_field(name, known))
+    lines = [_Rendering(row, FUNCTIONS).text(nodes) for row in rows]
     if not is_table:
         return "".join(f"{line}\n" for line in lines)
-    head = rendered(parts, _Titles(titles)).split("\t")
+    head = _Rendering(_Titles(titles), OF_TITLES).text(nodes).split("\t")
     cells = [line.split("\t") for line in lines]
     width = max(map(len, [head, *cells]))
     return table(_wide(head, width), [_wide(row, width) for row in cells])
@@ -63,224 +60,158 @@ def _wide(row: list[str], width: int) -> list[str]:
 
 
 class _Titles(dict[str, Any]):
-    """The head of a column that has no title of its own is its name in capitals."""
+    """The head of a column that has no title of its own is its name in capitals; of a label, its last word."""
 
-    def __missing__(self, key: str) -> str:
+    def __missing__(self, key: str) -> Any:
+        if key == "Label":
+            return lambda name: name.rpartition(".")[2].replace("-", " ").replace("_", " ")
         return key.upper()
 
 
-def parsed(text: str) -> tuple[_Part, ...]:
-    """Raises TemplateError."""
-    pieces: list[str | tuple[str, ...]] = []
-    index, trim = 0, False
-    for match in ACTION.finditer(text):
-        before = text[index : match.start()]
-        before = before.lstrip() if trim else before
-        pieces.append(before.rstrip() if match[1] else before)
-        pieces.append(_words(match[2]))
-        index, trim = match.end(), bool(match[3])
-    rest = text[index:].lstrip() if trim else text[index:]
-    if "{{" in rest:
-        raise TemplateError('a "{{" is not closed')
-    stream = iter([*pieces, rest])
-    parts, ended = _sequence(stream)
-    if ended:
-        raise TemplateError(f'"{ended}" without "if" or "range"')
-    return parts
+def _no_field(name: str, known: Iterable[str]) -> str:
+    return f'there is no field "{name}"; there are: {", ".join(sorted(known))}'
 
 
-def _words(action: str) -> tuple[str, ...]:
-    words, index = [], 0
-    if action.startswith("/*"):
-        return ()
-    while index < len(action):
-        match = WORD.match(action, index)
-        if match is None:
-            raise TemplateError(f'"{action}" is not understood')
-        words.append(match[1])
-        index = match.end()
-    return tuple(words)
+class _Rendering:
+    """One row by a template, with the variables that it declares."""
 
+    def __init__(self, row: Any, functions: _Functions) -> None:
+        self._functions = functions
+        self._scopes: list[dict[str, Any]] = [{"$": row}]
+        self._dot = row
 
-def _sequence(stream: Iterator[str | tuple[str, ...]]) -> tuple[tuple[_Part, ...], str]:
-    """The parts up to an `else` or `end`, and which one it was."""
-    parts: list[_Part] = []
-    for piece in stream:
-        if isinstance(piece, str):
-            parts.append(piece)
-            continue
-        match piece:
-            case ():
-                pass
-            case ("end",) | ("else",):
-                return tuple(parts), piece[0]
-            case ("if" | "range" as word, *subject):
-                body, ended = _sequence(stream)
-                otherwise: tuple[_Part, ...] = ()
-                if ended == "else":
-                    otherwise, ended = _sequence(stream)
-                if ended != "end":
-                    raise TemplateError(f'"{word}" has no "end"')
-                parts.append(_Block(word, tuple(subject), body, otherwise))
-            case _:
-                parts.append(piece)
-    return tuple(parts), ""
+    def text(self, nodes: Sequence[Node]) -> str:
+        texts: list[str] = []
+        self._render(nodes, texts)
+        return "".join(texts)
 
+    def _render(self, nodes: Sequence[Node], texts: list[str]) -> None:
+        for node in nodes:
+            match node:
+                case str():
+                    texts.append(node)
+                case Pipeline():
+                    value = self._value(node)
+                    if not node.declared:
+                        texts.append(shown(value))
+                case Block("range"):
+                    self._range(node, texts)
+                case Block():
+                    self._block(node, texts)
+                case Leave(word):
+                    raise _Leaving(word)
+                case _:
+                    assert_never(node)
 
-def rendered(parts: Sequence[_Part], dot: Any) -> str:
-    """Raises TemplateError."""
-    texts = []
-    for part in parts:
-        match part:
-            case str():
-                texts.append(part)
-            case _Block("if", subject, body, otherwise):
-                texts.append(rendered(body if _value(subject, dot) else otherwise, dot))
-            case _Block(_, subject, body, otherwise):
-                items = _value(subject, dot)
-                items = list(items.values()) if isinstance(items, Mapping) else items
-                items = [] if isinstance(items, str) or not items else items
-                texts += [rendered(body, item) for item in items] or [rendered(otherwise, dot)]
-            case _:
-                texts.append(_text(_value(part, dot)))
-    return "".join(texts)
+    def _block(self, block: Block, texts: list[str]) -> None:
+        self._scopes.append({})
+        dot, value = self._dot, self._value(block.subject)
+        if value and block.word == "with":
+            self._dot = value
+        self._render(block.body if value else block.otherwise, texts)
+        self._dot = dot
+        self._scopes.pop()
 
+    def _range(self, block: Block, texts: list[str]) -> None:
+        items = self._value(Pipeline(block.subject.commands))
+        if isinstance(items, int) and not isinstance(items, bool):
+            items = range(items)
+        pairs = sorted(items.items()) if isinstance(items, Mapping) else list(enumerate(items or ()))
+        if isinstance(items, str):
+            pairs = []
+        dot = self._dot
+        for key, item in pairs:
+            names = block.subject.declared
+            self._scopes.append(dict(zip(names, (key, item) if len(names) > 1 else (item,), strict=False)))
+            self._dot = item
+            depth = len(self._scopes)
+            try:
+                self._render(block.body, texts)
+            except _Leaving as leaving:
+                del self._scopes[depth:]
+                if leaving.args == ("break",):
+                    break
+            finally:
+                self._scopes.pop()
+                self._dot = dot
+        if not pairs:
+            self._render(block.otherwise, texts)
 
-def _text(value: Any) -> str:
-    match value:
-        case None:
-            return NO_VALUE
-        case bool():
-            return str(value).lower()
-        case Mapping():
-            return "map[" + " ".join(f"{key}:{_text(item)}" for key, item in sorted(value.items())) + "]"
-        case list() | tuple():
-            return "[" + " ".join(map(_text, value)) + "]"
-        case _:
-            return str(value)
+    def _value(self, pipeline: Pipeline) -> Any:
+        value: Any = _NONE
+        for command in pipeline.commands:
+            value = self._command(command, value)
+        for name in pipeline.declared:
+            scope = self._scopes[-1]
+            if pipeline.assigns:
+                scope = next((one for one in reversed(self._scopes) if name in one), {})
+                if not scope:
+                    raise TemplateError(f"{name} is not declared")
+            scope[name] = value
+        return value
 
-
-def _value(words: Sequence[str], dot: Any) -> Any:
-    """Of a pipeline: each command gets what the one before it gave as its last argument."""
-    commands: list[list[str]] = [[]]
-    depth = 0
-    for word in words:
-        depth += {"(": 1, ")": -1}.get(word, 0)
-        if word == "|" and depth == 0:
-            commands.append([])
+    def _command(self, command: Sequence[Operand], piped: Any) -> Any:
+        first, *others = command
+        if isinstance(first, Name):
+            function = self._function(first.name)
+            if first.name in ("and", "or"):
+                return self._first_that(first.name == "or", others, piped)
+            subject = first.name
         else:
-            commands[-1].append(word)
-    piped: list[Any] = []
-    for command in commands:
-        arguments = _arguments(command, dot)
-        if not arguments:
-            raise TemplateError("a command is missing")
-        first, *others = arguments
-        piped = [first(*others, *piped)] if callable(first) else [first]
-    return piped[0]
-
-
-def _arguments(command: Sequence[str], dot: Any) -> list[Any]:
-    arguments: list[Any] = []
-    index = 0
-    while index < len(command):
-        word = command[index]
-        if word == "(":
-            depth, end = 1, index + 1
-            while depth and end < len(command):
-                depth += {"(": 1, ")": -1}.get(command[end], 0)
-                end += 1
-            if depth:
-                raise TemplateError('a "(" is not closed')
-            inner = _value(command[index + 1 : end - 1], dot)
-            if end < len(command) and command[end].startswith("."):
-                inner = _field(command[end], inner)
-                end += 1
-            arguments.append(inner)
-            index = end
-            continue
-        arguments.append(_operand(word, dot))
-        index += 1
-    return arguments
-
-
-def _operand(word: str, dot: Any) -> Any:
-    if word[0] == '"':
-        try:
-            return json.loads(word)
-        except ValueError:
-            raise TemplateError(f"{word} is not understood") from None
-    if word[0] == "`":
-        return word[1:-1]
-    if word.startswith("."):
-        return _field(word, dot)
-    if re.fullmatch(r"-?[0-9]+", word):
-        return int(word)
-    if word in ("true", "false"):
-        return word == "true"
-    if word in FUNCTIONS:
-        return _checked(word, FUNCTIONS[word])
-    raise TemplateError(f'"{word}" is not known; functions are: {", ".join(sorted(FUNCTIONS))}')
-
-
-def _field(path: str, holder: Any) -> Any:
-    """`.Name`, `.One.Other`, or `.` itself."""
-    for name in filter(None, path.split(".")):
-        if not isinstance(holder, Mapping):
-            raise TemplateError(f'there is no field "{name}" in {_text(holder)}')
-        if name not in holder and not isinstance(holder, _Titles):
-            raise TemplateError(f'there is no field "{name}"; there are: {", ".join(sorted(holder))}')
-        holder = holder[name]
-    return holder
-
-
-def _checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*arguments: Any) -> Any:
+            function = self._operand(first)
+            subject = first.fields[-1] if isinstance(first, Path) and first.fields else "a value"
+            if not callable(function):
+                if others or piped is not _NONE:
+                    raise TemplateError(f"{subject} takes no arguments")
+                return function
+        arguments = [self._called(self._operand(one), one) for one in others]
+        if piped is not _NONE:
+            arguments.append(piped)
         try:
             return function(*arguments)
         except (TypeError, ValueError, LookupError, AttributeError) as error:
-            raise TemplateError(f'"{name}": {error}') from error
+            raise TemplateError(f'"{subject}": {error}') from error
 
-    return call
+    def _called(self, value: Any, operand: Operand) -> Any:
+        return value() if callable(value) and isinstance(operand, Name) else value
+
+    def _first_that(self, truth: bool, operands: Sequence[Operand], piped: Any) -> Any:
+        """Of `and` and `or`: what decides, and no more is looked at."""
+        value: Any = None
+        for one in operands:
+            if bool(value := self._operand(one)) is truth:
+                return value
+        return value if piped is _NONE else piped
+
+    def _function(self, name: str) -> Callable[..., Any]:
+        if name not in self._functions:
+            raise TemplateError(f'"{name}" is not known; functions are: {", ".join(sorted(self._functions))}')
+        return self._functions[name]
+
+    def _operand(self, operand: Operand) -> Any:
+        match operand:
+            case Literal(value):
+                return value
+            case Name(name):
+                return self._function(name)
+            case Path(None, fields):
+                return _field(self._dot, fields)
+            case Path(str() as name, fields):
+                scope = next((one for one in reversed(self._scopes) if name in one), None)
+                if scope is None:
+                    raise TemplateError(f"{name} is not declared")
+                return _field(scope[name], fields)
+            case Path(Pipeline() as inner, fields):
+                return _field(self._value(inner), fields)
+            case _:
+                raise AssertionError(operand)
 
 
-def _json(value: Any) -> str:
-    return json.dumps(dict(value) if isinstance(value, Mapping) else value, ensure_ascii=False)
-
-
-def _pad(text: str, left: int, right: int) -> str:
-    return " " * left + text + " " * right if text else ""
-
-
-def _index(holder: Any, *keys: Any) -> Any:
-    for key in keys:
-        holder = holder[key]
+def _field(holder: Any, fields: Sequence[str]) -> Any:
+    for name in fields:
+        if not isinstance(holder, Mapping):
+            raise TemplateError(f'there is no field "{name}" in {shown(holder)}')
+        if name not in holder and not isinstance(holder, _Titles):
+            raise TemplateError(_no_field(name, holder))
+        holder = holder[name]
     return holder
-
-
-def _printf(form: str, *arguments: Any) -> str:
-    return re.sub(r"%v", "%s", form).replace("%q", '"%s"') % arguments
-
-
-FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "json": _json,
-    "upper": str.upper,
-    "lower": str.lower,
-    "title": str.title,
-    "split": lambda text, separator: text.split(separator),
-    "join": lambda items, separator: separator.join(map(_text, items)),
-    "pad": _pad,
-    "truncate": lambda text, length: text[:length],
-    "println": lambda *values: " ".join(map(_text, values)) + "\n",
-    "print": lambda *values: "".join(map(_text, values)),
-    "printf": _printf,
-    "len": len,
-    "index": _index,
-    "eq": lambda one, *others: any(one == other for other in others),
-    "ne": lambda one, other: one != other,
-    "lt": lambda one, other: one < other,
-    "gt": lambda one, other: one > other,
-    "and": lambda *values: next((value for value in values if not value), values[-1]),
-    "or": lambda *values: next((value for value in values if value), values[-1]),
-    "not": lambda value: not value,
-}

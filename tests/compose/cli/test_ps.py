@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pycompose.compose.cli import main
 from pycompose.compose.cli.arguments import moment
-from pycompose.compose.cli.commands.ps import ports, row, status
+from pycompose.compose.cli.commands.ps import as_json, ports, status
 from pycompose.compose.cli.output import tables
 from pycompose.compose.model.observed import Label, ObservedContainer, PublishedPort, Supervision
 
@@ -95,6 +95,46 @@ def test_ps_prints_one_json_object_a_line_with_docker_composes_keys(places: Path
     assert {"Command", "CreatedAt", "Health", "ID", "Image", "Labels", "Networks", "Ports", "Publishers", "Status"} <= {
         *rows[0]
     }
+
+
+def test_json_is_compact_and_ids_are_short_unless_asked(places: Path, run: Run) -> None:
+    container(places, "x", "web", code=0)
+    line = run("-p", "x", "ps", "-a", "--format", "json")[1]
+    assert '"Name":"x-web-1","Names":' in line
+    assert json.loads(line)["ID"] == run("-p", "x", "ps", "-aq")[1].strip()[:12]
+    whole = json.loads(run("-p", "x", "ps", "-a", "--no-trunc", "--format", "json")[1])
+    assert whole["ID"] == run("-p", "x", "ps", "-aq")[1].strip()
+
+
+def test_a_template_lists_fields_and_labels_and_its_errors_come_without_rows_too(places: Path, run: Run) -> None:
+    wrong = run("-p", "x", "ps", "--format", "{{.Nme}}")
+    assert (wrong[0], wrong[1]) == (1, "")
+    assert 'no field "Nme"; there are: Command, CreatedAt, ' in wrong[2]
+    container(places, "x", "web", code=0)
+    label = '{{.Label "com.docker.compose.service"}} {{.Label "nope"}}|'
+    assert run("-p", "x", "ps", "-a", "--format", label)[1] == "web |\n"
+    assert run("-p", "x", "ps", "-a", "--format", r"table {{.Names}}\t{{.State}}")[1] == (
+        "NAMES     STATE\nx-web-1   exited\n"
+    )
+    assert run("ls", "-a", "--format", "{{.Name}}={{.Status}}")[1] == "x=exited(1)\n"
+    for command in (("ls",), ("volumes",), ("images",), ("volume", "ls"), ("image", "ls")):
+        code, out, err = run("-p", "x", *command, "--format", "{{.Nope}}")
+        assert (code, out) == (1, ""), command
+        assert 'no field "Nope"; there are: ' in err, command
+
+
+def test_the_user_s_own_form_is_taken_where_none_is_given(
+    places: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container(places, "x", "web", code=0)
+    monkeypatch.setenv("DOCKER_CONFIG", str(places))
+    (places / "config.json").write_text('{"psFormat": "{{.Service}}!"}')
+    assert run("-p", "x", "ps", "-a")[1] == "web!\n"
+    assert run("-p", "x", "ps", "-a", "--format", "{{.State}}")[1] == "exited\n"
+    assert run("-p", "x", "ps", "-a", "--format", "table")[1].startswith("NAME ")
+    assert run("-p", "x", "ps", "-a", "-q")[1].count("!") == 0
+    (places / "config.json").write_text("[")
+    assert run("-p", "x", "ps", "-a")[1].startswith("NAME ")
 
 
 def test_a_service_that_is_not_there_is_named_with_what_was_meant(places: Path, run: Run) -> None:
@@ -197,9 +237,10 @@ def test_ports_next_to_each_other_are_a_range() -> None:
 
 
 def test_a_long_command_is_cut() -> None:
-    cell = row(seen(), ["sh", "-c", "while true; do echo; done"], 200.0)[2]
+    command = ["sh", "-c", "while true; do echo; done"]
+    cell = str(as_json(seen(), "x", command, 200.0)["Command"])
     assert cell == '"sh -c while true; d…"'
-    assert row(seen(), ["sh", "-c", "while true; do echo; done"], 200.0, whole=True)[2].endswith('done"')
+    assert str(as_json(seen(), "x", command, 200.0, whole=True)["Command"]).endswith('done"')
 
 
 @pytest.mark.parametrize(
