@@ -1,7 +1,8 @@
 """Services of a provider: a program on the caller's PATH that makes what they are, and tells how it is reached.
 
 `up` runs `TYPE compose --project-name=P up --option=value… SERVICE` and reads its JSON lines: `info`, `debug`, `error`,
-and variables for those that depend on the service, `setenv` (behind the service's name) and `rawsetenv` (as they are).
+and variables for those that depend on the service, `setenv` (behind the service's name) and `rawsetenv` (as they are);
+`get-service-config` is answered on its stdin with the service as `config` prints it.
 They are part of what a dependent is made from: others make it anew. Rules: runs in the command's own process, for the
 caller's PATH, folder and tokens must be there, which a supervisor does not have; before anything of the plan, which is
 decided with the variables; without the project's lock, as a cloud may take minutes and `up` of a provider may be run
@@ -16,9 +17,10 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from pycompose.compose.model.project import Project, Service
 from pycompose.compose.plan import graph
@@ -157,14 +159,16 @@ def run(project: Project, service: Service, verb: Verb, variables: Mapping[str, 
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
             )
         except OSError as error:
             raise _failed(service, f"{program} cannot be run: {error.strerror}") from error
         with process:
             try:
                 assert process.stdout is not None
-                values = _messages(service, process.stdout, tell)
+                assert process.stdin is not None
+                with open(process.stdin.fileno(), "wb", buffering=0, closefd=False) as answers:
+                    values = _messages(project, service, process.stdout, answers, tell)
                 code = process.wait()
             except BaseException:
                 process.kill()
@@ -229,7 +233,19 @@ def _options(service: Service, verb: Verb, metadata: Mapping[str, Any]) -> list[
     return [f"--{k}={value}" for k, values in options.items() if known is None or k in known for value in values]
 
 
-def _messages(service: Service, lines: Iterable[bytes], tell: Tell) -> dict[str, str]:
+def _configuration(project: Project, service: Service) -> bytes:
+    """A service as `config --format json` prints it, on one line."""
+    from pycompose.compose.file import show
+    from pycompose.compose.file.canonical import service_tree
+
+    tree = {"services": {service.name: service_tree(service, project.own_image(service.name))}}
+    shown = json.loads(show.to_json(tree, escape=False))["services"][service.name]
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _messages(
+    project: Project, service: Service, lines: Iterable[bytes], answers: IO[bytes], tell: Tell
+) -> dict[str, str]:
     values: dict[str, str] = {}
     for line in lines:
         if not line.strip():
@@ -251,6 +267,9 @@ def _messages(service: Service, lines: Iterable[bytes], tell: Tell) -> dict[str,
                 values[f"{service.name.upper()}_{key}"] = value
             case "rawsetenv" if equals:
                 values[key] = value
+            case "get-service-config":
+                with suppress(BrokenPipeError):  # it listens no more
+                    answers.write(_configuration(project, service))
             case "debug":
                 tell(phases.ProviderProgress(service.name, text.strip(), debug=True))
             case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,20 @@ def test_dependents_keep_the_variables_where_the_provider_is_not_run(cloud: Clou
     assert len(cloud.calls) == 1
 
 
+def test_a_provider_that_asks_is_told_what_its_service_is(cloud: Cloud) -> None:
+    ask = """printf '{"type": "get-service-config"}\\n'; read -r line; printf '%s\\n' "$line" >> "$HERE/answers"\n"""
+    cloud.says(end=ask * 2)
+    cloud.up(SERVICES.replace("zone: [a, b]}", 'zone: "${ZONE:-é}"}'))
+    first, second = (json.loads(line) for line in (cloud.folder / "answers").read_text().splitlines())
+    assert first == second
+    assert first["provider"] == {"type": "cloud", "options": {"size": ["256"], "zone": ["é"]}}
+
+
+def test_a_provider_that_asks_and_does_not_listen_goes_on(cloud: Cloud) -> None:
+    cloud.says('{"type": "get-service-config"}', '{"type": "rawsetenv", "message": "A=1"}', end="exec <&-")
+    assert cloud.up().services["web"].environment["A"] == "1"
+
+
 def test_progress_is_told(cloud: Cloud) -> None:
     cloud.says('{"type": "info", "message": "25%\\nmore"}', '{"type": "debug", "message": "d"}')
     cloud.up()
@@ -134,7 +149,7 @@ def test_progress_is_told(cloud: Cloud) -> None:
         (["hello"], "sleep 60", "it wrote what is no message: hello"),
         (["[1]"], "", "it wrote what is no message: [1]"),
         (['{"type": "setenv", "message": "URL"}'], "", "it wrote what is no message: setenv: URL"),
-        (['{"type": "get-service-config"}'], "", "it wrote what is no message: get-service-config: "),
+        (['{"type": "get-more"}'], "", "it wrote what is no message: get-more: "),
     ],
 )
 def test_a_failure_is_told_in_its_words(cloud: Cloud, lines: list[str], end: str, said: str) -> None:
