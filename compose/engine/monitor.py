@@ -50,6 +50,7 @@ class _Known:
     delay: float | None = None
     started: float = 0.0  # trio's clock
     ended: float | None = None  # likewise; None while it runs
+    renews: bool = False  # it is ended because it is unhealthy, and is started again
     rejoins: bool = False  # it is ended so that it joins the namespaces of one that was started anew
     task: trio.CancelScope | None = None
 
@@ -94,13 +95,15 @@ class Monitor:
     # What the scheduler says and asks
 
     def starting(self, name: str) -> None:
-        self._of(name).rejoins = False
+        known = self._of(name)
+        known.rejoins = known.renews = False
         self._step(name, MonitorEvent.STARTING)
 
     def stopping(self, name: str, *, returns: bool = False) -> bool:
         """Whether there is something to stop: not so of one that would have been started again."""
         known = self._of(name)
-        waiting, known.rejoins = known.stage is MonitorStage.WAITING, False
+        waiting = known.stage is MonitorStage.WAITING
+        known.rejoins = known.renews = False
         known.supervision = replace(known.supervision, returning=returns)
         self._step(name, MonitorEvent.STOPPING)
         self._tell()
@@ -237,6 +240,8 @@ class Monitor:
         if wanted.condition == "service_started":
             return True
         if known.supervision.health == "unhealthy":
+            if known.renews:
+                return False
             hint = lifecycle.explanation(name, known.supervision)
             raise ConditionFailed(f"{_dependency(wanted)}container {name} is unhealthy", hint=hint)
         if known.supervision.health == "none" and wanted.condition == "service_healthy":
@@ -292,7 +297,9 @@ class Monitor:
             if known.rejoins:
                 self._come_back(event.name, known)
             else:
-                returns = lifecycle.restarts(known.policy, known.supervision, event.exit_code, known.ran)
+                policy, supervision, code = known.policy, known.supervision, event.exit_code
+                returns = known.renews or lifecycle.restarts(policy, supervision, code, known.ran)
+                known.renews = False
                 self._step(event.name, MonitorEvent.ENDED_TO_RETURN if returns else MonitorEvent.ENDED)
         await self._balance(event.service)
         self._tell()
@@ -379,7 +386,7 @@ class Monitor:
         self._step(name, MonitorEvent.ENDED_TO_RETURN)
 
     async def _end(self, name: str) -> None:
-        """Stop it as a plan does; it comes back because it `rejoins`."""
+        """Stop it as a plan does; it comes back because it `rejoins` or `renews`."""
         container = next((c for c in self.host.observe().containers if c.name == name), None)
         if container is None:
             return
@@ -391,7 +398,7 @@ class Monitor:
                 return
             await self.host.kill_container(name)
         except HostError as error:
-            self._warn(f"{name} could not be stopped to join anew: {error}")
+            self._warn(f"{name} could not be stopped to be started again: {error}")
 
     def _watch(self, name: str, known: _Known) -> None:
         if known.probe is not None:
@@ -414,6 +421,9 @@ class Monitor:
                     output = " ".join(latest.output.split())
                     why = {"exitCode": str(latest.exit_code), "output": output} if latest.exit_code else {}
                     self._publish(name, f"health_status: {after.health}", **why)
+                    if lifecycle.renews(known.policy, known.supervision, known.ran):
+                        known.renews = True
+                        self._nursery.start_soon(self._end, name)
                     await self._balance(known.service)
                     self._tell()
 

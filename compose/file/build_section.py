@@ -60,7 +60,7 @@ def build(
     top = Section(reading, tree, "a compose file")
     kept = {k: v for k, v in top.check_keys(TOP, ("models",)).items() if k.startswith("x-")}
     top.text("name")  # what it says is known already, if it is text
-    shown = pycompose_section.host_show(top)
+    shown, unhealthy = pycompose_section.host_show(top), pycompose_section.restarts_unhealthy(top)
     if "version" in top:
         reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
     context = services.Context(working_dir if resolve_paths else "", name, variables, normalize, separator)
@@ -97,9 +97,13 @@ def build(
             contents = _contents("config", service.configs, configs, digest)
             contents |= _contents("secret", service.secrets, secrets, digest)
             env_files = _env_files(sections[key], context, digest)
-        if shown:
-            contents["x-pycompose"] = text_digest("\0".join(shown))
-            service = replace(service, host_show=(*service.host_show, *shown))
+        if shown or unhealthy:
+            contents["x-pycompose"] = text_digest("\0".join((*shown, *(["unhealthy"] if unhealthy else []))))
+            service = replace(
+                service,
+                host_show=(*service.host_show, *shown),
+                restart_unhealthy=service.restart_unhealthy or unhealthy,
+            )
         config_hash, parts = service_hashes(service, contents, env_files)
         defined[key] = replace(service, config_hash=config_hash, hash_parts=MappingProxyType(parts))
     return Project(

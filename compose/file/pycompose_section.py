@@ -4,6 +4,7 @@ x-pycompose:
   host:
     show: [/srv/certificates]    paths of this machine that a container of the image `host` sees, though they are
                                  hidden from it otherwise
+  restart: unhealthy             a container that becomes unhealthy is stopped, and started again as if it had failed
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ KEY = "x-pycompose"
 
 def host_show(section: Section) -> tuple[str, ...]:
     """The paths of `host.show`, absolute; what is wrong is told with its place."""
-    if KEY not in section:
+    if (ours := _ours(section)) is None:
         return ()
-    ours = Section(section.reading, section.map[KEY], f'"{KEY}" of {section.name}', section.at(KEY))
     host = Section(section.reading, ours.map.get("host"), f'"host" of {ours.name}', ours.at("host"))
     host.check_keys(("show",))
     paths, listed = [], host.map.get("show")
@@ -33,3 +33,15 @@ def host_show(section: Section) -> tuple[str, ...]:
         message = f'"{path}" in "show" of {host.name} is not an absolute path'
         host.reading.problem(message, at or host.at("show"), "the project's own folder is shown anyway")
     return tuple(paths)
+
+
+def restarts_unhealthy(section: Section) -> bool:
+    """Whether `restart: unhealthy` is asked for."""
+    ours = _ours(section)
+    return ours is not None and ours.choice("restart", ("unhealthy",)) is not None
+
+
+def _ours(section: Section) -> Section | None:
+    if KEY not in section:
+        return None
+    return Section(section.reading, section.map[KEY], f'"{KEY}" of {section.name}', section.at(KEY))

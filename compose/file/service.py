@@ -171,6 +171,7 @@ def read(name: str, section: Section, context: Context, environment: Variables, 
         use_api_socket=section.flag("use_api_socket"),
         cpu_count=section.between("cpu_count", 0, 1 << 31),
         cpu_percent=_percent(section),
+        restart_unhealthy=pycompose_section.restarts_unhealthy(section),
         host_show=pycompose_section.host_show(section),
         kept=MappingProxyType({key: text for key, text in kept.items() if key.startswith("x-")}),
     )

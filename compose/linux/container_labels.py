@@ -38,6 +38,7 @@ def own_of(
         restart=(service.restart_policy.condition, service.restart_policy.max_attempts),
         restart_delay=service.restart_policy.delay,
         restart_window=service.restart_policy.window,
+        restart_unhealthy=service.restart_policy.unhealthy,
         networks=network_spec.names(project, service),
         volumes=dict(volumes),
         anonymous=anonymous,

@@ -36,3 +36,4 @@ class RestartPolicy:
     max_attempts: int | None = None  # None is without limit
     delay: float | None = None  # before each start; None is a back-off that doubles
     window: float | None = None  # None: every attempt counts
+    unhealthy: bool = False  # one that becomes unhealthy is stopped, and started again as if it had failed

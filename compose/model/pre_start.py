@@ -40,6 +40,7 @@ def hook_service(service: Service, index: int, targets: Iterable[str] = ()) -> S
         ports=(),
         deploy=None,
         restart=None,
+        restart_unhealthy=False,
         healthcheck=Healthcheck(disable=True),
         logging=None,
         post_start=(),

@@ -13,7 +13,7 @@ This module does not validate: `compose.file` does, where positions are known.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -295,6 +295,7 @@ class Service:
     use_api_socket: bool = False
     cpu_count: int | None = None
     cpu_percent: float | None = None
+    restart_unhealthy: bool = False  # of x-pycompose.restart
     host_show: tuple[str, ...] = ()  # of x-pycompose.host.show: absolute paths that the image `host` does not hide
 
     kept: Mapping[str, str] = field(default_factory=no_text)  # x- keys, as canonical JSON
@@ -312,11 +313,12 @@ class Service:
     @property
     def restart_policy(self) -> RestartPolicy:
         """What `deploy` says of it, before what `restart` says."""
-        if self.deploy is None or (said := self.deploy.restart_policy) is None:
-            return self.restart or RestartPolicy()
-        words: dict[str, RestartCondition] = {"none": "no", "on-failure": "on-failure"}
-        condition = words.get(said.condition or "any", "always")
-        return RestartPolicy(condition, said.max_attempts or None, said.delay or None, said.window or None)
+        policy = self.restart or RestartPolicy()
+        if self.deploy is not None and (said := self.deploy.restart_policy) is not None:
+            words: dict[str, RestartCondition] = {"none": "no", "on-failure": "on-failure"}
+            condition = words.get(said.condition or "any", "always")
+            policy = RestartPolicy(condition, said.max_attempts or None, said.delay or None, said.window or None)
+        return replace(policy, unhealthy=True) if self.restart_unhealthy else policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,13 @@ def restarts(policy: RestartPolicy, supervision: Supervision, exit_code: int | N
             return exit_code != 0 and tries_left
 
 
+def renews(policy: RestartPolicy, supervision: Supervision, ran: float) -> bool:
+    """Whether a container that has run for `ran` seconds is to be stopped, and started again, for its health."""
+    if supervision.health != "unhealthy" or not policy.unhealthy or supervision.stop_requested:
+        return False
+    return policy.max_attempts is None or attempts(policy, supervision, ran) < policy.max_attempts
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A health check with every default filled in; times in seconds."""

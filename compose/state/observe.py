@@ -57,6 +57,7 @@ class Own:
     volume_donors: tuple[str, ...] = ()  # ids of the containers of volumes_from
     mounted_images: Mapping[str, str] = field(default_factory=dict)  # target -> digest
     hook: int | None = None  # it is the container of that pre_start hook
+    restart_unhealthy: bool = False
     unlogged: bool = False  # nothing that it writes is kept
     one_off: OneOff | None = None
 
@@ -72,7 +73,7 @@ class Own:
 
     def policy(self) -> RestartPolicy:
         condition, attempts = self.restart
-        return RestartPolicy(condition, attempts, self.restart_delay, self.restart_window)
+        return RestartPolicy(condition, attempts, self.restart_delay, self.restart_window, self.restart_unhealthy)
 
 
 def containers(

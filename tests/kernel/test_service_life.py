@@ -183,6 +183,26 @@ services:
     assert "application not healthy after 5s: loops not ready" in failed.stderr
 
 
+def test_an_unhealthy_container_is_started_again_where_that_is_asked_for(project: Described) -> None:
+    project.describe("""
+services:
+  web: &web
+    image: host
+    command: sleep 1000
+    stop_grace_period: 0s
+    healthcheck: {test: "test ! -e /dev/shm/sick", interval: 0.2s, retries: 2}
+    x-pycompose: {restart: unhealthy}
+  left: {<<: *web, x-pycompose: {}}
+""")
+    project("up", "-d", "--wait")
+    for service in ("web", "left"):
+        project.inside(service, "touch /dev/shm/sick")
+    until(lambda: project.ps()["left-1"]["Health"] == "unhealthy", condition="left is unhealthy")
+    until(lambda: project.inside("web", "test ! -e /dev/shm/sick && echo well", check=False), condition="web is anew")
+    until(lambda: project.ps()["web-1"]["Health"] == "healthy", condition="web is healthy")
+    assert project.inside("left", "ls /dev/shm") == "sick"
+
+
 # conditions
 
 

@@ -114,3 +114,33 @@ def test_what_keeps_ending_is_told_of_while_one_waits_and_in_the_end() -> None:
         assert failed.value.hint.startswith(start)
 
     in_trio(main)
+
+
+def test_an_unhealthy_container_is_started_again_only_where_that_is_asked_for() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        check = Healthcheck(("CMD", "sh", "-c", "exit 1"), interval=1.0, retries=2)
+        asked = Service("db", healthcheck=check, restart_unhealthy=True, stop_grace_period=0.0)
+        of, options = waiting(asked, Service("web", healthcheck=check), timeout=1000.0)
+        with pytest.raises(scheduler.StepsFailed, match="p-web-1 is unhealthy") as failed:
+            await scheduler.run(reconcile.up(of, host.observe(), options), of, "g", host, monitor, lambda _: None)
+        assert "application not healthy after 1000s: db not ready" in str(failed.value)
+        assert host.containers["p-db-1"].supervision.restarts > 2
+        assert host.containers["p-web-1"].supervision.restarts == 0
+        stopped = reconcile.UpOptions(scale={"db": 0, "web": 0})
+        await scheduler.run(reconcile.up(of, host.observe(), stopped), of, "g", host, monitor, lambda _: None)
+        assert not host.containers
+
+    in_trio(main)
+
+
+def test_restarts_for_health_count_against_the_attempts() -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        check = Healthcheck(("CMD", "sh", "-c", "exit 1"), interval=1.0, retries=2)
+        policy = RestartPolicy("on-failure", max_attempts=2)
+        of, options = waiting(Service("db", healthcheck=check, restart=policy, restart_unhealthy=True))
+        with pytest.raises(scheduler.StepsFailed, match="p-db-1 is unhealthy"):
+            await scheduler.run(reconcile.up(of, host.observe(), options), of, "g", host, monitor, lambda _: None)
+        assert host.containers["p-db-1"].supervision.restarts == 2
+        assert host.containers["p-db-1"].status == "running"
+
+    in_trio(main)

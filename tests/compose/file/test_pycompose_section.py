@@ -55,6 +55,7 @@ def test_other_keys_and_files_without_it_are_left_alone(tmp_path: Path) -> None:
         ("{host: {show: {a: b}}}", '5:17: "show" of "host" of "x-pycompose" of service "one" must be a list of text'),
         ("{host: {shows: [/srv]}}", '5:17: "host" of "x-pycompose" of service "one" has no attribute "shows"'),
         ("{host: [show]}", '5:16: "host" of "x-pycompose" of service "one" must be a mapping'),
+        ("{restart: always}", '5:19: "restart" of "x-pycompose" of service "one" cannot be "always"'),
         ("show", '5:9: "x-pycompose" of service "one" must be a mapping'),
     ],
 )
@@ -63,3 +64,16 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, section: str, message:
         project(tmp_path, f"services:\n  one:\n    image: host\n    x-pycompose:\n        {section}\n")
     (problem,) = caught.value.problems
     assert message in str(problem)
+
+
+def test_a_restart_for_health_is_asked_for_of_a_service_or_of_all(tmp_path: Path) -> None:
+    text = "x-pycompose: {top}\nservices:\n  one: {{image: host, x-pycompose: {one}}}\n  two: {{image: host}}\n"
+    none = project(tmp_path, text.format(top="{}", one="{}")).services
+    some = project(tmp_path, text.format(top="{}", one="{restart: unhealthy}")).services
+    every = project(tmp_path, text.format(top="{restart: unhealthy}", one="{}")).services
+    asked = [[s.restart_policy.unhealthy for s in services.values()] for services in (none, some, every)]
+    assert asked == [[False, False], [True, False], [True, True]]
+    for name in ("one", "two"):
+        assert none[name].config_hash != every[name].config_hash
+    assert none["one"].config_hash != some["one"].config_hash
+    assert none["two"].config_hash == some["two"].config_hash
