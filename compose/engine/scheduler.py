@@ -14,6 +14,7 @@ from signal import SIGKILL, SIGTERM
 from typing import Literal, Protocol, assert_never
 
 import trio
+from pycompose import shortages
 from pycompose.compose.model.errors import ConditionFailed
 from pycompose.compose.model.fields import EMPTY, no_text
 from pycompose.compose.model.pre_start import shown_as
@@ -104,13 +105,17 @@ class StepsFailed(PycomposeError):
 
     def __init__(self, failures: tuple[tuple[str, Exception], ...]) -> None:
         codes = [e.exit_code for _, e in failures if isinstance(e, HookFailed | OneOffFailed)]
-        hints = dict.fromkeys(e.hint for _, e in failures if isinstance(e, PycomposeError) and e.hint)
+        hints = dict.fromkeys(filter(None, (_hint(error) for _, error in failures)))
         super().__init__(
-            "\n".join(dict.fromkeys(str(error) or type(error).__name__ for _, error in failures)),
+            "\n".join(dict.fromkeys(shortages.reason(error) for _, error in failures)),
             hint="\n".join(hints),
             exit_code=codes[0] if codes else 1,
         )
         self.failures = failures
+
+
+def _hint(error: Exception) -> str:
+    return error.hint if isinstance(error, PycomposeError) else shortages.hint(shortages.number(error))
 
 
 async def run(
@@ -213,7 +218,7 @@ class _Run:
             try:
                 self.ready[step.id] = await self._perform(step.id, step.action) or EMPTY
             except Exception as error:
-                self._move(step.id, "raised", str(error))
+                self._move(step.id, "raised", shortages.reason(error))
                 self.failures.append((step.id, error))
                 self._skip_dependents(step.id)
             else:

@@ -12,10 +12,12 @@ import json
 import os
 import random
 import re
+import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -192,4 +194,68 @@ def test_a_command_that_runs_short_says_so_and_leaves_nothing_half_made(stage: S
             stage.compose("down -v -t 0")
             stage.settled("up -d")
     print(f"{name}, {kind}: {len(steps)} of {levels} levels, at {worked} of them it worked", flush=True)
+    assert failures == []
+
+
+# --- errors of the system at each call that may end with them ---
+
+INJECTED = Path(__file__).parent / "faults" / "command.py"
+ERRORS = [
+    (scenario, where, error)
+    for scenario in ("up", "exec", "scale", "stop", "build")
+    for where in ("cli", "supervisor", "keeper")
+    for error in ("EMFILE", "ENOMEM", "EAGAIN")
+]
+
+
+class Refusals:
+    """A call of `where` that the system refuses with `error`: a shortage for a moment. Its level is which call."""
+
+    def __init__(self, stage: Stage, where: str, error: str) -> None:
+        self.name, self.where, self.error = f"calls of the {where} without {error}", where, error
+        self.faults = stage.folder / "faults"
+        self.faults.mkdir()
+        (self.faults / "keeper").touch()
+        (self.faults / "count").write_bytes(bytes(8))
+        stage.program = (sys.executable, str(INJECTED), str(self.faults))
+
+    def used(self) -> int:
+        return int(struct.unpack("q", (self.faults / "count").read_bytes())[0])
+
+    def cut(self, level: int) -> tuple[str, ...]:
+        (self.faults / "count").write_bytes(bytes(8))
+        (self.faults / "plan").write_text(f"{self.where} {level} {self.error}")
+        return ()
+
+    def lift(self) -> None:
+        (self.faults / "plan").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(("name", "where", "error"), ERRORS if FAULTS else [("up", "keeper", "ENOMEM")])
+def test_a_call_that_the_system_refuses_is_told_in_words(stage: Stage, name: str, where: str, error: str) -> None:
+    stage.neighbour("down", "-t", "0")  # its keeper has no faults, and is done without
+    stage.begin = ""
+    scenario = replace(SCENARIOS[name], ends=False)
+    refusals = Refusals(stage, where, error)
+    stage.settled("up -d")
+    stage.prepare(scenario.before)
+    with running_short(refusals, 1 << 60):
+        stage.settled(scenario.command)
+    levels = refusals.used()
+    shots = max(1, FAULTS // len(ERRORS)) if FAULTS else 3
+    chance, failures, worked = random.Random(f"{SEED} {name} {where} {error}"), [], 0
+    for turn in range(min(shots, levels)):
+        level = 1 + int((turn + chance.random()) * levels / min(shots, levels))
+        try:
+            if where != "cli":  # an interpreter that has failed once is watched no more
+                stage.settled("down -v -t 0")
+                stage.settled("up -d")
+            worked += stage.play(scenario, refusals, level)
+        except (AssertionError, subprocess.TimeoutExpired) as failure:
+            failures.append(str(failure))
+            fired = (refusals.faults / "where").read_text().splitlines()[-1:]
+            print(f"FAILED {name}, {where}, {error}, {level} {fired}: {failure}", flush=True)
+            stage.compose("down -v -t 0")
+            stage.settled("up -d")
+    print(f"{name}, {where}, {error}: {min(shots, levels)} of {levels} calls, at {worked} it worked", flush=True)
     assert failures == []

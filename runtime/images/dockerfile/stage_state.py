@@ -17,6 +17,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
+from pycompose import shortages
 from pycompose.frozen import dataclass
 from pycompose.runtime.files.descent import read_regular
 from pycompose.runtime.images import host_image
@@ -100,7 +101,7 @@ class StageState:
         except (GeneratorExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            self.shared.tell(Happened(step, "failed", str(error)))
+            self.shared.tell(Happened(step, "failed", shortages.reason(error)))
             raise
         self.shared.tell(Happened(step, "done"))
 
