@@ -40,7 +40,7 @@ def raw(ours: int, master: int, *, leaving: bool = True) -> Iterator[None]:
     def go_on(*_: object) -> None:
         with suppress(OSError, termios.error):
             if os.tcgetpgrp(ours) == os.getpgrp():
-                tty.setraw(ours)
+                tty.setraw(ours, termios.TCSANOW)
         fit()
 
     def leave(number: int, _: FrameType | None) -> None:
@@ -51,7 +51,7 @@ def raw(ours: int, master: int, *, leaving: bool = True) -> Iterator[None]:
     before = [(number, signal.signal(number, handler)) for number, handler in handlers]
     saved = termios.tcgetattr(ours)
     try:
-        tty.setraw(ours)
+        tty.setraw(ours, termios.TCSANOW)  # what was typed ahead is not lost
         fit()
         yield
     finally:
