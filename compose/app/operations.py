@@ -407,14 +407,21 @@ def restart(
     return apply(choices, located, decide, "restart", tell)
 
 
-def kill(choices: Choices, services: tuple[str, ...] = (), tell: Tell = silent, *, signal: str = "SIGKILL") -> Outcome:
-    """Send containers a signal."""
+def kill(
+    choices: Choices,
+    services: tuple[str, ...] = (),
+    tell: Tell = silent,
+    *,
+    signal: str = "SIGKILL",
+    remove_orphans: bool = False,
+) -> Outcome:
+    """Send containers a signal; with `remove_orphans`, kill and remove those of services that are in no file, too."""
     from pycompose.compose.plan import commands
 
     located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        return commands.kill(located.project, observed, services, signal)
+        return commands.kill(located.project, observed, services, signal, remove_orphans=remove_orphans)
 
     return apply(choices, located, decide, "kill", tell)
 

@@ -62,13 +62,16 @@ def output_file(path: str | None) -> Iterator[IO[bytes]]:
 
 
 def container_of(choices: Choices, service: str, index: int) -> tuple[Located, ObservedContainer]:
-    """The project, and the container of `service` with that number, or (0) its first. Raises PycomposeError."""
+    """The project, and the container of `service` with that number, or (0) its first, one-off ones last.
+
+    Raises PycomposeError.
+    """
     from pycompose.compose.state.observe import containers
 
     from . import subject
 
     located = subject.existing(choices, (service,))
     for container in containers(located.places):
-        if container.service == service and not container.oneoff and index in (0, container.number):
+        if container.service == service and not container.hook and index in (0, container.number):
             return located, container
     raise PycomposeError(f'service "{service}" has no container' + (f" number {index}" if index else ""))

@@ -18,7 +18,7 @@ from pycompose.frozen import dataclass
 from .divergence import check_can_be_met, goes_along, joiners
 from .draft import Cause, Draft, asked, is_running, not_running
 from .hook_steps import PreStart
-from .select import containers_of, in_order
+from .select import containers_of, in_order, orphans
 from .steps import AwaitCondition, Plan
 
 CONDITIONS: Mapping[str, Condition] = {condition: condition for condition in get_args(Condition)}
@@ -91,7 +91,7 @@ def stop(
 ) -> Plan:
     """Stop containers, what needs others first; `timeout` in seconds (None: each one's grace period)."""
     out = Draft(observed.project, timeout)
-    running = [c for c in containers_of(project, observed, services, hooks=True) if is_running(c)]
+    running = [c for c in containers_of(project, observed, services, oneoffs=True) if is_running(c)]
 
     def act(c: ObservedContainer, after: tuple[str, ...]) -> str:
         return out.stop(c, asked("stop"), after)
@@ -265,11 +265,23 @@ def restart(
     return out.plan()
 
 
-def kill(project: Project | None, observed: Observed, services: tuple[str, ...] = (), signal: str = "SIGKILL") -> Plan:
+def kill(
+    project: Project | None,
+    observed: Observed,
+    services: tuple[str, ...] = (),
+    signal: str = "SIGKILL",
+    *,
+    remove_orphans: bool = False,
+) -> Plan:
+    """Signal those that run, one-off ones too. Orphans are left alone, or with `remove_orphans` killed and removed."""
     out = Draft(observed.project)
-    for c in containers_of(project, observed, services, hooks=True):
-        if is_running(c):
+    strays = {c.id for c in orphans(project, observed)} if project else set()
+    for c in containers_of(project, observed, services, oneoffs=True):
+        if is_running(c) and c.id not in strays:
             out.kill(c, signal, asked("kill"))
+    for c in (c for c in observed.containers if remove_orphans and c.id in strays):
+        killed = [out.kill(c, "SIGKILL", asked("kill --remove-orphans"))] if is_running(c) else []
+        out.remove(c, asked("kill --remove-orphans"), killed)
     return out.plan()
 
 

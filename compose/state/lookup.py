@@ -25,8 +25,9 @@ def check(services: Iterable[str], known: Collection[str]) -> None:
 def one_of(
     containers: Sequence[ObservedContainer], service: str, index: int = 0, *, running: bool = True
 ) -> ObservedContainer:
-    """The container of `service` with that number, or (0) its first. Raises PycomposeError."""
-    replicas = [container for container in containers if container.service == service and not container.oneoff]
+    """The container of `service` with that number, or (0) its first, one-off ones last. Raises PycomposeError."""
+    replicas = [container for container in containers if container.service == service and not container.hook]
+    replicas.sort(key=lambda container: (container.oneoff, container.number))
     if not replicas:
         services = {container.service for container in containers}
         if service not in services:
@@ -34,7 +35,7 @@ def one_of(
             raise PycomposeError(f'service "{service}" is not running', hint=hint)
     chosen = [container for container in replicas if not index or container.number == index]
     if index and not chosen:
-        numbers = ", ".join(str(container.number) for container in replicas)
+        numbers = ", ".join(str(container.number) for container in replicas if not container.oneoff)
         raise PycomposeError(f'service "{service}" is not running container #{index}', hint=f"there are: {numbers}")
     usable = [container for container in chosen if container.status == "running"] if running else chosen
     if not usable:

@@ -215,6 +215,7 @@ def _container(
     labelled, supervision = Own.of(labels), _supervision(f"{places.container(state.id)}/{SUPERVISION}")
     service, number = labels.get(Label.SERVICE, ""), labels.get(Label.NUMBER, "")
     running = state.status in ("running", "paused")
+    groups = (*([] if labelled.one_off else [service]), f"{service}/{state.id}")
     return ObservedContainer(
         id=state.id,
         name=state.name,
@@ -243,7 +244,7 @@ def _container(
         addresses=addresses if running else {},
         volumes=labelled.volumes,
         anonymous_volumes=labelled.anonymous,
-        ports=_in_order(ports, service, f"{service}/{state.id}") if running and labelled.networks else (),
+        ports=_in_order(ports, *groups) if running and labelled.networks else (),
         depends_on=labelled.depends_on,
         shared=labelled.shared,
         volume_donors=labelled.volume_donors,

@@ -45,13 +45,14 @@ class Measured:
     sent: int | None
 
 
-@command("stats", accepted=("--no-trunc",))
+@command("stats")
 @click.option("-a", "--all", "every", is_flag=True, help="Stopped containers too.")
 @click.option("--no-stream", is_flag=True, help="Look once.")
+@click.option("--no-trunc", is_flag=True, help="Print ids whole.")
 @click.option("--format", "form", default="table", metavar="FORM", help="table, json, or a template.")
 @click.argument("services", nargs=-1)
 @click.pass_obj
-def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: tuple[str, ...]) -> None:
+def stats(choices: Choices, every: bool, no_stream: bool, no_trunc: bool, form: str, services: tuple[str, ...]) -> None:
     """Show what containers use: processor, memory, network, disk. Live, until Ctrl-C."""
     form = output_form(form)
     places = subject.places_of(choices)
@@ -66,7 +67,10 @@ def stats(choices: Choices, every: bool, no_stream: bool, form: str, services: t
         ]
         containers = [container for container in containers if every or container.runs]
         after = _measure_all(places.project, containers)
-        rows = [figures(container, before.get(container.id), after.get(container.id)) for container in containers]
+        rows = [
+            figures(container, before.get(container.id), after.get(container.id), whole=no_trunc)
+            for container in containers
+        ]
         if form == "json":
             for row in rows:
                 click.echo(json.dumps(row))
@@ -122,10 +126,12 @@ def _network(pid: int) -> tuple[int | None, int | None]:
     return received, sent
 
 
-def figures(container: ObservedContainer, before: Measured | None, after: Measured | None) -> dict[str, str]:
-    """One row, with the keys of `docker stats --format json`."""
+def figures(
+    container: ObservedContainer, before: Measured | None, after: Measured | None, *, whole: bool = False
+) -> dict[str, str]:
+    """One row, with the keys of `docker stats --format json`; `whole` is the id."""
     identity = {
-        "ID": container.id[:12],
+        "ID": container.id if whole else container.id[:12],
         "Name": container.name,
         "Container": container.id[:12],
         "Service": container.service,

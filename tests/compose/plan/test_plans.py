@@ -21,6 +21,7 @@ from pycompose.compose.model.observed import (
     ObservedContainer,
     ObservedNetwork,
     ObservedVolume,
+    OneOff,
 )
 from pycompose.compose.model.project import Project
 from pycompose.compose.plan import commands, reconcile
@@ -152,7 +153,12 @@ def plan_of(line: str, project: Project, observed: Observed) -> Plan:
         case "restart":
             return commands.restart(of, observed, names, timeout, "no-deps" in flags)
         case "kill":
-            return commands.kill(of, observed, names, flags.get("signal", "SIGKILL"))
+            signal, remove = flags.get("signal", "SIGKILL"), "remove-orphans" in flags
+            return commands.kill(of, observed, names, signal, remove_orphans=remove)
+        case "run":
+            options = UpOptions(no_deps="no-deps" in flags, remove_orphans="remove-orphans" in flags)
+            name, one_off = f"p-{names[0]}-run-1", OneOff("1" * 64)
+            return reconcile.run(project, observed, options, service=names[0], name=name, one_off=one_off)
         case "pause":
             return commands.pause(of, observed, names)
         case "unpause":
