@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,3 +83,57 @@ def test_a_signal_for_the_client_alone_ends_the_command(
     assert following.stdout.read() == ""  # nobody has the pipe any more
     assert following.returncode == 130
     following.stdout.close()
+
+
+MAKEFILE = """
+DC = docker-compose
+
+up:
+\t$(DC) up -d --wait
+test:
+\t$(DC) run --rm app sh -c 'echo tests passed; exit $(CODE)'
+restore:
+\t$(DC) exec -T db sh -c 'cat > /tmp/restored && wc -c < /tmp/restored' < dump.sql
+grep:
+\t$(DC) logs --no-color | grep -c ready
+inspect:
+\t$(DC) ps -q | xargs -n 1 echo container
+down:
+\t$(DC) down -v -t 0
+"""
+SERVICES = """
+services:
+  db:
+    image: host
+    command: [sh, -c, "echo ready; exec sleep 1000"]
+    init: true
+    healthcheck: {test: "true", interval: 0.2s}
+  app:
+    image: host
+    command: "true"
+    depends_on: {db: {condition: service_healthy}}
+    profiles: [test]
+"""
+
+
+def test_a_makefile_that_says_docker_compose_goes_on(host: Machine, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker-compose").symlink_to(Path(sys.executable).parent / "pycompose")
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    (tmp_path / "compose.yaml").write_text(SERVICES)
+    (tmp_path / "dump.sql").write_bytes(b"x" * 3_000_000)
+    path = f"{tmp_path}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+    def make(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return host.run("env", f"PATH={path}", "make", "-s", "-C", str(tmp_path), *words, check=check)
+
+    try:
+        make("up")
+        assert make("test", "CODE=0").stdout == "tests passed\n"
+        assert "Error 3" in make("test", "CODE=3", check=False).stderr
+        assert make("restore").stdout == "3000000\n"
+        assert make("grep").stdout == "1\n"
+        assert make("inspect").stdout.startswith("container ")
+        assert len(make("inspect").stdout.splitlines()) == 1  # what was run has gone
+    finally:
+        make("down")
