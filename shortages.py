@@ -69,6 +69,6 @@ def _is_path(name: object) -> bool:
 def _began_a_thread(error: RuntimeError) -> bool:
     """CPython has no class and no number for a thread that the system refuses, but only `Thread.start` raises it."""
     trace, threading = error.__traceback__, sys.modules.get("threading")  # which the keeper does without
-    while trace is not None and trace.tb_next is not None:
+    while threading and trace and trace.tb_frame.f_code is not threading.Thread.start.__code__:
         trace = trace.tb_next
-    return bool(threading and trace and trace.tb_frame.f_code is threading.Thread.start.__code__)
+    return bool(threading and trace)

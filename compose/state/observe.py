@@ -144,6 +144,8 @@ def _lost(places: ProjectPlaces, ours: Iterable[ObservedContainer]) -> Iterator[
 def _labelled(folder: str, record: str, names: Iterable[str] | None = None) -> Iterator[tuple[str, dict[str, str]]]:
     """Every one on this machine: those of other projects, or of none, may be external ones of this."""
     for entry in sorted((os.listdir(folder) if names is None else names) if os.path.isdir(folder) else ()):
+        if entry.startswith("."):
+            continue  # what is being made or removed; also by who was killed meanwhile
         with suppress(OSError, ValueError), open(f"{folder}/{entry}/{record}") as file:
             yield entry, json.load(file).get("labels") or {}
 

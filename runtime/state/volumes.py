@@ -29,6 +29,7 @@ from pycompose.runtime.spec import Mount
 
 from . import usage
 
+UNFINISHED = (".new-", ".gone-")  # before what is being made or removed
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 
 
@@ -95,10 +96,17 @@ class Volumes:
             discard(staging)
             raise
 
+    def sweep(self) -> None:
+        """Remove what processes that died were making or removing. Raises OSError."""
+        with suppress(FileNotFoundError):
+            if any(entry.startswith(UNFINISHED) for entry in os.listdir(self._root)):
+                with self._locked():
+                    self._sweep()
+
     def _sweep(self) -> None:
-        """What processes that died left; the lock is held."""
+        """The lock is held."""
         for entry in os.listdir(self._root):
-            if entry.startswith((".new-", ".gone-")):
+            if entry.startswith(UNFINISHED):
                 with suppress(OSError):
                     discard(f"{self._root}/{entry}")
 

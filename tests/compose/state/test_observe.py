@@ -13,6 +13,7 @@ from pycompose.compose.state import lookup
 from pycompose.compose.state.observe import OWN, SUPERVISION, arguments, containers, observe
 from pycompose.errors import PycomposeError
 from pycompose.runtime.places import Places, ProjectPlaces
+from pycompose.runtime.state.volumes import Volumes
 
 
 @pytest.fixture
@@ -147,3 +148,13 @@ def test_a_service_that_is_not_there_has_one_spelling_and_a_suggestion() -> None
     assert (error.value.message, error.value.hint) == ("no such service: wbe", 'did you mean "web"?')
     assert NoSuchService("zzz", ["web", "db"]).hint == "services are: db, web"
     assert NoSuchService("zzz").hint == ""
+
+
+def test_a_volume_that_is_being_removed_is_none(project: ProjectPlaces) -> None:
+    """Whoever removed it may have been killed meanwhile; it is out of sight, and goes with the project."""
+    volumes = Volumes(Places.default())
+    for name in ("x_data", ".gone-1", ".new-1"):
+        write(f"{Places.default().volumes}/{name}/volume.json", {"labels": {Label.PROJECT: "x", Label.VOLUME: "data"}})
+    assert [volume.name for volume in observe(project).volumes] == ["x_data"]
+    volumes.sweep()
+    assert sorted(path.name for path in Path(Places.default().volumes).iterdir()) == [".lock", "x_data"]
