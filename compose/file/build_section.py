@@ -261,9 +261,9 @@ def _file_source(key: str, section: Section, context: services.Context) -> FileS
     kept = section.check_keys(acted, drivers)
     external, name = _real_name(key, section, context)
     sources = ("file", "environment") + (() if secret else ("content",))
-    for key in ("file", "environment"):
-        if section.map.get(key) == "":
-            section.wrong(key, "the name of one")
+    for source in ("file", "environment"):
+        if section.map.get(source) == "":
+            section.wrong(source, "the name of one")
     origins = [k for k in sources if section.map.get(k) is not None] + (["external"] if external else [])
     if len(origins) != 1 and not external and not (secret and not origins and "driver" in section):
         message = f"{section.name} needs exactly one of {', '.join(sources)}, external"

@@ -248,8 +248,9 @@ class LinuxHost:
 
             held.began()
             try:
-                await trio.to_thread.run_sync(service_mounts.refresh, project, service, self._containers.folder(held))
-                notes = await self.runtime.start(held.id, prepare)
+                folder = self._containers.folder(held)
+                gone = await trio.to_thread.run_sync(service_mounts.refresh, project, service, folder)
+                notes = [*gone, *await self.runtime.start(held.id, prepare)]
             except BaseException:
                 with trio.CancelScope(shield=True):
                     await self._service_network.leave(held)

@@ -55,6 +55,10 @@ class MountError(PycomposeError):
     """Something that a service mounts is not there, or cannot be mounted."""
 
 
+class FileGone(MountError):
+    """The file of a config or secret is not there."""
+
+
 def mounted(
     project: Project,
     service: Service,
@@ -247,12 +251,21 @@ def _files(project: Project, service: Service, folder: str) -> list[Made]:
     return mounts
 
 
-def refresh(project: Project, service: Service, folder: str) -> None:
-    """Write configs and secrets anew before a start: their files may have changed. Raises MountError."""
+def refresh(project: Project, service: Service, folder: str) -> list[str]:
+    """Write configs and secrets anew before a start: their files may have changed. What is gone stays as it was given,
+    and is told. Raises MountError."""
+    notes = []
     for number, (kind, use, source) in enumerate(_references(project, service)):
         path = f"{folder}/{FILES}/{number}"
-        if os.path.exists(path):
-            _write(path, _content(project, service, kind, source), use)
+        if not os.path.exists(path):
+            continue
+        try:
+            content = _content(project, service, kind, source)
+        except FileGone:
+            notes.append(f'{kind} "{source.key}" stays as it was given: {source.file} is gone')
+        else:
+            _write(path, content, use)
+    return notes
 
 
 def _references(project: Project, service: Service) -> list[tuple[str, FileReference, FileSource]]:
@@ -277,7 +290,8 @@ def _content(project: Project, service: Service, kind: str, source: FileSource) 
             os.close(entry)
     except OSError as error:
         hint = _ASK if error.errno == errno.EXDEV and top else ""
-        raise MountError(f"{what}: {source.file}: {error.strerror}", hint=hint) from error
+        kind_of_error = FileGone if isinstance(error, FileNotFoundError) else MountError
+        raise kind_of_error(f"{what}: {source.file}: {error.strerror}", hint=hint) from error
 
 
 def _write(path: str, data: bytes, use: FileReference) -> None:

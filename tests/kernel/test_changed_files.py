@@ -33,3 +33,24 @@ def test_a_changed_config_reaches_its_containers(host: Machine, tmp_path: Path) 
         assert "✖ failed" in picture
     finally:
         host.pycompose("-p", "changed", "down", "-t", "0", check=False)
+
+
+def test_what_is_started_again_keeps_a_config_whose_file_is_gone(host: Machine, tmp_path: Path) -> None:
+    file = ("-f", str(tmp_path / "compose.yaml"))
+    (tmp_path / "compose.yaml").write_text(FILE)
+    (tmp_path / "app.conf").write_text("one\n")
+    try:
+        host.pycompose(*file, "up", "-d", "a")
+        (tmp_path / "app.conf").write_text("two\n")
+        host.pycompose(*file, "restart", "-t", "0", "a")
+        (tmp_path / "app.conf").unlink()
+        for command in (("restart", "-t", "0", "a"), ("stop", "-t", "0", "a"), ("start", "a")):
+            said = host.pycompose(*file, *command).stderr
+            note = f'service "a": config "app.conf" stays as it was given: {tmp_path}/app.conf is gone'
+            assert (note in said) == (command[0] != "stop")
+        assert host.pycompose(*file, "exec", "-T", "a", "cat", "/app.conf").stdout == "two\n"
+        refused = host.pycompose(*file, "up", "-d", "--force-recreate", "a", check=False)
+        assert refused.returncode == 1
+        assert 'config "app.conf"' in refused.stderr
+    finally:
+        host.pycompose("-p", "changed", "down", "-t", "0", check=False)

@@ -242,3 +242,9 @@ def test_variables_that_env_files_ask_for_and_nobody_has_are_told(tmp_path: Path
     told = [str(w).replace(f"{tmp_path}/", "") for w in found.warnings]
     assert told == ['.env:2:3: variable "NOBODY" is not set; it becomes empty text']
     assert found.project.services["a"].image == "1"
+
+
+def test_configs_and_secrets_know_their_own_names(tmp_path: Path) -> None:
+    text = "services: {a: {image: x}}\nconfigs: {c: {file: ./f}}\nsecrets: {s: {environment: HOME}, t: {file: ./f}}\n"
+    project = loaded(tmp_path, text).project
+    assert [source.key for source in (*project.configs.values(), *project.secrets.values())] == ["c", "s", "t"]
