@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 
 from .attached_tools import in_background, read_until
 from .conftest import Machine
-from .service_tools import Described
+from .service_tools import Described, until
 
 
 @pytest.fixture
@@ -216,3 +219,21 @@ services:
     read_until(up, "| up")
     up.terminate()
     assert "web-1 -> | bye" in up.communicate(timeout=60)[0].splitlines()
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_a_hook_whose_supervisor_was_killed_is_cleared_away_by_the_next_command(
+    project: Described, command: str
+) -> None:
+    project.describe("""
+services:
+  web: {image: host, init: true, command: sleep 600, stop_grace_period: 0s, pre_start: [{command: sleep 5}]}
+""")
+    up = in_background(project.machine, "-p", "p", "-f", str(project.file), "up", "-d")
+    until(lambda: project.states().get("web-pre_start-0") == "running", condition="the hook runs")
+    supervisor = project.machine.run("cat", f"{project.machine.run_folder}/p/supervisor.json").stdout
+    os.kill(int(json.loads(supervisor)["pid"]), signal.SIGKILL)
+    assert "run the command again" in up.communicate(timeout=60)[0]
+    assert project.states()["web-pre_start-0"] == "running"
+    project(command, *(["-d"] if command == "up" else []))
+    assert project.states() == ({"web-1": "running"} if command == "up" else {})
