@@ -57,6 +57,13 @@ def keys_of(text: str) -> bytes:
     return keys
 
 
+def chosen_keys(text: str | None) -> bytes:
+    """Those of --detach-keys; else `detachKeys` of the user's configuration of docker's client, or docker's own."""
+    from .output.listing import docker_setting
+
+    return keys_of(text if text is not None else docker_setting("detachKeys") or USUAL_KEYS)
+
+
 @contextmanager
 def passed_on(
     target: int, keys: bytes, terminal: bool, detached: Callable[[], None], source: int = 0
@@ -81,8 +88,8 @@ def passed_on(
                     detached()
                     return
 
-    threading.Thread(target=copy, daemon=True).start()
     with as_one_terminal(source, target) if keyboard else nullcontext():
+        threading.Thread(target=copy, daemon=True).start()
         yield
 
 

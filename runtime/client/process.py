@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from pycompose.runtime.errors import RuntimeFailure
+from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.messages import (
     Done,
@@ -16,8 +17,10 @@ from pycompose.runtime.keeper.messages import (
     Exec,
     ExecEnded,
     Executing,
+    FindSandbox,
     OpenInput,
     RunEnded,
+    SandboxAt,
     Streams,
     StreamsTaken,
     TakeStreams,
@@ -144,6 +147,16 @@ def open_input(places: ProjectPlaces, container_id: str) -> int:
     """
     with BlockingKeeper(places) as keeper:
         return keeper.ask(OpenInput(container_id), Done)[1][0]
+
+
+def signal_first(places: ProjectPlaces, container_id: str, number: int) -> None:
+    """Send a container's first process a signal; nothing happens where it does not run. Raises KeeperGone."""
+    with ExitStack() as held, suppress(NoSuchContainer), BlockingKeeper(places) as keeper:
+        _, (pidfd, *others) = keeper.ask(FindSandbox(container_id), SandboxAt)
+        messages.close_all(others)
+        held.callback(os.close, pidfd)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, number)
 
 
 def as_one_terminal(caller: int, container: int) -> AbstractContextManager[None]:

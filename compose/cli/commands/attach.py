@@ -5,24 +5,31 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.attached_input import USUAL_KEYS, keys_of, passed_on
+from pycompose.compose.cli.attached_input import chosen_keys, passed_on
 from pycompose.compose.cli.command import command
 from pycompose.compose.state import lookup, observe
 
+if TYPE_CHECKING:
+    from pycompose.runtime.places import ProjectPlaces
 
-@command("attach", accepted=("--sig-proxy=",))
-@click.option("--detach-keys", "keys", default=USUAL_KEYS, metavar="KEYS", help="What leaves a container's terminal.")
+
+@command("attach")
+@click.option("--detach-keys", "keys", metavar="KEYS", help="What leaves a container's terminal.")
 @click.option("--index", type=int, default=0, metavar="N", help="The number of the container.")
 @click.option("--no-stdin", is_flag=True, help="Only listen.")
+@click.option(
+    "--sig-proxy", "proxy", is_flag=True, default=True, help="Pass signals on to it (so it is; not with a terminal)."
+)
 @click.argument("service")
 @click.pass_context
-def attach(context: click.Context, /, keys: str, index: int, no_stdin: bool, service: str) -> None:
+def attach(context: click.Context, /, keys: str | None, index: int, no_stdin: bool, proxy: bool, service: str) -> None:
     """Follow one container's output from now on; ends, with its exit code, when it does.
 
-    What is typed reaches it where the service has `stdin_open`.
+    What is typed reaches it where the service has `stdin_open`, and signals do where it has no terminal.
     """
     from datetime import UTC, datetime
 
@@ -31,7 +38,7 @@ def attach(context: click.Context, /, keys: str, index: int, no_stdin: bool, ser
     from pycompose.compose.control.protocol import Attach, ControlError
     from pycompose.runtime import spec
 
-    detach_keys = keys_of(keys)
+    detach_keys = chosen_keys(keys)
     places = subject.places_of(context.obj)
     container = lookup.one_of(observe.containers(places), service, index)
     with open(f"{places.container(container.id)}/bundle.json", "rb") as file:
@@ -58,6 +65,10 @@ def attach(context: click.Context, /, keys: str, index: int, no_stdin: bool, ser
         list(client.request(places.control_socket, Attach(container.name)))
     try:
         with ExitStack() as held:
+            if proxy and not terminal:
+                from pycompose.compose.cli.forwarding import forwarded
+
+                held.enter_context(forwarded(lambda number: _pass_on(places, container.id, number)))
             if bundle.stdin_open and not no_stdin and container.runs:
                 from pycompose.runtime.client.process import open_input
 
@@ -69,3 +80,11 @@ def attach(context: click.Context, /, keys: str, index: int, no_stdin: bool, ser
     finally:
         following.close()
     context.exit((codes[0] if codes else 0) or 0)
+
+
+def _pass_on(places: ProjectPlaces, container_id: str, number: int) -> None:
+    from pycompose.runtime.client.process import signal_first
+    from pycompose.runtime.errors import KeeperGone
+
+    with suppress(KeeperGone):
+        signal_first(places, container_id, number)

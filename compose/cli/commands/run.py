@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.cli.attached_input import USUAL_KEYS, DetachKeys, keys_of
+from pycompose.compose.cli.attached_input import DetachKeys, chosen_keys
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.output import terminal
@@ -94,6 +94,7 @@ def run(
     """
     choices: Choices = context.obj
     options = _options(context, **more)
+    keys = DetachKeys(chosen_keys(None))
     if quiet:
         terminal.progress = "quiet"
 
@@ -112,7 +113,7 @@ def run(
     from pycompose.compose.cli.forwarding import forwarded
 
     with forwarded(container.signal):
-        code = container.copy(DetachKeys(keys_of(USUAL_KEYS)).take)
+        code = container.copy(keys.take)
     if container.unwritable:
         error = OSError(container.unwritable, os.strerror(container.unwritable))
         if not isinstance(error, BrokenPipeError):
