@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print names only.")
 NAMES = click.argument("names", nargs=-1, required=True)
 INDEX = click.option("--index", type=int, default=0, metavar="N", help="Which container of the service.")
+
+
+def pairs(texts: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE` as {"KEY": "VALUE"}."""
+    return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
 
 
 def name_and_tag(name: str) -> tuple[str, str]:

@@ -197,7 +197,7 @@ def test_options_of_the_local_driver_are_a_bind_or_a_tmpfs(app: Machine, tmp_pat
         ("{driver: rexray}", 'driver "rexray" is not supported'),
         ("{driver_opts: {color: red}}", 'option "color" is not supported'),
         ("{driver_opts: {type: none, o: bind, device: /no/such/place}}", "/no/such/place does not exist"),
-        ("{external: true, name: absent}", "'absent' is external and does not exist"),
+        ("{external: true, name: absent}", 'external volume "absent" not found'),
     ],
 )
 def test_a_volume_that_cannot_be_is_an_error(app: Machine, tmp_path: Path, volume: str, message: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pycompose.compose.cli.go_arguments import GoGroup
 from pycompose.compose.cli.image_options import QUIET, created_seconds, name_and_tag
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.byte_count import counting
+from pycompose.compose.cli.output.inspected import show_objects
 from pycompose.compose.cli.output.listing import Listing
 from pycompose.compose.cli.output.tables import age, decimal_size
 
@@ -155,29 +155,15 @@ def remove_images(force: bool, names: tuple[str, ...]) -> None:
 
 
 @image.command(name="inspect")
+@click.option("-f", "--format", "form", metavar="FORM", help="json (the default), or a template.")
 @click.argument("names", nargs=-1, required=True)
-def inspect_images(names: tuple[str, ...]) -> None:
-    """Print all that is known of images, as JSON."""
-    rows = []
+def inspect_images(form: str | None, names: tuple[str, ...]) -> None:
+    """Print all that is known of images, as docker's JSON."""
+    from pycompose.compose.app import inspection
+
     with translated_errors():
         store = ask_store()
-        for name in names:
-            image = store.resolve(name)
-            config = {} if image.is_host else json.loads(store.config(image.digest))
-            rows.append(
-                {
-                    "Id": image.digest,
-                    "RepoTags": list(store.names_of(image.digest)),
-                    "RepoDigests": list(store.pins_of(image.digest)),
-                    "Size": image.size,
-                    "Layers": [layer for layer in reversed(image.layers)],
-                    "Config": config.get("config") or {},
-                    "Created": image.created,
-                    "Architecture": config.get("architecture", ""),
-                    "RootFS": config.get("rootfs") or {},
-                }
-            )
-    terminal.say(json.dumps(rows, indent=2))
+        show_objects(names, lambda name: inspection.image_json(store, store.resolve(name)), form, "no such image")
 
 
 for one in image_transfer.COMMANDS:

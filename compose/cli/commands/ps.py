@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.app.choices import Choices
@@ -15,6 +17,9 @@ from pycompose.compose.cli.output.listing import Listing, label_of, labels_text
 from pycompose.compose.cli.output.tables import age, shortened
 from pycompose.compose.model.observed import HealthProbe, ObservedContainer, PublishedPort
 from pycompose.compose.state import observe
+
+if TYPE_CHECKING:
+    from pycompose.runtime.places import ProjectPlaces
 
 STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 COMMAND_WIDTH = 20
@@ -47,6 +52,9 @@ LISTING = Listing(
     ),
     setting="psFormat",
 )
+EVERYWHERE = replace(LISTING, columns={"Project": "PROJECT", **LISTING.columns})
+UP = ("running", "paused", "restarting")
+Found = tuple["ProjectPlaces", ObservedContainer]
 MOUNT_WIDTH = 15  # of a volume's name, unless --no-trunc
 
 
@@ -59,6 +67,7 @@ MOUNT_WIDTH = 15  # of a volume's name, unless --no-trunc
 @click.option("--filter", "filters", multiple=True, metavar="status=STATE", help="Only those that match.")
 @click.option("--no-trunc", is_flag=True, help="Print commands and ids whole.")
 @click.option("--orphans/--no-orphans", default=True, help="Those of services that the file does not have, too.")
+@click.option("--all-projects", is_flag=True, help="Those of every project of this machine.")
 @click.argument("services", nargs=-1)
 @click.pass_obj
 def ps(
@@ -71,6 +80,7 @@ def ps(
     filters: tuple[str, ...],
     no_trunc: bool,
     orphans: bool,
+    all_projects: bool,
     services: tuple[str, ...],
 ) -> None:
     """List the project's containers."""
@@ -80,6 +90,31 @@ def ps(
         if key != "status" or value not in STATES:
             raise click.BadParameter(f"{text!r} is not status=STATE, with one of {', '.join(STATES)}")
         states = (*states, value)
+    looked_at = _everywhere() if all_projects else _of_project(choices, services, orphans, quiet)
+    listed = [(places, one) for places, one in looked_at if not services or one.service in services]
+    if states:
+        listed = [(places, one) for places, one in listed if one.status in states]
+    elif not every:
+        listed = [(places, one) for places, one in listed if one.status in UP and not one.oneoff]
+    now = time.time()
+    if only_services:
+        for name in dict.fromkeys(container.service for _, container in listed):
+            terminal.say(name)
+    elif quiet:
+        for _, container in listed:
+            terminal.say(container.id)
+    else:
+        listing = EVERYWHERE if all_projects else LISTING
+        arguments = [observe.arguments(places, one) for places, one in listed]
+        rows = [
+            as_json(one, places.project, words, now, whole=no_trunc)
+            for (places, one), words in zip(listed, arguments, strict=True)
+        ]
+        listing.show(form, rows)
+
+
+def _of_project(choices: Choices, services: tuple[str, ...], orphans: bool, quiet: bool) -> list[Found]:
+    """Of the project here. Raises NoSuchService."""
     places = subject.places_of(choices)
     containers = observe.containers(places, ports=not quiet)
     services_known = {container.service for container in containers}
@@ -94,25 +129,22 @@ def ps(
         from pycompose.compose.state import lookup
 
         lookup.check(services, services_known)
-    containers = [container for container in containers if not services or container.service in services]
-    if states:
-        containers = [container for container in containers if container.status in states]
-    elif not every:
-        containers = [
-            container
-            for container in containers
-            if container.status in ("running", "paused", "restarting") and not container.oneoff
-        ]
-    now = time.time()
-    if only_services:
-        for name in dict.fromkeys(container.service for container in containers):
-            terminal.say(name)
-    elif quiet:
-        for container in containers:
-            terminal.say(container.id)
-    else:
-        rows = [as_json(one, places.project, observe.arguments(places, one), now, whole=no_trunc) for one in containers]
-        LISTING.show(form, rows)
+    return [(places, container) for container in containers]
+
+
+def _everywhere() -> list[Found]:
+    """Of every project of this machine."""
+    import os
+
+    from pycompose.runtime.places import Places
+
+    roots = Places.default()
+    names = sorted(os.listdir(roots.projects)) if os.path.isdir(roots.projects) else []
+    return [
+        (places, container)
+        for places in map(roots.project, names)
+        for container in observe.containers(places, roots, ports=True)
+    ]
 
 
 def status(container: ObservedContainer, now: float) -> str:
