@@ -16,6 +16,7 @@ import termios
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 
+from pycompose import shortages
 from pycompose.runtime.spec import Bundle
 
 from . import messages
@@ -154,12 +155,19 @@ class ContainerStreams:
         stream = self._readers[fd]
         try:
             there = self._log.read(fd, stream) if fd == self._master else self._log.take(fd, stream)
-        except Exception:
+        except Exception as error:
             self.keeper.loop.unwatch(fd)
-            raise
+            if not shortages.number(error):
+                raise
+            self.keeper.loop.later(shortages.PAUSE, lambda: self._copy_again(fd))  # else its container would wait
+            return False
         if there is None:
             self.keeper.loop.unwatch(fd)
         return bool(there)
+
+    def _copy_again(self, fd: int) -> None:
+        if fd in self._readers and self._log is not None:
+            self.keeper.loop.watch(fd, self._copier(fd))
 
     # --- its end ---
 

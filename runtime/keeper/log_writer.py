@@ -27,7 +27,7 @@ SPOOL = 1 << 18  # bytes; then it begins anew
 STREAMS = (b"stdout", b"stderr")
 STREAM_SIZE = 1 << 20  # bytes of output that is not kept, for who is attached; twice as much may be there
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS, errno.ENOMEM)
 
 
 def now() -> bytes:

@@ -29,7 +29,7 @@ services:
     command: ["sh", "-c", {json.dumps(QUIT)}]
   web:
     image: host
-    command: ["sleep", "1000"]
+    command: ["sleep", "infinity"]
     stop_signal: SIGKILL
     ports: ["8080:80"]
     depends_on: [counter]

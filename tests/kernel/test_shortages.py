@@ -85,7 +85,7 @@ PLAYED = [
     *((scenario, kind) for scenario in ("more", "scale", "exec", "restart", "stop") for kind in OF_HELPERS),
 ]
 SAMPLE = [("up", kind) for kind in DISKS] + [("down", "state-inodes"), ("more", "keeper-descriptors")]
-NEIGHBOUR = 'services: {only: {image: host, command: ["sleep", "1000"], stop_signal: SIGKILL}}\n'
+NEIGHBOUR = 'services: {only: {image: host, command: ["sleep", "infinity"], stop_signal: SIGKILL}}\n'
 MOST = {"command-memory": 80, "descriptors": 30, "processes": 8, "memory": 10}  # levels of what is not measured
 
 

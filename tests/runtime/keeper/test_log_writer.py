@@ -153,13 +153,16 @@ def test_where_there_is_no_room_for_another_file_the_log_grows_and_loses_nothing
     assert (tmp_path / "log").stat().st_size == 181, "with room again it is rotated again"
 
 
-def test_a_full_disk_loses_output_and_tells_how_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.ENOMEM])
+def test_a_full_disk_loses_output_and_tells_how_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     to = output(tmp_path)
     monkeypatch.setattr(log_writer, "note", lambda text: None)
     with pytest.MonkeyPatch.context() as patch:
 
         def full(*_: object) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(number, os.strerror(number))
 
         patch.setattr(os, "write", full)
         to._append(b"lost\n", 0)  # past the pipe, which needs `write` too
