@@ -132,9 +132,25 @@ class _Up:
     def _more(self) -> None:
         """What another plan than `up` makes of its own."""
 
-    def _check_obstacles(self) -> None:
-        """Raises FileError for what the file says of containers that the plan makes and that nobody can make."""
+    def _check_name(self, service: Service, name: str) -> None:
+        """Raises FileError where another service's container is to have the name too."""
+        other = next((other for other, members in self.members.items() if name in members), "")
+        if not other:
+            return
+        self.members[service.name] = (name,)
+        self._check_obstacles(service.name)
+        raise PycomposeError(
+            f'containers of services "{other}" and "{service.name}" cannot both be called "{name}"',
+            hint="give one of them another container_name",
+        )
+
+    def _check_obstacles(self, making: str = "") -> None:
+        """Raises FileError for what the file says of containers that the plan makes and that nobody can make.
+
+        `making` is a service whose container is about to be made.
+        """
         services = {step.action.service for step in self.out.steps.values() if isinstance(step.action, CreateContainer)}
+        services.add(making)
         there = {name for name, members in self.members.items() if members}
         there |= {container.service for container in self.observed.containers}
         problems = tuple(
@@ -298,6 +314,7 @@ class _Up:
             number += 1
             name = container_name(self.project, service, number)
             cause = Cause("scaled", "scale up") if existing else Cause("missing", "no such container")
+            self._check_name(service, name)
             after = [*needs, *out.removal(name), *self._joined(service)]
             created = out.create(CreateContainer(name, service.name, number), cause, after)
             ends.append(created if options.no_start else self._first_start(service, name, cause, (created, *before)))
