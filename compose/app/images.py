@@ -138,6 +138,9 @@ def to_pull(project: Project, services: Iterable[str], policy: str | None = None
         service = project.services[name]
         image, platform = service.image or "", _platform(service)
         pull_policy = policy or service.pull_policy or "always"
+        for further in service.further_images:
+            if further != "host" and further not in built_here:
+                _ask(asked, name, further, "", False)
         if image in ("", "host"):
             continue
         if (pull_policy in ("never", "build") or _is_own(project, name, image)) and not policy:
@@ -148,9 +151,6 @@ def to_pull(project: Project, services: Iterable[str], policy: str | None = None
             skipped[image] = "Already here"
         else:
             _ask(asked, name, image, platform, service.build is not None)
-        for further in service.further_images:
-            if further != "host" and further not in built_here:
-                _ask(asked, name, further, "", False)
     return list(asked.values()), skipped
 
 

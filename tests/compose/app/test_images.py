@@ -67,6 +67,19 @@ def test_an_image_that_a_service_builds_is_fetched_for_no_other(tmp_path: Path, 
     assert due(project, "a", policy="always") == []
 
 
+def test_images_of_pre_start_hooks_are_made_ready_with_their_services(tmp_path: Path, store: Store) -> None:
+    hooks = "pre_start: [{command: a, image: 'tool:1'}, {command: b, image: host}, {command: c, image: 'own:1'}]"
+    project = loaded(tmp_path, f"a: {{image: host, {hooks}}}, b: {{image: 'own:1', build: .}}, c: {{image: 'c:1'}}")
+    assert due(project, "a") == ["tool:1"]
+    assert images.needed_builds(project, ["a"]) == ["b"]
+    assert [one.image for one in images.to_pull(project, ["a"])[0]] == ["tool:1"]
+    with pytest.raises(images.ImagesMissing, match="tool:1"):
+        images.ready(project, ["a"])
+    keep(store, "tool:1", "own:1")
+    assert due(project, "a") == []
+    assert images.ready(project, ["a"]) == {}
+
+
 @pytest.mark.parametrize(
     ("policy", "wanted"),
     [("always", True), ("never", False), ("missing", False), ("if_not_present", False), ("build", False)],
