@@ -36,6 +36,7 @@ from .host import (
 )
 from .monitor_stages import TRANSITIONS, MonitorEffect, MonitorEvent, MonitorStage
 
+SLOW = 10.0  # seconds between the ends that two keepers tell of, on a busy machine
 ENDS_WELL = ("no", "on-failure")  # restart policies under which an end with 0 is for good
 
 
@@ -359,13 +360,15 @@ class Monitor:
             return
         self._running_donors.add(event.donor)
         clock = trio.current_time() - time.time()
-        self._take_along(event.donor, event.at + clock, None if event.ended is None else event.ended + clock)
+        ended = None if event.ended is None else event.ended + clock
+        self._take_along(event.donor, event.at + clock, ended, SLOW)
         self._tell()
 
-    def _take_along(self, name: str, begun: float, ended: float | None) -> None:
+    def _take_along(self, name: str, begun: float, ended: float | None, late: float = AT_ONCE) -> None:
         """Have those that are in the namespaces of a run of `name` before this one, which began at `begun`, join anew.
 
-        They run, wait for it, or were killed with its process namespace when that run `ended`.
+        They run, wait for it, or were killed with its process namespace when that run `ended`, which may have been told
+        `late` seconds before or after.
         """
         for other in self._joiners(name):
             known = self._known[other]
@@ -376,7 +379,7 @@ class Monitor:
             elif known.stage is MonitorStage.WAITING:
                 if known.task is None:
                     self._come_back(other, known)
-            elif known.exit_code == 137 and not known.supervision.stop_requested and _at_once(known.ended, ended):
+            elif known.exit_code == 137 and not known.supervision.stop_requested and _at_once(known.ended, ended, late):
                 self._come_back(other, known)
 
     def _come_back(self, name: str, known: _Known) -> None:
@@ -444,5 +447,5 @@ def _dependency(wanted: AwaitCondition) -> str:
     return "" if wanted.condition == "running_or_healthy" else "dependency failed to start: "
 
 
-def _at_once(one: float | None, other: float | None) -> bool:
-    return one is not None and other is not None and abs(one - other) < AT_ONCE
+def _at_once(one: float | None, other: float | None, late: float) -> bool:
+    return one is not None and other is not None and abs(one - other) < late

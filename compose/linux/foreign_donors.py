@@ -61,5 +61,7 @@ class ForeignDonors:
                 if self._told.pop(reference, None) is not None:
                     await tell(DonorEnded(reference))
             elif container_record.alive(process) and (again or self._told.get(reference) != process["started"]):
+                if self._told.get(reference, process["started"]) != process["started"]:
+                    self._ended[reference] = process["started"]  # its end went unseen, just before
                 self._told[reference] = process["started"]
                 await tell(DonorStarted(reference, process["started"], self._ended.get(reference)))

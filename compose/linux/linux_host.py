@@ -172,8 +172,10 @@ class LinuxHost:
         for listener in self._listeners:
             await listener.send(event)
 
-    def _watch_donors(self) -> None:
-        self._foreign.watch(donor for held in self._containers.all() for donor in held.labelled.shared.values())
+    def _watch_donors(self, changed: HeldContainer | None = None) -> None:
+        """Of all containers, unless the one that came or went has none."""
+        if changed is None or any("/" in donor for donor in changed.labelled.shared.values()):
+            self._foreign.watch(donor for held in self._containers.all() for donor in held.labelled.shared.values())
 
     def observe(self) -> Observed:
         return observe(self.places, self.roots)
@@ -230,7 +232,7 @@ class LinuxHost:
                     await self._containers.remove(held, volumes=False)
                 raise
         self._publisher.created(held.id)
-        self._watch_donors()
+        self._watch_donors(held)
 
     async def create_hook(self, name: str, beside: str, index: int) -> None:
         with _translated(f'container "{name}" cannot be made'):
@@ -324,7 +326,7 @@ class LinuxHost:
                 await self._containers.remove(held, volumes=volumes)
                 self._publisher.publish(held.id, "destroy")
                 held.removed.set()
-        self._watch_donors()
+        self._watch_donors(held)
 
     async def await_removal(self, name: str) -> None:
         if held := self._containers.get(name):

@@ -60,7 +60,7 @@ def test_a_container_name_is_one_containers_on_the_machine(projects: tuple[Proje
     one.describe(NAMED.format("one", "2"))
     one("up", "-d")
     two("up", "-d")
-    assert two("ps", "--format", "json").stdout.count('"Name": "mine"') == 1
+    assert json.loads(two("ps", "--format", "json").stdout)["Name"] == "mine"
     two("down", "-t", "0")
     one.describe(NAMED.format("one", ""))
     one("up", "-d")
