@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
@@ -76,15 +76,26 @@ def load(choices: Choices, services: tuple[str, ...] = (), options: Options | No
 
 def service_names(choices: Choices) -> list[str]:
     """The services of the file, also of profiles that are not active; none where the file cannot be read."""
+    return list(_services_as_written(choices))
+
+
+def profile_names(choices: Choices) -> list[str]:
+    """The profiles of the file's services; none where the file cannot be read."""
+    services = _services_as_written(choices).values()
+    lists = [service.get("profiles") for service in services if isinstance(service, dict)]
+    return sorted({str(name) for names in lists if isinstance(names, list) for name in names})
+
+
+def _services_as_written(choices: Choices) -> dict[str, Any]:
     from pycompose.compose.file.loader import merged
     from pycompose.compose.model.errors import FileError
 
     try:
         tree = merged(options_of(choices)).tree
     except (FileError, OSError):
-        return []
+        return {}
     services = tree.get("services") if isinstance(tree, dict) else None
-    return list(services) if isinstance(services, dict) else []
+    return services if isinstance(services, dict) else {}
 
 
 def target(choices: Choices, services: tuple[str, ...] = (), *, remembered: bool = True) -> Located:

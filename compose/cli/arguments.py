@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from pycompose.compose.app.choices import TEXTS, Choices
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]  # a plain class before click 8.4
@@ -37,24 +36,6 @@ class UnknownWord(click.BadParameter):
         self.possibilities = possibilities
 
 
-class ServiceName(click.ParamType):  # type: ignore[type-arg]  # a plain class before click 8.4
-    """A service of the file; a shell is told which there are."""
-
-    name = "service"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[click.shell_completion.CompletionItem]:
-        from pycompose.compose.app.locate import service_names
-
-        options = ctx.find_root().params
-        names = service_names(
-            Choices(**{key: options[key] for key in Choices.__slots__ if options.get(key) and key in TEXTS})
-        )
-        return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
-SERVICE = ServiceName()
 PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 TIMEOUT = click.option("-t", "--timeout", type=SECONDS, metavar="SECONDS", help="Before a container is killed.")
 SERVICES = click.argument("services", nargs=-1)

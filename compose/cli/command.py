@@ -9,7 +9,6 @@ from typing import Any
 import click
 from pycompose.compose.app.choices import Choices
 
-from .arguments import SERVICE
 from .go_arguments import GoArguments
 from .interrupts import interrupted_code
 from .output import terminal
@@ -42,9 +41,6 @@ class Command(GoArguments):
     ) -> None:
         super().__init__(*arguments, **more)
         self.groups, self.interrupted = groups or {}, interrupted
-        for parameter in self.params:
-            if parameter.name in ("service", "services") and parameter.type is click.STRING:
-                parameter.type = SERVICE
         taken = {name for parameter in self.params for name in parameter.opts}
         if "--dry-run" not in taken:
             self.params.append(

@@ -7,9 +7,11 @@ A switch may have a value (`--build=false`, `-d=true`, `-qa=false`), and the val
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from .offered_words import offer_words
 
 if TYPE_CHECKING:
     from click.parser import _OptionParser
@@ -21,7 +23,11 @@ WORDS: Mapping[str, bool] = {  # Go's strconv.ParseBool
 
 
 class GoArguments(click.Command):
-    """A command whose switches take a value after "="."""
+    """A command whose switches take a value after "=", and for whose words the TAB key offers what there is."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        offer_words(self.params)
 
     def make_parser(self, ctx: click.Context) -> _OptionParser:
         parser = super().make_parser(ctx)

@@ -34,12 +34,21 @@ def completion(context: click.Context, shell: str) -> None:
     assert kind is not None
     root = context.find_root()
     script = kind(root.command, {}, "pycompose", VARIABLE)
-    click.echo(script.source_template % script.source_vars())
+    click.echo(_without_space(script.source_template) % script.source_vars())
+
+
+def _without_space(template: str) -> str:
+    """click's script, where what ends with "=" or ":" goes on: `scale web=` and `cp web:`. fish knows that itself."""
+    bash = "COMPREPLY+=($value)"
+    going_on = f"{bash}\n            [[ $value == *[=:] ]] && compopt -o nospace 2>/dev/null"
+    zsh = 'completions+=("$key")'
+    apart = f"if [[ $key == *[=:] ]]; then compadd -U -S '' -- \"$key\"; else {zsh}; fi"
+    return template.replace(bash, going_on).replace(zsh, apart)
 
 
 def answer_docker(words: Sequence[str], *, described: bool) -> None:
     """What docker's completion script asks its plugins at each TAB: a line each, then a number that says what the shell
-    may add (spf13/cobra, ShellCompDirective): 0 file names, 4 none."""
+    may add (spf13/cobra, ShellCompDirective): 0 file names, 4 none, 2 not even a space."""
     from click.shell_completion import ShellComplete
     from pycompose.compose.cli.root import cli
 
@@ -48,4 +57,7 @@ def answer_docker(words: Sequence[str], *, described: bool) -> None:
     for item in items:
         if item.type == "plain":
             click.echo(f"{item.value}\t{item.help}" if described and item.help else item.value)
-    click.echo(":0" if any(item.type in ("file", "dir") for item in items) else ":4")
+    if any(item.type in ("file", "dir") for item in items):
+        click.echo(":0")
+    else:
+        click.echo(":6" if items and all(item.value.endswith(("=", ":")) for item in items) else ":4")

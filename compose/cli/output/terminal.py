@@ -91,7 +91,7 @@ def say(text: str, end: str = "\n") -> None:
     try:
         click.echo(visible(text) + end, nl=False)
     except OSError as error:
-        error.filename = error.filename or "standard output"
+        error.filename = error.filename or "/dev/stdout"
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -54,3 +55,38 @@ def test_each_shell_gets_its_own(run: Run, shell: str) -> None:
     code, out, err = run("completion", shell)
     assert (code, err) == (0, "")
     assert f"{shell}_complete" in out
+
+
+def offered(run: Run, *words: str) -> list[str]:
+    """What docker's script would offer; the last line is what it may add."""
+    code, out, _ = run("__completeNoDesc", *words)
+    assert code == 0
+    return out.split()
+
+
+def test_words_are_offered_by_what_they_are_of(run: Run, places: Path) -> None:
+    (places / "compose.yaml").write_text(
+        "name: here\nservices: {web: {image: x}, worker: {image: x, profiles: [tools, odd]}, db: {image: x}}"
+    )
+    for project in ("here", "there"):
+        folder = places / "state" / "projects" / project / "containers" / ("a" * 64)
+        folder.mkdir(parents=True)
+        labels = {"com.docker.compose.service": "web", "com.docker.compose.container-number": "3"}
+        (folder / "state.json").write_text(json.dumps({"name": f"{project}-web-3", "annotations": labels}))
+    assert offered(run, "scale", "w") == ["web=", "worker=", ":6"]
+    assert offered(run, "up", "--scale", "d") == ["db=", ":6"]
+    assert offered(run, "up", "--exit-code-from", "w") == ["web", "worker", ":4"]
+    assert offered(run, "cp", "web") == ["web:", ":6"]
+    assert offered(run, "cp", "./comp") == [":0"]
+    assert offered(run, "-p", "") == ["here", "there", ":4"]
+    assert offered(run, "--profile", "") == ["odd", "tools", ":4"]
+    assert offered(run, "exec", "--index", "") == ["3", ":4"]
+    assert offered(run, "images", "d") == ["db", ":4"]
+    assert offered(run, "help", "unp") == ["unpause", ":4"]
+    assert offered(run, "inspect", "th") == ["there-web-3", ":4"]
+    assert offered(run, "volume", "rm", "") == [":4"]
+
+
+def test_bash_goes_on_after_an_equals_sign(run: Run) -> None:
+    assert "[=:] ]] && compopt -o nospace" in run("completion", "bash")[1]
+    assert "compadd -U -S ''" in run("completion", "zsh")[1]
