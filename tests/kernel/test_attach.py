@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -55,8 +56,11 @@ def test_what_is_typed_reaches_it_and_keys_leave(project: Described, attach: Att
     terminal.press(b"echo $((40+2)); stty size\r")
     terminal.until("42\r\n")
     terminal.until("31 97")
-    terminal.press(b"sleep 1000\r")
+    terminal.press(b"sh -c 'echo sl\"\"eeps; exec sleep 1000'\r")
+    terminal.until("sleeps\r\n")
     terminal.press(b"\x03")
+    terminal.until("^C")
+    time.sleep(0.2)  # what is typed before the kernel is done with ^C, it throws away
     terminal.press(b"echo code=$?\r")
     terminal.until("code=130")
     terminal.press(b"\x10\x11")
