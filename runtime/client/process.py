@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure
+from pycompose.runtime.errors import KeeperGone, NoKeeper, NoSuchContainer, RuntimeFailure, StartFailed
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.messages import (
     Done,
@@ -27,11 +28,15 @@ from pycompose.runtime.keeper.messages import (
 )
 from pycompose.runtime.places import ProjectPlaces
 from pycompose.runtime.spec import Process, to_json
+from pycompose.runtime.state import container_record
 
 from .blocking import BlockingKeeper
 
 if TYPE_CHECKING:
     from .stream_copy import Filter, Flow
+
+
+RETURN = 5.0  # seconds for another keeper to be there
 
 
 def exec_interactive(
@@ -97,9 +102,9 @@ class TakenStreams:
         self._held.callback(os.close, self.pidfd)
 
     def copy(self, terminal: bool, typed: Filter | None, reads: bool) -> int | None:
-        """Copy until the container ends; its exit code, or None where `typed` asked to leave, or nobody can tell.
+        """Copy until the container ends; its exit code, or None where `typed` asked to leave.
 
-        `reads`: what comes from the caller goes in.
+        `reads`: what comes from the caller goes in. Raises RuntimeFailure where nobody can tell how it ended.
         """
         from . import terminal_copy
         from .stream_copy import Flow, copy_until
@@ -127,10 +132,52 @@ class TakenStreams:
                     keeper.ask(DropOutput(self._id, 1 + outward.index(flow)), Done)
             return terminal and bool(flow.failure)
 
-        def code() -> int | None:
-            return self._keeper.hear(RunEnded)[0].code
+        while True:
+            try:
+                return copy_until(self._keeper.fileno(), self._code, inward, outward, closed)
+            except KeeperGone:
+                if not self._return():
+                    for flow in outward:
+                        flow.drain()
+                    return self._recorded()
 
-        return copy_until(self._keeper.fileno(), code, inward, outward, closed)
+    def _code(self) -> int:
+        return _known(self._keeper.hear(RunEnded)[0].code)
+
+    def _return(self) -> bool:
+        """The keeper was killed: take the streams of the next one. False where the container has ended meanwhile."""
+        end = time.monotonic() + RETURN
+        while time.monotonic() < end:
+            try:
+                keeper = BlockingKeeper(self._places)
+            except NoKeeper:
+                time.sleep(0.02)  # nothing tells who is no child and no parent of theirs
+                continue
+            self._keeper = self._held.enter_context(keeper)
+            try:
+                self._keeper.ask(TakeStreams(self._id), Done)
+                messages.close_all(self._keeper.hear(StreamsTaken)[1])
+                return True
+            except KeeperGone:
+                continue
+            except (NoSuchContainer, StartFailed):
+                break
+        return False
+
+    def _recorded(self) -> int:
+        """The exit code on record."""
+        end = time.monotonic() + RETURN
+        while not (record := container_record.read(f"{self._places.container(self._id)}/exit.json")):
+            if time.monotonic() > end:
+                raise KeeperGone("the keeper died, and none came after it", hint="the next command launches one")
+            time.sleep(0.02)
+        return _known(record.get("code"))
+
+
+def _known(code: int | None) -> int:
+    if code is None:
+        raise RuntimeFailure("nobody can tell how the container ended")
+    return code
 
 
 def exec_detached(places: ProjectPlaces, container_id: str, process: Process, privileged: bool = False) -> None:

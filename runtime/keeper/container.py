@@ -314,6 +314,7 @@ class Container:
             "boot_id": container_record.boot_id(),
             "started": time.time(),
             "device_control": bool(self.devices.controller),
+            "taken": self.streams.taker is not None,
         }
         container_record.write(f"{self.folder}/process.json", state, flush=False)
 
@@ -427,7 +428,7 @@ class Container:
         master = kept.get("master", -1)
         if self.bundle.spec.process.terminal and master < 0 and alive:
             note(f"{self.id}: its terminal died with the keeper before this one; it is not read any more")
-        self.streams.begin(master, kept)
+        self.streams.begin(master, kept, taken=bool(process.get("taken")))
         if alive:
             self._watch_memory()
             self.oom_kills = self.cgroup.oom_kills() if self.cgroup else 0

@@ -3,7 +3,8 @@
 What is not taken goes through FIFOs that the container holds open itself, so that a keeper may die: writes wait then,
 and never fail. A taker's stdin is a pipe, which ends when the taker closes it or dies; its outputs have no reader but
 the taker and the keeper, who is told (`drop`) when nobody reads one any more. A taker that is gone leaves the outputs
-to the log. Nothing here waits.
+to the log. Of one that ran when a keeper before this one died, the outputs wait a while for the taker to come back.
+Nothing here waits.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from . import messages
 from .connection import Refused
 from .household import Household, Taker
 from .log_writer import STREAM_SIZE, LogFile, Output, discard_stream
-from .messages import Answer, StreamsTaken
+from .messages import Answer, Done, StreamsTaken
 
 NAMES = ("out", "err")  # FIFOs in its folder
 PIPE = 1 << 18  # bytes that a container may print while its keeper is away
+RETURN = 5.0  # seconds in which the taker of a keeper before this one comes back
 F_SETPIPE_SZ = 1031
 
 
@@ -35,6 +37,7 @@ class ContainerStreams:
         self.keeper, self.id, self.folder, self.bundle = keeper, container_id, folder, bundle
         self.terminal = bundle.spec.process.terminal
         self.taker: Taker | None = None
+        self._awaited = False  # a taker that had them when a keeper before this one died
         self._log: Output | None = None
         self._readers: dict[int, int] = {}  # descriptor -> stdout (0) or stderr (1)
         self._early: dict[str, int] = {}  # outputs that have a reader before the container is there, by NAMES
@@ -69,9 +72,15 @@ class ContainerStreams:
             opened.pop_all()
             return descriptors
 
-    def begin(self, master: int, kept: Mapping[str, int] | None = None) -> None:
-        """Read what it prints, from the descriptors `kept` or newly opened FIFOs. Raises OSError."""
+    def begin(self, master: int, kept: Mapping[str, int] | None = None, *, taken: bool = False) -> None:
+        """Read what it prints, from the descriptors `kept` or newly opened FIFOs. Raises OSError.
+
+        `taken`: by somebody who may come back.
+        """
         self._master = master
+        if taken:
+            self._awaited = True
+            self.keeper.loop.later(RETURN, self._left_alone)
         early, self._early = {**self._early, **(kept or {})}, {}
         if self.taker is not None and master >= 0 and self.taker.rows:
             size = struct.pack("HHHH", self.taker.rows, self.taker.columns, 0, 0)
@@ -96,7 +105,7 @@ class ContainerStreams:
     def _read(self, fd: int, stream: int) -> None:
         os.set_blocking(fd, False)
         self._readers[fd] = stream
-        if self.taker is None:
+        if self.taker is None and not self._awaited:
             self.keeper.loop.watch(fd, self._copier(fd))
 
     # --- while it runs ---
@@ -107,6 +116,19 @@ class ContainerStreams:
             inputs = [self._input] if self._input >= 0 else []
             self.taker.reply(StreamsTaken(), [pidfd, *self._readers, *inputs])
         self._close_unused()
+
+    def take_again(self, taker: Taker, pidfd: int) -> None:
+        """The taker comes back. Raises Refused where none is awaited."""
+        if not self._awaited:
+            raise Refused("it is started already", "attach")
+        self._awaited, self.taker = False, taker
+        taker.reply(Done())
+        self.hand_over(pidfd)
+
+    def _left_alone(self) -> None:
+        if self._awaited:
+            self._awaited = False
+            self.take_back()
 
     def take_back(self) -> None:
         """The taker is gone: what is printed from now on is logged."""
@@ -175,7 +197,7 @@ class ContainerStreams:
         """All of its processes are gone: log what is left, but for a taker, who has it."""
         if self._log is None:
             return
-        for fd in list(self._readers) if self.taker is None else ():
+        for fd in list(self._readers) if self.taker is None and not self._awaited else ():
             self._drain(fd)
         self._log.close()
 
@@ -192,7 +214,7 @@ class ContainerStreams:
             self.keeper.loop.unwatch(fd)
             os.close(fd)
         self._readers.clear()
-        self._master = -1
+        self._master, self._awaited = -1, False
         self._close_unused()
 
     def _close_unused(self) -> None:

@@ -399,8 +399,9 @@ class Keeper:
         return self.takers.pop(container_id, None)
 
     def take_streams(self, container_id: str, taker: Taker) -> None:
-        if container_id in self.containers:
-            raise Refused("it is started already", "attach")
+        if (container := self.containers.get(container_id)) is not None:
+            container.streams.take_again(taker, container.pidfd)
+            return
         self.takers[container_id] = taker
         taker.reply(Done())
 

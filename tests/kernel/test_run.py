@@ -260,6 +260,28 @@ def test_a_run_of_a_project_that_is_not_up_leaves_no_helper(project: Described) 
     assert not Path(f"/proc/{project.machine.pid}/root{project.machine.run_folder}/p").exists()
 
 
+def test_the_keeper_may_be_killed_meanwhile(project: Described) -> None:
+    project.describe(ONE)
+    process = Begun(project, "-T", "web", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    until(lambda: "running" in project.states().values())
+    socket = f"/proc/{project.machine.pid}/root{project.machine.run_folder}/p/keeper.sock"
+    os.kill(keeper_of(project), signal.SIGKILL)
+    assert Path(socket).exists()
+    piece = os.urandom(1 << 20)
+    output, _ = process.communicate(piece * 10, 30)
+    assert process.returncode == 0
+    assert output == piece * 10
+    assert set(project.states().values()) == {"exited"}
+
+
+def keeper_of(project: Described) -> int:
+    """The parent of what runs in the container."""
+    places = f"/proc/{project.machine.pid}/root{project.machine.state}/projects/p/containers"
+    (folder,) = Path(places).iterdir()
+    pid = container_record.read(str(folder / "process.json"))["pid"]
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_the_supervisor_may_be_killed_meanwhile(project: Described) -> None:
     project.describe(ONE)
     process = Begun(project, "--rm", "-T", "web", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)

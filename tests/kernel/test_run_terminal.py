@@ -100,7 +100,7 @@ def test_keys_are_the_containers(project: Described, ended: list[Terminal]) -> N
     terminal.press(b"\x1a")
     terminal.until("Stopped")
     time.sleep(0.2)
-    terminal.after("kill %1; wait; echo go''ne", "gone")
+    terminal.after("kill -KILL %1; wait; echo go''ne", "gone")
     terminal.press(b"\x04")
     assert terminal.end() == 0
     assert project.states() == {}
