@@ -7,10 +7,16 @@ from pycompose.compose.cli.command import command
 
 
 @command("help")
+@click.option("--man", is_flag=True, help="Print the manual page: `pycompose help --man | man -l -`.")
 @click.argument("names", nargs=-1, metavar="[COMMAND]...")
 @click.pass_context
-def show_help(context: click.Context, names: tuple[str, ...]) -> None:
+def show_help(context: click.Context, man: bool, names: tuple[str, ...]) -> None:
     """Print the help of a command, or of a command's command (`help image pull`)."""
+    if man:
+        from pycompose.compose.cli.manual import page
+
+        click.echo(page(), nl=False)
+        return
     place = context.find_root()
     for name in names:
         if not isinstance(place.command, click.Group):
