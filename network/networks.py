@@ -83,6 +83,7 @@ class Networks:
         self._redirect: netlink.Template | None = None
         self._links = 0
         self._recovered = False
+        self._undetached: dict[str, list[Endpoint]] = {}  # owner -> addresses that could not be given back yet
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Relay published ports and answer DNS until cancelled."""
@@ -124,6 +125,8 @@ class Networks:
 
     def remove(self, name: str) -> None:
         """Remove the network, if it is there. Raises NetworkError when containers are on it."""
+        for owner in tuple(self._undetached):
+            self.detach(owner)
         with self._records.changing(), translated(f'network "{name}" cannot be removed'):
             network = self._records.network(name)
             if network is None:
@@ -333,16 +336,21 @@ class Networks:
 
     def detach(self, owner: str) -> None:
         """Forget the owner's addresses and answer it no more; its links die with its namespace."""
-        endpoints = self._tasks.on_loop(self.zone.endpoints_of, owner)
+        endpoints = self._tasks.on_loop(self.zone.endpoints_of, owner) or self._undetached.get(owner, [])
         if not self._recovered:  # since then the zone has all of this project
             endpoints = endpoints or [e for e in self.endpoints() if e.owner == owner]
         if not endpoints:
             self._tasks.on_loop(self._tasks.stop, owner)
             return
-        with self._records.changing(), translated("published ports cannot be changed"):
-            self._tasks.on_loop(self._unname, owner)
-            self._ports.without({endpoint.address for endpoint in endpoints})
-            self._release(endpoints)
+        try:
+            with self._records.changing(), translated("published ports cannot be changed"):
+                self._tasks.on_loop(self._unname, owner)
+                self._ports.without({endpoint.address for endpoint in endpoints})
+                self._release(endpoints)
+        except BaseException:
+            self._undetached[owner] = list(endpoints)
+            raise
+        self._undetached.pop(owner, None)
 
     def _unname(self, owner: str) -> None:
         """Answer an owner no more, and nobody with it. On the loop."""

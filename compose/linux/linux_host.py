@@ -118,8 +118,10 @@ class LinuxHost:
         self._publisher.died(held.id, code)
         try:
             await self._service_network.leave(held)
-        except NetworkError as error:
-            note(f"{held.name}: {error}")
+        except (NetworkError, OSError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not shortages.number(error):
+                raise
+            note(f"{held.name}: {shortages.reason(error)}")
         await self._tell(held, ContainerExited(held.name, held.service, code, oom_killed, time.time()))
         held.ended()
         if held.auto_remove:

@@ -207,9 +207,11 @@ class ServiceNetwork:
     async def leave(self, held: HeldContainer) -> None:
         """A container does not run any more: its place on its networks is free."""
         held.running = False
-        await self.serve(held, healthy=False)
-        held.address = ""
-        await self._worker.run(self._networks.detach, held.id)
+        try:
+            await self.serve(held, healthy=False)
+        finally:
+            held.address = ""
+            await self._worker.run(self._networks.detach, held.id)
         for group in self._groups(held):
             await self._release(group)
 

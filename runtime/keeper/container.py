@@ -48,6 +48,7 @@ from .messages import (
 )
 
 NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
+RECORD_TRIES = 100  # a tenth of a second apart
 PATIENCE = 5.0  # seconds for killed processes to be gone, before the end is told all the same
 
 
@@ -475,10 +476,11 @@ class Container:
             else:
                 note(f"{self.id}: there are processes in its control group that cannot be killed")
         oom = bool(self.cgroup and self.cgroup.oom_kills() > 0)
-        self.streams.finish()
-        self._record_end(oom)
-        self._close()
-        self._discard_cgroup()
+        for step in (self.streams.finish, lambda: self._record_end(oom), self._close, self._discard_cgroup):
+            try:
+                step()
+            except Exception as error:  # its end goes on, and is told
+                self._remark(error)
         self.keeper.forget(self.id)
         if self.stage is ContainerStage.ENDED:
             self.keeper.publish(Ended(self.id, self.code, oom, self.pid))
@@ -500,10 +502,25 @@ class Container:
                 return
             code = self.failure.exit_code
         end = {"code": code, "oom_killed": oom_killed, "finished": time.time()}
+        self._write_end(end, RECORD_TRIES)
+
+    def _write_end(self, end: Mapping[str, Any], tries: int) -> None:
+        """Tried again while something is short; who listens is told all the same."""
         try:
-            container_record.write_reserved(f"{self.folder}/exit.json", end)
-        except OSError:
-            complain()  # who listens is told all the same
+            process = container_record.read(f"{self.folder}/process.json")
+            if tries == RECORD_TRIES or process.get("start_time") == self.start_time:  # else it runs again
+                container_record.write_reserved(f"{self.folder}/exit.json", end)
+        except OSError as error:
+            if tries and shortages.number(error):
+                self.keeper.loop.later(shortages.PAUSE, lambda: self._write_end(end, tries - 1))
+            else:
+                self._remark(error)
+
+    def _remark(self, error: Exception) -> None:
+        if shortages.number(error):
+            note(f"{self.id}: {shortages.reason(error)}")
+        else:
+            complain()
 
     def _close(self) -> None:
         for fd in {self.pidfd, self.netns, self.oom_fd, self.outcome, *self.sockets} - {-1}:
