@@ -9,7 +9,6 @@ goes on. Prints nothing.
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -142,7 +141,7 @@ def start(
         remove_orphans=options.remove_orphans,
         ignore_orphans=options.ignore_orphans,
     )
-    one_off = OneOff(secrets.token_hex(32), options.auto_remove, options.use_aliases)
+    one_off = OneOff(os.urandom(32).hex(), options.auto_remove, options.use_aliases)
     with operations.prepared_up(choices, needs, images, tell) as prepared:
         project = changed(prepared.project, options, one_off.id, prepared.located.variables)
         name = project.services[options.service].container_name or ""

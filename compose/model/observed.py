@@ -99,6 +99,7 @@ class ObservedContainer:
     number: int
     status: ContainerStatus
     oneoff: bool = False  # it is no replica: of `run`, or of a hook
+    auto_remove: bool = False  # a one-off container that goes by itself when it has ended
     hook: str = ""  # "pre_start": it is the container of one
     unlogged: bool = False  # nothing that it writes is kept: the logging driver "none"
     image: str = ""  # as the file wrote it

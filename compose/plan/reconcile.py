@@ -234,9 +234,9 @@ class _Up:
             self.halted[c.name] = replace(halt, remade=(*halt.remade, created))
 
     def _start_halted(self) -> None:
-        """Containers of services that were not asked for, which a changed network or volume stopped."""
+        """Containers of services that nobody asked for, which a changed network or volume stopped; no one-off ones."""
         for c in self.observed.containers:
-            halt = self.halted.get(c.name)
+            halt = None if c.oneoff else self.halted.get(c.name)
             if halt and not (self.options.no_start or self.out.starts(c.name) or self.out.removal(c.name)):
                 self.out.start(c.name, c.service, halt.cause, (halt.stop, *halt.remade))
 
@@ -535,6 +535,8 @@ class _OneOffRun(_Up):
 
     def _more(self) -> None:
         service, cause = self.project.services[self.service], asked("run")
+        if service.provider is not None:
+            raise PycomposeError(f'service "{service.name}" is run by a provider and has no containers')
         self._check_donors(service, making=True)
         # Nothing of it is there before what it depends on is ready.
         after = [*self._needs(service), *self._joined(service), *self._before(service)]

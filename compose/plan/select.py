@@ -38,11 +38,11 @@ def selected(project: Project, names: Collection[str], no_deps: bool = False) ->
 
 
 def orphans(project: Project, observed: Observed) -> tuple[ObservedContainer, ...]:
-    """Containers of services that the project does not have, and one-off containers that have ended."""
+    """Containers of services that the project does not have, and one-off containers that have ended and stay."""
     known = {*project.services, *project.disabled_services}
 
     def is_orphan(c: ObservedContainer) -> bool:
-        return not is_running(c) if c.oneoff and not c.hook else c.service not in known
+        return not (is_running(c) or c.auto_remove) if c.oneoff and not c.hook else c.service not in known
 
     return tuple(filter(is_orphan, observed.containers))
 

@@ -225,6 +225,7 @@ def _container(
         number=int(number) if number.isdecimal() else 0,
         status="restarting" if supervision.restarting and not running else state.status,  # type: ignore[arg-type]
         oneoff=labels.get(Label.ONEOFF, "False") == "True" or Label.HOOK in labels,
+        auto_remove=labelled.one_off is not None and labelled.one_off.auto_remove,
         hook=labels.get(Label.HOOK, ""),
         unlogged=labelled.unlogged,
         image=labelled.image or state.image,

@@ -53,6 +53,8 @@ ROWS = {
         Row("down50", "down -t 0 of 50", "s", 0.23, 4.6, 7.8),
         Row("again50", "up -d again, nothing to do, 50", "s", 0.12, 0.17, 3.1),
         Row("exec", "exec svc true", "s", 0.06, 0.18, 0.28),
+        Row("run_cold", "run --rm svc true, cold", "s", 0.25),
+        Row("run", "run --rm svc true, beside its project", "s", 0.15),
         Row("ps", "ps, 50 services", "s", 0.06, 0.17, 0.45),
         Row("config50", "config, 50 services", "s", 0.09, 0.15, 0.37),
         Row("config500", "config, 500 services in a chain", "s", 1.5),
@@ -74,6 +76,12 @@ def one(peer: Peer) -> Values:
     yield "up1", peer.do("up", "-d")
     for _ in range(3):
         yield "exec", peer.do("exec", "-T", "s0", "true")
+        yield "run", peer.do("run", "--rm", "-T", "s0", "true")
+
+
+def run_cold(peer: Peer) -> Values:
+    peer.write({"s0": SLEEP})
+    yield "run_cold", peer.do("run", "--rm", "-T", "s0", "true")
 
 
 def ten(peer: Peer) -> Values:
@@ -173,7 +181,8 @@ class Run:
 
 
 RUNS = (
-    Run(("up1", "exec"), one),
+    Run(("up1", "exec", "run"), one),
+    Run(("run_cold",), run_cold),
     Run(("up10",), ten),
     Run(("chain10",), chain),
     Run(("config50", "up50", "again50", "ps", "down50"), fifty),

@@ -100,6 +100,7 @@ def container(project: Project, name: str, number: int, status: str, keys: dict[
         status=cast("ContainerStatus", status),
         oneoff="oneoff" in keys or "hook" in keys,
         hook=keys.get("hook", ""),
+        auto_remove="auto-remove" in keys,
         started=None if status == "created" else 1.0,
         image_digest=keys.get("image", ""),
         config_hash=keys.get("hash", service.config_hash if service else ""),
