@@ -19,7 +19,7 @@ from .syntax import Instruction
 Tree = dict[str, Any]
 SHELL = ("/bin/sh", "-c")
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?")
+_PORT = re.compile(r"(?P<host>.*:)?(?P<first>\d+)(?:-(?P<last>\d+))?(?:/(?P<protocol>[A-Za-z]+))?")
 _NONE: dict[str, bool] = {}
 
 
@@ -51,8 +51,10 @@ def pairs(one: Instruction, values: Mapping[str, str], escape: str) -> dict[str,
     return expanded
 
 
-def change(config: Tree, one: Instruction, values: Mapping[str, str], escape: str, set_here: set[str]) -> None:
-    """Let an instruction that makes no files change `config`; `own` gathers what this Dockerfile has set."""
+def change(
+    config: Tree, one: Instruction, values: Mapping[str, str], escape: str, set_here: set[str], warnings: list[str]
+) -> None:
+    """Let an instruction that makes no files change `config`; `set_here` gathers what this Dockerfile has set."""
     word = one.word
     options = flags(one, _NONE if word != "HEALTHCHECK" else dict.fromkeys(_HEALTH, False))
     match word:
@@ -82,7 +84,7 @@ def change(config: Tree, one: Instruction, values: Mapping[str, str], escape: st
         case "EXPOSE":
             ports: Tree = dict(config.get("ExposedPorts") or {})
             for text in words.split(one.rest, values, escape):
-                ports |= {port: {} for port in _ports(one, text)}
+                ports |= {port: {} for port in _ports(one, text, warnings)}
             config["ExposedPorts"] = ports
         case "STOPSIGNAL":
             config["StopSignal"] = _signal(one, words.expand(one.rest, values, escape))
@@ -99,14 +101,16 @@ def change(config: Tree, one: Instruction, values: Mapping[str, str], escape: st
             raise AssertionError(word)
 
 
-def _ports(one: Instruction, text: str) -> list[str]:
+def _ports(one: Instruction, text: str, warnings: list[str]) -> list[str]:
     match = _PORT.fullmatch(text)
-    if match is None or not 0 < int(match[1]) <= int(match[2] or match[1]) < 65536:
+    if match is None or not 0 < int(match["first"]) <= int(match["last"] or match["first"]) < 65536:
         raise one.fail(f"EXPOSE: {text!r} is no port", "80, 53/udp, 8000-8010/tcp")
-    protocol = (match[3] or "tcp").lower()
+    if match["host"]:
+        warnings.append(f"{one.position}: EXPOSE: {match['host']} of {text!r} has no effect: an image names no host port")
+    protocol = (match["protocol"] or "tcp").lower()
     if protocol not in ("tcp", "udp", "sctp"):
         raise one.fail(f"EXPOSE: {text!r}: the protocol must be tcp, udp or sctp")
-    return [f"{port}/{protocol}" for port in range(int(match[1]), int(match[2] or match[1]) + 1)]
+    return [f"{port}/{protocol}" for port in range(int(match["first"]), int(match["last"] or match["first"]) + 1)]
 
 
 def _signal(one: Instruction, text: str) -> str:
@@ -125,8 +129,7 @@ _HEALTH = {
 
 
 def _health(one: Instruction, options: Mapping[str, str], usual: tuple[str, ...]) -> Tree:
-    word, _, rest = one.rest.partition(" ")
-    rest = rest.strip()
+    word, rest = [*one.rest.split(None, 1), ""][:2]
     if word.upper() == "NONE":
         if rest or options:
             raise one.fail("HEALTHCHECK NONE takes nothing else")
@@ -149,7 +152,7 @@ def _health(one: Instruction, options: Mapping[str, str], usual: tuple[str, ...]
 
 
 def _duration(one: Instruction, name: str, text: str) -> int:
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", text)
+    parts = re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise one.fail(f"HEALTHCHECK --{name}={text}: a time like 30s or 1m30s is wanted")
     total = round(sum(float(number) * _UNITS[unit] for number, unit in parts))
@@ -159,7 +162,7 @@ def _duration(one: Instruction, name: str, text: str) -> int:
 
 
 def _trigger(config: Tree, one: Instruction) -> None:
-    word = one.rest.partition(" ")[0].upper()
+    word = one.rest.split(None, 1)[0].upper()
     if word in ("ONBUILD", "FROM", "MAINTAINER"):
         raise one.fail(f"ONBUILD {word} cannot be")
     text = one.rest + "".join(f"\n{here.content}{here.name}" for here in one.heredocs)

@@ -99,7 +99,7 @@ def _evaluate(of: StageState, one: Instruction) -> Asking:
         case "WORKDIR":
             yield from _workdir(of, one)
         case _:
-            configuration.change(of.config, one, of.values(), of.escape, of.own)
+            configuration.change(of.config, one, of.values(), of.escape, of.own, of.shared.warnings)
             of.remember(_said(of, one))
 
 

@@ -174,7 +174,7 @@ def _first_word(text: str, escape: str) -> str:
 def _heredocs(one: Instruction, lines: list[str], at: int, escape: str) -> tuple[tuple[Heredoc, ...], int]:
     word, rest = one.word, one.rest
     if word == "ONBUILD":
-        word, _, rest = rest.partition(" ")
+        word, rest = [*rest.split(None, 1), ""][:2]
     if word.upper() not in _WITH_HEREDOC or "<<" not in rest or one.json() is not None:
         return (), at
     documents = []

@@ -16,7 +16,7 @@ def configured(text: str, **values: str) -> dict[str, Any]:
     made: dict[str, Any] = {"Env": ["OLD=1"], "Cmd": ["inherited"], "Labels": {"a": "b"}}
     own: set[str] = set()
     for one in parse(text).instructions:
-        change(made, one, {"OLD": "1", **values}, "\\", own)
+        change(made, one, {"OLD": "1", **values}, "\\", own, [])
     return made
 
 
