@@ -120,6 +120,23 @@ def pinned(tree: Plain, digests: Mapping[str, str]) -> Plain:
     return {**tree, "services": {name: pin(service) for name, service in tree.get("services", {}).items()}}
 
 
+def as_version_5(tree: Plain) -> Plain:
+    """`tree` as docker compose 5 prints it: that the source of a bind is made is not said, for so it is anyway."""
+
+    def implied(volume: Any) -> Any:
+        bind = volume.get("bind") if isinstance(volume, dict) else None
+        if not isinstance(bind, dict) or bind.get("create_host_path") is not True:
+            return volume
+        return {**volume, "bind": {key: value for key, value in bind.items() if key != "create_host_path"}}
+
+    def changed(service: Any) -> Any:
+        if not isinstance(service, dict) or not isinstance(volumes := service.get("volumes"), list):
+            return service
+        return type(service)(service | {"volumes": [implied(volume) for volume in volumes]})
+
+    return {**tree, "services": {name: changed(service) for name, service in (tree.get("services") or {}).items()}}
+
+
 def images_only(tree: Plain) -> Plain:
     """The override file that pins images: each service's image, and the images that it mounts."""
 

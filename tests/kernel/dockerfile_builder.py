@@ -49,7 +49,9 @@ def files(image: Image) -> dict[str, str]:
         for path in sorted(Path(layer).rglob("*")):
             status, name = path.lstat(), str(path.relative_to(layer))
             if stat.S_ISCHR(status.st_mode):
-                seen = {other: what for other, what in seen.items() if other != name and not other.startswith(f"{name}/")}
+                seen = {
+                    other: what for other, what in seen.items() if other != name and not other.startswith(f"{name}/")
+                }
                 continue
             kind = "d" if path.is_dir() else "l" if path.is_symlink() else "f"
             text = path.read_text(errors="replace") if kind == "f" and status.st_size < 1000 else ""

@@ -61,6 +61,13 @@ def _flags(function: Any) -> Any:
 @click.option("-q", "--quiet", is_flag=True, help="Only check the file.")
 @click.option("--format", "form", type=click.Choice(["yaml", "json"]), help="yaml (the default) or json.")
 @click.option("-o", "--output", metavar="FILE", help="Write to a file.")
+@click.option(
+    "--compose-version",
+    "version",
+    type=click.Choice(["2", "5"]),
+    default="2",
+    help="As docker compose 2 (the default) or 5 prints it.",
+)
 @_flags
 @click.option("--hash", "hashes", metavar="SERVICE", help="Print services' configuration hashes ('*': all).")
 @click.option("--resolve-image-digests", is_flag=True, help="Pin each image to its digest.")
@@ -73,6 +80,7 @@ def config(
     quiet: bool,
     form: str | None,
     output: str | None,
+    version: str,
     what: str | None,
     hashes: str | None,
     resolve_image_digests: bool,
@@ -96,7 +104,7 @@ def config(
     if what == "variables":
         text = _variables(options, form)
     elif not options.interpolate:
-        text = _as_written(options, form, what, lock=lock_image_digests, pin=resolve_image_digests)
+        text = _as_written(options, form, what, version, lock=lock_image_digests, pin=resolve_image_digests)
     else:
         loaded = subject.load(choices, services, options)
         if hashes is not None:
@@ -104,7 +112,8 @@ def config(
         elif what:
             text = "".join(f"{line}\n" for line in _names(loaded, what, services))
         else:
-            text = _canonical(choices, loaded, form, services, lock=lock_image_digests, pin=resolve_image_digests)
+            tree = _canonical(choices, loaded, services, lock=lock_image_digests, pin=resolve_image_digests)
+            text = _text(tree, form, version)
     if quiet:
         return
     data = text.encode("utf-8", "surrogateescape")  # a variable from outside may be any bytes
@@ -118,9 +127,7 @@ def config(
         raise PycomposeError(f"{output} cannot be written: {error.strerror}") from error
 
 
-def _canonical(
-    choices: Choices, loaded: Loaded, form: str | None, services: tuple[str, ...], *, lock: bool, pin: bool
-) -> str:
+def _canonical(choices: Choices, loaded: Loaded, services: tuple[str, ...], *, lock: bool, pin: bool) -> dict[str, Any]:
     from pycompose.compose.file import show
 
     tree = loaded.tree
@@ -130,9 +137,15 @@ def _canonical(
         tree = show.used(tree)
     if lock or pin:
         tree = show.pinned(tree, _digests(tree))
-    if lock:
-        tree = show.images_only(tree)
-    return show.to_json(tree) if form == "json" else show.to_yaml(tree)
+    return show.images_only(tree) if lock else tree
+
+
+def _text(tree: dict[str, Any], form: str | None, version: str, *, escape: bool = True) -> str:
+    from pycompose.compose.file import show
+
+    if version == "5":
+        tree = show.as_version_5(tree)
+    return show.to_json(tree, escape=escape) if form == "json" else show.to_yaml(tree, escape=escape)
 
 
 def _chosen(loaded: Loaded, services: tuple[str, ...]) -> tuple[str, ...]:
@@ -141,9 +154,8 @@ def _chosen(loaded: Loaded, services: tuple[str, ...]) -> tuple[str, ...]:
     return chosen(loaded.project, services)
 
 
-def _as_written(options: Options, form: str | None, what: str | None, *, lock: bool, pin: bool) -> str:
+def _as_written(options: Options, form: str | None, what: str | None, version: str, *, lock: bool, pin: bool) -> str:
     """The merged files before anything is filled in."""
-    from pycompose.compose.file import show
     from pycompose.compose.file.loader import merged
     from pycompose.compose.file.outline import outline
 
@@ -158,7 +170,7 @@ def _as_written(options: Options, form: str | None, what: str | None, *, lock: b
     if what or lock or pin:
         flag = f"--{what}" if what else "--lock-image-digests" if lock else "--resolve-image-digests"
         raise click.UsageError(f"{flag} needs the variables filled in; leave --no-interpolate out")
-    return show.to_json(tree, escape=False) if form == "json" else show.to_yaml(tree, escape=False)
+    return _text(tree, form, version, escape=False)
 
 
 def _variables(options: Options, form: str | None) -> str:
@@ -195,25 +207,32 @@ def _digests(tree: dict[str, Any]) -> dict[str, str]:
 
 
 def _names(loaded: Loaded, what: str, services: tuple[str, ...]) -> list[str]:
-    from pycompose.compose.file import show
+    """Names that the project knows; its canonical form, which takes longer, is made for models alone."""
+    from pycompose.compose.model.project import VolumeMount
 
-    described = loaded.project
-    tree = show.only(loaded.tree, _chosen(loaded, services)) if services else loaded.tree
+    project = loaded.project
+    names = _chosen(loaded, services) if services else project.services
+    chosen = [service for name, service in project.services.items() if name in names]
     match what:
         case "services":
-            return [name for name in described.services if name in tree["services"]]
-        case "volumes" | "networks":
-            return sorted(show.used(tree).get(what, {}))
+            return [service.name for service in chosen]
+        case "volumes":
+            mounted = {m.source or "" for service in chosen for m in service.mounts if isinstance(m, VolumeMount)}
+            return sorted(mounted & project.volumes.keys())
+        case "networks":
+            joined = {attachment.network for service in chosen for attachment in service.networks}
+            return sorted(joined & project.networks.keys())
         case "images":
-            chosen = [service for name, service in described.services.items() if name in tree["services"]]
             images = [service.image for service in chosen]
             hooked = dict.fromkeys(hook.image for service in chosen for hook in service.pre_start)
             return [image for image in (*images, *(image for image in hooked if image not in images)) if image]
         case "profiles":
-            every = [*described.services.values(), *described.disabled_services.values()]
+            every = [*project.services.values(), *project.disabled_services.values()]
             return sorted({profile for service in every for profile in service.profiles})
         case "models":
-            models = show.used(tree).get("models", {}).values()
+            from pycompose.compose.file import show
+
+            models = show.used(show.only(loaded.tree, names)).get("models", {}).values()
             return [str(model["model"]) for model in models if model.get("model")]
         case _:
             return [f"{key}={value}" for key, value in sorted(loaded.variables.items())]

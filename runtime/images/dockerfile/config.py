@@ -106,7 +106,9 @@ def _ports(one: Instruction, text: str, warnings: list[str]) -> list[str]:
     if match is None or not 0 < int(match["first"]) <= int(match["last"] or match["first"]) < 65536:
         raise one.fail(f"EXPOSE: {text!r} is no port", "80, 53/udp, 8000-8010/tcp")
     if match["host"]:
-        warnings.append(f"{one.position}: EXPOSE: {match['host']} of {text!r} has no effect: an image names no host port")
+        warnings.append(
+            f"{one.position}: EXPOSE: {match['host']} of {text!r} has no effect: an image names no host port"
+        )
     protocol = (match["protocol"] or "tcp").lower()
     if protocol not in ("tcp", "udp", "sctp"):
         raise one.fail(f"EXPOSE: {text!r}: the protocol must be tcp, udp or sctp")

@@ -42,6 +42,34 @@ def test_every_list_has_one_name_a_line(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("file")
+def test_lists_are_told_without_the_whole_canonical_form(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the canonical form was made")
+
+    monkeypatch.setattr("pycompose.compose.file.loader.project_tree", refuse)
+    for what in ("services", "volumes", "networks", "images", "profiles", "environment"):
+        assert run("config", f"--{what}")[0] == 0
+    assert run("config", "--hash", "*")[0] == 0
+    assert run("config", "--volumes", "db")[1] == ""
+    assert run("config", "--networks", "db")[1] == "inner\n"
+
+
+def test_the_form_of_docker_compose_5_leaves_out_that_a_binds_source_is_made(run: Run, places: Path) -> None:
+    (places / "compose.yaml").write_text(
+        "services: {a: {image: i, volumes: ['./x:/x', {type: bind, source: ./y, target: /y, "
+        "bind: {create_host_path: false, propagation: shared}}]}}"
+    )
+
+    def binds(*arguments: str) -> list[object]:
+        out = run("config", "--format", "json", *arguments)[1]
+        return [volume["bind"] for volume in json.loads(out)["services"]["a"]["volumes"]]
+
+    kept = {"create_host_path": False, "propagation": "shared"}
+    assert binds() == binds("--compose-version", "2") == [{"create_host_path": True}, kept]
+    assert binds("--compose-version", "5") == binds("--compose-version", "5", "--no-interpolate") == [{}, kept]
+
+
+@pytest.mark.usefixtures("file")
 def test_the_environment_is_what_is_filled_in(run: Run, places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUTSIDE", "x")
     lines = run("config", "--environment")[1].splitlines()

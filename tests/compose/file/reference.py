@@ -147,13 +147,16 @@ OURS = """\
 
 - `image: host`: the machine's own files as an image, copied on write: what a container writes stays in the container.
   What a login or a service keeps secret is not in it: `docs/security.md` says what.
-- `x-pycompose`, at the top or in a service, is where extensions of ours live: `follow_links`, `host`.
+- `x-pycompose`, at the top or in a service, is where extensions of ours live: `follow_links`, `host`, `restart`.
 - A bind source, config or secret in the project's folder is found without leaving that folder: a link that leads out is
   an error, for a container that has a part of the folder mounted could have put it there, to be given any file of the
   host at the next start (Docker follows it). It is looked for at each start, so nothing is swapped in between. Where
   such links are meant, the service or the file says `x-pycompose: {follow_links: true}`.
 - `x-pycompose: {host: {show: [/srv/certificates]}}` shows these absolute paths in the image `host`, though they are
   hidden from it.
+- `x-pycompose: {restart: unhealthy}` has a container that becomes unhealthy stopped, and started again as if it had
+  failed: with the back-off, `delay` and `max_attempts` of its restart policy, and without one too. Otherwise, as with
+  Docker, nothing is done about health but what dependencies and published ports make of it.
 - `network_mode: bridge` is one bridge of the machine for containers of all projects, there while anybody is on it.
   As with Docker it knows no names of services; `links` are lines of `/etc/hosts`, which follow a container that gets
   another address. Names outside are asked of the host's servers by 127.0.0.11.
@@ -162,15 +165,15 @@ OURS = """\
   (`8100-8103:8000`), and of a port that the host chooses (`8000`), each container has one, as with Docker.
 - Contents of configs, secrets and env files are part of what `up` compares (docker compose looks at names alone): a
   changed file makes containers anew, and the plan says `configuration changed: config app.conf`.
-- What shares a namespace with a service (`network_mode`, `ipc`, `pid`) is started again whenever that one is, by a
-  command or its restart policy; docker compose leaves it in the namespace that is gone. With `--no-deps`, a service
-  whose namespaces or volumes it takes and that has no container is an error.
+- What shares a namespace with a service or with a container of another project (`network_mode`, `ipc`, `pid`) is
+  started again whenever that one is, by a command or its restart policy; docker compose leaves it in the namespace that
+  is gone. With `--no-deps`, a service whose namespaces or volumes it takes and that has no container is an error.
 - Anonymous volumes that a new container does not take over from the one it replaces are removed; docker compose leaves
   them.
 - A service of a `provider` is made by a program, `docker-TYPE` or `TYPE`, as with docker compose; `up`, `create` and
   `scale` run it each time, `down` and (where its metadata say so) `stop` end it. It runs in the command's process, with
   the caller's PATH and tokens, before containers are made: a dependency on containers is an error. With `--no-deps` and
-  in a dry run, dependents keep the variables of the last run. `get-service-config` is not answered.
+  in a dry run, dependents keep the variables of the last run.
 - `service_completed_successfully` on a service that is always started again is an error of `up`; docker compose waits.
 """
 
@@ -298,7 +301,8 @@ def _differences() -> str:
         "",
         "What docker compose 2.40 answers to small files is data of the tests; where it is installed, a test compares",
         "what both print for every file of the examples and tests. The short form of a bind is printed with",
-        "`create_host_path: true`, as 2.40 does. What stays different are faults of docker compose:",
+        "`create_host_path: true`, as 2.40 does; `config --compose-version 5` leaves it out, as docker compose 5 does.",
+        "What stays different are faults of docker compose:",
         "",
         *told,
         "- `!reset` and `!override` reach through a merge key (`<<: *anchor`), as through an alias.",
