@@ -62,6 +62,7 @@ def build(
     top.text("name")  # what it says is known already, if it is text
     shown, unhealthy = pycompose_section.host_show(top), pycompose_section.restarts_unhealthy(top)
     if "version" in top:
+        top.text("version")
         reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
     context = services.Context(working_dir if resolve_paths else "", name, variables, normalize, separator)
     ranges = dict(top.sections("networks"))
@@ -177,7 +178,9 @@ def _outside(
 def _external(section: Section) -> tuple[bool, str | None]:
     value = section.map.get("external")
     if isinstance(value, Map):
-        return True, section.section("external").text("name")
+        old = section.section("external")
+        old.check_keys(("name",))
+        return True, old.text("name")
     return section.flag("external"), None
 
 

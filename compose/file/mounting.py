@@ -44,6 +44,7 @@ def mounts(section: Section, directory: str) -> tuple[Mount, ...]:
             _short_mount(item, section, directory) if isinstance(item, Text) else _long_mount(item, section, directory)
         )
         entries.append((mount, item))
+    section.only_text("tmpfs", section.map.get("tmpfs"))
     for item in section.items("tmpfs"):
         if isinstance(item, Text):
             entries.append((_tmpfs(item), item))

@@ -162,6 +162,7 @@ def extra_hosts(section: Section, key: str = "extra_hosts") -> tuple[tuple[str, 
             if not all(isinstance(address, Text) for address in addresses):
                 message = f'"{name}" in "{key}" of {section.name} must be an address'
                 section.reading.problem(message, value.keys_at.get(name), "such as db: 10.0.0.5", "type")
+            section.only_text(key, item)
             hosts += [(name, one) for a in addresses if isinstance(a, Text) for one in _addresses(str(a))]
         return tuple(dict.fromkeys(hosts))
     for entry in section.texts(key):

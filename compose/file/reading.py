@@ -54,15 +54,17 @@ def words(text: str) -> frozenset[str]:
 # docker compose's schema: attributes that are a list or a mapping, that may be null, that may be numbers, or one text
 GROUPS = words("""
     additional_contexts annotations args blkio_config build cache_from cache_to cap_add cap_drop config configs
-    credential_spec depends_on deploy develop device_cgroup_rules device_read_bps device_read_iops device_write_bps
+    credential_spec depends_on device_cgroup_rules device_read_bps device_read_iops device_write_bps
     device_write_iops devices dns dns_opt dns_search driver_opts entitlements env_file environment expose external_links
     extra_hosts gpus group_add healthcheck include ipam label_file labels limits links logging models networks options
     placement platforms ports post_start pre_start pre_stop profiles provider reservations resources restart_policy
     rollback_config secrets security_opt services ssh storage_opt sysctls tags tmpfs ulimits update_config volumes
     volumes_from watch weight_device
 """)
-NULLABLE = words("command entrypoint name")
-NUMBERS_TOO = words("expose group_add ports published target")
+NULLABLE = words("command deploy develop entrypoint name")
+NUMBERS_TOO = words("expose group_add ports published")
+ONCE = words("capabilities device_ids ignore include")
+MAPPINGS = words("aux_addresses driver_opts options storage_opt")  # that no list of NAME=value can stand for
 ONE_OR_MORE = words("dns dns_search env_file include ignore label_file path tmpfs")
 
 
@@ -188,9 +190,20 @@ class Section:
         if not isinstance(value, Text):
             self.wrong(key, "text")
             return None
-        if key not in NUMBERS_TOO and not_text(value):
-            self.reading.lax(f'"{key}" of {self.name} is not text: {short(value)} without quotes', value.at)
+        self.only_text(key, value)
         return str(value)
+
+    def only_text(self, key: str, value: Tree) -> None:
+        """A warning at what YAML reads as a number or a boolean, in a list of them too, where text belongs."""
+
+        def odd(one: Text) -> bool:
+            return not_text(one) and (key not in NUMBERS_TOO or one in TRUE or one in FALSE)
+
+        if isinstance(value, Text) and odd(value):
+            self.reading.lax(f'"{key}" of {self.name} is not text: {short(value)} without quotes', value.at)
+        for item in value if isinstance(value, Seq) else ():
+            if isinstance(item, Text) and odd(item):
+                self.reading.lax(f'{short(item)} in "{key}" of {self.name} is not text, without quotes', item.at)
 
     def flag(self, key: str, default: bool = False) -> bool:
         value = self.map.get(key)
@@ -200,6 +213,8 @@ class Section:
             lowered = value.strip().lower()
             if lowered in ("true", "false"):
                 return lowered == "true"
+            if value.plain and not value.filled and whole(value) is not None and lowered in YES | NO:
+                self.reading.lax(f'"{key}" of {self.name} is a number, not true or false', value.at)
             if lowered in YES or lowered in NO:
                 meant = "true" if lowered in YES else "false"
                 message = f'"{key}" of {self.name} is "{value}", which YAML 1.2 takes for text; it is read as {meant}'
@@ -275,17 +290,17 @@ class Section:
         if value is None:
             return ()
         if isinstance(value, Text):
-            if key not in ONE_OR_MORE:
+            if key in ONE_OR_MORE:
+                self.only_text(key, value)
+            else:
                 self.reading.lax(f'"{key}" of {self.name} is not a list', value.at)
             return (str(value),)
         if isinstance(value, Seq) and all(isinstance(item, Text) for item in value):
-            if key not in NUMBERS_TOO:
-                for item in value:
-                    if isinstance(item, Text) and not_text(item):
-                        self.reading.lax(
-                            f'{short(item)} in "{key}" of {self.name} is not text, without quotes', item.at
-                        )
-            return tuple(dict.fromkeys(str(item) for item in value))
+            self.only_text(key, value)
+            texts = tuple(dict.fromkeys(str(item) for item in value))
+            if key in ONCE and len(texts) < len(value):
+                self.reading.lax(f'"{key}" of {self.name} has an entry twice', value.at)
+            return texts
         self.wrong(key, "a list of text")
         return ()
 
@@ -294,6 +309,7 @@ class Section:
         value = self.map.get(key)
         if value is None:
             return None
+        self.only_text(key, value)
         if isinstance(value, Text):
             if len(value) > COMMAND:
                 self.reading.problem(
@@ -313,7 +329,9 @@ class Section:
     def optional_pairs(self, key: str) -> dict[str, str | None]:
         if key == "environment":
             self._trailing_spaces(key)
-        value = pairs(self.map.get(key))
+        written = self.map.get(key)
+        self._only_pairs(key, written)
+        value = pairs(written)
         if value is None:
             return {}
         if not isinstance(value, Map):
@@ -328,6 +346,19 @@ class Section:
                     f'"{name}" in "{key}" of {self.name} must be text', item.at, f"such as {name}: value", "type"
                 )
         return result
+
+    def _only_pairs(self, key: str, value: Tree) -> None:
+        """Warnings at what docker compose's schema refuses of pairs."""
+        if isinstance(value, Seq):
+            self.only_text(key, value)
+            if key in MAPPINGS:
+                self.reading.lax(f'"{key}" of {self.name} is a list, not a mapping', value.at)
+        elif isinstance(value, Map) and key in MAPPINGS:
+            for name, item in value.items():
+                if item is None and key != "options":
+                    self.reading.lax(f'"{name}" in "{key}" of {self.name} has no value', value.keys_at.get(name))
+                if isinstance(item, Text) and not_text(item) and (key == "aux_addresses" or item in TRUE | FALSE):
+                    self.reading.lax(f'"{name}" in "{key}" of {self.name} is not text: {item}', item.at)
 
     def _trailing_spaces(self, key: str) -> None:
         """`DEBUG = true` in a list would be a variable whose name ends with a space."""
@@ -357,7 +388,10 @@ class Section:
         if value is None:
             return []
         if isinstance(value, Seq):
-            return list(value)
+            if None in value:
+                message = f'an entry of "{key}" of {self.name} has nothing in it'
+                self.reading.problem(message, value.at or self.at(key), "take its - away, or say what it is", "null")
+            return [item for item in value if item is not None]
         if isinstance(value, Text):
             if key not in ONE_OR_MORE:
                 self.reading.lax(f'"{key}" of {self.name} is not a list', value.at)

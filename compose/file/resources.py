@@ -156,6 +156,7 @@ def devices(section: Section) -> tuple[Device, ...]:
     mappings = []
     for item in section.items("devices"):
         if isinstance(item, Text):
+            section.only_text("devices", item)
             source, _, rest = item.partition(":")
             target, _, permissions = rest.partition(":")
             if source and set(target) <= set("rwm") and target and not permissions:  # SRC:rwm

@@ -273,6 +273,7 @@ def _healthcheck(section: Section) -> Healthcheck | None:
     check = section.section("healthcheck")
     kept = check.check_keys(("test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"))
     value = check.map.get("test")
+    check.only_text("test", value)
     test: tuple[str, ...] | None = None
     if isinstance(value, Text):
         test = ("CMD-SHELL", str(value))
