@@ -84,11 +84,12 @@ class Codec:
     def _layout(self, kind: type) -> tuple[dict[str, str], tuple[tuple[str, str], ...]] | None:
         """The tag, and each field with its key; None for what is no dataclass."""
         if kind not in self._layouts:
-            self._layouts[kind] = None
+            layout = None
             if dataclasses.is_dataclass(kind):
                 tag = self._tag_of(kind)
                 keys = tuple((field.name, self._key_of(field.name)) for field in dataclasses.fields(kind))
-                self._layouts[kind] = ({} if tag is None else {self._tag: tag}), keys
+                layout = ({} if tag is None else {self._tag: tag}), keys
+            self._layouts[kind] = layout  # once it is whole: other threads look, too
         return self._layouts[kind]
 
     def _reader(self, hint: Any) -> Reader | None:
@@ -132,7 +133,7 @@ class Codec:
             if not readers:  # filled on first use, so that types may refer to each other
                 hints = get_type_hints(kind)
                 _, keys = self._layout(kind) or ({}, ())
-                readers.extend((name, key, self._reader(hints[name])) for name, key in keys)
+                readers[:] = [(name, key, self._reader(hints[name])) for name, key in keys]  # at once, as above
             values = {
                 name: value[key] if one is None else one(value[key]) for name, key, one in readers if key in value
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import field
 
@@ -77,3 +78,24 @@ def test_a_tag_that_no_member_of_a_union_has_is_a_value_error() -> None:
 def test_what_is_no_data_cannot_be_written() -> None:
     with pytest.raises(TypeError, match="set"):
         PLAIN.to_json({1, 2})
+
+
+@pytest.mark.parametrize("reading", [False, True])
+def test_threads_that_use_a_codec_for_the_first_time_at_once_get_the_same(reading: bool) -> None:
+    """The supervisor makes containers side by side."""
+    results: list[object] = []
+
+    def use() -> None:
+        results.append(codec.from_json(Branch, text) == TREE if reading else codec.to_json(TREE) == text)
+
+    def slow(name: str) -> str:
+        if not others:
+            others.append(threading.Thread(target=use))
+            others[0].start()
+            others[0].join(5)  # it comes in while this one works out what to do for the class
+        return name
+
+    others: list[threading.Thread] = []
+    codec, text = Codec(key_of=slow), PLAIN.to_json(TREE)
+    use()
+    assert results == [True, True]
