@@ -87,7 +87,8 @@ class TakenStreams:
         self._held = ExitStack()
         self.pidfd = -1
         self.failure = 0  # errno of why an output of the caller's could not be written to
-        rows, columns = terminal_copy.size(stdio[0])
+        sizes = (terminal_copy.size(descriptor) for descriptor in stdio)
+        rows, columns = next((size for size in sizes if any(size)), (0, 0))
         self._keeper = self._held.enter_context(BlockingKeeper(places))
         self._keeper.ask(TakeStreams(container_id, rows, columns), Done)
 
