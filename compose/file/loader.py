@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import field
 from typing import Any
 
@@ -232,6 +233,9 @@ def _environment(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Variables for interpolation: the process's own, then env files (a later one wins), or `.env` (the first wins)."""
     environ = options.environ
+    if "PWD" not in environ:  # a service manager or cron sets none, and docker compose knows it all the same
+        with suppress(FileError):
+            environ = {**environ, "PWD": _here()}
     named = options.env_files or tuple(p for p in environ.get("COMPOSE_ENV_FILES", "").split(",") if p)
     if named:
         paths = [_here(p) for p in named]

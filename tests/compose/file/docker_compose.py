@@ -43,6 +43,11 @@ EXPLAINED = [
         SERVICE + r"blkio_config\..*\.(path|rate|weight|Path|Rate|Weight): .*",
         "docker compose's JSON has `Path`, `Rate` and `Weight`, which it cannot read again",
     ),
+    (
+        "ulimits",
+        SERVICE + r"ulimits\.[^.]+\.(soft|hard): - -> 0",
+        "docker compose's JSON leaves out a limit of 0",
+    ),
     ("develop.watch.*.exec", SERVICE + r"develop\.watch\.\d+\.exec: .* -> -", "docker compose has an empty command"),
     ("x-*", r"(.*\.)?x-.*: - -> .*", "docker compose's JSON leaves extensions out, but those at the top"),
     ("models", r"models: - -> .*", "docker compose's JSON leaves them out"),

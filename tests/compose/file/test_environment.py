@@ -43,6 +43,15 @@ def test_the_shell_wins_over_env_files_and_the_last_of_those_over_the_others(fol
     assert image("app/compose.yaml", environ={"TAG": ""}) == "i:"
 
 
+def test_pwd_is_the_current_folder_where_nobody_sets_it(folder: Path) -> None:
+    (folder / "app/compose.yaml").write_text("services: {web: {image: 'i', volumes: ['${PWD}/d:/d']}}\n")
+    (folder / "app/.env").write_text("PWD=/dot")
+    for environ, source in (({}, f"{folder}/d"), ({"PWD": "/other"}, "/other/d")):
+        (mount,) = project("app/compose.yaml", environ=environ).services["web"].mounts
+        assert isinstance(mount, BindMount)
+        assert mount.source == source
+
+
 def test_the_project_folder_is_that_of_the_first_file_or_what_is_said(folder: Path) -> None:
     (folder / ".env").write_text("TAG=here")
     (folder / "app/over.yaml").write_text("services: {web: {tty: true}}")
