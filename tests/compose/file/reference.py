@@ -174,6 +174,11 @@ OURS = """\
   `scale` run it each time, `down` and (where its metadata say so) `stop` end it. It runs in the command's process, with
   the caller's PATH and tokens, before containers are made: a dependency on containers is an error. With `--no-deps` and
   in a dry run, dependents keep the variables of the last run.
+- A `pre_start` hook's container is called `PROJECT-SERVICE-pre_start-INDEX` and is its service's in all but what the
+  hook says and its entrypoint, which is the image's; it has no ports and no fixed address. `ps -a` shows one that
+  failed. Hooks are due before the first start of a service's containers: not after `stop` and `up`, nor when more are
+  added. With `per_replica`, which docker compose 5 refuses, each container has its own, before its own first start.
+  What hooks write is shown in an attached `up`, not in `up -d`.
 - `service_completed_successfully` on a service that is always started again is an error of `up`; docker compose waits.
 """
 
