@@ -35,7 +35,8 @@ def class_name(kind: type) -> str | None:
 class Codec:
     """`key_of` is what JSON calls a field; `tag_of` what an object of a class has under `tag`, None for nothing.
 
-    An object's tag comes first.
+    An object's tag comes first. Of a `steady` class, of which one large object is written and read again and again,
+    the last is remembered: its objects must not change, nor what `to_plain` returns.
     """
 
     def __init__(
@@ -44,7 +45,11 @@ class Codec:
         key_of: Callable[[str], str] = _as_it_is,
         tag: str = "kind",
         tag_of: Callable[[type], str | None] = _untagged,
+        steady: frozenset[type] = frozenset(),
     ) -> None:
+        self._steady = steady
+        self._written: dict[type, tuple[object, dict[str, Any]]] = {}  # of steady classes, the last
+        self._read: dict[type, tuple[object, Any]] = {}
         self._key_of, self._tag, self._tag_of = key_of, tag, tag_of
         self._layouts: dict[type, tuple[dict[str, str], tuple[tuple[str, str], ...]] | None] = {}
         self._readers: dict[Any, Reader | None] = {}
@@ -57,8 +62,14 @@ class Codec:
         if kind is tuple or kind is list:
             return [self.to_plain(item) for item in cast(tuple[object, ...], value)]
         if (layout := self._layout(kind)) is not None:
+            last = self._written.get(kind)
+            if last is not None and last[0] is value:
+                return last[1]
             tag, keys = layout
-            return tag | {key: self.to_plain(getattr(value, name)) for name, key in keys}
+            plain = tag | {key: self.to_plain(getattr(value, name)) for name, key in keys}
+            if kind in self._steady:
+                self._written[kind] = value, plain
+            return plain
         if isinstance(value, Mapping):
             return {str(key): self.to_plain(item) for key, item in value.items()}
         if isinstance(value, str | int | float):
@@ -130,6 +141,8 @@ class Codec:
         def read(value: Any) -> Any:
             if not isinstance(value, dict):
                 raise TypeError("an object is wanted")
+            if (last := self._read.get(kind)) is not None and last[0] == value:
+                return last[1]
             if not readers:  # filled on first use, so that types may refer to each other
                 hints = get_type_hints(kind)
                 _, keys = self._layout(kind) or ({}, ())
@@ -137,7 +150,10 @@ class Codec:
             values = {
                 name: value[key] if one is None else one(value[key]) for name, key, one in readers if key in value
             }
-            return kind(**values)
+            result = kind(**values)
+            if kind in self._steady:
+                self._read[kind] = value, result
+            return result
 
         return read
 

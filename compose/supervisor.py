@@ -7,10 +7,13 @@ while a supervisor starts or is replaced. What it is asked is in `control.protoc
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from contextlib import suppress
 from typing import assert_never
+
+gc.set_threshold(100_000)  # nothing that is imported is garbage: looking for it is a tenth of the start
 
 import trio
 from pycompose import shortages
@@ -59,21 +62,22 @@ async def supervise(name: str, listening: int) -> None:
 async def _carry_out(
     request: CarryOut, reply: server.Reply, host: LinuxHost, monitor: Monitor, publisher: Publisher
 ) -> None:
+    host.look_again()
     project = generations.read(host.places, request.generation)
     sender, receiver = trio.open_memory_channel[scheduler.StepEvent](100_000)
-    trace = Trace(host.places)
 
     async def tell() -> None:
         async with receiver:
-            async for event in receiver:
-                if event.state == "output":
-                    await reply(HookOutput(event.container, event.cause, event.hook))
-                    continue
-                trace.step(event.step, event.state, event.cause)
-                if event.state == "warning":
-                    await reply(Notice(event.cause))
-                else:
-                    await reply(StepProgress(event.step, event.state, event.cause, event.ready))
+            with Trace(host.places) as trace:
+                async for event in receiver:
+                    if event.state == "output":
+                        await reply(HookOutput(event.container, event.cause, event.hook))
+                        continue
+                    trace.step(event.step, event.state, event.cause)
+                    if event.state == "warning":
+                        await reply(Notice(event.cause))
+                    else:
+                        await reply(StepProgress(event.step, event.state, event.cause, event.ready))
 
     def report(event: scheduler.StepEvent) -> None:
         if event.state == "output" and sender.statistics().current_buffer_used > OUTPUTS:
@@ -106,6 +110,8 @@ async def _carry_out(
 
 def main() -> int:
     """Run until ended from outside; what goes wrong is in the log, with its time, and the keeper starts another."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
     try:
         trio.run(supervise, sys.argv[1], int(sys.argv[2]))
     except Exception as error:

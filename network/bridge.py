@@ -27,8 +27,11 @@ def host_has_ipv6() -> bool:
 
 def set_switch(path: str, value: str) -> None:
     """Set a sysctl by its path in /proc/sys."""
-    with open(path, "w", encoding="ascii") as file:
-        file.write(value)
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, value.encode())
+    finally:
+        os.close(file)
 
 
 def read_switch(path: str) -> str:

@@ -41,3 +41,7 @@ def translated(what: str) -> Iterator[None]:
     except OSError as error:
         hint = "this needs root" if error.errno in (errno.EPERM, errno.EACCES) else ""
         raise NetworkError(f"{what}: {error.strerror or error}", hint=hint) from error
+
+
+class WouldWait(Exception):
+    """Another process has the lock of the networks' folder, and the caller must not wait for it."""

@@ -6,7 +6,9 @@ may work in the same folder at once. `run` must run for what needs a task: relay
 
 Rules: whatever changes something is a plain function and waits for the folder's lock, which another project may hold:
 a process that serves tasks calls it in one worker thread of its own. Tasks and the zone that they answer from belong
-to the loop (`Tasks.on_loop`), `resolve`, `adopt`, `refresh` too.
+to the loop (`Tasks.on_loop`), `resolve`, `adopt`, `refresh` too. `attach`, `detach`, `reserve`, `unreserve` and
+`set_backends` may be called on the loop, `at_once`, while the worker does nothing: a change of threads costs more than
+they do.
 """
 
 from __future__ import annotations
@@ -96,6 +98,10 @@ class Networks:
                 await trio.sleep_forever()
             finally:
                 self._tasks.close()
+
+    def at_once(self) -> contextlib.AbstractContextManager[None]:
+        """In the body nobody is waited for: WouldWait is raised where another process has the folder's lock."""
+        return self._records.at_once()
 
     # --- networks
 

@@ -17,17 +17,20 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from pycompose import durable
 from pycompose.dataclass_json import Codec
 
+from .errors import WouldWait
 from .spec import BoundPort, Endpoint, NetworkRecord, PortRecord
 
 Record = TypeVar("Record", NetworkRecord, Endpoint, PortRecord)
 _CODEC = Codec()
 
 
+@cache
 def boot_id() -> str:
     """What tells one boot of this machine from another (man 5 proc_sys_kernel)."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -77,17 +80,30 @@ class Records:
     """The records in the folder `root`. What is read may be another process's; what is written raises OSError."""
 
     def __init__(self, root: str) -> None:
-        self.root = root
+        self.root, self._waits = root, True
+        self._networks: dict[str, tuple[tuple[int, ...], NetworkRecord | None]] = {}  # as read: each join asks for it
         os.makedirs(f"{root}/.published", 0o700, exist_ok=True)
 
     @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """In the body `changing` waits for nobody: it raises WouldWait before anything is changed."""
+        self._waits = False
+        try:
+            yield
+        finally:
+            self._waits = True
+
+    @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
-        """Hold the folder's lock. Another process may have it, however long: no thread with tasks calls this."""
+        """Hold the folder's lock. Another process may have it, however long: no thread with tasks calls this, but
+        `at_once`."""
         fd = os.open(f"{self.root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                if not self._waits:
+                    raise WouldWait from None
                 fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
@@ -99,7 +115,16 @@ class Records:
         return [n for n in map(self.network, _names(self.root)) if n]
 
     def network(self, name: str) -> NetworkRecord | None:
-        return _record(NetworkRecord, _read(f"{self.root}/{name}/network.json"))
+        path = f"{self.root}/{name}/network.json"
+        try:
+            status = os.stat(path)
+        except OSError:
+            self._networks.pop(name, None)
+            return _record(NetworkRecord, _read(path))
+        stamp = status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+        if name not in self._networks or self._networks[name][0] != stamp:
+            self._networks[name] = stamp, _record(NetworkRecord, _read(path))
+        return self._networks[name][1]
 
     def current(self) -> list[NetworkRecord]:
         """The networks that were made, or made again, in this boot."""

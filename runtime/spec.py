@@ -285,7 +285,7 @@ def _json_name(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-_CODEC = Codec(key_of=_json_name, tag_of=_TAGS.get)
+_CODEC = Codec(key_of=_json_name, tag_of=_TAGS.get, steady=frozenset([Seccomp]))
 _T = TypeVar("_T", Bundle, Spec, Process)
 
 

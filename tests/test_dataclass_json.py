@@ -99,3 +99,13 @@ def test_threads_that_use_a_codec_for_the_first_time_at_once_get_the_same(readin
     codec, text = Codec(key_of=slow), PLAIN.to_json(TREE)
     use()
     assert results == [True, True]
+
+
+def test_of_a_steady_class_the_last_object_is_neither_written_nor_read_again() -> None:
+    codec = Codec(steady=frozenset([Leaf]))
+    leaf = Leaf(1.0)
+    assert codec.to_plain(leaf) is codec.to_plain(leaf)
+    assert codec.to_plain(Leaf(2.0)) == {"some_name": 2.0}
+    first = codec.from_json(Leaf, '{"some_name": 1.0}')
+    assert codec.from_json(Leaf, '{"some_name": 1.0}') is first
+    assert codec.from_json(Leaf, '{"some_name": 2.0}') == Leaf(2.0)

@@ -19,13 +19,13 @@ import trio
 from pycompose import durable, shortages
 from pycompose.compose.control import session
 from pycompose.compose.linux import etc_files, network_spec, oci, sandbox_network
-from pycompose.compose.linux.worker import Worker
 from pycompose.compose.model.image_build import Ulimit
 from pycompose.compose.model.project import Attachment, Network, Project, Service
 from pycompose.frozen import dataclass
 from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks
 from pycompose.runtime.client.sandboxes import Runtime, Sandbox
+from pycompose.runtime.client.worker import Worker
 from pycompose.runtime.errors import RuntimeFailure, StartFailed
 from pycompose.runtime.images.dockerfile import BuildError, Job, RunLimits
 from pycompose.runtime.keeper.launch import launch_keeper

@@ -11,6 +11,7 @@ import os
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Self
 
 from pycompose.runtime.places import ProjectPlaces
 
@@ -22,12 +23,26 @@ def path(places: ProjectPlaces) -> str:
 
 
 class Trace:
-    """One plan's."""
+    """One plan's; a context, in which its file is open. It grows beyond the bound by no more than one plan."""
 
     def __init__(self, places: ProjectPlaces) -> None:
         self._path = path(places)
         self._plan = f"{time.time_ns():x}"
         self._began: dict[str, float] = {}  # step -> monotonic seconds
+        self._file = -1
+
+    def __enter__(self) -> Self:
+        with suppress(OSError):
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file < 0:
+            return
+        with suppress(OSError):
+            if os.fstat(self._file).st_size > LARGEST:
+                os.rename(self._path, self._path + ".1")
+        os.close(self._file)
 
     def step(self, step: str, state: str, cause: str) -> None:
         now = time.monotonic()
@@ -40,10 +55,4 @@ class Trace:
             "ms": round((now - self._began.setdefault(step, now)) * 1000),
         }
         with suppress(OSError):
-            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(file, json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
-                if os.fstat(file).st_size > LARGEST:
-                    os.rename(self._path, self._path + ".1")
-            finally:
-                os.close(file)
+            os.write(self._file, json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")

@@ -24,7 +24,7 @@ from pycompose.compose.model.project import Project, Service
 from pycompose.compose.plan import divergence
 from pycompose.compose.state.observe import SUPERVISION, Own
 from pycompose.frozen import dataclass
-from pycompose.runtime.client.sandboxes import Runtime
+from pycompose.runtime.client.sandboxes import Runtime, write_container
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.images.roots import root_for
 from pycompose.runtime.images.store import Store
@@ -105,7 +105,6 @@ class _ContainerToMake:
 
 @dataclass(frozen=True, slots=True)
 class _MadeContainer:
-    bundle: Bundle
     labelled: Own
     notes: tuple[HostNote, ...]
 
@@ -253,13 +252,10 @@ class Containers:
             )
             try:
                 # The stores' locks are waited for, and content may have to be copied: the loop answers DNS meanwhile.
-                prepared = await trio.to_thread.run_sync(self._make, wanted, holding)
-                seccomp_filter = prepared.bundle.spec.linux.seccomp
-                program = seccomp.compile(seccomp_filter) if seccomp_filter else None
-                await self.runtime.create(container_id, name, prepared.bundle, service.image or "", program)
+                prepared = await self.runtime.disk.run(self._make, wanted, holding)
             except BaseException:
                 with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._unmake, wanted)
+                    await self.runtime.disk.run(self._unmake, wanted)
                 raise
         held = HeldContainer(container_id, name, service.name, prepared.labelled)
         held.ended()
@@ -274,7 +270,7 @@ class Containers:
                 self.volumes.remove(volume)
 
     def _make(self, wanted: _ContainerToMake, holding: ExitStack) -> _MadeContainer:
-        """Its folder, its mounts and its bundle; `holding` keeps the image until the container's record names it."""
+        """Its folder, its mounts and its records; `holding` keeps the image until the container's record names it."""
         project, service, folder = wanted.project, wanted.service, self.places.container(wanted.id)
         holding.enter_context(self.store.held())
         image = self.store.resolve(service.image or "")
@@ -334,9 +330,10 @@ class Containers:
             ),
             annotations=container_labels.labels(project, service, wanted.number, image.digest, labelled),
         )
-        return _MadeContainer(
-            bundle, labelled, tuple(map(HostNote, (*defaults.notes, *oci.logging_notes(service.logging))))
-        )
+        seccomp_filter = bundle.spec.linux.seccomp
+        program = seccomp.compile(seccomp_filter) if seccomp_filter else None
+        write_container(folder, wanted.name, bundle, service.image or "", program)
+        return _MadeContainer(labelled, tuple(map(HostNote, (*defaults.notes, *oci.logging_notes(service.logging)))))
 
     async def remove(self, held: HeldContainer, *, volumes: bool) -> None:
         """With `volumes`, its anonymous ones too, unless another container has them by volumes_from."""
@@ -348,7 +345,7 @@ class Containers:
         if held.labelled.one_off:
             self._forget_generation(held.labelled.generation)
         if names := dict.fromkeys((*held.labelled.anonymous, *used)) if volumes else ():
-            await trio.to_thread.run_sync(self._remove_anonymous, names, held.labelled)
+            await self.runtime.disk.run(self._remove_anonymous, names, held.labelled)
 
     def _forget_generation(self, generation: str) -> None:
         """What a one-off container was made from is of no use to anybody else, unless a service was made by it, too."""
@@ -378,7 +375,7 @@ class Containers:
 
     async def rename(self, held: HeldContainer, name: str) -> None:
         with self._claimed(name):
-            await trio.to_thread.run_sync(container_names.claim, self.roots, name, self.places.project, held.id)
+            await self.runtime.disk.run(container_names.claim, self.roots, name, self.places.project, held.id)
             try:
                 await self.runtime.rename(held.id, name)
             except BaseException:

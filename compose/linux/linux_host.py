@@ -35,8 +35,10 @@ from pycompose.log_lines import note
 from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks
 from pycompose.runtime.client.sandboxes import ExecBegan, ExecDied, OutOfMemory, Runtime, Sandbox
+from pycompose.runtime.client.worker import Worker
 from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure, StartFailed
 from pycompose.runtime.places import Places
+from pycompose.runtime.policy import host_secrets
 
 from . import network_spec, service_mounts
 from .container_output import followed_output
@@ -44,7 +46,6 @@ from .containers import Containers, HeldContainer
 from .foreign_donors import ForeignDonors
 from .further_process import further_process
 from .sandbox_network import ServiceNetwork
-from .worker import Worker
 
 
 @contextmanager
@@ -179,6 +180,10 @@ class LinuxHost:
         if changed is None or any("/" in donor for donor in changed.labelled.shared.values()):
             self._foreign.watch(donor for held in self._containers.all() for donor in held.labelled.shared.values())
 
+    def look_again(self) -> None:
+        """A plan begins: its containers are made by one look at the machine, and not by one from before it."""
+        host_secrets.look_again()
+
     def observe(self) -> Observed:
         return observe(self.places, self.roots)
 
@@ -252,8 +257,10 @@ class LinuxHost:
 
             held.began()
             try:
-                folder = self._containers.folder(held)
-                gone = await trio.to_thread.run_sync(service_mounts.refresh, project, service, folder)
+                gone: list[str] = []
+                if service.configs or service.secrets:
+                    refresh, folder = service_mounts.refresh, self._containers.folder(held)
+                    gone = await self.runtime.disk.run(refresh, project, service, folder)
                 notes = [*gone, *await self.runtime.start(held.id, prepare)]
             except BaseException:
                 with trio.CancelScope(shield=True):

@@ -107,7 +107,8 @@ def _fixed(project: Project, service: Service, network: str) -> tuple[str, ...]:
     """The addresses that the file gives to other services on a network, whatever their profiles."""
     others = (*project.services.values(), *project.disabled_services.values())
     places = (a for other in others if other.name != service.name for a in other.networks if a.network == network)
-    return tuple(address for place in places for address in _addresses(place))
+    fixed = (a for a in places if a.ipv4_address is not None or a.ipv6_address is not None)
+    return tuple(address for place in fixed for address in _addresses(place))
 
 
 def reservations(project: Project, service: Service) -> tuple[tuple[str, str], ...]:

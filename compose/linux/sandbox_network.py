@@ -9,18 +9,21 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import TypeVarTuple
 
 import trio
 from pycompose.compose.model.observed import OneOff, short_name
 from pycompose.compose.model.project import Project, Service
+from pycompose.network.errors import WouldWait
 from pycompose.network.networks import Networks
 from pycompose.network.spec import MACHINE_BRIDGE, Backend, BoundPort, Endpoint
 from pycompose.runtime.client.sandboxes import Sandbox
+from pycompose.runtime.client.worker import Worker
 
 from . import etc_files, network_spec
 from .containers import Containers, HeldContainer
-from .worker import Worker
 
+Arguments = TypeVarTuple("Arguments")
 LARGEST = 1 << 20  # bytes of a file in a container that is changed
 
 
@@ -52,7 +55,9 @@ async def join(
             try:
                 specs = network_spec.endpoints(project, service, container_id, name, one_off)
                 ports = (_port_of(udp), _port_of(tcp))
-                endpoints = await worker.run(networks.attach, sandbox.netns_fd, route, netfilter, ports, specs)
+                endpoints = await worker.run_here(
+                    networks.at_once, WouldWait, networks.attach, sandbox.netns_fd, route, netfilter, ports, specs
+                )
             finally:
                 os.close(route)
                 os.close(netfilter)
@@ -111,7 +116,7 @@ class ServiceNetwork:
         """Before its program runs. What it leaves behind on failure, `leave` takes away."""
         project, service = self._containers.project_of(held), self._containers.service_of(held)
         if network_spec.has_network(service):
-            await self._worker.run(self._networks.detach, held.id)
+            await self._at_once(self._networks.detach, held.id)
         mode = service.network_mode or ""
         shares = mode.startswith(("service:", "container:"))  # then the files are the other one's
         endpoints = await join(
@@ -132,6 +137,10 @@ class ServiceNetwork:
             self._link_again(held, service)
             if held.labelled.hook is None:
                 await self._publish(project, service, held)
+
+    async def _at_once(self, change: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
+        """A short change, by this thread if it need not wait for anybody."""
+        await self._worker.run_here(self._networks.at_once, WouldWait, change, *arguments)
 
     def _links(self, service: Service) -> list[tuple[str, str]]:
         """Addresses and names of the containers that a service on the machine's bridge is linked to.
@@ -166,19 +175,19 @@ class ServiceNetwork:
         """Keep its fixed addresses for a container that was made, while it does not run, too."""
         places = network_spec.reservations(self._containers.project_of(held), self._containers.service_of(held))
         if places:
-            await self._worker.run(self._networks.reserve, held.id, places)
+            await self._at_once(self._networks.reserve, held.id, places)
 
     async def unreserve(self, container_id: str) -> None:
         """A container is to be removed."""
         if container_id in self._networks.reserving:
-            await self._worker.run(self._networks.unreserve, container_id)
+            await self._at_once(self._networks.unreserve, container_id)
 
     async def recover(self, running: set[str], known: Callable[[str], bool]) -> None:
         """Free the places of containers that run no more; find the ports that are published."""
         ours = {n.name for n in self._networks.records() if n.project == self._project}
         for endpoint in self._networks.endpoints():
             if endpoint.owner not in running and (known(endpoint.owner) or endpoint.network in ours):
-                await self._worker.run(self._networks.detach, endpoint.owner)
+                await self._at_once(self._networks.detach, endpoint.owner)
         for owner in list(self._networks.reserving):
             if not known(owner):
                 await self.unreserve(owner)
@@ -211,7 +220,7 @@ class ServiceNetwork:
             await self.serve(held, healthy=False)
         finally:
             held.address = ""
-            await self._worker.run(self._networks.detach, held.id)
+            await self._at_once(self._networks.detach, held.id)
         for group in self._groups(held):
             await self._release(group)
 
@@ -225,7 +234,7 @@ class ServiceNetwork:
             if self._published.get(group):
                 members = [one for one in self._members(group) if one.healthy]
                 backends = [Backend(one.id, one.address) for one in members]
-                await self._worker.run(self._networks.set_backends, group, backends)
+                await self._at_once(self._networks.set_backends, group, backends)
 
     async def release_idle(self) -> None:
         """Close the ports of services and containers of which nothing runs."""

@@ -53,6 +53,7 @@ from pycompose.runtime.spec import Bundle, Process, to_json
 from pycompose.runtime.state import container_record
 
 from .over_trio import AsyncKeeper
+from .worker import Worker
 
 PIPE = 64 << 10  # bytes that a pipe holds
 
@@ -67,11 +68,21 @@ class Sandbox:
     sockets: tuple[int, ...] = ()
 
 
+def write_container(folder: str, name: str, bundle: Bundle, image: str = "", seccomp: bytes | None = None) -> None:
+    """The files of a container that does not run yet. Raises OSError."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    durable.write(f"{folder}/bundle.json", to_json(bundle).encode(), flush=False)
+    if seccomp is not None:
+        durable.write(f"{folder}/seccomp.bpf", seccomp, flush=False)
+    state = {"name": name, "created": time.time(), "annotations": dict(bundle.spec.annotations), "image": image}
+    container_record.write(f"{folder}/state.json", state)
+
+
 class Runtime:
     """The containers of one project. `serve` must run in a nursery for `events` and `await_exit` to hear anything."""
 
     def __init__(self, places: ProjectPlaces) -> None:
-        self.places = places
+        self.places, self.disk, self._groups = places, Worker(), Worker()
         self._waiting: dict[str, trio.Event] = {}
         self._unrecorded: dict[str, int | None] = {}  # codes of those whose end could not be written
         self._sender, self._receiver = trio.open_memory_channel[Event](math.inf)
@@ -141,18 +152,7 @@ class Runtime:
         self, container_id: str, name: str, bundle: Bundle, image: str = "", seccomp: bytes | None = None
     ) -> None:
         """Write the container's folder; nothing runs yet."""
-
-        def write() -> None:
-            folder = self.places.container(container_id)
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            durable.write(f"{folder}/bundle.json", to_json(bundle).encode(), flush=False)
-            if seccomp is not None:
-                durable.write(f"{folder}/seccomp.bpf", seccomp, flush=False)
-            annotations = dict(bundle.spec.annotations)
-            state = {"name": name, "created": time.time(), "annotations": annotations, "image": image}
-            container_record.write(f"{folder}/state.json", state)
-
-        await trio.to_thread.run_sync(write)
+        await self.disk.run(write_container, self.places.container(container_id), name, bundle, image, seccomp)
 
     async def start(
         self, container_id: str, prepare: Callable[[Sandbox], Awaitable[None]] | None = None
@@ -163,7 +163,7 @@ class Runtime:
         """
         self._unrecorded.pop(container_id, None)
         if apparmor.enabled():  # at each start: a reboot forgets what was loaded when the container was made
-            await trio.to_thread.run_sync(apparmor.ensure_for, f"{self.places.container(container_id)}/bundle.json")
+            await self.disk.run(apparmor.ensure_for, f"{self.places.container(container_id)}/bundle.json")
         with AsyncKeeper(self.places) as keeper:
             answer, fds = await keeper.ask(Start(container_id), Prepared)
             sandbox = Sandbox(answer.pid, fds[0], fds[1], tuple(fds[2:]))
@@ -230,7 +230,7 @@ class Runtime:
     async def kill(self, container_id: str) -> None:
         """SIGKILL to all of its processes; to the first, with whom the others of its pid namespace die, in any case."""
         if cgroup := self._cgroup(container_id):
-            await trio.to_thread.run_sync(cgroup.kill_all)
+            await self._groups.run(cgroup.kill_all)
         if held := self._running.get(container_id):  # else the keeper would have to be asked for it, each time
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(held[1], signal.SIGKILL)
@@ -240,7 +240,7 @@ class Runtime:
 
     async def pause(self, container_id: str, paused: bool = True) -> None:
         if cgroup := self._cgroup(container_id):
-            await trio.to_thread.run_sync(cgroup.freeze, paused)
+            await self._groups.run(cgroup.freeze, paused)
             process = container_record.read(f"{self.places.container(container_id)}/process.json")
             await self._change(container_id, paused=process.get("start_time", 0) if paused else 0)
 
@@ -252,11 +252,11 @@ class Runtime:
 
     async def _change(self, container_id: str, **fields: Any) -> None:
         path = f"{self.places.container(container_id)}/state.json"
-        await trio.to_thread.run_sync(lambda: container_record.write(path, container_record.read(path) | fields))
+        await self.disk.run(lambda: container_record.write(path, container_record.read(path) | fields))
 
     async def remove(self, container_id: str) -> None:
         """Delete the folder of a container that does not run."""
-        await trio.to_thread.run_sync(discard, self.places.container(container_id))
+        await self.disk.run(discard, self.places.container(container_id))
         discard_stream(self.places.stream(container_id))
 
     async def await_exit(self, container_id: str) -> int | None:

@@ -560,6 +560,7 @@ def _tell_launcher(ready: int, word: str) -> None:
 def main(arguments: list[str]) -> None:
     project, state, run, *numbers = arguments[:6]
     ready, launching, supervisor_pid = map(int, numbers)
+    gc.freeze()  # a child that looks for garbage would copy all pages
     try:
         if _born_among_helpers(project):  # nobody's child: whoever launched it need not wait for it
             os._exit(0)

@@ -125,9 +125,15 @@ def view(ours: tuple[str, ...], project_folder: str = "", show: tuple[str, ...] 
     May be called in threads.
     """
     asked = (project_folder, *show) if project_folder else show
-    owner, people = _owner(project_folder), tuple(_people())
     with _LOOKING:  # containers are made at once: one looks, the others take what it saw
-        return _view(ours, asked, owner, people, _UNREADABLE.paths())
+        people, unreadable = _SECRETS.seen()
+        return _view(ours, asked, _owner(project_folder), people, unreadable)
+
+
+def look_again() -> None:
+    """Something new begins: what was seen of the machine before it is not good enough for it."""
+    with _LOOKING:
+        _SECRETS.forget()
 
 
 @lru_cache(maxsize=64)
@@ -211,30 +217,36 @@ def _placed(path: str) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
-class _Unreadable:
-    """What not everybody may read below /etc and in /var/lib, and private keys; looked for again when a folder changes.
+class _Secrets:
+    """Homes; what not everybody may read below /etc and in /var/lib, and private keys: looked for again when a folder
+    changes.
 
     That a mode was changed and nothing else is not noticed. A look is good for the containers that are made with it.
     """
 
     def __init__(self) -> None:
-        self._looked = 0.0
+        self._looked = -FRESH
+        self._people: tuple[tuple[int, str], ...] = ()
         self._folders: dict[str, int] = {}  # time of change
         self._paths: tuple[str, ...] = ()
 
-    def paths(self) -> tuple[str, ...]:
+    def forget(self) -> None:
+        self._looked = -FRESH
+
+    def seen(self) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...]]:
+        """People, and paths that not everybody may read."""
         if self._folders and time.monotonic() - self._looked < FRESH:
-            return self._paths
-        self._looked = time.monotonic()
+            return self._people, self._paths
+        self._looked, self._people = time.monotonic(), tuple(_people())
         if not self._folders or any(_changed(folder) != changed for folder, changed in self._folders.items()):
             folders: dict[str, int] = {}
             paths = (*_unreadable("/etc", True, folders), *_unreadable("/var/lib", False, folders))
             self._folders, self._paths = folders, paths
-        return self._paths
+        return self._people, self._paths
 
 
-FRESH = 0.1  # seconds: some 140 folders to ask the kernel about, each time in a thread that trio's waits for
-_UNREADABLE = _Unreadable()
+FRESH = 2.0  # seconds: some 140 folders to ask the kernel about
+_SECRETS = _Secrets()
 _LOOKING = threading.Lock()
 
 

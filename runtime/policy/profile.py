@@ -319,6 +319,16 @@ def linux_defaults(
 
 
 def _throttles() -> tuple[str, ...]:
+    try:
+        with open("/sys/devices/system/cpu/present", "rb", buffering=0) as file:
+            return _throttles_of(file.read())
+    except OSError:
+        return _throttles_of(b"")
+
+
+@lru_cache(maxsize=2)
+def _throttles_of(_present: bytes) -> tuple[str, ...]:
+    """Of the processors that are there, which a machine may get more of while it runs."""
     return tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle")))
 
 

@@ -6,10 +6,12 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from pycompose.network.errors import WouldWait
 from pycompose.network.records import Records, boot_id
 from pycompose.network.spec import Backend, BoundPort, Endpoint, NetworkRecord, PortRecord, Publication
 
@@ -138,3 +140,19 @@ def test_changes_of_two_processes_exclude_each_other(kept: Records) -> None:
     with kept.changing():
         assert other() == "held\n"
     assert other() == ""
+
+
+def test_at_once_nobody_is_waited_for(kept: Records) -> None:
+    other = Records(kept.root)
+    with kept.changing(), other.at_once(), pytest.raises(WouldWait), other.changing():
+        pass
+    with other.at_once(), other.changing():
+        pass
+
+
+def test_a_network_that_another_process_changes_is_read_again(kept: Records) -> None:
+    kept.keep_network(FRONT)
+    assert kept.network("p_front") == FRONT
+    changed = replace(FRONT, mtu=1400)
+    Records(kept.root).keep_network(changed)
+    assert kept.network("p_front") == changed

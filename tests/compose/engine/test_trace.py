@@ -13,10 +13,11 @@ from pycompose.runtime.places import ProjectPlaces
 
 def test_a_line_says_which_step_of_which_plan_and_how_long(tmp_path: Path) -> None:
     places = ProjectPlaces("p", str(tmp_path), str(tmp_path))
-    trace = Trace(places)
-    trace.step("start web-1", "started", "no such container")
-    trace.step("start web-1", "failed", "no such image")
-    Trace(places).step("stop web-1", "skipped", "start web-1 failed")
+    with Trace(places) as trace:
+        trace.step("start web-1", "started", "no such container")
+        trace.step("start web-1", "failed", "no such image")
+    with Trace(places) as trace:
+        trace.step("stop web-1", "skipped", "start web-1 failed")
     first, last, other = map(json.loads, Path(module.path(places)).read_text().splitlines())
     assert (first["step"], first["state"], first["ms"]) == ("start web-1", "started", 0)
     assert (last["state"], last["cause"], last["plan"]) == ("failed", "no such image", first["plan"])
@@ -26,8 +27,9 @@ def test_a_line_says_which_step_of_which_plan_and_how_long(tmp_path: Path) -> No
 def test_it_is_bounded_and_never_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 500)
     places = ProjectPlaces("p", str(tmp_path), str(tmp_path))
-    trace = Trace(places)
     for number in range(50):
-        trace.step(f"start web-{number}", "started", "")
+        with Trace(places) as trace:
+            trace.step(f"start web-{number}", "started", "")
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1500
-    Trace(ProjectPlaces("p", "/nowhere", "/nowhere")).step("a", "done", "")
+    with Trace(ProjectPlaces("p", "/nowhere", "/nowhere")) as trace:
+        trace.step("a", "done", "")

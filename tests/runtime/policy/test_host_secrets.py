@@ -121,9 +121,20 @@ def test_threads_that_ask_at_once_look_through_the_machine_once(monkeypatch: pyt
         time.sleep(0.05)  # the others ask meanwhile
         yield f"{folder}/secret"
 
-    monkeypatch.setattr(host_secrets, "_UNREADABLE", host_secrets._Unreadable())
+    monkeypatch.setattr(host_secrets, "_SECRETS", host_secrets._Secrets())
     monkeypatch.setattr(host_secrets, "_unreadable", look)
     with ThreadPoolExecutor(4) as threads:
         views = list(threads.map(lambda _: host_secrets.view(("/state",)), range(4)))
     assert looked == ["/etc", "/var/lib"]
     assert len(set(views)) == 1
+
+
+def test_a_look_holds_until_something_new_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = [(0, "/root")]
+    monkeypatch.setattr(host_secrets, "_SECRETS", host_secrets._Secrets())
+    monkeypatch.setattr(host_secrets, "_people", lambda: iter(people))
+    before = host_secrets.view(("/state",))
+    people.append((1234, "/data/of/somebody"))
+    assert host_secrets.view(("/state",)) == before
+    host_secrets.look_again()
+    assert "/data/of/somebody" in host_secrets.view(("/state",)).hidden
