@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.arguments import FORMAT
-from pycompose.compose.cli.go_arguments import GoArguments
+from pycompose.compose.cli.command import command
 from pycompose.compose.cli.image_options import QUIET, created_seconds, name_and_tag
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.listing import Listing
@@ -36,7 +36,7 @@ LISTING = Listing(
 )
 
 
-@click.command(name="images", cls=GoArguments)
+@command("images")
 @QUIET
 @FORMAT
 @click.argument("services", nargs=-1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.image_store import translated_errors
 from pycompose.compose.cli.arguments import FORMAT
-from pycompose.compose.cli.go_arguments import GoArguments
+from pycompose.compose.cli.command import command
 from pycompose.compose.cli.image_options import QUIET
 
 from .volume import LISTING, show_volumes, volume_store
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pycompose.compose.app.choices import Choices
 
 
-@click.command(name="volumes", cls=GoArguments)
+@command("volumes")
 @QUIET
 @FORMAT
 @click.argument("services", nargs=-1)

@@ -111,3 +111,10 @@ def test_exec_takes_the_letters_that_docker_exec_takes_and_says_nothing_of_them(
         assert (code, out) == (1, "")
         assert err.splitlines()[0].startswith("error: ")
         assert "no effect" not in err
+
+
+def test_every_command_of_docker_compose_takes_a_dry_run() -> None:
+    own = {"image", "volume", "network", "system", "builder"}  # groups of ours
+    for name in COMMANDS.keys() - own:
+        one = cli.get_command(click.Context(cli), name)
+        assert one is None or any("--dry-run" in parameter.opts for parameter in one.params), name
