@@ -20,6 +20,7 @@ from .syntax import Dockerfile, Instruction
 
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _NAME = re.compile(r"[a-z][a-z0-9_.-]*")
+_MACHINES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "arm64/v8": "arm64", "amd64/v1": "amd64"}
 PROXIES = tuple(
     name for word in ("HTTP", "HTTPS", "FTP", "NO", "ALL") for name in (f"{word}_PROXY", f"{word.lower()}_proxy")
 )
@@ -135,7 +136,7 @@ def _from(one: Instruction, index: int, values: Mapping[str, str], escape: str, 
         wanted = _expanded(one, value or "", values, escape)
         if not wanted:
             raise one.fail(f"--platform={value or ''} is empty", _empty_arguments(value or "", values))
-        if wanted not in (values["TARGETPLATFORM"], values["BUILDPLATFORM"]) and wanted != "linux":
+        if wanted not in _spellings(values["TARGETPLATFORM"]) | _spellings(values["BUILDPLATFORM"]):
             raise one.fail(
                 f"--platform={wanted}: only images of this machine can be built ({values['BUILDPLATFORM']})",
                 "there is no emulation of other processors",
@@ -156,6 +157,13 @@ def _from(one: Instruction, index: int, values: Mapping[str, str], escape: str, 
         raise one.fail("a stage cannot be named scratch")
     stage = next((s.index for s in reversed(before) if s.name and s.name == base.lower()), None)
     return Stage(index, name, base, (), one.position, base_stage=stage)
+
+
+def _spellings(platform: str) -> set[str]:
+    """How a platform can be called: linux, amd64, linux/amd64, linux/x86_64, …"""
+    system, _, machine = platform.partition("/")
+    machines = {machine, *(name for name, same in _MACHINES.items() if same == machine)}
+    return {platform, system, *machines, *(f"{system}/{name}" for name in machines)}
 
 
 def _empty_arguments(text: str, values: Mapping[str, str]) -> str:

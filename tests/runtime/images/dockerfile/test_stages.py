@@ -64,6 +64,13 @@ def test_the_platform_is_known_to_from() -> None:
     assert made.stages[0].base == f"img-{platform_arguments()['TARGETARCH']}"
 
 
+def test_a_platform_of_this_machine_may_be_called_by_its_processor() -> None:
+    machine = platform_arguments()["TARGETARCH"]
+    other = {"amd64": "linux/x86_64", "arm64": "aarch64"}[machine]
+    for name in (machine, f"linux/{machine}", other, "linux"):
+        assert planned(f"FROM --platform={name} a").stages[0].base == "a"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
