@@ -295,6 +295,8 @@ def _project_name(options: Options, variables: Mapping[str, str], names: list[Tr
             chosen = str(Interpolation(variables, reading).scalar(value)) if "$" in value else str(value)
             if reading.problems:
                 raise FileError(tuple(reading.problems))
+            if not chosen:
+                continue
             if not (name := normal_name(chosen)):
                 hint = "letters, digits, - and _, a letter or digit first"
                 raise _fail(f'"{chosen}" cannot be a project name', hint, value.at, "name")

@@ -137,6 +137,7 @@ def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
         one.reading.problem(message, one.at("type"), "one of: " + ", ".join(TYPES), "mount")
         return None
     kind = one.choice("type", TYPES)
+    one.text("consistency")
     source, target = one.text("source"), one.text("target")
     if kind is None or not target:
         if "type" not in one or not target:
@@ -175,7 +176,10 @@ def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
         )
     if kind == "tmpfs":
         details.check_keys(("size", "mode"))
-        return TmpfsMount(target, details.size("size"), details.octal("mode"), extensions=extended(kept))
+        size = details.size("size")
+        if size is not None and size < 0:
+            details.wrong("size", "a size such as 64m")
+        return TmpfsMount(target, size, details.octal("mode"), extensions=extended(kept))
     details.check_keys(("subpath",))
     if not source:
         one.reading.problem(f"{one.name}: an image needs a source", one.origin, "source: IMAGE", "mount")

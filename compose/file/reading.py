@@ -61,10 +61,13 @@ GROUPS = words("""
     rollback_config secrets security_opt services ssh storage_opt sysctls tags tmpfs ulimits update_config volumes
     volumes_from watch weight_device
 """)
-NULLABLE = words("command deploy develop entrypoint name")
+NULLABLE = words("command deploy develop entrypoint")
 NUMBERS_TOO = words("expose group_add ports published")
 ONCE = words("capabilities device_ids ignore include")
 MAPPINGS = words("aux_addresses driver_opts options storage_opt")  # that no list of NAME=value can stand for
+NUMBERS_ALONE = words("context_size gw_priority priority")  # a number in quotes is text there
+MAY_BE_EMPTY = words("endpoint_mode failure_action mode propagation protocol")  # as if they were not there
+WHOLE_SIZES = words("rate size")
 ONE_OR_MORE = words("dns dns_search env_file include ignore label_file path tmpfs")
 
 
@@ -232,6 +235,8 @@ class Section:
             number = whole(stripped) if value.plain else None
             if number is None and DIGITS.match(stripped):
                 number = int(stripped)
+                if key in NUMBERS_ALONE and not value.filled:
+                    self.reading.lax(f'"{key}" of {self.name} is text: a number in quotes', value.at)
             if number is not None and abs(number) < 1 << 63:
                 return number
         self.wrong(key, "a whole number")
@@ -272,6 +277,11 @@ class Section:
         size = size_of(value) if isinstance(value, Text) else None
         if size is None:
             self.wrong(key, 'a size such as "1500m"')
+        elif isinstance(value, Text) and not_text(value):
+            if key == "memory":
+                self.only_text(key, value)
+            elif key in WHOLE_SIZES and whole(value) is None:
+                self.reading.lax(f'"{key}" of {self.name} is no whole number: {short(value)}', value.at)
         return size
 
     def duration(self, key: str) -> float | None:
@@ -337,6 +347,9 @@ class Section:
         if not isinstance(value, Map):
             self.wrong(key, "a mapping or a list of NAME=value")
             return {}
+        if "" in value and isinstance(written, Map):
+            message = f'a name in "{key}" of {self.name} is empty'
+            self.reading.problem(message, value.keys_at.get(""), "such as NAME: value", "name")
         result: dict[str, str | None] = {}
         for name, item in value.items():
             if item is None or isinstance(item, Text):
@@ -401,6 +414,8 @@ class Section:
 
     def choice(self, key: str, allowed: tuple[str, ...]) -> str | None:
         value = self.text(key)
+        if value == "" and key in MAY_BE_EMPTY:
+            return None
         if value is not None and value not in allowed:
             self.reading.problem(
                 f'"{key}" of {self.name} cannot be "{value}"', self.at(key), "one of: " + ", ".join(allowed), "choice"

@@ -54,7 +54,7 @@ def replicas(section: Section, deploy: Deploy | None) -> int:
 
 def restart(section: Section) -> RestartPolicy | None:
     value = section.map.get("restart")
-    if value is None:
+    if value is None or value == "":  # to Docker what is empty is no policy
         return None
     condition, colon, attempts = str(value).partition(":") if isinstance(value, Text) else ("", "", "")
     if condition == "on-failure" and (not colon or (attempts.isdecimal() and len(attempts) < 10)):
@@ -111,21 +111,26 @@ def _blkio(section: Section) -> BlkioConfig | None:
     if section.map.get("blkio_config") is None:
         return None
     one = section.section("blkio_config")
-    one.check_keys(("weight", "weight_device", *RATES))
+    _no_extensions(one, ("weight", "weight_device", *RATES))
     devices = []
     for item in one.items("weight_device"):
         entry = Section(section.reading, item, f"a weight_device of {section.name}")
-        entry.check_keys(("path", "weight"))
+        _no_extensions(entry, ("path", "weight"))
         devices.append(DeviceWeight(entry.text("path") or "", entry.between("weight", 0, 1000) or 0))
     limits: dict[str, tuple[DeviceRate, ...]] = {}
     for key in RATES:
         rates = []
         for item in one.items(key):
             entry = Section(section.reading, item, f"a {key} of {section.name}")
-            entry.check_keys(("path", "rate"))
+            _no_extensions(entry, ("path", "rate"))
             rates.append(DeviceRate(entry.text("path") or "", entry.size("rate") or 0))
         limits[key] = tuple(rates)
     return BlkioConfig(one.between("weight", 0, 1000), tuple(devices), **limits)
+
+
+def _no_extensions(section: Section, keys: tuple[str, ...]) -> None:
+    for key in section.check_keys(keys):
+        section.reading.lax(f'{section.name} has "{key}"', section.at(key))
 
 
 def ulimits(section: Section, key: str = "ulimits") -> dict[str, Ulimit]:

@@ -13,7 +13,7 @@ from .fields import no_text, read_as, required, required_choice
 
 @dataclass(frozen=True, slots=True)
 class WatchCommand:
-    command: tuple[str, ...] | None = read_as("command")
+    command: tuple[str, ...] | None = read_as("command", needed=True)
     user: str | None = None
     privileged: bool = False
     working_dir: str | None = None

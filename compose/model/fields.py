@@ -29,10 +29,10 @@ def with_variables(entries: Iterable[str], variables: Variables) -> tuple[str, .
     return tuple(f"{name}={value}" for name, value in merged.items() if value is not None)
 
 
-def read_as(kind: str, *choices: str, default: Any = None) -> Any:
+def read_as(kind: str, *choices: str, default: Any = None, needed: bool = False) -> Any:
     """A field whose text is a "duration" (seconds), a "size" (bytes), a "count" (-1 is all), an "octal" mode, a
     "command", a "choice", or what `extra_hosts` ("hosts") or `ulimits` have."""
-    return field(default=default, metadata={"as": kind, "choices": choices})
+    return field(default=default, metadata={"as": kind, "choices": choices, "required": needed})
 
 
 def required_choice(*choices: str) -> Any:
