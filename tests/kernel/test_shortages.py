@@ -178,7 +178,7 @@ def test_a_command_that_runs_short_says_so_and_leaves_nothing_half_made(stage: S
         pytest.skip("no such controller of cgroup v1 is mounted here")
     stage.settled("up -d")
     levels = stage.levels(scenario, kind, shortage)
-    shots = max(1, FAULTS // len(PLAYED)) if FAULTS else 3
+    shots = max(1, FAULTS // len(PLAYED)) if FAULTS else 2
     chance, failures, worked = random.Random(f"{SEED} {name} {kind}"), [], 0
     steps = (
         range(levels)
@@ -242,7 +242,7 @@ def test_a_call_that_the_system_refuses_is_told_in_words(stage: Stage, name: str
     with running_short(refusals, 1 << 60):
         stage.settled(scenario.command)
     levels = refusals.used()
-    shots = max(1, FAULTS // len(ERRORS)) if FAULTS else 3
+    shots = max(1, FAULTS // len(ERRORS)) if FAULTS else 2
     chance, failures, worked = random.Random(f"{SEED} {name} {where} {error}"), [], 0
     for turn in range(min(shots, levels)):
         level = 1 + int((turn + chance.random()) * levels / min(shots, levels))

@@ -124,7 +124,7 @@ class Injection:
         try:
             with open(self.plan) as file:
                 where, number, victim, *_ = [*file.read().split(), ""]
-        except OSError:
+        except (OSError, ValueError):  # there is none, or it is being written
             return
         functions, wrappers = ERRORS.get(victim, ((), ()))
         wrapped = event == "call" and frame.f_code.co_name in wrappers
