@@ -60,25 +60,23 @@ def attach(context: click.Context, /, keys: str | None, index: int, no_stdin: bo
         left.set()
         following.wake()
 
-    following.begin()
-    with suppress(ControlError):  # its output can be read without a supervisor
-        list(client.request(places.control_socket, Attach(container.name)))
-    try:
-        with ExitStack() as held:
-            if proxy and not terminal:
-                from pycompose.compose.cli.forwarding import forwarded
+    with ExitStack() as held:
+        if proxy and not terminal:  # before anything of it is seen
+            from pycompose.compose.cli.forwarding import forwarded
 
-                held.enter_context(forwarded(lambda number: _pass_on(places, container.id, number)))
-            if bundle.stdin_open and not no_stdin and container.runs:
-                from pycompose.runtime.client.process import open_input
+            held.enter_context(forwarded(lambda number: _pass_on(places, container.id, number)))
+        held.callback(following.close)
+        following.begin()
+        with suppress(ControlError):  # its output can be read without a supervisor
+            list(client.request(places.control_socket, Attach(container.name)))
+        if bundle.stdin_open and not no_stdin and container.runs:
+            from pycompose.runtime.client.process import open_input
 
-                target = open_input(places, container.id)
-                held.callback(os.close, target)
-                held.enter_context(passed_on(target, detach_keys, terminal, leave))
-            while following.turn() and not codes and not left.is_set():
-                pass
-    finally:
-        following.close()
+            target = open_input(places, container.id)
+            held.callback(os.close, target)
+            held.enter_context(passed_on(target, detach_keys, terminal, leave))
+        while following.turn() and not codes and not left.is_set():
+            pass
     context.exit((codes[0] if codes else 0) or 0)
 
 
