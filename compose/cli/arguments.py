@@ -44,11 +44,11 @@ SERVICES = click.argument("services", nargs=-1)
 FORMAT = click.option("--format", "form", metavar="FORM", help="table, json, or a template.")
 
 
-def output_form(form: str) -> str:
-    """ "table", "json", or a template."""
-    from .output.listing import checked_form
+def output_form(form: str | None, setting: str = "") -> str:
+    """ "table", "json", or a template; where none was asked for, that of a `setting` of docker's configuration."""
+    from .output.listing import checked_form, docker_setting
 
-    return checked_form(form)
+    return checked_form(form if form is not None else docker_setting(setting) or "table")
 
 
 def moment(text: str, now: float) -> bytes:

@@ -49,12 +49,14 @@ class Measured:
 @click.option("-a", "--all", "every", is_flag=True, help="Stopped containers too.")
 @click.option("--no-stream", is_flag=True, help="Look once.")
 @click.option("--no-trunc", is_flag=True, help="Print ids whole.")
-@click.option("--format", "form", default="table", metavar="FORM", help="table, json, or a template.")
+@click.option("--format", "form", metavar="FORM", help="table, json, or a template.")
 @click.argument("services", nargs=-1)
 @click.pass_obj
-def stats(choices: Choices, every: bool, no_stream: bool, no_trunc: bool, form: str, services: tuple[str, ...]) -> None:
+def stats(
+    choices: Choices, every: bool, no_stream: bool, no_trunc: bool, form: str | None, services: tuple[str, ...]
+) -> None:
     """Show what containers use: processor, memory, network, disk. Live, until Ctrl-C."""
-    form = output_form(form)
+    form = output_form(form, "statsFormat")
     places = subject.places_of(choices)
     lookup.of_services(observe.containers(places), services)
     live = sys.stdout.isatty() and form != "json" and not no_stream
