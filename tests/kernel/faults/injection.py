@@ -107,7 +107,7 @@ class Injection:
             self.armed = True
             with open(self.plan) as file:
                 where, number, *self.victims = file.read().split()
-            self.number = int(number) if where == self.where and self.victims[0] not in ERRORS else 0
+            self.number = int(number) if where == self.where and not ERRORS.keys() & set(self.victims) else 0
         if self.number:
             reached = struct.unpack("q", self.count[:8])[0] + 1
             self.count[:8] = struct.pack("q", reached)
