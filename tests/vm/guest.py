@@ -231,7 +231,7 @@ def root_disk() -> Path:
 def build_wheel(within: Path, environment: dict[str, str] | None = None) -> Path:
     """The project's wheel, built by what is installed, from a copy: building leaves files beside what it builds."""
     within.mkdir(parents=True)
-    for name in ("compose", "runtime", "network"):
+    for name in ("compose", "runtime", "network", "docs/share"):
         shutil.copytree(PROJECT / name, within / name, ignore=LEFT_OUT)
     beside = ("pyproject.toml", "README.md", "LICENSE", "py.typed")
     for path in (*(PROJECT / name for name in beside), *PROJECT.glob("*.py")):
