@@ -10,11 +10,14 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import socket
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
+
+if TYPE_CHECKING:
+    import socket
 
 NAME = "docker-compose"  # of the file that docker's client calls
 METADATA = "docker-cli-plugin-metadata"
@@ -115,6 +118,8 @@ def end_with_client(environ: Mapping[str, str]) -> socket.socket | None:
     name = environ.get("DOCKER_CLI_PLUGIN_SOCKET", "")
     if not name:
         return None
+    import socket
+
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         client.connect(f"\0{name[1:]}" if name.startswith("@") else name)

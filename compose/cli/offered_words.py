@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 from pycompose.compose.app.choices import TEXTS, Choices
 from pycompose.errors import PycomposeError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Offer = Callable[[click.Context], Iterable[str]]
 
@@ -26,6 +29,8 @@ def offered(offer: Offer, context: click.Context, incomplete: str) -> list[Compl
     words: list[str] = []
     with suppress(PycomposeError, OSError, ValueError):
         words = [word for word in offer(context) if word.startswith(incomplete)]
+    from click.shell_completion import CompletionItem
+
     return [CompletionItem(word) for word in words]
 
 
@@ -36,6 +41,8 @@ class OfferedText(click.types.StringParamType):
         self._offer, self._or_files = offer, or_files
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
         items = offered(self._offer, ctx, incomplete)
         return items if items or not self._or_files else [CompletionItem(incomplete, type="file")]
 
