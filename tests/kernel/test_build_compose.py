@@ -295,7 +295,7 @@ def test_the_deadline_of_a_wait_counts_pulls(build: Builds) -> None:
 def test_the_deadline_of_a_wait_counts_the_time_in_which_another_command_acts(build: Builds) -> None:
     project = Project(build, WEB.format("image: base, pre_start: [{command: sleep 50}]"))
     first = in_background(build.machine, "-p", "p", "-f", str(project.file), "up", "-d")
-    read_until(first, "pre_start-0  Running")
+    read_until(first, "pre_start-0 Running")
     said = project(*LATE, check=False)
     assert project.code == 1
     assert "application not healthy after 2s: another command acted on the project" in said
