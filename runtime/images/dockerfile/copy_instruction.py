@@ -56,6 +56,8 @@ def copy(of: StageState, one: Instruction) -> Asking:
     parents = switch("parents")
     unpack = switch("unpack") if "unpack" in options else None
     remote = _Remote(flag("checksum"), switch("keep-git-dir"))
+    if remote.checksum and len(texts) > 1:
+        raise one.fail("--checksum is of one source", "give each source an ADD of its own")
     shown = str(one)
     step = of.step(shown, one)
     below = [] if link else of.layers
@@ -153,10 +155,10 @@ def _sources(
     here = {document.name: document for document in one.heredocs}
     for raw, text in texts:
         marker = heredoc_name(raw, of.escape)
+        if remote.checksum and (fetched.is_git(text) or not fetched.is_url(text)):
+            raise one.fail(f"--checksum cannot be of {text}", "it is of a file that a URL names")
         if marker is not None and marker[0] in here:
             sources.append(_inline(of, here[marker[0]]))
-        elif remote.checksum and (fetched.is_git(text) or not fetched.is_url(text)):
-            raise one.fail(f"--checksum cannot be of {text}", "it is of a file that a URL names")
         elif one.word == "ADD" and (fetched.is_git(text) or fetched.is_url(text)):
             yield Work()
             sources.append(_fetch(of, one, text, remote))
