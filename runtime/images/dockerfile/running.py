@@ -22,6 +22,7 @@ from .errors import BuildError
 from .syntax import Instruction
 
 NETWORKS = ("default", "none", "host")
+_SWITCHES = ("link", "parents", "keep-git-dir", "unpack")  # flags that mean true where no value is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ _FIELDS = {
     "bind": {"target", "source", "from", "rw"},
     "cache": {"target", "source", "from", "rw", "id", "sharing", "mode", "uid", "gid"},
     "tmpfs": {"target", "size"},
-    "secret": {"target", "id", "required", "mode", "uid", "gid", "env"},
+    "secret": {"target", "source", "id", "required", "mode", "uid", "gid", "env"},
     "ssh": {"target", "id", "required", "mode", "uid", "gid"},
 }
 _SAME = {"dst": "target", "destination": "target", "src": "source"}
@@ -104,26 +105,28 @@ def mount(text: str, one: Instruction, values: Mapping[str, str], escape: str, c
             except BuildError as error:
                 raise one.fail(f"--mount: {error.message}", error.hint) from None
         options[key] = value
-    kind = options.pop("type", "bind")
+    kind = options.pop("type", "bind").lower()
     if kind not in _FIELDS:
         raise one.fail(f"--mount: unknown type {kind!r}", "bind, cache, tmpfs, secret and ssh are known")
     if unknown := sorted(set(options) - _FIELDS[kind]):
         raise one.fail(f"--mount=type={kind} does not know {', '.join(unknown)}", ", ".join(sorted(_FIELDS[kind])))
     target = options.get("target", "")
-    if not target and kind in ("bind", "cache", "tmpfs"):
-        raise one.fail(f"--mount=type={kind} needs a target")
-    if target:
+    if target or kind in ("bind", "cache", "tmpfs"):  # where nothing is said these three are at the working directory
         target = posixpath.normpath(posixpath.join(cwd, target))
         if target == "/":
-            raise one.fail("--mount: a mount cannot replace the root")
+            hint = "" if options.get("target") else "say target=…: without it the mount is at WORKDIR, which is / here"
+            raise one.fail("--mount: a mount cannot replace the root", hint)
     if kind in ("secret", "ssh"):
-        name = options.get("id") or (posixpath.basename(options.get("target", "")) if kind == "secret" else "default")
+        source = options.pop("source", "")
+        if source and options.get("id"):
+            raise one.fail("--mount=type=secret: id and source are the same, and only one of them can be said")
+        name = source or options.get("id") or ("default" if kind == "ssh" else posixpath.basename(target))
         if not name:
             raise one.fail("--mount=type=secret needs an id")
         options["id"] = name
         if not target and not (kind == "secret" and options.get("env")):
-            target = f"/run/secrets/{name}" if kind == "secret" else ""
-    sharing = options.get("sharing", "shared")
+            target = f"/run/secrets/{posixpath.basename(name)}" if kind == "secret" else ""
+    sharing = options.get("sharing", "shared").lower()
     if sharing not in ("shared", "private", "locked"):
         raise one.fail(f"--mount: sharing={sharing}", "shared, private and locked are known")
     return Wanted(
@@ -184,6 +187,8 @@ def flags(one: Instruction, known: Mapping[str, bool]) -> dict[str, list[str]]:
         if name not in known:
             names = ", ".join(f"--{each}" for each in sorted(known))
             raise one.fail(f"{one.word} does not know --{name}", f"it knows {names}" if names else "it has no flags")
+        if value is None and name not in _SWITCHES:
+            raise one.fail(f"--{name} lacks a value", f"--{name}=…: a blank instead of the = ends the flag")
         if name in options and not known[name]:
             raise one.fail(f"--{name} is there twice")
         options.setdefault(name, []).append("true" if value is None else value)

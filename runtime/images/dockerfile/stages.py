@@ -9,7 +9,7 @@ from __future__ import annotations
 import graphlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 
 from pycompose.errors import Place
 from pycompose.frozen import dataclass
@@ -20,7 +20,12 @@ from .syntax import Dockerfile, Instruction
 
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _NAME = re.compile(r"[a-z][a-z0-9_.-]*")
-_MACHINES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "arm64/v8": "arm64", "amd64/v1": "amd64"}
+_ARCHITECTURES = {  # spellings of processors, and the variant that each means
+    **{"amd64": ("amd64", ""), "x86_64": ("amd64", ""), "x86-64": ("amd64", "")},
+    **{"arm64": ("arm64", ""), "aarch64": ("arm64", ""), "386": ("386", ""), "i386": ("386", "")},
+    **{"arm": ("arm", "v7"), "armhf": ("arm", "v7"), "armel": ("arm", "v6")},
+    **{name: (name, "") for name in ("ppc64le", "s390x", "riscv64", "mips64le", "loong64")},
+}
 PROXIES = tuple(
     name for word in ("HTTP", "HTTPS", "FTP", "NO", "ALL") for name in (f"{word}_PROXY", f"{word.lower()}_proxy")
 )
@@ -35,6 +40,7 @@ class Stage:
     position: Place
     needs: tuple[int, ...] = ()  # stages
     base_stage: int | None = None
+    foreign: str = ""  # the --platform of FROM where it is not this machine's
 
     def __str__(self) -> str:
         return self.name or f"stage-{self.index}"
@@ -101,13 +107,17 @@ def plan(
             raise one.fail(f"{one.word} before FROM", "only ARG may come before the first FROM")
         else:
             bodies[-1].append(one)
-    whole = [
-        Stage(s.index, s.name, s.base, tuple(b), s.position, base_stage=s.base_stage)
-        for s, b in zip(stages, bodies, strict=True)
-    ]
+    whole = [replace(stage, instructions=tuple(body)) for stage, body in zip(stages, bodies, strict=True)]
     whole = [_with_needs(stage, whole, contexts, escape) for stage in whole]
     aim = _target(whole, target)
-    return BuildPlan(tuple(whole), aim, _order(whole, aim), values, escape, dockerfile.warnings)
+    order = _order(whole, aim)
+    for stage in (whole[index] for index in order if whole[index].foreign):
+        raise BuildError(
+            f"--platform={stage.foreign}: only images of this machine can be built ({values['BUILDPLATFORM']})",
+            "there is no emulation of other processors",
+            stage.position,
+        )
+    return BuildPlan(tuple(whole), aim, order, values, escape, dockerfile.warnings)
 
 
 def arguments(one: Instruction) -> list[tuple[str, str | None]]:
@@ -130,17 +140,15 @@ def _expanded(one: Instruction, text: str, values: Mapping[str, str], escape: st
 
 
 def _from(one: Instruction, index: int, values: Mapping[str, str], escape: str, before: list[Stage]) -> Stage:
+    foreign = ""
     for name, value in one.flags:
         if name != "platform":
             raise one.fail(f"FROM does not know --{name}", "--platform is its only flag")
         wanted = _expanded(one, value or "", values, escape)
         if not wanted:
             raise one.fail(f"--platform={value or ''} is empty", _empty_arguments(value or "", values))
-        if wanted not in _spellings(values["TARGETPLATFORM"]) | _spellings(values["BUILDPLATFORM"]):
-            raise one.fail(
-                f"--platform={wanted}: only images of this machine can be built ({values['BUILDPLATFORM']})",
-                "there is no emulation of other processors",
-            )
+        here = {_platform(values["TARGETPLATFORM"]), _platform(values["BUILDPLATFORM"]), ("linux", "", "")}
+        foreign = "" if _platform(wanted) in here else wanted
     parts = one.rest.split()
     if len(parts) not in (1, 3) or (len(parts) == 3 and parts[1].upper() != "AS"):
         raise one.fail("FROM wants IMAGE, or IMAGE AS NAME")
@@ -156,14 +164,20 @@ def _from(one: Instruction, index: int, values: Mapping[str, str], escape: str, 
     if name == "scratch":
         raise one.fail("a stage cannot be named scratch")
     stage = next((s.index for s in reversed(before) if s.name and s.name == base.lower()), None)
-    return Stage(index, name, base, (), one.position, base_stage=stage)
+    return Stage(index, name, base, (), one.position, base_stage=stage, foreign=foreign)
 
 
-def _spellings(platform: str) -> set[str]:
-    """How a platform can be called: linux, amd64, linux/amd64, linux/x86_64, …"""
-    system, _, machine = platform.partition("/")
-    machines = {machine, *(name for name, same in _MACHINES.items() if same == machine)}
-    return {platform, system, *machines, *(f"{system}/{name}" for name in machines)}
+def _platform(text: str) -> tuple[str, str, str]:
+    """System, processor and variant of `OS/ARCH/VARIANT`, `OS` or `ARCH`; each in one of its spellings."""
+    system, _, rest = text.lower().partition("/")
+    if not rest and system in _ARCHITECTURES:
+        system, rest = "linux", system
+    processor, _, variant = rest.partition("/")
+    processor, implied = _ARCHITECTURES.get(processor, (processor, ""))
+    variant = f"v{variant}" if variant.isdecimal() else variant or implied
+    if (processor, variant) in (("amd64", "v1"), ("arm64", "v8")):
+        variant = ""
+    return system, processor, variant
 
 
 def _empty_arguments(text: str, values: Mapping[str, str]) -> str:
@@ -191,15 +205,7 @@ def _with_needs(stage: Stage, every: list[Stage], contexts: set[str], escape: st
                 raise one.fail(f"stage {name!r} copies from itself")
             if index is not None:
                 needs.append(index)
-    return Stage(
-        stage.index,
-        stage.name,
-        stage.base,
-        stage.instructions,
-        stage.position,
-        tuple(dict.fromkeys(needs)),
-        stage.base_stage,
-    )
+    return replace(stage, needs=tuple(dict.fromkeys(needs)))
 
 
 def sources(one: Instruction, escape: str) -> list[str]:

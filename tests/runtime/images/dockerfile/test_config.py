@@ -92,6 +92,9 @@ def test_mounts_are_read_with_their_other_names_and_defaults() -> None:
     assert wanted("type=bind,target=/c,readonly=false").rw is True
     assert wanted("type=secret,id=x").target == "/run/secrets/x"
     assert wanted("type=secret,id=x,env=X").target == ""
+    assert wanted("type=secret,source=a/x").id == "a/x"
+    assert wanted("type=Secret,id=a/x").target == "/run/secrets/x"
+    assert wanted("type=cache,target=/c,sharing=LOCKED").sharing == "locked"
     assert wanted("type=secret,target=/a/key").id == "key"
     assert wanted("type=ssh").id == "default"
     assert wanted("type=tmpfs,target=/t,size=64m").size == 64 << 20
@@ -103,7 +106,6 @@ def test_mounts_are_read_with_their_other_names_and_defaults() -> None:
     "text",
     [
         "type=disk,target=/a",
-        "type=bind",
         "type=cache,target=/",
         "type=tmpfs,target=/t,size=big",
         "target=/a,odd=1",

@@ -59,6 +59,30 @@ def test_arguments_before_the_first_stage_are_for_from() -> None:
     assert planned(text, TAG="2").stages[0].base == "img:2-slim"
 
 
+@pytest.mark.parametrize(
+    ("said", "here"),
+    [
+        *((text, "linux/amd64") for text in ("amd64", "linux/x86_64", "Linux/AMD64", "linux", "linux/amd64/v1")),
+        *((text, "linux/arm64") for text in ("aarch64", "linux/arm64/v8", "linux/arm64/8", "arm64")),
+        *((text, "linux/arm/v7") for text in ("arm", "armhf", "linux/arm", "linux/arm/7")),
+    ],
+)
+def test_a_platform_has_several_spellings(said: str, here: str) -> None:
+    platform = {**platform_arguments(), "TARGETPLATFORM": here, "BUILDPLATFORM": here}
+    assert not plan(parse(f"FROM --platform={said} a"), "", {}, platform, ()).stages[0].foreign
+
+
+@pytest.mark.parametrize("said", ["linux/amd64/v3", "linux/arm64", "windows/amd64", "windows", "linux/amd64/v1/x"])
+def test_another_platform_is_an_error_where_it_is_needed(said: str) -> None:
+    platform = {**platform_arguments(), "TARGETPLATFORM": "linux/amd64", "BUILDPLATFORM": "linux/amd64"}
+    text = f"FROM a\nFROM --platform={said} b AS other\nFROM c"
+    assert plan(parse(text), "", {}, platform, ()).order == (2,)
+    with pytest.raises(BuildError, match="only images of this machine") as error:
+        plan(parse(text), "other", {}, platform, ())
+    assert error.value.place is not None
+    assert error.value.place.line == 2
+
+
 def test_the_platform_is_known_to_from() -> None:
     made = planned("FROM --platform=$BUILDPLATFORM img-$TARGETARCH")
     assert made.stages[0].base == f"img-{platform_arguments()['TARGETARCH']}"
