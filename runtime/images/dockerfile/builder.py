@@ -21,7 +21,7 @@ from pycompose.runtime.images.manifest import own_platform
 from pycompose.runtime.images.reference import parse as parse_reference
 from pycompose.runtime.images.store import Image, Store
 
-from . import stages, syntax
+from . import stages, syntax, validation
 from .asks import Ask, Asking, Base, Execute, Need, Result, Work
 from .digests import Digests
 from .errors import BuildError
@@ -69,7 +69,10 @@ def plan_of(request: Request) -> BuildPlan:
     """Raises BuildError."""
     dockerfile = syntax.parse(request.dockerfile, request.name)
     platform = platform_arguments(request.target)
-    return stages.plan(dockerfile, request.target, request.args, platform, [name.lower() for name in request.contexts])
+    contexts = [name.lower() for name in request.contexts]
+    plan = stages.plan(dockerfile, request.target, request.args, platform, contexts)
+    validation.validate(plan)
+    return plan
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from . import copying, fetched, ignore, trees, words
 from .asks import Ask, Asking, Work
 from .copying import CopyOptions, Source
 from .request import Happened
-from .running import flags, truth
+from .running import copy_options, truth
 from .stage_state import StageState
 from .syntax import Instruction, heredoc_name
 from .trees import Tree
@@ -34,10 +34,7 @@ class _Remote:
 
 def copy(of: StageState, one: Instruction) -> Asking:
     """Raises BuildError."""
-    known = {"chown": False, "chmod": False, "link": False, "exclude": True}
-    known |= {"from": False, "parents": False} if one.word == "COPY" else {}
-    known |= {"checksum": False, "keep-git-dir": False, "unpack": False} if one.word == "ADD" else {}
-    options = flags(one, known)
+    options = copy_options(one)
 
     def flag(name: str) -> str:
         return words.expand(options[name][-1], of.values(), of.escape) if name in options else ""
@@ -122,13 +119,10 @@ def _write(of: StageState, root: int, manner: CopyOptions, sources: list[Source]
 
 def _arguments(of: StageState, one: Instruction) -> tuple[list[tuple[str, str]], str]:
     """(sources as they are written and expanded, destination)."""
-    listed = one.json()
-    raw = list(listed) if listed is not None else words.raw_words(one.rest, of.escape)
-    if len(raw) < 2:
-        raise one.fail(f"{one.word} needs at least a source and a destination")
+    raw = one.words(of.escape)
     arguments = []
     for word in raw:
-        is_heredoc = listed is None and heredoc_name(word, of.escape) is not None and word is not raw[-1]
+        is_heredoc = one.json() is None and heredoc_name(word, of.escape) is not None and word is not raw[-1]
         arguments.append((word, word if is_heredoc else words.expand(word, of.values(), of.escape)))
     dest = arguments.pop()[1]
     if not dest:

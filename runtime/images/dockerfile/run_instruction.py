@@ -42,16 +42,8 @@ _KERNEL = ("/dev", "/proc", "/sys")
 
 def run(of: StageState, one: Instruction) -> Generator[Ask, Any, None]:
     """Raises BuildError, RunFailed."""
-    options = running.flags(one, {"mount": True, "network": False, "security": False, "device": True})
-    if "device" in options:
-        raise one.fail("RUN --device is not supported", "services can have devices, build steps cannot")
-    if options.get("security", ["sandbox"])[-1] != "sandbox":
-        raise one.fail(
-            f"RUN --security={options['security'][-1]} is not supported", "build steps have the profile of services"
-        )
+    options = running.run_options(one)
     network = options.get("network", ["default"])[-1]
-    if network not in running.NETWORKS:
-        raise one.fail(f"RUN --network={network}", "default, none and host are known")
     if network == "default":
         network = of.request.limits.network
     wanted = [running.mount(text, one, of.values(), of.escape, of.cwd()) for text in options.get("mount", ())]

@@ -22,6 +22,7 @@ from .errors import BuildError
 from .syntax import Instruction
 
 NETWORKS = ("default", "none", "host")
+RUN_FLAGS = {"mount": True, "network": False, "security": False, "device": True}  # …: whether several can be
 _SWITCHES = ("link", "parents", "keep-git-dir", "unpack")  # flags that mean true where no value is said
 
 
@@ -193,6 +194,26 @@ def flags(one: Instruction, known: Mapping[str, bool]) -> dict[str, list[str]]:
             raise one.fail(f"--{name} is there twice")
         options.setdefault(name, []).append("true" if value is None else value)
     return options
+
+
+def run_options(one: Instruction) -> dict[str, list[str]]:
+    """The flags of a RUN. Raises BuildError for what build steps cannot have."""
+    options = flags(one, RUN_FLAGS)
+    if "device" in options:
+        raise one.fail("RUN --device is not supported", "services can have devices, build steps cannot")
+    if (security := options.get("security", ["sandbox"])[-1]) != "sandbox":
+        raise one.fail(f"RUN --security={security} is not supported", "build steps have the profile of services")
+    if (network := options.get("network", ["default"])[-1]) not in NETWORKS:
+        raise one.fail(f"RUN --network={network}", "default, none and host are known")
+    return options
+
+
+def copy_options(one: Instruction) -> dict[str, list[str]]:
+    """The flags of a COPY or ADD. Raises BuildError."""
+    known = {"chown": False, "chmod": False, "link": False, "exclude": True}
+    known |= {"from": False, "parents": False} if one.word == "COPY" else {}
+    known |= {"checksum": False, "keep-git-dir": False, "unpack": False} if one.word == "ADD" else {}
+    return flags(one, known)
 
 
 def lines(texts: Sequence[str]) -> tuple[str, ...]:

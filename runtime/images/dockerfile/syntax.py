@@ -59,6 +59,14 @@ class Instruction:
             return None
         return tuple(listed) if isinstance(listed, list) and all(isinstance(word, str) for word in listed) else None
 
+    def words(self, escape: str) -> list[str]:
+        """Sources and destination of a COPY or ADD, as they are written. Raises BuildError."""
+        listed = self.json()
+        written = list(listed) if listed is not None else raw_words(self.rest, escape)
+        if len(written) < 2:
+            raise self.fail(f"{self.word} needs at least a source and a destination")
+        return written
+
     def fail(self, message: str, hint: str = "") -> BuildError:
         return BuildError(message, hint, self.position)
 
