@@ -54,6 +54,7 @@ class _Known:
     renews: bool = False  # it is ended because it is unhealthy, and is started again
     rejoins: bool = False  # it is ended so that it joins the namespaces of one that was started anew
     task: trio.CancelScope | None = None
+    comes: bool = False  # its policy's start is under way, and is not broken off
 
     @property
     def ran(self) -> float:
@@ -99,6 +100,11 @@ class Monitor:
         known = self._of(name)
         known.rejoins = known.renews = False
         self._step(name, MonitorEvent.STARTING)
+
+    async def await_return(self, name: str) -> None:
+        """Return when no start of its restart policy is under way, which nothing could be done to in the middle."""
+        while (known := self._known.get(name)) is not None and known.comes:
+            await self._changed.wait()
 
     def stopping(self, name: str, *, returns: bool = False) -> bool:
         """Whether there is something to stop: not so of one that would have been started again."""
@@ -292,6 +298,7 @@ class Monitor:
         if isinstance(event, ContainerStarted):
             known.policy, known.probe = event.restart, lifecycle.probe_of(event.healthcheck)
             known.exit_code, known.started, known.ended = None, trio.current_time(), None
+            known.comes = False
             self._step(event.name, MonitorEvent.STARTED)
         elif isinstance(event, ContainerExited):
             known.exit_code, known.ended = event.exit_code, trio.current_time()
@@ -322,10 +329,15 @@ class Monitor:
             await trio.sleep(delay)
             # From here the start is not broken off: the event that it causes would cancel it.
             with trio.CancelScope(shield=True):
-                begun, ended = trio.current_time(), self._known[name].ended
+                known = self._known[name]
+                begun, ended, known.comes = trio.current_time(), known.ended, True
                 try:
                     await self.host.start_container(name)
-                except HostError as error:
+                except BaseException as error:
+                    known.comes = False
+                    self._tell()
+                    if not isinstance(error, HostError):
+                        raise
                     self._refused(name, error)
                 else:
                     self._take_along(name, begun, ended)

@@ -79,6 +79,9 @@ class Conditions(Protocol):
     def explanation(self, waits: Iterable[AwaitCondition]) -> str:
         """How the last health checks of those containers failed, and which keep ending; empty where none did."""
 
+    async def await_return(self, name: str) -> None:
+        """Return when no start of its restart policy is under way."""
+
     def stopping(self, name: str, *, returns: bool = False) -> bool:
         """`name` is stopped on purpose: its restart policy rests. False: it waited for its back-off to pass.
 
@@ -325,6 +328,7 @@ class _Run:
 
     async def _stop(self, step: str, action: StopContainer) -> None:
         name, service = action.name, self.project.services.get(action.service)
+        await self.conditions.await_return(name)
         if not self.conditions.stopping(name, returns=name in self.returning):
             return  # there is no process
         await self.host.serve(name, healthy=False)
@@ -359,6 +363,7 @@ class _Run:
         if number is None:
             raise PycomposeError(f"no such signal: {word}")
         if number == SIGKILL:
+            await self.conditions.await_return(name)
             self.conditions.stopping(name)
             await self.host.kill_container(name)
         else:

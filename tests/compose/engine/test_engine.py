@@ -213,6 +213,28 @@ def test_a_pre_start_that_cannot_start_or_is_broken_off_leaves_nothing(fail: str
     in_trio(main)
 
 
+def test_a_stop_in_the_middle_of_a_policys_start_stops_what_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(host: FakeHost, monitor: Monitor) -> None:
+        await act(host, reconcile.up(project(), host.observe()), monitor)
+        started = host.start_container
+
+        async def slowly(name: str) -> None:
+            await trio.sleep(1)
+            await started(name)
+
+        monkeypatch.setattr(host, "start_container", slowly)
+        host.exit("p-db-1", 1)
+        await trio.sleep(0.5)  # its back-off has passed, and its start goes on
+        with trio.fail_after(30):
+            await act(host, commands.down(project(), host.observe()), monitor)
+        await trio.sleep(10)
+        assert host.containers == {}
+        calls = [call for call in host.calls if call in ("start p-db-1", "remove p-db-1")]
+        assert calls == ["start p-db-1", "start p-db-1", "remove p-db-1"]
+
+    in_trio(main)
+
+
 def test_a_plan_that_fails_by_no_hook_is_1() -> None:
     assert scheduler.StepsFailed((("start x", HostError("no such program", exit_code=127)),)).exit_code == 1
 

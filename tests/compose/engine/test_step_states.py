@@ -40,6 +40,9 @@ class NoConditions:
     def explanation(self, waits: Iterable[AwaitCondition]) -> str:
         return ""
 
+    async def await_return(self, name: str) -> None:
+        await trio.lowlevel.checkpoint()
+
     def stopping(self, name: str, *, returns: bool = False) -> bool:
         return True
 
