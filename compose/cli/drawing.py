@@ -100,7 +100,7 @@ def _plan(plan: Plan, title: str, plain: bool) -> tuple[Live, Take]:
                     _traced(step, state, cause)
                 live.update(lambda now: map(text, board.take(step, state, cause, now, ready)))
 
-    live.update(lambda _: map(text, board.running()))
+    live.update(lambda _: map(text, board.running))
     return live, take
 
 

@@ -333,11 +333,9 @@ class Monitor:
                 begun, ended, known.comes = trio.current_time(), known.ended, True
                 try:
                     await self.host.start_container(name)
-                except BaseException as error:
+                except HostError as error:
                     known.comes = False
                     self._tell()
-                    if not isinstance(error, HostError):
-                        raise
                     self._refused(name, error)
                 else:
                     self._take_along(name, begun, ended)

@@ -135,14 +135,13 @@ class PlanBoard:
                 subject.replaced |= bool(getattr(step.action, "replaces", None))
                 if not subject.cause and step.reason not in EXPECTED:
                     subject.cause = step.cause
-        for name in plan.running:
-            subject = self.subjects.setdefault(f"Container {name}", _Subject(f"Container {name}"))
-            if not subject.left:
-                subject.state, subject.word, subject.began, subject.ended = "done", "Running", now, now
-
-    def running(self) -> list[_Subject]:
-        """The subjects that the plan leaves as they are."""
-        return [subject for subject in self.subjects.values() if subject.word == "Running" and not subject.left]
+        names = (f"Container {name}" for name in plan.running)
+        self.running = [
+            _Subject(name, state="done", word="Running", began=now, ended=now)
+            for name in names
+            if name not in self.subjects
+        ]  # what the plan leaves as it is
+        self.subjects |= {subject.name: subject for subject in self.running}
 
     def take(self, step: str, state: str, cause: str, now: float, ready: Mapping[str, str] = EMPTY) -> list[_Subject]:
         """One event of a step; the subjects that it changed. `ready`: container -> how it is that was waited for."""

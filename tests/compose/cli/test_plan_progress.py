@@ -166,7 +166,7 @@ def test_plain_lines_are_docker_composes() -> None:
 
 def test_what_is_left_as_it_is_runs() -> None:
     on = plan_progress.PlanBoard(Plan("p", PLAN.steps[:1], running=("p-web-1",)), "up", 100.0)
-    assert [plan_progress.plain(subject) for subject in on.running()] == [" Container p-web-1 Running"]
+    assert [plan_progress.plain(subject) for subject in on.running] == [" Container p-web-1 Running"]
     assert picture(on, 101.0).splitlines()[-1] == " ✔ Container p-web-1  Running      0.0s"
 
 
