@@ -20,7 +20,7 @@ from .extends import Extending
 from .files import Files
 from .interpolate import Interpolation
 from .merge import merge, stripped, unique
-from .paths import rebased
+from .paths import is_elsewhere, rebased
 from .reading import Reading, Section
 from .source import Map, Seq, Text, Tree, plain_value, position
 
@@ -113,7 +113,7 @@ class Composition:
             self.reading.problem("an include needs a path", where, "include: [{path: other.yaml}]", "include")
             return None
         for name in named:
-            if "://" in name or name.startswith(("git@", "github.com/")):
+            if is_elsewhere(name):
                 message = f'"{name}" cannot be included: only files of this machine can'
                 self.reading.problem(message, where, "fetch it, and include the file", "remote")
                 return None

@@ -27,6 +27,7 @@ from .canonical import project_tree
 from .composition import Composition, Scope
 from .files import Files
 from .interpolate import Interpolation
+from .paths import is_elsewhere
 from .reading import Reading
 from .service import EnvFile
 from .source import Map, Text, Tree
@@ -257,6 +258,9 @@ def _find(options: Options, variables: Mapping[str, str]) -> list[str]:
     paths = options.files
     if not paths and (listed := variables.get("COMPOSE_FILE")):
         paths = tuple(p for p in listed.split(variables.get("COMPOSE_PATH_SEPARATOR", os.pathsep)) if p)
+    for path in paths:
+        if is_elsewhere(path):
+            raise _fail(f'"{path}" cannot be read: only files of this machine can', "fetch it, and name the file")
     if paths:
         return [p if p == "-" else _here(p) for p in paths]
     start = directory = _here(options.project_directory or "")

@@ -40,6 +40,11 @@ def is_remote(context: str) -> bool:
     return "://" in context or context.startswith(REMOTE)
 
 
+def is_elsewhere(file: str) -> bool:
+    """A compose file that is not on this machine: of a registry, a repository, a web server."""
+    return "://" in file or file.startswith(("git@", "github.com/"))
+
+
 def is_path(source: str) -> bool:
     """The source of a volume in short syntax: a path, or the name of a volume."""
     return source.startswith((".", "/", "~")) or WINDOWS.match(source) is not None

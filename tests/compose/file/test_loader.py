@@ -117,6 +117,12 @@ def test_a_bad_file_is_a_file_error(tmp_path: Path, content: str, said: str) -> 
     assert any(said in p for p in problems(tmp_path, content))
 
 
+@pytest.mark.parametrize("name", ["oci://registry/app:1", "https://host/app.git", "git@host:app.git"])
+def test_a_file_that_is_not_on_this_machine_is_said_to_be_none(name: str) -> None:
+    with pytest.raises(FileError, match="cannot be read: only files of this machine can"):
+        load(Options(files=(name,)))
+
+
 def test_a_known_key_that_is_not_acted_on_warns_once(tmp_path: Path) -> None:
     found = loaded(tmp_path, "services: {a: {image: x, gpus: all}, b: {image: x, gpus: all}}")
     assert [w.message for w in found.warnings] == ['"gpus" of service "a" is not acted on yet']
