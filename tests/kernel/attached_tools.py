@@ -69,8 +69,12 @@ class Terminal:
         os.write(self.master, key)
 
     def end(self) -> int:
+        """Read to the end; the command's exit code. Raises AssertionError where it says nothing and goes on."""
         with suppress(OSError):
-            while data := os.read(self.master, 65536):
+            while True:
+                assert select.select([self.master], [], [], PATIENCE)[0], f"it goes on:\n{self.seen}"
+                if not (data := os.read(self.master, 65536)):
+                    break
                 self.seen += data.decode()
         os.close(self.master)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
