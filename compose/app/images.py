@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -297,12 +297,12 @@ def push(images: Iterable[str], report: Report) -> list[Failure]:
     return failures
 
 
-def _run(main: Callable[[], Any]) -> None:
+def _run(main: Callable[..., Any], *arguments: Any) -> None:
     """As `trio.run`; an interrupt is one, not a group of one."""
     import trio
 
     try:
-        trio.run(main)
+        trio.run(main, *arguments)
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt) is not None:
             raise KeyboardInterrupt from None
@@ -365,30 +365,46 @@ def here(service: Service) -> bool:
     return service.image == "host" or bool(_digest(service.name, service.image or ""))
 
 
-def pinned(images: Mapping[str, str]) -> dict[str, str]:
-    """Image -> its full name with the digest that it has in its registry; `images` tells a service that each is of.
+def pinned(images: Iterable[str]) -> dict[str, str]:
+    """Image -> its full name with the digest that its registry has for it now. Nothing is fetched.
 
-    Raises ImagesMissing, and PycomposeError for those that are here and came without a digest.
+    The image `host` stays as it is. Raises PycomposeError for a name that is none, or that its registry does not have.
     """
-    from pycompose.runtime.images.reference import Reference, parse
-    from pycompose.runtime.images.store import Store
+    import trio
+    from pycompose.runtime.images.reference import Reference, in_archive, parse
+    from pycompose.runtime.images.registry.pull import AT_ONCE, digest_of
 
-    store, full_names, missing, without = Store(Places.default()), {}, [], []
-    for image, service in images.items():
-        if image == "host":
-            continue
-        if not _digest(service, image):
-            missing.append((service, image))
-        elif (name := parse(image)).digest:
-            full_names[image] = str(name)
-        elif digest := store.repository_digest(image):
-            full_names[image] = str(Reference(name.repository, name.tag, digest))
-        else:
-            without.append(f'service "{service}": image "{image}" has no digest: it came from no registry')
-    if missing:
-        raise ImagesMissing(tuple(missing))
-    if without:
-        raise PycomposeError("\n".join(without), hint="an archive of OCI layout brings digests along; pull does too")
+    full_names: dict[str, str] = {}
+    problems: list[PycomposeError] = []
+
+    async def one(image: str, limit: trio.CapacityLimiter) -> None:
+        try:
+            name = parse(image)
+            async with limit:
+                full_names[image] = str(Reference(name.repository, name.tag, await digest_of(image)))
+        except (RuntimeFailure, OSError) as error:
+            reason = SystemRefused(error) if isinstance(error, OSError) else error
+            problems.append(PycomposeError(f"failed to resolve digest for {image}: {reason}", hint=reason.hint))
+
+    async def every(names: list[str]) -> None:
+        limit = trio.CapacityLimiter(AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(one, name, limit)
+
+    asked = []
+    for image in dict.fromkeys(images):
+        if in_archive(image) is not None:
+            raise PycomposeError(f"failed to resolve digest for {image}: an archive is in no registry")
+        if "@" in image:
+            name = parse(image)
+            full_names[image] = f"{name.repository}@{name.digest}"
+        elif image != "host":
+            asked.append(image)
+    if asked:
+        _run(every, asked)
+    if problems:
+        raise min(problems, key=str)
     return full_names
 
 

@@ -66,6 +66,7 @@ class Overrides:
     no_cache: bool = False
     pull: bool = False
     ssh: Mapping[str, str] | None = None
+    memory: int | None = None  # bytes that each RUN step may have
 
 
 class BuildFailed(PycomposeError):
@@ -298,7 +299,14 @@ def _request(
             no_cache_filter=wanted.no_cache_filter,
             cache_from=tuple(name for name in wanted.cache_from if name),
             pull=wanted.pull or overrides.pull,
-            limits=RunLimits(wanted.shm_size, wanted.ulimits, wanted.extra_hosts, wanted.privileged, wanted.network),
+            limits=RunLimits(
+                wanted.shm_size,
+                wanted.ulimits,
+                wanted.extra_hosts,
+                wanted.privileged,
+                wanted.network,
+                memory=overrides.memory,
+            ),
             epoch=epoch,
         )
 

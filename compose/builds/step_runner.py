@@ -20,7 +20,7 @@ from pycompose import durable, shortages
 from pycompose.compose.control import session
 from pycompose.compose.linux import etc_files, network_spec, oci, sandbox_network
 from pycompose.compose.model.image_build import Ulimit
-from pycompose.compose.model.project import Attachment, Network, Project, Service
+from pycompose.compose.model.project import Attachment, Network, Project, Service, ServiceLimits
 from pycompose.frozen import dataclass
 from pycompose.network.errors import NetworkError
 from pycompose.network.networks import Networks
@@ -162,6 +162,7 @@ class StepRunner:
             extra_hosts=limits.extra_hosts,
             ulimits={name: Ulimit(*both) for name, both in limits.ulimits.items()},
             privileged=limits.privileged,
+            resources=ServiceLimits(mem_limit=limits.memory),
         )
 
     async def close(self) -> None:

@@ -86,7 +86,9 @@ def used(tree: Plain) -> Plain:
         for secret in build.get("secrets", ()):
             wanted["secrets"].add(secret["source"] if isinstance(secret, dict) else secret)
         wanted["volumes"].update(
-            v["source"] for v in service.get("volumes", ()) if v["type"] == "volume" and "source" in v
+            v["source"]
+            for v in service.get("volumes", ())
+            if isinstance(v, dict) and v["type"] == "volume" and "source" in v
         )
     view = dict(tree)
     for kind, names in wanted.items():
@@ -109,15 +111,20 @@ def pinned(tree: Plain, digests: Mapping[str, str]) -> Plain:
         changed = (
             {**service, "image": digests.get(service["image"], service["image"])} if "image" in service else service
         )
-        if any(volume["type"] == "image" for volume in changed.get("volumes", ())):
+        if any(_is_image(volume) for volume in changed.get("volumes", ())):
             volumes = [
-                {**v, "source": digests.get(v["source"], v["source"])} if v["type"] == "image" else v
+                {**v, "source": digests.get(v["source"], v["source"])} if _is_image(v) else v
                 for v in changed["volumes"]
             ]
             changed = {**changed, "volumes": volumes}
         return changed
 
     return {**tree, "services": {name: pin(service) for name, service in tree.get("services", {}).items()}}
+
+
+def _is_image(volume: Any) -> bool:
+    """Whether a mount is of an image; in a file as it is written, mounts may be text."""
+    return isinstance(volume, dict) and volume.get("type") == "image"
 
 
 def as_version_5(tree: Plain) -> Plain:
@@ -142,7 +149,7 @@ def images_only(tree: Plain) -> Plain:
 
     def only(service: Plain) -> Plain:
         image = {"image": service["image"]} if "image" in service else {}
-        mounted = [volume for volume in service.get("volumes", ()) if volume["type"] == "image"]
+        mounted = [volume for volume in service.get("volumes", ()) if _is_image(volume)]
         return {**image, "volumes": mounted} if mounted else image
 
     return {"services": {name: only(service) for name, service in tree.get("services", {}).items()}}

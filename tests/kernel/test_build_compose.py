@@ -303,3 +303,11 @@ def test_the_deadline_of_a_wait_counts_the_time_in_which_another_command_acts(bu
     first.communicate(timeout=20)
     assert list(project.created()) == ["p-web-1"]
     project("down")
+
+
+def test_memory_is_a_limit_of_each_step(build: Builds) -> None:
+    limit = "cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"
+    build.write({"Dockerfile": f"FROM base\nRUN ({limit}) > /limit\n"})
+    project = Project(build, "services:\n  web:\n    build: ./context\n")
+    project("build", "--memory", "64m")
+    assert build.content("limit", "p-web") == f"{64 << 20}\n"

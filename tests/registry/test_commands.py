@@ -96,3 +96,43 @@ def test_damage_is_told_and_mended_by_fetching_anew(registry: Real, store: Store
     pycompose("image", "rm", name)
     pycompose("image", "pull", "-q", name)
     pycompose("image", "fsck")
+
+
+def test_config_pins_images_to_the_digests_that_their_registry_has_now(
+    registry: Real, store: Store, layout: Path, tmp_path: Path, pycompose: Run
+) -> None:
+    registry.put(layout, "base:1")
+    registry.put(layout, "base:latest")
+    first, digest = f"{registry.name}/base", registry.digest("base:1")
+    file = tmp_path / "compose.yaml"
+    file.write_text(
+        f"name: p\nservices:\n  a: {{image: '{first}:1'}}\n  b: {{image: {first}, volumes: "
+        f"[{{type: image, source: '{first}:1', target: /x}}]}}\n  c: {{image: '{first}@{digest}'}}\n  d: {{build: .}}\n"
+    )
+
+    def config(*flags: str) -> dict[str, dict[str, object]]:
+        return dict(json.loads(pycompose("config", "--format", "json", *flags).stdout)["services"])
+
+    for flags in ([], ["--no-interpolate"]):
+        services = config("--resolve-image-digests", *flags)
+        images = {name: service.get("image") for name, service in services.items()}
+        assert images == {
+            "a": f"{first}:1@{digest}",
+            "b": f"{first}:latest@{digest}",
+            "c": f"{first}@{digest}",
+            "d": None,
+        }
+        assert services["b"]["volumes"][0]["source"] == f"{first}:1@{digest}"  # type: ignore[index]
+    locked = pycompose("config", "--lock-image-digests").stdout
+    (tmp_path / "locked.yaml").write_text(locked)
+    assert locked.startswith(f"services:\n  a:\n    image: {first}:1@{digest}\n  b:\n")
+    assert "context" not in locked
+    merged = json.loads(
+        pycompose("-f", str(file), "-f", "locked.yaml", "config", "--format", "json").stdout,
+    )
+    assert merged["services"]["a"]["image"] == f"{first}:1@{digest}"
+    assert store.ls() == []  # nothing was fetched
+    file.write_text(f"services: {{a: {{image: '{first}:gone'}}, b: {{image: '{first}:1'}}}}")
+    said = pycompose("config", "--resolve-image-digests", code=1)
+    assert said.stdout == ""
+    assert f"error: failed to resolve digest for {first}:gone: {registry.name}: manifest unknown (404)" in said.stderr

@@ -1,7 +1,7 @@
 """`build`: the images of services from their Dockerfiles.
 
-Rules: options are docker compose's. What they can do and this cannot is refused by name, or told to have no effect;
-nothing is passed over.
+Rules: options are docker compose's. What they can do and this cannot is refused by name; what is deprecated there, and
+means nothing there either, is passed over.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
+from pycompose.compose.cli.arguments import PROGRESS
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.output import terminal
 
 if TYPE_CHECKING:
-    pass
+    from pycompose.compose.builds.service_builds import Overrides
+    from pycompose.compose.model.project import Project
 
 Decorator = Callable[[Any], Any]
 
@@ -30,20 +32,37 @@ def refused(why: str) -> Callable[[click.Context, click.Parameter, object], None
     return tell
 
 
-def without_effect(why: str) -> Callable[[click.Context, click.Parameter, object], None]:
-    def tell(_: click.Context, option: click.Parameter, value: object) -> None:
-        if value and value not in ("false", ("false",)):
-            terminal.warn(f"{option.opts[0]} has no effect: {why}")
-
-    return tell
-
-
 def hidden_option(name: str, callback: Any, *, flag: bool = False, multiple: bool = False) -> Decorator:
     return click.option(name, is_flag=flag, multiple=multiple, hidden=True, expose_value=False, callback=callback)
 
 
-ATTESTATIONS = without_effect("attestations are not made")
-LIMITED = without_effect("build steps have no limits of their own")
+def no_attestations(context: click.Context, option: click.Parameter, value: object) -> None:
+    texts = value if isinstance(value, tuple) else (value,)
+    if any(text is not None and str(text).lower() not in ("false", "none", "disabled=true") for text in texts):
+        raise click.UsageError(f"{option.opts[0]} is not supported: attestations are not made", context)
+
+
+def only_builder(_: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value not in (None, "", "default"):
+        raise click.BadParameter(f'no builder "{value}" found; there is one here, "default"', param_hint=option.opts[0])
+
+
+def memory_limit(_: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    """Bytes; None without a limit, which 0 is, too."""
+    if not value:
+        return None
+    from pycompose.sizes import size_in_bytes
+
+    if (number := size_in_bytes(value)) is None:
+        raise click.BadParameter(f"{value!r} is no size (64m, 1g)", param_hint=option.opts[0])
+    return number or None
+
+
+MEMORY = click.option("-m", "--memory", callback=memory_limit, metavar="SIZE", help="What each RUN step may have.")
+
+
+def passed_over(_: click.Context, option: click.Parameter, value: object) -> None:
+    """What docker compose takes, too, and does nothing with."""
 
 
 def pairs(texts: Iterable[str], what: str) -> dict[str, str | None]:
@@ -69,14 +88,16 @@ def ssh_agents(texts: Iterable[str]) -> dict[str, str]:
 @click.option("--ssh", multiple=True, metavar="ID[=SOCKET]", help="An ssh agent for RUN --mount=type=ssh.")
 @click.option("--with-dependencies", is_flag=True, help="Build what the services depend on, too.")
 @click.option("--check", is_flag=True, help="Only read the Dockerfiles.")
-@hidden_option("--builder", without_effect("there is one builder"))
-@hidden_option("--memory", LIMITED)
-@hidden_option("-m", LIMITED)
-@hidden_option("--print", refused("there are no bake files"), flag=True)
-@hidden_option("--provenance", ATTESTATIONS)
-@hidden_option("--sbom", ATTESTATIONS)
-@hidden_option("--compress", without_effect("nothing is sent to a daemon"), flag=True)
-@hidden_option("--force-rm", without_effect("there are no containers left of builds"), flag=True)
+@click.option("--print", "as_bake", is_flag=True, help="Print a file for docker buildx bake, and build nothing.")
+@MEMORY
+@click.option("--progress", type=click.Choice(PROGRESS), hidden=True)
+@hidden_option("--builder", only_builder)
+@hidden_option("--provenance", no_attestations)
+@hidden_option("--sbom", no_attestations)
+@hidden_option("--compress", passed_over, flag=True)
+@hidden_option("--force-rm", passed_over, flag=True)
+@hidden_option("--no-rm", passed_over, flag=True)
+@hidden_option("--parallel", passed_over, flag=True)
 @click.argument("services", nargs=-1)
 @click.pass_obj
 def build(
@@ -90,6 +111,9 @@ def build(
     ssh: tuple[str, ...],
     with_dependencies: bool,
     check: bool,
+    as_bake: bool,
+    memory: int | None,
+    progress: str | None,
     services: tuple[str, ...],
 ) -> None:
     """Build the images of services that have a `build`."""
@@ -104,7 +128,11 @@ def build(
         from pycompose.compose.plan.select import chosen
 
         names = tuple(sorted(chosen(project, services)))
-    overrides = Overrides(pairs(args, "--build-arg"), no_cache, pull, ssh_agents(ssh))
+    overrides = Overrides(pairs(args, "--build-arg"), no_cache, pull, ssh_agents(ssh), memory)
+    if as_bake:
+        _print_bake(project, names, overrides, push=push, check=check)
+        return
+    terminal.progress = progress or terminal.progress
     drawing = Drawing(quiet_transfers=quiet, quiet_builds=quiet)
     built = image_operations.build_services(choices, project, names, overrides, drawing, check=check)
     if push and built:
@@ -114,3 +142,18 @@ def build(
         terminal.note("no problem found")
     elif not built and not quiet and not choices.dry_run:
         terminal.note("no service to build")
+
+
+def _print_bake(project: Project, names: Iterable[str], overrides: Overrides, *, push: bool, check: bool) -> None:
+    import json
+    import os
+
+    from pycompose.compose.builds import bake, service_builds
+    from pycompose.compose.cli.docker_call import SPEAKS
+    from pycompose.compose.model.observed import Label
+
+    targets = service_builds.targets(project, names)
+    version = {Label.VERSION: SPEAKS}
+    tree = bake.bake(project, targets, names, overrides, os.environ, version, push=push, check=check)
+    if targets:
+        terminal.say(json.dumps(tree, indent=2, ensure_ascii=False))

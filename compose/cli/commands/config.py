@@ -7,6 +7,7 @@ line, with its path, line, column and code.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,17 @@ from pycompose.errors import PycomposeError
 if TYPE_CHECKING:
     from pycompose.compose.file.loader import Loaded, Options
 
-LISTS = {
+LISTS = {  # the first one that is asked for is printed
     "services": "Print the names of services.",
     "volumes": "Print the names of volumes.",
     "networks": "Print the names of networks.",
-    "images": "Print the images.",
-    "profiles": "Print the profiles.",
     "models": "Print the models.",
-    "environment": "Print the variables that are filled in, and their values.",
+    "profiles": "Print the profiles.",
+    "images": "Print the images.",
     "variables": "Print the variables that the file asks for, and their defaults.",
+    "environment": "Print the variables that are filled in, and their values.",
 }
+BEFORE_HASHES = ("services", "volumes", "networks", "models")
 
 
 EARLIER = {
@@ -47,7 +49,7 @@ def _flags(function: Any) -> Any:
     for name, (_, text) in reversed(EARLIER.items()):
         function = click.option(f"--{name.replace('_', '-')}", name, is_flag=True, help=text)(function)
     for name, text in reversed(LISTS.items()):
-        function = click.option(f"--{name}", "what", flag_value=name, help=text)(function)
+        function = click.option(f"--{name}", f"list_{name}", is_flag=True, help=text)(function)
     return function
 
 
@@ -69,7 +71,7 @@ def _flags(function: Any) -> Any:
     help="As docker compose 2 (the default) or 5 prints it.",
 )
 @_flags
-@click.option("--hash", "hashes", metavar="SERVICE", help="Print services' configuration hashes ('*': all).")
+@click.option("--hash", "hashes", default="", metavar="SERVICE", help="Print configuration hashes ('*': all).")
 @click.option("--resolve-image-digests", is_flag=True, help="Pin each image to its digest.")
 @click.option("--lock-image-digests", is_flag=True, help="Print an override file that pins each image to its digest.")
 @click.argument("services", nargs=-1)
@@ -81,12 +83,11 @@ def config(
     form: str | None,
     output: str | None,
     version: str,
-    what: str | None,
-    hashes: str | None,
+    hashes: str,
     resolve_image_digests: bool,
     lock_image_digests: bool,
     services: tuple[str, ...],
-    **less: bool,
+    **switches: bool,
 ) -> None:
     """Check the compose file and print its canonical form, as docker compose does.
 
@@ -94,8 +95,11 @@ def config(
     """
     if form == "json":
         terminal.progress = "json"
-    switches: dict[str, Any] = {EARLIER[name][0]: False for name, is_set in less.items() if is_set}
-    options = replace(locate.options_of(choices), **switches)
+    what = next((name for name in LISTS if switches[f"list_{name}"]), "")
+    if hashes and what not in BEFORE_HASHES:
+        what = "hash"
+    off: dict[str, Any] = {changed: False for name, (changed, _) in EARLIER.items() if switches[name]}
+    options = replace(locate.options_of(choices), **off)
     if services and (what == "variables" or not options.interpolate):
         terminal.warn(
             f"{'--variables' if what == 'variables' else '--no-interpolate'} is of the whole file: {services[0]} "
@@ -103,14 +107,14 @@ def config(
         )
     if what == "variables":
         text = _variables(options, form)
-    elif not options.interpolate:
+    elif not options.interpolate and what != "environment":
         text = _as_written(options, form, what, version, lock=lock_image_digests, pin=resolve_image_digests)
     else:
         loaded = subject.load(choices, services, options)
-        if hashes is not None:
+        if what == "hash":
             text = _hashes(loaded, hashes)
         elif what:
-            text = "".join(f"{line}\n" for line in _names(loaded, what, services))
+            text = _lines(_names(loaded, what, services))
         else:
             tree = _canonical(choices, loaded, services, lock=lock_image_digests, pin=resolve_image_digests)
             text = _text(tree, form, version)
@@ -127,6 +131,10 @@ def config(
         raise PycomposeError(f"{output} cannot be written: {error.strerror}") from error
 
 
+def _lines(names: Iterable[str]) -> str:
+    return "".join(f"{name}\n" for name in names)
+
+
 def _canonical(choices: Choices, loaded: Loaded, services: tuple[str, ...], *, lock: bool, pin: bool) -> dict[str, Any]:
     from pycompose.compose.file import show
 
@@ -135,9 +143,7 @@ def _canonical(choices: Choices, loaded: Loaded, services: tuple[str, ...], *, l
         tree = show.only(tree, _chosen(loaded, services))
     if not choices.all_resources:
         tree = show.used(tree)
-    if lock or pin:
-        tree = show.pinned(tree, _digests(tree))
-    return show.images_only(tree) if lock else tree
+    return _with_digests(tree, lock=lock, pin=pin)
 
 
 def _text(tree: dict[str, Any], form: str | None, version: str, *, escape: bool = True) -> str:
@@ -154,7 +160,7 @@ def _chosen(loaded: Loaded, services: tuple[str, ...]) -> tuple[str, ...]:
     return chosen(loaded.project, services)
 
 
-def _as_written(options: Options, form: str | None, what: str | None, version: str, *, lock: bool, pin: bool) -> str:
+def _as_written(options: Options, form: str | None, what: str, version: str, *, lock: bool, pin: bool) -> str:
     """The merged files before anything is filled in."""
     from pycompose.compose.file.loader import merged
     from pycompose.compose.file.outline import outline
@@ -165,12 +171,41 @@ def _as_written(options: Options, form: str | None, what: str | None, version: s
     tree = outline(
         files.tree, files.name, files.working_dir, normalize=options.normalize, resolve_paths=options.resolve_paths
     )
-    if what == "services":
-        return "".join(f"{name}\n" for name in tree.get("services", {}))
-    if what or lock or pin:
-        flag = f"--{what}" if what else "--lock-image-digests" if lock else "--resolve-image-digests"
-        raise click.UsageError(f"{flag} needs the variables filled in; leave --no-interpolate out")
-    return _text(tree, form, version, escape=False)
+    if what == "hash":
+        raise click.UsageError("--hash is of what a file means: leave --no-interpolate out")
+    if what:
+        active = options.profiles or files.variables.get("COMPOSE_PROFILES", "").split(",")
+        return _lines(_names_as_written(tree, files.name, active, what))
+    return _text(_with_digests(tree, lock=lock, pin=pin), form, version, escape=False)
+
+
+def _names_as_written(tree: dict[str, Any], project: str, active: Collection[str], what: str) -> list[str]:
+    """Names in the file before anything is filled in; services are all there are, whatever their profiles."""
+    from pycompose.compose.file import show
+
+    services = {name: service or {} for name, service in (tree.get("services") or {}).items()}
+    profiles = {name: service.get("profiles") or () for name, service in services.items()}
+    names = {name for name, of in profiles.items() if not of or "*" in active or set(of) & set(active)}
+    match what:
+        case "services":
+            return list(services)
+        case "images":
+            return [str(services[name].get("image") or f"{project}-{name}") for name in services if name in names]
+        case "profiles":
+            return sorted({str(profile) for of in profiles.values() for profile in of})
+        case "models":
+            models = show.used(show.only(tree, names)).get("models") or {}
+            return [str(model["model"]) for model in models.values()]
+        case _:
+            return list(show.used(show.only(tree, names)).get(what) or {})
+
+
+def _with_digests(tree: dict[str, Any], *, lock: bool, pin: bool) -> dict[str, Any]:
+    from pycompose.compose.file import show
+
+    if lock or pin:
+        tree = show.pinned(tree, _digests(tree))
+    return show.images_only(tree) if lock else tree
 
 
 def _variables(options: Options, form: str | None) -> str:
@@ -189,21 +224,27 @@ def _variables(options: Options, form: str | None) -> str:
     keys = ("Name", "DefaultValue", "PresenceValue", "Required")
     tree = {v.name: dict(zip(keys, (v.name, v.default, v.alternate, v.required), strict=True)) for v in asked}
     if form == "json":
-        return json.dumps(tree, ensure_ascii=False) + "\n"
-    return emitter.to_yaml(
+        return json.dumps(tree, ensure_ascii=False, indent=4) + "\n\n"
+    text = emitter.to_yaml(
         {name: {key.lower(): value for key, value in variable.items()} for name, variable in tree.items()}
     )
+    return text.replace("\n  ", "\n    ")
 
 
 def _digests(tree: dict[str, Any]) -> dict[str, str]:
-    """Image -> the image with its digest, of all images of a canonical tree."""
+    """Image -> the image with its digest, of all images of a tree."""
+    from pycompose.compose.app.image_store import translated_errors
     from pycompose.compose.app.images import pinned
 
-    images = {}
-    for name, service in tree.get("services", {}).items():
-        mounted = [v["source"] for v in service.get("volumes", ()) if v["type"] == "image"]
-        images.update({image: name for image in (service.get("image"), *mounted) if image})
-    return pinned(images)
+    images = []
+    for service in tree.get("services", {}).values():
+        volumes = (volume for volume in service.get("volumes", ()) if isinstance(volume, dict))
+        mounted = [volume["source"] for volume in volumes if volume.get("type") == "image"]
+        images += [image for image in (service.get("image"), *mounted) if image]
+    if unfilled := next((image for image in images if "$" in image), None):
+        raise click.UsageError(f"image {unfilled} has no digest while its variables are not filled in")
+    with translated_errors():
+        return pinned(images)
 
 
 def _names(loaded: Loaded, what: str, services: tuple[str, ...]) -> list[str]:

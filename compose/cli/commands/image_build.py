@@ -1,6 +1,6 @@
 """`image build`: an image from a Dockerfile, by hand.
 
-Rules: options are docker's. What they can do and this cannot is refused by name, or told to have no effect.
+Rules: options are docker's. What they can do and this cannot is refused by name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pycompose.compose.cli.command import Command
 from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.output import terminal
 
-from .build import ATTESTATIONS, LIMITED, hidden_option, pairs, refused, ssh_agents, without_effect
+from .build import MEMORY, hidden_option, no_attestations, only_builder, pairs, passed_over, refused, ssh_agents
 
 if TYPE_CHECKING:
     from pycompose.runtime.images.dockerfile.request import Secret
@@ -47,21 +47,20 @@ if TYPE_CHECKING:
 @click.option("--progress", type=click.Choice(PROGRESS), metavar="HOW", help="auto, tty, plain, json or quiet.")
 @hidden_option("--output", refused("`pycompose image save` writes images to files"))
 @hidden_option("-o", refused("`pycompose image save` writes images to files"))
-@hidden_option("--cache-to", without_effect("what is built is remembered on this machine"), multiple=True)
-@hidden_option("--load", lambda *_: None, flag=True)
-@hidden_option("--rm", lambda *_: None, flag=True)
-@hidden_option("--force-rm", lambda *_: None, flag=True)
-@hidden_option("--builder", without_effect("there is one builder"))
-@hidden_option("--provenance", ATTESTATIONS)
-@hidden_option("--sbom", ATTESTATIONS)
-@hidden_option("--attest", ATTESTATIONS, multiple=True)
+@hidden_option("--cache-to", refused("what is built is remembered on this machine"), multiple=True)
+@hidden_option("--load", passed_over, flag=True)
+@hidden_option("--rm", passed_over, flag=True)
+@hidden_option("--force-rm", passed_over, flag=True)
+@hidden_option("--builder", only_builder)
+@hidden_option("--provenance", no_attestations)
+@hidden_option("--sbom", no_attestations)
+@hidden_option("--attest", no_attestations, multiple=True)
 @hidden_option("--allow", refused("build steps have the profile of services"), multiple=True)
 @hidden_option("--squash", refused("layers stay apart"), flag=True)
-@hidden_option("--memory", LIMITED)
-@hidden_option("-m", LIMITED)
-@hidden_option("--cpu-shares", LIMITED)
-@hidden_option("--cgroup-parent", LIMITED)
-@hidden_option("--isolation", without_effect("it is of Windows"))
+@MEMORY
+@hidden_option("--cpu-shares", refused("--memory is the limit that build steps can have"))
+@hidden_option("--cgroup-parent", refused("--memory is the limit that build steps can have"))
+@hidden_option("--isolation", refused("it is of Windows"))
 @hidden_option("--metadata-file", refused("--iidfile writes the image's id"))
 @click.argument("context")
 def image_build(
@@ -78,6 +77,7 @@ def image_build(
     pull: bool,
     push: bool,
     check: bool,
+    memory: int | None,
     **settings: Any,
 ) -> None:
     """Build an image from a Dockerfile.
@@ -102,7 +102,7 @@ def image_build(
         dockerfile_from=sys.stdin.buffer if file == "-" else None,
         stdin=sys.stdin.buffer if context == "-" else None,
     )
-    overrides = Overrides(pairs(args, "--build-arg"), no_cache, pull, ssh_agents(ssh))
+    overrides = Overrides(pairs(args, "--build-arg"), no_cache, pull, ssh_agents(ssh), memory)
     drawing = Drawing(quiet_transfers=quiet, quiet_builds=quiet)
     built = image_operations.build_targets([target], overrides, drawing, check=check)
     if check:

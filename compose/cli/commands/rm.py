@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     pass
 
 
-@command("rm", accepted=("-a/--all",), interrupted="`pycompose rm` again goes on")
+@command("rm", interrupted="`pycompose rm` again goes on")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @click.option("-s", "--stop", "halt", is_flag=True, help="Stop containers that run, and remove them too.")
+@click.option("-a", "--all", is_flag=True, expose_value=False, hidden=True)  # deprecated: docker compose passes it over
 @click.option("-v", "--volumes", is_flag=True, help="Remove their anonymous volumes too.")
 @SERVICES
 @click.pass_obj

@@ -68,6 +68,7 @@ class RunLimits:
     privileged: bool = False
     network: str = "default"  # where RUN does not say
     environment: Mapping[str, str] = field(default_factory=no_text)
+    memory: int | None = None  # bytes
 
 
 class Runner(Protocol):

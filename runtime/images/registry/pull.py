@@ -83,6 +83,23 @@ async def pull(
     return image
 
 
+async def digest_of(name: str, *, environ: Mapping[str, str] = os.environ) -> str:
+    """The digest that a name leads to in its registry (of an index, where it has one). Raises ImageError."""
+    reference = parse(name)
+    every = endpoints(_registry(reference), environ=environ)
+    for number, endpoint in enumerate(every):
+        registry, last = Registry(endpoint, environ), number == len(every) - 1
+        try:
+            data, _, _ = await registry.manifest(_path(reference), reference.tag, only_once=not last)
+            return _sha(data)
+        except RegistryError:  # a mirror that is down, or has it not
+            if last:
+                raise
+        finally:
+            await registry.aclose()
+    raise AssertionError
+
+
 def _registry(reference: Reference) -> str:
     return reference.repository.partition("/")[0]
 

@@ -42,6 +42,32 @@ def test_every_list_has_one_name_a_line(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("file")
+def test_of_several_lists_docker_composes_first_one_is_printed(run: Run) -> None:
+    assert run("config", "--volumes", "--services")[1].split() == ["web", "db"]
+    assert run("config", "--images", "--profiles")[1] == "ai\n"
+    assert run("config", "--profiles", "--hash", "db")[1].startswith("db ")
+    assert run("config", "--hash", "db", "--networks")[1] == "default\ninner\n"
+    assert run("config", "--hash", "")[1].startswith("name: ")
+
+
+@pytest.mark.usefixtures("file")
+def test_lists_of_a_file_as_it_is_written_fill_nothing_in(run: Run) -> None:
+    def written(what: str) -> list[str]:
+        code, out, err = run("config", "--no-interpolate", f"--{what}")
+        assert (code, err) == (0, "")
+        return out.splitlines()
+
+    assert sorted(written("services")) == ["db", "llm", "web"]
+    assert sorted(written("images")) == ["nginx:${TAG:-1}", "postgres"]
+    assert (written("profiles"), written("models"), written("volumes")) == (["ai"], [], ["data"])
+    assert run("--profile", "ai", "config", "--no-interpolate", "--models")[1] == "ai/small\n"
+    assert sorted(written("networks")) == ["default", "inner"]
+    assert "TAG=2" in run("config", "--no-interpolate", "--environment")[1].splitlines()
+    code, out, err = run("config", "--no-interpolate", "--hash", "*")
+    assert (code, out, err[:42]) == (1, "", "error: --hash is of what a file means: lea")
+
+
+@pytest.mark.usefixtures("file")
 def test_lists_are_told_without_the_whole_canonical_form(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the canonical form was made")
@@ -84,7 +110,7 @@ def test_variables_are_a_table_or_data(run: Run) -> None:
     )
     one = {"Name": "TAG", "DefaultValue": "1", "PresenceValue": "", "Required": False}
     assert json.loads(run("config", "--variables", "--format", "json")[1]) == {"TAG": one}
-    assert run("config", "--variables", "--format", "yaml")[1].startswith("TAG:\n  name: TAG\n")
+    assert run("config", "--variables", "--format", "yaml")[1].startswith("TAG:\n    name: TAG\n")
 
 
 def test_a_service_is_shown_with_what_it_needs(run: Run, file: Path) -> None:
@@ -125,12 +151,18 @@ def test_what_is_of_the_whole_file_says_so_where_a_service_is_named(run: Run, fl
     assert err.startswith(f"warning: {flag} is of the whole file: ")
 
 
-def test_an_image_that_is_not_here_has_no_digest(run: Run, file: Path) -> None:
-    code, out, err = run("config", "--resolve-image-digests")
+def test_digests_are_asked_for_of_images_that_have_none(run: Run, file: Path) -> None:
+    file.write_text(f"services: {{a: {{image: host}}, b: {{image: 'x:1@sha256:{'a' * 64}'}}}}")
+    code, out, _ = run("config", "--lock-image-digests")
+    pinned = f"docker.io/library/x@sha256:{'a' * 64}"
+    assert (code, out) == (0, f"services:\n  a:\n    image: host\n  b:\n    image: {pinned}\n")
+    file.write_text("services: {a: {image: 'oci:/x'}}")
+    error = "error: failed to resolve digest for oci:/x: an archive is in no registry\n"
+    assert run("config", "--resolve-image-digests") == (1, "", error)
+    file.write_text("services: {a: {image: 'x:${TAG}'}}")
+    code, out, err = run("config", "--resolve-image-digests", "--no-interpolate")
     assert (code, out) == (1, "")
-    assert 'image "postgres" is not on this machine' in err
-    file.write_text("services: {a: {image: host}}")
-    assert run("config", "--lock-image-digests")[1] == "services:\n  a:\n    image: host\n"
+    assert "image x:${TAG} has no digest while its variables are not filled in" in err
 
 
 def test_problems_are_json_for_editors(run: Run, places: Path) -> None:
