@@ -365,6 +365,16 @@ def here(service: Service) -> bool:
     return service.image == "host" or bool(_digest(service.name, service.image or ""))
 
 
+def digest_here(image: str) -> str:
+    """The digest of the image of that name, or nothing if it is not on this machine. Raises PycomposeError."""
+    try:
+        return _store().digests([image])[image]
+    except KeyError:
+        return ""
+    except (RuntimeFailure, OSError) as error:
+        raise SystemRefused(error) if isinstance(error, OSError) else error from error
+
+
 def pinned(images: Iterable[str]) -> dict[str, str]:
     """Image -> its full name with the digest that its registry has for it now. Nothing is fetched.
 

@@ -24,6 +24,15 @@ def without_effect(_: click.Context, option: click.Parameter, value: object) -> 
         terminal.warn(f"{option.opts[0]} has no effect yet")
 
 
+_DRY_RUN: dict[str, Any] = {
+    "is_flag": True,
+    "expose_value": False,
+    "callback": _dry_run,
+    "help": "Print the plan, do nothing.",
+}
+DRY_RUN = click.option("--dry-run", **_DRY_RUN)
+
+
 class Command(GoArguments):
     """A command that takes --dry-run, and warns of the options that it accepts without acting on them.
 
@@ -43,15 +52,7 @@ class Command(GoArguments):
         self.groups, self.interrupted = groups or {}, interrupted
         taken = {name for parameter in self.params for name in parameter.opts}
         if "--dry-run" not in taken:
-            self.params.append(
-                click.Option(
-                    ["--dry-run"],
-                    is_flag=True,
-                    expose_value=False,
-                    callback=_dry_run,
-                    help="Print the plan, do nothing.",
-                )
-            )
+            self.params.append(click.Option(["--dry-run"], **_DRY_RUN))
         for name in accepted:
             names = name.rstrip("=").split("/")
             self.params.append(

@@ -62,6 +62,8 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "config": ("config", "", "About files", "Check the compose file and print its canonical form"),
     "convert": ("config", "config", "", ""),
     "graph": ("graph", "", "About files", "Draw which service waits for which"),
+    "bridge": ("bridge", "", "About files", "Convert the compose file into another model, as Kubernetes'"),
+    "alpha": ("alpha", "", "", ""),
     "completion": ("completion", "", "About files", "Print what a shell loads to complete commands and services"),
     "version": ("version", "", "About files", "Say which version this is"),
     "help": ("help", "show_help", "About files", "Print the help of a command"),
@@ -70,7 +72,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-NOT_THERE = ("bridge", "publish", "watch", "alpha")  # of docker compose
+NOT_THERE = ("publish", "watch")  # of docker compose
 
 
 class UnknownCommand(click.UsageError):
