@@ -11,26 +11,26 @@ from __future__ import annotations
 import re
 
 # C0 but tab and newline, DEL, C1; what has no width or turns the direction of writing (Trojan Source, CVE-2021-42574);
-# ends of lines of Unicode; halves of pairs, which stand for bytes that are no text.
-_STEERING = re.compile(
+# ends of lines of Unicode; halves of pairs, which stand for bytes that are no text. It is compiled when first needed.
+_STEERING = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
-_BREAKS = re.compile(r"[\t\r\n]*[\t\n][\t\r\n]*")
+_BREAKS = r"[\t\r\n]*[\t\n][\t\r\n]*"
 
 
 def visible(text: str) -> str:
     r"""The text with every character that steers spelled as JSON spells it (`\u001b`); newlines and tabs stay."""
     if text.isascii() and text.isprintable():
         return text
-    return _STEERING.sub(lambda match: _spelled(match[0]), text)
+    return re.sub(_STEERING, lambda match: _spelled(match[0]), text)
 
 
 def one_line(text: str, most: int = 0) -> str:
     """The text visible, a space for each run of newlines and tabs; of at most `most` characters (0: however long)."""
     if text.isascii() and text.isprintable() and (not most or len(text) <= most):
         return text
-    line = visible(_BREAKS.sub(" ", text[: most + 1] if most else text))
+    line = visible(re.sub(_BREAKS, " ", text[: most + 1] if most else text))
     return line if not most or len(line) <= most else line[: most - 1] + "…"
 
 

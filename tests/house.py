@@ -40,6 +40,7 @@ PURE = (
     "errors.py",
     "frozen.py",
     "plain_text.py",
+    "short_digest.py",
     "signal_names.py",
     "sizes.py",
     "compose/model/",

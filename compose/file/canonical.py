@@ -6,7 +6,6 @@ by name. Sizes are text, as docker compose has them. Loaded again, the result me
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, cast
@@ -29,6 +28,7 @@ from pycompose.compose.model.project import (
     VolumeMount,
 )
 from pycompose.compose.model.quantities import duration_text as duration
+from pycompose.short_digest import sha256
 
 from . import declarations
 from .order import SERVICE, TOP, arranged, by_name, named, ordered, words
@@ -382,7 +382,7 @@ def project_tree(project: Project) -> dict[str, Any]:
 
 
 def text_digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return sha256(text.encode("utf-8", "surrogateescape"))
 
 
 def _digest(value: object) -> str:

@@ -7,7 +7,6 @@ file where there is one.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import sys
@@ -76,6 +75,8 @@ class Files:
 
 
 def _digest(path: str) -> str | None:
+    import hashlib  # 2 ms, for files with configs or secrets of files
+
     try:  # not to wait for somebody at the other end of a FIFO
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 
@@ -11,6 +10,7 @@ from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.project import Project
 from pycompose.errors import PycomposeError
 from pycompose.runtime.places import ProjectPlaces
+from pycompose.short_digest import sha256
 
 
 def newest_digest(places: ProjectPlaces) -> str:
@@ -78,7 +78,7 @@ def _unreadable(places: ProjectPlaces, error: OSError | ValueError) -> Pycompose
 def keep(places: ProjectPlaces, project: Project, *, newest: bool = True) -> str:
     """Keep a resolved project under its digest, whole or not at all; the digest. With `newest` it becomes that."""
     text = to_json(project)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = sha256(text.encode())
     os.makedirs(places.generations, mode=0o700, exist_ok=True)
     path = f"{places.generations}/{digest}.json"
     if os.path.exists(path):

@@ -32,6 +32,7 @@ from pycompose.runtime.state.container_record import ContainerState, read_contai
 
 SUPERVISION = "supervision.json"
 OWN = "io.pycompose.service"  # the annotation
+ARGS = '{"spec":{"process":{"args":'  # how a bundle begins (`runtime.spec.to_json`)
 _CODEC = Codec()
 
 
@@ -274,7 +275,10 @@ def _supervision(path: str) -> Supervision:
 def arguments(places: ProjectPlaces, container: ObservedContainer) -> tuple[str, ...]:
     """What its first process is: the arguments of its bundle, else what the file said."""
     try:
-        with open(f"{places.container(container.id)}/bundle.json", "rb") as file:
-            return tuple(json.load(file)["spec"]["process"]["args"])
+        with open(f"{places.container(container.id)}/bundle.json", encoding="utf-8") as file:
+            text = file.read()
+        if text.startswith(ARGS):  # first in what we write: the other 15 kB need not be read
+            return tuple(json.JSONDecoder().raw_decode(text, len(ARGS))[0])
+        return tuple(json.loads(text)["spec"]["process"]["args"])
     except (OSError, ValueError, LookupError, TypeError):
         return container.command

@@ -122,6 +122,9 @@ def _flatten(folder: int, root: int, pending: list[str], count: int) -> int:
             if os.geteuid():
                 with suppress(OSError):  # else it cannot take a new parent (man 2 rename, EACCES)
                     set_mode(folder, name, 0o700)
+            with suppress(OSError):  # most are empty: all but one of the ten calls are saved
+                os.rmdir(name, dir_fd=folder)
+                continue
             count += 1
             moved = f".{count}.{os.getpid()}"
             os.rename(name, moved, src_dir_fd=folder, dst_dir_fd=root)

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import field
+from functools import cache
 from typing import Any
 
 from pycompose import durable
@@ -77,6 +78,7 @@ def start_time(pid: int) -> int:
     return 0 if parts[0] in (b"Z", b"X") else int(parts[19])
 
 
+@cache
 def boot_id() -> str:
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()

@@ -12,8 +12,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
@@ -87,6 +85,8 @@ class Volumes:
         return self.get(name)
 
     def _make(self, name: str, folder: str, labels: Mapping[str, str], options: Mapping[str, str]) -> None:
+        import tempfile  # with `random` 3 ms, and most commands make no volume
+
         staging = tempfile.mkdtemp(prefix=".new-", dir=self._root)
         try:
             os.close(make_folder(f"{staging}/_data", 0o755))
@@ -158,7 +158,7 @@ class Volumes:
             ]
             if users:
                 raise VolumeError(f'volume "{name}" is used by {", ".join(users)}', "remove the containers first")
-            gone = f"{self._root}/.gone-{secrets.token_hex(8)}"
+            gone = f"{self._root}/.gone-{os.urandom(8).hex()}"
             try:
                 os.rename(folder, gone)
             except FileNotFoundError:

@@ -13,6 +13,7 @@ from pycompose.compose.state import lookup
 from pycompose.compose.state.observe import OWN, SUPERVISION, arguments, containers, observe
 from pycompose.errors import PycomposeError
 from pycompose.runtime.places import Places, ProjectPlaces
+from pycompose.runtime.spec import Bundle, FolderRoot, Process, Spec, to_json
 from pycompose.runtime.state.volumes import Volumes
 
 
@@ -118,6 +119,9 @@ def test_the_arguments_are_the_bundles_or_what_the_file_said(project: ProjectPla
     assert arguments(project, container) == ("serve",)
     write(f"{folder}/bundle.json", {"spec": {"process": {"env": ['"args":["no"]'], "args": ["sh", "-c", "serve"]}}})
     assert arguments(project, container) == ("sh", "-c", "serve")
+    bundle = Bundle(Spec(Process(("a b", '"]', "é\\"), env=("A=1",))), FolderRoot("/"))
+    write(f"{folder}/bundle.json", to_json(bundle))
+    assert arguments(project, container) == ("a b", '"]', "é\\")
     write(f"{folder}/bundle.json", {"spec": {}})
     assert arguments(project, container) == ("serve",)
 
