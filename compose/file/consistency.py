@@ -58,11 +58,13 @@ def _alone(service: Service, section: Section) -> None:
     reading, name = section.reading, section.name
     if service.image is None and service.build is None and service.provider is None:
         hint = "image: host runs what is installed on this machine"
-        reading.problem(f"{name} has neither image nor build", section.origin, hint, "no-image")
+        message = f"{name} has neither an image nor a build context specified: {INVALID}"
+        reading.problem(message, section.origin, hint, "no-image")
     mode = service.network_mode
     if mode is not None and service.networks:
         hint = f"networks are at {section.map.keys_at.get('networks')}"
-        reading.problem(f"{name} has both network_mode and networks", section.at("network_mode"), hint, "conflict")
+        message = f"service {service.name} declares mutually exclusive `network_mode` and `networks`: {INVALID}"
+        reading.problem(message, section.at("network_mode"), hint, "conflict")
     if mode is not None and service.ports:
         if mode in ("host", "none"):
             message = f"ports of {name} have no effect with network_mode {mode}"
@@ -116,24 +118,23 @@ def _alone(service: Service, section: Section) -> None:
 def _needed(service: Service, section: Section, whole: Whole) -> None:
     """What a service refers to by its name is defined."""
 
-    def missing(attribute: str, verb: str, name: str, known: Mapping[str, object]) -> None:
+    def missing(attribute: str, kind: str, name: str, known: Mapping[str, object]) -> None:
         hint = section.reading.suggestion(name, known) or _define(attribute, known)
-        message = f'service "{service.name}" {verb} "{name}", which is not defined'
-        section.reading.problem(message, _place_of(section, attribute, name), hint, "undefined")
+        section.reading.problem(_undefined(service, kind, name), _place_of(section, attribute, name), hint, "undefined")
 
     for attachment in service.networks:
         if attachment.network not in whole.networks and attachment.network != "default":
-            missing("networks", "uses network", attachment.network, whole.networks)
+            missing("networks", "network", attachment.network, whole.networks)
     for name in named_volumes(service):
         if name not in whole.volumes:
-            missing("volumes", "uses volume", name, whole.volumes)
+            missing("volumes", "volume", name, whole.volumes)
     for attribute, kind, uses, known in (
         ("configs", "config", service.configs, whole.configs),
         ("secrets", "secret", service.secrets, whole.secrets),
     ):
         for use in uses:
             if use.source not in known:
-                missing(attribute, f"uses {kind}", use.source, known)
+                missing(attribute, kind, use.source, known)
             elif (source := known[use.source]).environment is not None and source.content is None:
                 message = f'{kind} "{use.source}" of service "{service.name}" is in no variable "{source.environment}"'
                 at = _place_of(section, attribute, use.source)
@@ -141,13 +142,19 @@ def _needed(service: Service, section: Section, whole: Whole) -> None:
                 section.reading.obstacle(service.name, message, at, hint, "unset-variable")
     for name in service.models:
         if name not in whole.models:
-            missing("models", "uses model", name, whole.models)
+            missing("models", "model", name, whole.models)
     for used in service.build.secrets if service.build else ():
         if used.source and used.source not in whole.secrets:
             at = place(section, "build", "secrets")
-            message = f'the build of service "{service.name}" uses secret "{used.source}", which is not defined'
             hint = section.reading.suggestion(used.source, whole.secrets) or _define("secrets", whole.secrets)
-            section.reading.problem(message, at, hint, "undefined")
+            section.reading.problem(_undefined(service, "build secret", used.source), at, hint, "undefined")
+
+
+INVALID = "invalid compose project"  # docker compose's words, which scripts look for
+
+
+def _undefined(service: Service, kind: str, name: str) -> str:
+    return f'service "{service.name}" refers to undefined {kind} {name}: {INVALID}'
 
 
 def _define(attribute: str, known: Mapping[str, object]) -> str:
@@ -158,17 +165,17 @@ def _dependencies(service: Service, section: Section, whole: Whole) -> None:
     reading = section.reading
     for need in service.depends_on:
         at = _edge(section, need.service)
+        message = f'service "{service.name}" depends on undefined service "{need.service}": {INVALID}'
         if need.service not in whole.services:
             if need.required:
-                message = f'service "{service.name}" depends on "{need.service}", which is not defined'
                 reading.problem(
                     message, at, reading.suggestion(need.service, whole.services) or one_of(whole.services), "undefined"
                 )
             continue
         other = whole.services[need.service]
         if need.service not in whole.active and need.required:
-            message = f'service "{service.name}" depends on "{need.service}", whose profile is not active'
-            reading.problem(message, at, f"activate it: --profile {other.profiles[0]}", "profile")
+            hint = f"its profile is not active: --profile {other.profiles[0]} activates it"
+            reading.problem(message, at, hint, "profile")
     for name, context in (service.build.additional_contexts if service.build else {}).items():
         wanted = context.removeprefix("service:")
         if wanted != context and wanted not in whole.services:
@@ -241,7 +248,7 @@ def _tell_cycle(path: list[str], whole: Whole, reading: Reading) -> None:
     shown = path if len(path) <= 12 else [*path[:6], "…", *path[-6:]]
     places = [f"{a} needs {b} at {_edge(whole.sections[a], b)}" for a, b in pairwise(path)][:5]
     hint = "take one of these away: " + ", ".join(places)
-    message = "services depend on each other: " + " -> ".join(shown)
+    message = "dependency cycle detected: " + " -> ".join(shown)
     reading.problem(message, _edge(whole.sections[path[0]], path[1]), hint, "cycle")
 
 

@@ -82,7 +82,7 @@ def read(name: str, section: Section, context: Context, environment: Variables, 
     deploy = _deploy(section)
     container_name = section.text("container_name")
     if container_name is not None and not CONTAINER.match(container_name):
-        section.wrong("container_name", "letters, digits, and _ . - after the first")
+        section.wrong("container_name", "letters, digits, and _ . - after the first, two at least")
     pull = section.text("pull_policy")
     if pull is not None and not PULL.match(pull):
         section.wrong("pull_policy", "always, never, missing, build, daily, weekly, or every_<n>[wdhms]")

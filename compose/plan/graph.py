@@ -24,9 +24,7 @@ class CycleError(PycomposeError):
     """Services that wait for each other; `path` starts and ends with the same one."""
 
     def __init__(self, path: tuple[str, ...]) -> None:
-        super().__init__(
-            "services depend on each other: " + " -> ".join(path), hint="take one of these dependencies away"
-        )
+        super().__init__("dependency cycle detected: " + " -> ".join(path), hint="take one of these dependencies away")
         self.path = path
 
 

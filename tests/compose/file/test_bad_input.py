@@ -45,7 +45,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     ),
     "a cycle of five thousand services": (
         "services:\n" + "".join(f"  a{n}: {{image: x, depends_on: [a{(n + 1) % 5000}]}}\n" for n in range(5000)),
-        "services depend on each other: a0 -> a1",
+        "dependency cycle detected: a0 -> a1",
     ),
     "a chain of a thousand extends": (
         "services:\n" + "".join(f"  a{n}: {{extends: a{n + 1}}}\n" for n in range(1000)) + "  a1000: {image: x}\n",

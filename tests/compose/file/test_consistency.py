@@ -34,10 +34,15 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("services: {a: {command: x}}", 'c.yaml:1:15: service "a" has neither image nor build\nhint: image: host'),
+        (
+            "services: {a: {command: x}}",
+            'c.yaml:1:15: service "a" has neither an image nor a build context specified: invalid compose project'
+            "\nhint: image: host",
+        ),
         (
             one("network_mode: host\nnetworks: [n]") + "networks: {n: }",
-            'c.yaml:4:19: service "a" has both network_mode and networks\nhint: networks are at c.yaml:5:5',
+            "c.yaml:4:19: service a declares mutually exclusive `network_mode` and `networks`: invalid compose project"
+            "\nhint: networks are at c.yaml:5:5",
         ),
         (
             one("scale: 2\ndeploy:\n  replicas: 3"),
@@ -65,21 +70,40 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
         ),
         (
             one("depends_on: [bb]"),
-            'c.yaml:4:18: service "a" depends on "bb", which is not defined\nhint: did you mean "b"?',
+            'c.yaml:4:18: service "a" depends on undefined service "bb": invalid compose project'
+            '\nhint: did you mean "b"?',
         ),
         (one("depends_on: {bb: {condition: service_started}}"), "c.yaml:4:18: "),
-        (one("links: ['bb:c']"), 'c.yaml:4:13: service "a" depends on "bb", which is not defined'),
-        (one("volumes_from: ['bb:ro']"), 'c.yaml:4:20: service "a" depends on "bb", which is not defined'),
-        (one("network_mode: service:bb"), 'c.yaml:4:19: service "a" depends on "bb", which is not defined'),
-        (one("pid: service:bb"), 'c.yaml:4:10: service "a" depends on "bb", which is not defined'),
-        (one("networks: [n]"), 'c.yaml:4:16: service "a" uses network "n", which is not defined'),
-        (one("networks: {n: }"), 'c.yaml:4:16: service "a" uses network "n", which is not defined'),
-        (one("volumes: ['./d:/d', 'v:/v']"), 'c.yaml:4:25: service "a" uses volume "v", which is not defined'),
-        (one("volumes: [{type: volume, source: v, target: /v}]"), 'c.yaml:4:38: service "a" uses volume "v"'),
-        (one("configs: [c]"), 'c.yaml:4:15: service "a" uses config "c", which is not defined'),
-        (one("secrets: [{source: s}]"), 'c.yaml:4:24: service "a" uses secret "s", which is not defined'),
-        (one("models: [m]"), 'c.yaml:4:14: service "a" uses model "m", which is not defined'),
-        (one("build: {context: ., secrets: [s]}"), 'the build of service "a" uses secret "s", which is not defined'),
+        (one("links: ['bb:c']"), 'c.yaml:4:13: service "a" depends on undefined service "bb": invalid compose project'),
+        (
+            one("volumes_from: ['bb:ro']"),
+            'c.yaml:4:20: service "a" depends on undefined service "bb": invalid compose project',
+        ),
+        (
+            one("network_mode: service:bb"),
+            'c.yaml:4:19: service "a" depends on undefined service "bb": invalid compose project',
+        ),
+        (one("pid: service:bb"), 'c.yaml:4:10: service "a" depends on undefined service "bb": invalid compose project'),
+        (one("networks: [n]"), 'c.yaml:4:16: service "a" refers to undefined network n: invalid compose project'),
+        (one("networks: {n: }"), 'c.yaml:4:16: service "a" refers to undefined network n: invalid compose project'),
+        (
+            one("volumes: ['./d:/d', 'v:/v']"),
+            'c.yaml:4:25: service "a" refers to undefined volume v: invalid compose project',
+        ),
+        (
+            one("volumes: [{type: volume, source: v, target: /v}]"),
+            'c.yaml:4:38: service "a" refers to undefined volume v',
+        ),
+        (one("configs: [c]"), 'c.yaml:4:15: service "a" refers to undefined config c: invalid compose project'),
+        (
+            one("secrets: [{source: s}]"),
+            'c.yaml:4:24: service "a" refers to undefined secret s: invalid compose project',
+        ),
+        (one("models: [m]"), 'c.yaml:4:14: service "a" refers to undefined model m: invalid compose project'),
+        (
+            one("build: {context: ., secrets: [s]}"),
+            'service "a" refers to undefined build secret s: invalid compose project',
+        ),
         (
             one("build: {additional_contexts: {x: service:bb}}"),
             'c.yaml:4:38: the build of service "a" needs the image of "bb", which is not defined',
@@ -105,7 +129,8 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
         (one("depends_on: {b: {condition: healthy}}"), 'cannot be "healthy"\nhint: one of: service_started'),
         (
             "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, profiles: [q]}",
-            'c.yaml:2:30: service "a" depends on "b", whose profile is not active\nhint: activate it: --profile q',
+            'c.yaml:2:30: service "a" depends on undefined service "b": invalid compose project'
+            "\nhint: its profile is not active: --profile q",
         ),
         (
             "services: {a: {image: x}}\nsecrets: {s: {}}",
@@ -281,9 +306,9 @@ services:
 
 def test_services_that_need_each_other_are_told_as_a_path_with_places(tmp_path: Path) -> None:
     assert problems(tmp_path, CYCLE) == [
-        "c.yaml:2:30: services depend on each other: a -> b -> c -> a\nhint: take one of these away: "
+        "c.yaml:2:30: dependency cycle detected: a -> b -> c -> a\nhint: take one of these away: "
         "a needs b at c.yaml:2:30, b needs c at c.yaml:3:25, c needs a at c.yaml:6:19",
-        "c.yaml:7:30: services depend on each other: d -> d\nhint: take one of these away: d needs d at c.yaml:7:30",
+        "c.yaml:7:30: dependency cycle detected: d -> d\nhint: take one of these away: d needs d at c.yaml:7:30",
     ]
 
 
@@ -311,7 +336,7 @@ def test_every_problem_of_a_file_is_told_at_once_in_its_order(tmp_path: Path) ->
 def test_services_whose_profile_is_not_active_are_not_judged(tmp_path: Path) -> None:
     content = "services: {a: {image: x}, b: {profiles: [q], image: x, depends_on: [c], volumes: ['v:/v'], env_file: e}}"
     assert set(loaded(tmp_path, content).project.disabled_services) == {"b"}
-    with pytest.raises(FileError, match="which is not defined"):
+    with pytest.raises(FileError, match="depends on undefined service"):
         loaded(tmp_path, content, "b")
 
 

@@ -90,7 +90,8 @@ services:
 """
     assert problems(tmp_path, content) == [
         '0.yaml:3:5: service "web" has no attribute "imag"\nhint: did you mean "image"?',
-        '0.yaml:5:18: service "web" depends on "dbb", which is not defined\nhint: did you mean "db"?',
+        '0.yaml:5:18: service "web" depends on undefined service "dbb": invalid compose project\n'
+        'hint: did you mean "db"?',
         '0.yaml:6:16: "mem_limit" of service "web" must be a size such as "1500m", not "lots"\n'
         "hint: such as mem_limit: 512m",
         '0.yaml:7:22: variable "X" is required: is needed\nhint: set it: in the shell, or as X=… in the file .env',
@@ -102,12 +103,15 @@ services:
     [
         ("services: {a: {image: x, image: y}}", "given twice"),
         ("services: [", "not valid YAML"),
-        ("services: {a: {image: x, network_mode: host, networks: [b]}}\nnetworks: {b: }", "both network_mode"),
+        (
+            "services: {a: {image: x, network_mode: host, networks: [b]}}\nnetworks: {b: }",
+            "mutually exclusive `network_mode`",
+        ),
         ("services: {a: {image: x, scale: 2, deploy: {replicas: 3}}}", "scale 2 and deploy.replicas 3"),
         ("services: {a: {image: x, container_name: c, scale: 2}}", "cannot have 2 replicas"),
         ("services: {a: {image: x, depends_on: {b: {condition: done}}}, b: {image: x}}", 'cannot be "done"'),
-        ("services: {a: {image: x, depends_on: [b]}, b: {image: x, profiles: [q]}}", "profile is not active"),
-        ("services: {a: {image: x, volumes: [v:/d]}}", 'uses volume "v"'),
+        ("services: {a: {image: x, depends_on: [b]}, b: {image: x, profiles: [q]}}", "depends on undefined service"),
+        ("services: {a: {image: x, volumes: [v:/d]}}", "refers to undefined volume v"),
         ("services: {a: {extends: b}, b: {extends: a}}", "extend each other: a -> b -> a"),
         ("a: &a [*a]", "contains itself"),
         ("", "empty"),
