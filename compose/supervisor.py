@@ -21,7 +21,7 @@ from pycompose.log_lines import complain, note
 from pycompose.runtime.places import Places
 
 from .control import server
-from .control.protocol import Attach, AwaitRemoval, CarryOut, HookOutput, Notice, Ping, Request, StepProgress
+from .control.protocol import Attach, AwaitRemoval, CarryOut, HookOutput, Notice, Ping, Report, Request, StepProgress
 from .engine import scheduler
 from .engine.monitor import Monitor
 from .engine.publisher import Publisher
@@ -30,6 +30,7 @@ from .linux.linux_host import LinuxHost
 from .state import generations
 
 OUTPUTS = 1000  # pieces of what hooks write that wait to be told
+MOMENT = 0.01  # seconds; what happens within is told at once
 
 
 async def supervise(name: str, listening: int) -> None:
@@ -65,22 +66,26 @@ async def _carry_out(
     host.look_again()
     project = generations.read(host.places, request.generation)
     sender, receiver = trio.open_memory_channel[scheduler.StepEvent](100_000)
+    trace, over = Trace(host.places), trio.Event()
 
     async def tell() -> None:
+        """What happens within a moment is one message: a wake of the command for each is a tenth of a large plan."""
         async with receiver:
-            with Trace(host.places) as trace:
+            with trace:
                 async for event in receiver:
-                    if event.state == "output":
-                        await reply(HookOutput(event.container, event.cause, event.hook))
-                        continue
-                    trace.step(event.step, event.state, event.cause)
-                    if event.state == "warning":
-                        await reply(Notice(event.cause))
-                    else:
-                        await reply(StepProgress(event.step, event.state, event.cause, event.ready))
+                    events = [event]
+                    with suppress(trio.WouldBlock, trio.EndOfChannel):
+                        while len(events) < OUTPUTS:
+                            events.append(receiver.receive_nowait())
+                    trace.write()
+                    await reply(*map(_told, events))
+                    with trio.move_on_after(MOMENT):
+                        await over.wait()
 
     def report(event: scheduler.StepEvent) -> None:
-        if event.state == "output" and sender.statistics().current_buffer_used > OUTPUTS:
+        if event.state != "output":
+            trace.step(event.step, event.state, event.cause)
+        elif sender.statistics().current_buffer_used > OUTPUTS:
             return  # whoever looks has stopped to: what hooks write is not kept for ever
         with suppress(trio.BrokenResourceError):  # nobody hears it any more: what is under way is being undone
             sender.send_nowait(event)
@@ -104,8 +109,19 @@ async def _carry_out(
             failure = error  # told after the last event, and outside the nursery's group
         finally:
             sender.close()
+            over.set()
     if failure is not None:
         raise failure
+
+
+def _told(event: scheduler.StepEvent) -> Report:
+    match event.state:
+        case "output":
+            return HookOutput(event.container, event.cause, event.hook)
+        case "warning":
+            return Notice(event.cause)
+        case state:
+            return StepProgress(event.step, state, event.cause, event.ready)
 
 
 def main() -> int:

@@ -20,13 +20,13 @@ from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.log_lines import complain
 
 from . import protocol
-from .protocol import Answer, ControlError, Hello, Report, Request, RequestDone, RequestFailed
+from .protocol import Answer, ControlError, Hello, Request, RequestDone, RequestFailed
 
 LONGEST_LINE = 64 << 20  # bytes; a plan of thousands of containers is far below
 SPACE = socket.CMSG_SPACE(16 * 4)
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
 
-Reply = Callable[[Report], Awaitable[None]]
+Reply = Callable[..., Awaitable[None]]  # of Reports: what is told at once is one message
 Handler = Callable[[Request, Reply], Awaitable[None]]
 
 
@@ -73,11 +73,11 @@ async def _converse(stream: trio.SocketStream, handler: Handler, descriptors: li
     gone = False
     sending = trio.Lock()  # answers of several tasks must not mix
 
-    async def reply(answer: Answer) -> None:
+    async def reply(*answers: Answer) -> None:
         nonlocal gone
         async with sending:
             try:
-                await stream.send_all(protocol.encode(answer))
+                await stream.send_all(b"".join(map(protocol.encode, answers)))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 gone = True
 

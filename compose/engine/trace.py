@@ -29,6 +29,7 @@ class Trace:
         self._path = path(places)
         self._plan = f"{time.time_ns():x}"
         self._began: dict[str, float] = {}  # step -> monotonic seconds
+        self._lines: list[str] = []
         self._file = -1
 
     def __enter__(self) -> Self:
@@ -37,6 +38,7 @@ class Trace:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.write()
         if self._file < 0:
             return
         with suppress(OSError):
@@ -45,6 +47,7 @@ class Trace:
         os.close(self._file)
 
     def step(self, step: str, state: str, cause: str) -> None:
+        """It is on record with the next `write`."""
         now = time.monotonic()
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -54,5 +57,10 @@ class Trace:
             "cause": cause,
             "ms": round((now - self._began.setdefault(step, now)) * 1000),
         }
+        self._lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def write(self) -> None:
+        """Put what happened since the last time on record."""
+        text, self._lines = "".join(self._lines), []
         with suppress(OSError):
-            os.write(self._file, json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
+            os.write(self._file, text.encode(errors="backslashreplace"))

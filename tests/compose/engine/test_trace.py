@@ -24,6 +24,15 @@ def test_a_line_says_which_step_of_which_plan_and_how_long(tmp_path: Path) -> No
     assert other["plan"] != first["plan"]
 
 
+def test_what_happened_is_on_record_after_each_write(tmp_path: Path) -> None:
+    places = ProjectPlaces("p", str(tmp_path), str(tmp_path))
+    with Trace(places) as trace:
+        for number in (1, 2):
+            trace.step("start web-1", "started", "no such container")
+            trace.write()
+            assert len(Path(module.path(places)).read_text().splitlines()) == number
+
+
 def test_it_is_bounded_and_never_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 500)
     places = ProjectPlaces("p", str(tmp_path), str(tmp_path))
