@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterable, Sequence
 
 from pycompose.frozen import dataclass
@@ -24,6 +25,7 @@ from pycompose.runtime.spec import HostRoot
 from . import rootfs
 
 OPAQUE = "trusted.overlay.opaque"  # Documentation/filesystems/overlayfs.rst
+BURST = 0.05  # seconds for which a look at the machine holds: else 50 containers of one `up` are 6,000 looks
 KEPT = 4  # grounds that a keeper has at once: a project has one, or one for each list of what is shown
 
 Look = tuple[int, int, int] | None  # mode, user and group; None of what is not there
@@ -50,7 +52,7 @@ class Grounds:
     """Grounds that the containers of this process share, those used last."""
 
     def __init__(self) -> None:
-        self._kept: dict[object, Ground] = {}
+        self._kept: dict[object, tuple[Ground, float]] = {}  # with when it was looked at, in monotonic seconds
         self._can_share = rootfs.kernel() >= (6, 15)
 
     def ground(self, root: HostRoot) -> Ground | None:
@@ -64,20 +66,23 @@ class Grounds:
         statuses = [os.stat(layer) for layer in root.lower]
         layers = tuple((status.st_dev, status.st_ino, status.st_mtime_ns) for status in statuses)
         key = (disks, root.hidden, root.shown, root.lower, layers)
-        ground = self._kept.pop(key, None)
-        if ground is not None and not ground.holds():
-            ground.close()
-            ground = None
+        ground, looked = self._kept.pop(key, (None, 0.0))
+        now = time.monotonic()
+        if ground is not None and now - looked > BURST:
+            looked = now
+            if not ground.holds():
+                ground.close()
+                ground = None
         if ground is None:
-            memory = rootfs.memory("0700")
+            memory, looked = rootfs.memory("0700"), now
             try:
                 ground = _make_ground(root, disks, f"/proc/self/fd/{memory}", memory)
             except BaseException:
                 os.close(memory)
                 raise
-        self._kept[key] = ground
+        self._kept[key] = ground, looked
         while len(self._kept) > KEPT:
-            self._kept.pop(next(iter(self._kept))).close()
+            self._kept.pop(next(iter(self._kept)))[0].close()
         return ground
 
 

@@ -29,6 +29,7 @@ from . import limits
 NO_EFFECT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP)
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
 SYSTEMD = "/run/systemd/system"  # there if it is pid 1 (man 3 sd_booted)
+_WHOLE: set[str] = set()  # folders that this process has made, or found, as groups in them need them
 WAIT = 2.0  # seconds until a group that does not freeze or empty is given up
 
 
@@ -160,13 +161,13 @@ class Cgroup:
     def create(self) -> tuple[str, ...]:
         """Make its folders. Returns notes on what could not be had; raises nothing for a machine without cgroups."""
         failed: dict[str, OSError] = {}
-        for folder in (*self.mounted.v1_folders(), self.mounted.unified):
-            if folder:
-                try:
-                    self._make(folder, folder == self.mounted.unified)
-                except OSError as error:
-                    failed[folder] = error
-        if not self.folders():
+        hierarchies = [folder for folder in (*self.mounted.v1_folders(), self.mounted.unified) if folder]
+        for folder in hierarchies:
+            try:
+                self._make(folder, folder == self.mounted.unified)
+            except OSError as error:
+                failed[folder] = error
+        if len(failed) == len(hierarchies) and not self.folders():
             reason = next(iter(failed.values())).strerror if failed else "none is mounted"
             return (f"no cgroup can be made on this machine ({reason}): nothing is limited or counted",)
         return ()
@@ -174,17 +175,23 @@ class Cgroup:
     def _make(self, hierarchy: str, unified: bool) -> None:
         with_files = {self.mounted.version1.get(name) for name in ("cpuset", "memory")}
         parts = f"{self.tree}/{self.path}".split("/")
+        place = self._place(hierarchy)
+        above = os.path.dirname(place)
         for attempt in range(20):
-            at = hierarchy
             try:
-                for part in parts:
-                    if unified:
-                        _delegate(at)
-                    at = f"{at}/{part}"
-                    with suppress(FileExistsError):
-                        os.mkdir(at, 0o755)
+                if above in _WHOLE:  # for all but the first of a project: half of the calls are about what is above
+                    _WHOLE.discard(above)
+                    _make_folder(place)
+                else:
+                    at = hierarchy
+                    for part in parts:
+                        if unified:
+                            _delegate(at)
+                        at = f"{at}/{part}"
+                        _make_folder(at)
                 if hierarchy in with_files:
-                    _inherit(at, len(parts))
+                    _inherit(place, len(parts))
+                _WHOLE.add(above)
                 return
             except FileNotFoundError:  # the last container of the project went, and the folder above with it
                 if attempt == 19:
@@ -290,18 +297,25 @@ class Cgroup:
 
     def _device_files(self, folder: str, rules: tuple[DeviceRule, ...]) -> DeviceControl:
         lacking = []
-        for rule in rules:
-            number = ["*" if item is None else str(item) for item in (rule.major, rule.minor)]
-            text = "a" if rule.type == "a" else f"{rule.type} {':'.join(number)} {rule.access}"
-            name = f"devices.{'allow' if rule.allow else 'deny'}"
-            try:
-                _write(f"{folder}/{name}", text)
-            except OSError as error:
-                if error.errno not in NO_EFFECT:
-                    raise LimitRefused("device_cgroup_rules", name, text, error.errno or 0) from error
-                if not rule.allow:
-                    return DeviceControl("", f"{name}: {error.strerror}")
-                lacking.append(text)  # the group above has not got it either: it stays denied
+        files: dict[str, int] = {}  # each opened once: a rule is a write of its own
+        try:
+            for rule in rules:
+                number = ["*" if item is None else str(item) for item in (rule.major, rule.minor)]
+                text = "a" if rule.type == "a" else f"{rule.type} {':'.join(number)} {rule.access}"
+                name = f"devices.{'allow' if rule.allow else 'deny'}"
+                try:
+                    if name not in files:
+                        files[name] = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+                    os.write(files[name], text.encode("ascii"))
+                except OSError as error:
+                    if error.errno not in NO_EFFECT:
+                        raise LimitRefused("device_cgroup_rules", name, text, error.errno or 0) from error
+                    if not rule.allow:
+                        return DeviceControl("", f"{name}: {error.strerror}")
+                    lacking.append(text)  # the group above has not got it either: it stays denied
+        finally:
+            for descriptor in files.values():
+                os.close(descriptor)
         note = f"devices stay denied here, as around this machine: {', '.join(lacking)}" if lacking else ""
         return DeviceControl("devices", note)
 
@@ -492,6 +506,11 @@ def _below(folder: str) -> Iterator[str]:
         yield place
 
 
+def _make_folder(path: str) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o755)
+
+
 def _delegate(folder: str) -> None:
     """Let the groups in a v2 folder have every controller that it has itself."""
     missing = set(_read(f"{folder}/cgroup.controllers").split()) & {"cpu", "cpuset", "memory", "pids", "io"}
@@ -514,8 +533,9 @@ def _inherit(folder: str, levels: int) -> None:
     """
     above = os.path.dirname(folder)
     for key in ("cpuset.cpus", "cpuset.mems"):
-        if os.path.exists(f"{folder}/{key}") and not _read(f"{folder}/{key}").strip():
-            if levels > 1:
+        text = _read(f"{folder}/{key}")
+        if text and not text.strip():  # an empty one reads as a newline, one that is not there as nothing
+            if levels > 1 and not _read(f"{above}/{key}").strip():
                 _inherit(above, levels - 1)
             _write(f"{folder}/{key}", _read(f"{above}/{key}").strip())
     if _read(f"{folder}/memory.use_hierarchy").strip() == "0":
