@@ -130,6 +130,8 @@ REACH: tuple[str, ...] = (
     "runtime/images/manifest.py",
     "runtime/images/pack.py",
     "runtime/images/reference.py",
+    "runtime/images/registry/credentials.py",
+    "runtime/images/registry/login.py",
     "runtime/images/registry/progress.py",
     "runtime/images/registry/pull.py",
     "runtime/images/registry/push.py",

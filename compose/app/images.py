@@ -256,7 +256,7 @@ def fetch(fetches: Iterable[Fetch], report: Report) -> list[Failure]:
             for fetch_one in registries:
                 nursery.start_soon(one_image, fetch_one, limit)
 
-    _run(all_images)
+    run_tasks(all_images)
     return failures
 
 
@@ -293,11 +293,11 @@ def push(images: Iterable[str], report: Report) -> list[Failure]:
             for image in dict.fromkeys(images):
                 nursery.start_soon(one_image, image, limit)
 
-    _run(all_images)
+    run_tasks(all_images)
     return failures
 
 
-def _run(main: Callable[..., Any], *arguments: Any) -> None:
+def run_tasks(main: Callable[..., Any], *arguments: Any) -> None:
     """As `trio.run`; an interrupt is one, not a group of one."""
     import trio
 
@@ -412,7 +412,7 @@ def pinned(images: Iterable[str]) -> dict[str, str]:
         elif image != "host":
             asked.append(image)
     if asked:
-        _run(every, asked)
+        run_tasks(every, asked)
     if problems:
         raise min(problems, key=str)
     return full_names

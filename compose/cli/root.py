@@ -57,6 +57,8 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "system": ("system", "", "Images and volumes", "Say what is on the disk, and remove what nobody uses"),
     "pull": ("pull", "", "Images and volumes", "Fetch the images of services"),
     "push": ("push", "", "Images and volumes", "Push the images of services"),
+    "login": ("login", "", "Images and volumes", "Log in to a registry"),
+    "logout": ("login", "logout", "Images and volumes", "Forget the credentials for a registry"),
     "build": ("build", "", "Images and volumes", "Build the images of services"),
     "builder": ("builder", "", "Images and volumes", "Forget what builds remember"),
     "config": ("config", "", "About files", "Check the compose file and print its canonical form"),

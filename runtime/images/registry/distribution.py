@@ -96,9 +96,14 @@ def _tls(endpoint: RegistryEndpoint) -> ssl.SSLContext:
 
 
 class Registry:
-    """One endpoint; close it with `aclose`. Tokens are kept for as long."""
+    """One endpoint; close it with `aclose`. Tokens are kept for as long.
 
-    def __init__(self, endpoint: RegistryEndpoint, environ: Mapping[str, str] = os.environ) -> None:
+    Its credentials are those on file, unless others are to be tried: `known`.
+    """
+
+    def __init__(
+        self, endpoint: RegistryEndpoint, environ: Mapping[str, str] = os.environ, known: Credentials | None = None
+    ) -> None:
         self.endpoint, self._environ = endpoint, environ
         try:
             self._client = httpx.AsyncClient(
@@ -112,8 +117,10 @@ class Registry:
             raise ImageError(f"{endpoint.registry}: the proxy cannot be used: {error}", hint) from error
         self._scheme = endpoint.scheme
         self._fixed = not endpoint.insecure or endpoint.scheme == "http"  # the scheme is not tried out any more
-        self._known: Credentials | None = None
-        self._asked = False
+        self._known = known
+        self._asked = known is not None
+        self._is_login = known is not None
+        self._refresh_token = ""
         self._authorizations: dict[str, str] = {}  # scope -> header
         self._asking = trio.Lock()
 
@@ -307,6 +314,8 @@ class Registry:
             if known and known.username:
                 headers["authorization"] = _basic(known)
                 wanted.append(("account", known.username))
+            if self._is_login:
+                wanted += [("client_id", "pycompose"), ("offline_token", "true")]
             url = realm.copy_merge_params(httpx.QueryParams(tuple(wanted)))
             request = self._client.build_request("GET", url, headers=headers)
         try:
@@ -320,6 +329,8 @@ class Registry:
                 raise await self._error(response)
             answer = json.loads(await self.limited(response, MAX_TOKEN))
             token = answer.get("token") or answer.get("access_token")
+            refresh = answer.get("refresh_token")
+            self._refresh_token = refresh if self._is_login and isinstance(refresh, str) else ""
         except (ValueError, AttributeError) as error:
             raise RegistryRefused(self._says(f"its token server {realm.host} gave no token")) from error
         finally:
@@ -329,6 +340,14 @@ class Registry:
         return token
 
     # What a registry has
+
+    async def log_in(self) -> str:
+        """Try the credentials; the token that is to be kept instead of the password, where the registry gives one.
+
+        Raises RegistryError, with status 401 where they are not good.
+        """
+        async with self.request("GET", "/v2/", ""):
+            return self._refresh_token
 
     async def steady(self, attempt: Callable[[], Any]) -> Any:
         """The result of `attempt`, which is tried again where that may help."""
