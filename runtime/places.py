@@ -28,6 +28,7 @@ from pycompose.frozen import dataclass
 
 STATE = "/var/lib/pycompose"
 RUN = "/run/pycompose"
+UNFINISHED = (".new-", ".gone-")  # before the name of a volume that is being made or removed
 
 
 @dataclass(frozen=True, slots=True)

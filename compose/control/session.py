@@ -183,9 +183,8 @@ def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: 
     """
     from pycompose.compose.state.observe import observe
     from pycompose.runtime.files.remove import empty
-    from pycompose.runtime.places import Places
+    from pycompose.runtime.places import UNFINISHED, Places
     from pycompose.runtime.policy.cgroup import of_helpers
-    from pycompose.runtime.state.volumes import Volumes
 
     if not os.path.isdir(places.run) and not os.path.isdir(places.state):
         return True
@@ -202,8 +201,12 @@ def close_if_empty(places: ProjectPlaces, waiting: Callable[[], None] = lambda: 
         else:
             return False
         of_helpers(places.project).remove()
+        roots = Places.default()
         with suppress(OSError):
-            Volumes(Places.default()).sweep()
+            if any(entry.startswith(UNFINISHED) for entry in os.listdir(roots.volumes)):
+                from pycompose.runtime.state.volumes import Volumes
+
+                Volumes(roots).sweep()
         for folder in (places.state, places.run):
             with suppress(OSError):
                 empty(folder)

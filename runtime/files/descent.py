@@ -12,8 +12,6 @@ import errno
 import os
 import stat
 
-from pycompose.runtime.linux import syscalls
-
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -82,6 +80,8 @@ def open_beneath(top: str, path: str) -> int:
 
     Raises OSError: EXDEV for those that do (man 2 openat2, RESOLVE_BENEATH).
     """
+    from pycompose.runtime.linux import syscalls  # with ctypes 2 ms, for commands that only remove
+
     folder = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         inside = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS

@@ -19,12 +19,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field
 from functools import cache
+from typing import TYPE_CHECKING
 
 from pycompose.frozen import dataclass
 from pycompose.runtime.errors import LimitRefused
-from pycompose.runtime.spec import DeviceRule, Resources
 
-from . import limits
+if TYPE_CHECKING:
+    from pycompose.runtime.spec import DeviceRule, Resources
+
+    from . import limits
 
 NO_EFFECT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP)
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
@@ -233,6 +236,8 @@ class Cgroup:
 
     def apply(self, resources: Resources) -> tuple[str, ...]:
         """Set the limits. Returns a note for each that has no effect here; raises LimitRefused."""
+        from . import limits  # with the specification's classes 2 ms, for commands that only remove a group
+
         notes = []
         one = ((item, self._of(item.controller)) for item in limits.version1(resources))
         two = ((item, self._unified()) for item in limits.version2(resources))

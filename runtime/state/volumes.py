@@ -22,12 +22,11 @@ from pycompose.runtime.errors import RuntimeFailure
 from pycompose.runtime.files.descent import make_folder
 from pycompose.runtime.files.remove import discard
 from pycompose.runtime.files.union import copy_out
-from pycompose.runtime.places import Places
+from pycompose.runtime.places import UNFINISHED, Places
 from pycompose.runtime.spec import Mount
 
 from . import usage
 
-UNFINISHED = (".new-", ".gone-")  # before what is being made or removed
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 
 
