@@ -41,7 +41,7 @@ from pycompose.runtime.spec import (
 def test_supervision() -> None:
     text = (
         '{"kind":"Supervision","stop_requested":true,"health":"healthy","failing_streak":'
-        '1,"restarts":2,"restarting":false,"attempts":1,"returning":false,"probes":[]}'
+        '1,"restarts":2,"restarting":false,"attempts":1,"returning_at":0.0,"probes":[]}'
     )
     value = Supervision(True, "healthy", 1, 2, attempts=1)
     assert to_json(value) == text

@@ -111,13 +111,13 @@ class Monitor:
         known = self._of(name)
         waiting = known.stage is MonitorStage.WAITING
         known.rejoins = known.renews = False
-        known.supervision = replace(known.supervision, returning=returns)
+        known.supervision = replace(known.supervision, returning_at=time.time() if returns else 0.0)
         self._step(name, MonitorEvent.STOPPING)
         self._tell()
         return not waiting
 
     def staying(self, name: str) -> None:
-        if name in self._known and self._known[name].supervision.returning:
+        if name in self._known and self._known[name].supervision.returning_at:
             self._step(name, MonitorEvent.REFUSED)
             self._tell()
 
@@ -179,14 +179,14 @@ class Monitor:
         match effect:
             case MonitorEffect.FORGET:
                 known.exit_code, known.delay = None, None
-                known.supervision = Supervision(returning=ran or before.returning)
+                known.supervision = Supervision(returning_at=time.time() if ran or before.returning_at else 0.0)
             case MonitorEffect.WATCH:
                 health: HealthStatus = "starting" if known.probe else "none"
-                known.supervision = replace(before, restarting=False, returning=False, health=health, failing_streak=0)
+                known.supervision = replace(before, restarting=False, returning_at=0.0, health=health, failing_streak=0)
             case MonitorEffect.REST:
                 known.supervision = replace(before, restarting=False)
             case MonitorEffect.STAY:
-                known.supervision = replace(before, restarting=False, returning=False)
+                known.supervision = replace(before, restarting=False, returning_at=0.0)
             case MonitorEffect.BACK_OFF:
                 attempts = lifecycle.attempts(known.policy, before, known.ran) + 1
                 known.supervision = replace(before, restarting=True, restarts=before.restarts + 1, attempts=attempts)
@@ -264,14 +264,14 @@ class Monitor:
         now = time.time()
         since = max(0.0, now - container.started) if container.started else 0.0
         # The command that was to start it again has ended with the supervisor that carried it out.
-        supervision = replace(container.supervision, returning=False)
+        supervision = replace(container.supervision, returning_at=0.0)
         known = _Known(container.service, MonitorStage.CREATED, container.exit_code, supervision)
         known.policy, known.probe = container.restart, lifecycle.probe_of(container.healthcheck)
         known.started = trio.current_time() - since
         if container.finished and container.started:
             known.ended = known.started + max(0.0, container.finished - container.started)
         self._known[container.name] = known
-        if container.supervision.returning:
+        if container.supervision.returning_at:
             self.host.remember(container.name, supervision)
         if container.status in ("running", "paused"):
             known.stage = MonitorStage.RUNNING

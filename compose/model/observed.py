@@ -79,7 +79,7 @@ class Supervision:
     restarts: int = 0  # by policy, since it was last started by a person
     restarting: bool = False  # waiting for its back-off to pass
     attempts: int = 0  # of `restarts`, those that count against `max_attempts`
-    returning: bool = False  # a command under way starts it, or what replaces it
+    returning_at: float = 0.0  # when a command that starts it, or what replaces it, said so; unix seconds
     probes: tuple[HealthProbe, ...] = ()  # the last ones; on record as of the last that failed or changed the health
 
 
@@ -133,6 +133,14 @@ class ObservedContainer:
     @property
     def runs(self) -> bool:
         return self.status in ("running", "paused")
+
+    @property
+    def returning(self) -> bool:
+        """Whether a command under way starts it, or what replaces it.
+
+        A short run's end is on record before the supervisor's word that this is the run that the command began.
+        """
+        return self.supervision.returning_at > (self.started or 0.0)
 
     @property
     def health(self) -> str:

@@ -273,7 +273,7 @@ class Following:
         """Whether an awaited container runs, or will."""
         if self._awaited is not None and not self._awaited(one):
             return False
-        if one.runs or one.supervision.returning:
+        if one.runs or one.returning:
             return True
         return one.id not in self._first if one.status == "created" else self._is_ending(one) or self._comes_back(one)
 
@@ -298,7 +298,7 @@ class Following:
         if one.id in self._containers:
             self._print(one.id)
         self.printer.flush()
-        self.ended(one, one.exit_code, one.supervision.returning or self._comes_back(one))
+        self.ended(one, one.exit_code, one.returning or self._comes_back(one))
 
     def _is_ending(self, one: ObservedContainer) -> bool:
         """Its process is gone, and the keeper has not yet copied the last of its output and written down its end."""

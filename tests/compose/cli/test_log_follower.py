@@ -47,11 +47,19 @@ def followed(**more: Any) -> Iterator[Following]:
 
 
 def test_a_container_that_a_command_starts_again_is_waited_for(places: Path) -> None:
-    folder = container(1, code=0, supervision='{"kind":"Supervision","stop_requested":true,"returning":true}')
+    folder = container(1, code=0, supervision='{"kind":"Supervision","stop_requested":true,"returning_at":3.0}')
     with followed() as following:
         assert following.turn()
         durable.write(f"{folder}/supervision.json", b'{"kind":"Supervision","stop_requested":true}', flush=False)
         assert not following.turn()
+
+
+def test_a_run_that_a_command_began_has_come_though_its_end_is_on_record_first(places: Path) -> None:
+    container(1, code=5, supervision='{"kind":"Supervision","returning_at":1.5}')
+    ends: list[tuple[int | None, bool]] = []
+    with followed(ended=lambda _, code, again: ends.append((code, again))) as following:
+        assert not following.turn()
+    assert ends == [(5, False)]
 
 
 def test_a_container_that_is_made_while_one_follows_is_waited_for(places: Path) -> None:
@@ -64,14 +72,14 @@ def test_a_container_that_is_made_while_one_follows_is_waited_for(places: Path) 
 
 
 def test_nothing_more_comes_after_the_moment_that_was_named(places: Path) -> None:
-    container(1, supervision='{"kind":"Supervision","returning":true}')
+    container(1, supervision='{"kind":"Supervision","returning_at":3.0}')
     with followed(until=b"2026-01-31T12:00:00.000000000Z") as following:
         assert not following.turn()
 
 
 def test_ends_of_others_are_not_waited_for(places: Path) -> None:
     container(1, code=0)
-    container(2, supervision='{"kind":"Supervision","returning":true}')
+    container(2, supervision='{"kind":"Supervision","returning_at":3.0}')
     with followed(awaited=lambda one: one.number == 1) as following:
         assert not following.turn()
 

@@ -294,17 +294,17 @@ def test_a_container_that_a_command_starts_again_is_on_record_as_returning() -> 
         signal = host.signal_container
 
         async def signalled(name: str, number: int) -> None:
-            seen.append(host.containers[name].supervision.returning)
+            seen.append(host.containers[name].supervision.returning_at > 0)
             await signal(name, number)
 
         host.signal_container = signalled  # type: ignore[method-assign, assignment]
         await act(host, commands.restart(project(), host.observe(), ("db",)), monitor)
         await trio.testing.wait_all_tasks_blocked()
-        assert (seen, host.containers["p-db-1"].supervision.returning) == ([True], False)
+        assert (seen, host.containers["p-db-1"].supervision.returning_at) == ([True], 0)
         host.fail.add("start p-db-1")
         with pytest.raises(scheduler.StepsFailed):
             await act(host, commands.restart(project(), host.observe(), ("db",)), monitor)
-        assert host.containers["p-db-1"].supervision.returning is False
+        assert host.containers["p-db-1"].supervision.returning_at == 0
         await act(host, commands.stop(project(), host.observe(), ("web",)), monitor)
         assert seen[2:] == [False, False]
 
