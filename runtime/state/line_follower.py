@@ -1,8 +1,8 @@
 """Following files of lines as they grow, by inotify: rotated ones, emptied ones, and ones that are not there yet.
 
 A file `x` is rotated to `x.1`, `x.2`, …; each is read to its end before the next, so no line is lost or doubled. A line
-that has no end yet is kept back until it has. Nothing here waits: `fileno` is readable when there is something to do.
-Rule: a change in a watched folder is told apart from a line that came, because it is dearer to look into.
+that has no end yet is kept back until it has. Nothing here waits: while it is `idle`, `fileno` becomes
+readable as soon as there is something to do. Rule: a change in a watched folder is told apart from a line that came, because it is dearer to look into.
 """
 
 from __future__ import annotations
@@ -99,16 +99,19 @@ class LineFollower:
     def fileno(self) -> int:
         return self._inotify
 
-    def folder_changed(self, *, keep: bool = False) -> bool:
-        """Whether an entry of a watched folder came, went or was replaced since the last time (unless `keep`)."""
+    def folder_changed(self) -> bool:
+        """Whether an entry of a watched folder came, went or was replaced since the last time."""
         self._hear()
-        changed, self._folder_changed = self._folder_changed, self._folder_changed and keep
+        changed, self._folder_changed = self._folder_changed, False
         return changed
 
-    @property
-    def pending(self) -> bool:
-        """Whether a file has changed since `new`, as far as was heard: then there may be nothing to wait for."""
-        return bool(self._changed)
+    def idle(self) -> bool:
+        """Whether all that happened was asked for; only then is `fileno` to be waited for.
+
+        Asking for one thing hears of the others too, and what was heard of makes `fileno` readable no more.
+        """
+        self._hear()
+        return not self._folder_changed and not self._changed
 
     def _hear(self) -> None:
         """Take note of what woke us."""

@@ -77,7 +77,7 @@ def test_it_hears_of_a_new_size(project: Described, ended: list[Terminal]) -> No
         "web",
         "bash",
         "-c",
-        "trap 'stty size' WINCH; echo re\"\"ady; while :; do sleep 0.1; done",
+        "trap 'stty size' WINCH; trap exit INT; echo re\"\"ady; while :; do sleep 0.1; done",
     )
     terminal.until("ready")
     terminal.resize(41, 123)

@@ -234,8 +234,7 @@ class Following:
 
     def turn(self) -> bool:
         """Wait until something happens, print what came, tell who ended. Whether there is more to come."""
-        left = self._milliseconds_left()
-        self._poll.poll(left)
+        self._poll.poll(self._milliseconds_left() if self._follower.idle() else 0)
         with suppress(BlockingIOError):
             os.eventfd_read(self._woken)
         while True:
@@ -245,7 +244,7 @@ class Following:
                 for entry in self._within(self._lines[container_id].take(block)):
                     self.printer.line(self._containers[container_id], entry)
             self.printer.flush()
-            if not self._follower.folder_changed(keep=True) and not self._follower.pending:
+            if self._follower.idle():
                 break
         self._tell_ends()
         if self._milliseconds_left() == 0:

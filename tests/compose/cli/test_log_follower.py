@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from pycompose import durable
 from pycompose.compose.cli.output.log_follower import Following, Printer, manner
-from pycompose.compose.model.observed import Label
+from pycompose.compose.model.observed import Label, ObservedContainer
 from pycompose.runtime.places import Places
 
 HEAD = "2026-01-31T12:00:00.000000000Z stdout"
@@ -60,6 +61,31 @@ def test_a_run_that_a_command_began_has_come_though_its_end_is_on_record_first(p
     with followed(ended=lambda _, code, again: ends.append((code, again))) as following:
         assert not following.turn()
     assert ends == [(5, False)]
+
+
+def test_an_end_that_is_heard_of_while_others_are_told_is_not_waited_for_again(places: Path) -> None:
+    project = Places.default().project("x")
+    Path(project.run).mkdir(parents=True)
+    Path(project.keeper_socket).touch()
+    last = container(1)
+    for number in (2, 3):
+        container(number, code=0)
+    told: list[int] = []
+
+    def ended(one: ObservedContainer, code: int | None, again: bool) -> None:
+        told.append(one.number)
+        if len(told) == 1:
+            durable.write(f"{last}/exit.json", json.dumps({"code": 0, "finished": time.time()}).encode(), flush=False)
+
+    with followed(ended=ended) as following:
+        assert following.turn()
+        turn = threading.Thread(target=following.turn, daemon=True)
+        turn.start()
+        turn.join(10)
+        waits = turn.is_alive()
+        following.wake()
+        turn.join(10)
+    assert (sorted(told), waits) == ([1, 2, 3], False)
 
 
 def test_a_container_that_is_made_while_one_follows_is_waited_for(places: Path) -> None:

@@ -131,12 +131,12 @@ def test_a_line_that_was_heard_of_beside_a_folder_is_not_forgotten(tmp_path: Pat
     path.write_bytes(b"")
     follower.add("a", str(path))
     list(follower.new())
-    assert not follower.pending
+    assert follower.idle()
     path.write_bytes(b"late\n")
     assert not follower.folder_changed()
-    assert follower.pending, "nobody is woken by it a second time"
+    assert not follower.idle(), "nobody is woken by it a second time"
     assert list(follower.new()) == [("a", b"late\n")]
-    assert not follower.pending
+    assert follower.idle()
 
 
 def test_parts_are_joined_by_stream() -> None:
