@@ -1,8 +1,9 @@
 """Following files of lines as they grow, by inotify: rotated ones, emptied ones, and ones that are not there yet.
 
 A file `x` is rotated to `x.1`, `x.2`, …; each is read to its end before the next, so no line is lost or doubled. A line
-that has no end yet is kept back until it has. Nothing here waits: while it is `idle`, `fileno` becomes
-readable as soon as there is something to do. Rule: a change in a watched folder is told apart from a line that came, because it is dearer to look into.
+that has no end yet is kept back until it has. Nothing here waits: while it is `idle`, `fileno` becomes readable as soon
+as there is something to do. Rule: a change in a watched folder is told apart from a line that came, for it is dearer
+to look into.
 """
 
 from __future__ import annotations
