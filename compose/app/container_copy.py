@@ -6,7 +6,7 @@ ends or goes between two looks is an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -15,8 +15,9 @@ from pycompose.compose.model.errors import NoSuchService
 from pycompose.compose.model.observed import ObservedContainer
 from pycompose.compose.state import observe
 from pycompose.frozen import dataclass
-from pycompose.runtime.copies import container_files, container_root
+from pycompose.runtime.copies import container_files, container_root, container_sync
 from pycompose.runtime.copies.container_files import CopyManner
+from pycompose.runtime.copies.container_sync import SyncedPath
 from pycompose.runtime.copies.copy_errors import CopyFailed
 from pycompose.runtime.places import ProjectPlaces
 
@@ -70,6 +71,18 @@ def copy_out(
     """Copy a path of a container to a path of this machine, or as a tar. Raises PycomposeError, OSError."""
     with _root(places, container) as root:
         container_files.copy_out(root, container.name, source, target, manner)
+
+
+def sync(
+    places: ProjectPlaces,
+    container: ObservedContainer,
+    paths: Sequence[SyncedPath],
+    passed_over: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Make paths in a container as they are here, its user's if it has one. Raises PycomposeError, OSError."""
+    with _root(places, container) as root:
+        owner = container_root.owner(root, places.container(container.id))
+        container_sync.sync(root, container.name, paths, owner, passed_over)
 
 
 @contextmanager

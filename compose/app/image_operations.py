@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
-    """`policy` overrules the file's pull policies. `build`: all that can be (True), nothing (False), or what is due."""
+    """`policy` overrules the file's pull policies. `build`: all that can be (True), nothing (False), or what is due.
+
+    `watched`: what has a `develop` section is due, too.
+    """
 
     policy: Literal["always", "missing", "never"] | None = None
     build: bool | None = None
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ def make_ready(
     buildable = [n for n in wanted if project.services[n].build is not None]
     buildable += [n for n in images.needed_builds(project, wanted) if n not in buildable]
     buildable = [] if build is False else buildable
-    asked = [n for n in buildable if build or project.services[n].pull_policy == "build"]
+    watched = {n for n in buildable if options and options.watched and project.services[n].develop is not None}
+    asked = [n for n in buildable if build or n in watched or project.services[n].pull_policy == "build"]
     due = images.to_fetch(project, services, no_deps=no_deps, policy=policy, to_build=asked)
     if choices.dry_run:
         missing = [n for n in buildable if n not in asked and not images.here(project.services[n])]

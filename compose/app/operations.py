@@ -210,6 +210,18 @@ def prepared_up(
         yield PreparedUp(choices, located, located.described, selected, options, deadline)
 
 
+def selection(choices: Choices, options: UpOptions, tell: Tell = silent) -> PreparedUp:
+    """The project and its selected services as in `prepared_up`, with nothing made ready. Raises PycomposeError."""
+    from pycompose.compose.plan import graph, select
+
+    located = _target(choices, options.services, tell, remembered=False)
+    located.check(options.services)
+    project = graph.ordered(located.described)
+    located = replace(located, project=project)
+    selected = frozenset(select.chosen(project, options.services, options.no_deps))
+    return PreparedUp(choices, located, project, selected, options)
+
+
 def _provided(
     choices: Choices, located: Located, services: frozenset[str], tell: Tell, counts: Mapping[str, int]
 ) -> Located:

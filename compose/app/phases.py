@@ -87,6 +87,16 @@ class ImageBuilt:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """Something that a watch of files does; `count` is that of changed paths, `text` why it failed."""
+
+    what: Literal["enabled", "large", "syncing", "rebuilding", "built", "build failed", "restarted", "failed", "over"]
+    services: tuple[str, ...] = ()
+    count: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TransfersBegin:
     """`skipped`: image -> why it is left out."""
 
@@ -138,6 +148,7 @@ if TYPE_CHECKING:
         | ProviderPlanned
         | ProviderProgress
         | ImageBuilt
+        | WatchEvent
     )
     Tell = Callable[[Phase], None]
 

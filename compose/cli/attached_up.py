@@ -2,7 +2,8 @@
 
 This thread has the plan carried out and then waits for ends of containers; another prints their lines. The first
 SIGINT, SIGTERM or SIGHUP stops the containers, the second kills them. The ends that count, for an end of the command
-and for its exit code, are those of the services that were named.
+and for its exit code, are those of the services that were named. With `watch` a third thread tells this one of files
+that have changed, and what they lead to is done here, where a signal undoes it in order.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from .output import terminal
 if TYPE_CHECKING:
     from pycompose.compose.app.operations import Decide, PreparedUp
     from pycompose.compose.app.phases import Phase
+    from pycompose.compose.app.watcher import Watcher
     from pycompose.compose.control.protocol import HookOutput
     from pycompose.compose.model.observed import ObservedContainer
 
@@ -42,9 +45,13 @@ class Attached:
     exit_code_from: str = ""
     abort_on_exit: bool = False
     abort_on_failure: bool = False
-    _ends: queue.SimpleQueue[tuple[ObservedContainer, int | None, bool] | None] = field(
+    watch: bool = False
+    _ends: queue.SimpleQueue[tuple[ObservedContainer, int | None, bool] | set[str] | PycomposeError | None] = field(
         default_factory=queue.SimpleQueue
-    )
+    )  # …or a batch of changed files, or why there will be no more of these
+    _unwatched: threading.Event = field(default_factory=threading.Event)  # the watching thread is to end
+    _watcher: Watcher | None = None
+    _watching_thread: threading.Thread | None = None
     _settled: threading.Event = field(default_factory=threading.Event)  # the plan is carried out
     _enough: threading.Event = field(default_factory=threading.Event)  # the printing thread is to end
     _thread: threading.Thread | None = None
@@ -99,9 +106,16 @@ class Attached:
                 if not making:
                     begin()
 
+        held = ExitStack()
         try:
+            if self.watch:
+                self._watcher = held.enter_context(self._watching())
             self.prepared.apply(watch, attached=tuple(sorted(self.follow)))
             begin()
+            if self._watcher is not None:
+                self._watcher.begin()
+                self._watching_thread = threading.Thread(target=self._watch, args=(self._watcher,), daemon=True)
+                self._watching_thread.start()
             self._settled.set()
             self._wake()
             return self._wait()
@@ -114,6 +128,47 @@ class Attached:
         except PycomposeError:
             self._finish()
             raise
+        finally:
+            self._unwatched.set()
+            if self._watching_thread is not None:
+                self._watching_thread.join()
+            held.close()
+
+    def _watching(self) -> Watcher:
+        """Raises PycomposeError where nothing is to be watched."""
+        from pycompose.compose.app.watcher import Watcher, WatchOptions
+
+        from .watch_words import SIGN, telling
+
+        width = max(map(len, self._names()), default=0) + 1
+        prefix = f"{' ' * width} {SIGN} " if self._prefix else ""
+        return Watcher(self.prepared, telling(Drawing(plain=True), prefix), WatchOptions(seen_by="up"))
+
+    def _watch(self, watcher: Watcher) -> None:
+        """The watching thread."""
+        try:
+            while batch := watcher.changes(self._unwatched):
+                self._ends.put(batch)
+        except PycomposeError as error:
+            self._ends.put(error)
+
+    def _carry(self, watcher: Watcher, batch: set[str]) -> None:
+        """Do what changed files lead to; containers that end by that are no end of all."""
+        self._settled.clear()
+        try:
+            watcher.act(batch)
+        finally:
+            self._settled.set()
+            self._wake()
+
+    def _goes_on(self, container: ObservedContainer) -> bool:
+        """Whether a container whose end is told runs again, or another in its place, by the watch's doing."""
+        if self._watcher is None:
+            return False
+        from pycompose.compose.state import observe
+
+        now = {one.id: one for one in observe.containers(self.prepared.located.places)}
+        return container.id not in now or now[container.id].runs
 
     def _names(self) -> list[str]:
         """As log lines are prefixed."""
@@ -161,7 +216,16 @@ class Attached:
     def _wait(self) -> int:
         """Until all that count have ended, or one ends that all depend on. A signal is a KeyboardInterrupt."""
         while (end := self._ends.get()) is not None:
+            if isinstance(end, PycomposeError):
+                terminal.warn(f"Watch disabled with errors: {end}")
+                continue
+            if isinstance(end, set):
+                if self._watcher is not None:
+                    self._carry(self._watcher, end)
+                continue
             container, code, again = end
+            if self._goes_on(container):
+                continue
             self._codes.setdefault(container.service, code)
             if again or container.service not in self.named:
                 continue
@@ -183,7 +247,8 @@ class Attached:
             end = self._ends.get()
             if end is None:
                 break
-            self._codes.setdefault(end[0].service, end[1])
+            if isinstance(end, tuple):
+                self._codes.setdefault(end[0].service, end[1])
         if stopped:
             return stopped
         return self._code(self._codes.get(wanted)) if wanted else self._code(code)

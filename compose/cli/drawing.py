@@ -67,7 +67,7 @@ class Drawing:
             case phases.TransfersBegin(verb, images, skipped):
                 self._live, self._take = _transfers(verb, images, skipped, self._quiet_transfers)
             case phases.BuildsBegin(names):
-                self._live, self._take = _builds(names, self._quiet_builds)
+                self._live, self._take = _builds(names, self._quiet_builds, self._plain)
         self._live.__enter__()
 
     def end(self) -> None:
@@ -126,12 +126,12 @@ def _transfers(verb: str, images: tuple[str, ...], skipped: Mapping[str, str], q
     return live, take
 
 
-def _builds(names: tuple[str, ...], quiet: bool) -> tuple[Live, Take]:
+def _builds(names: tuple[str, ...], quiet: bool, plain: bool) -> tuple[Live, Take]:
     from .output.build_progress import BuildBoard
     from .output.live import Live
 
     board = BuildBoard(time.monotonic(), several=len(names) > 1)
-    live = Live(board, quiet=quiet)
+    live = Live(board, quiet=quiet, plain=plain)
 
     def take(event: Phase) -> None:
         match event:

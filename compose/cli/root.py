@@ -23,6 +23,7 @@ SECTIONS = ("Run a project", "Look at it", "Work inside", "Images and volumes", 
 # name -> module of this folder, name there ("": the command's own), section, one line for the help
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "up": ("up", "", "Run a project", "Make and start containers, and whatever they need"),
+    "watch": ("watch", "", "Run a project", "Carry changes of files into containers as they are saved"),
     "down": ("down", "", "Run a project", "Stop and remove containers and networks"),
     "scale": ("scale", "", "Run a project", "Set how many containers services have"),
     "create": ("create", "", "Run a project", "Make containers without starting them"),
@@ -74,7 +75,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-NOT_THERE = ("publish", "watch")  # of docker compose
+NOT_THERE = ("publish",)  # of docker compose
 
 
 class UnknownCommand(click.UsageError):

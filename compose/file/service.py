@@ -29,8 +29,8 @@ from .source import Map, Seq, Text
 
 ACTED = words("""
     annotations attach blkio_config build cap_add cap_drop cgroup command configs container_name cpu_period
-    cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset depends_on deploy device_cgroup_rules devices dns
-    dns_opt dns_search domainname entrypoint env_file environment expose extends extra_hosts group_add
+    cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset depends_on deploy develop device_cgroup_rules devices
+    dns dns_opt dns_search domainname entrypoint env_file environment expose extends extra_hosts group_add
     healthcheck hostname image init ipc label_file labels links logging mac_address mem_limit mem_reservation
     mem_swappiness memswap_limit network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform
     ports post_start pre_start pre_stop privileged profiles provider pull_policy read_only restart scale secrets
@@ -38,7 +38,7 @@ ACTED = words("""
     volumes volumes_from working_dir
 """)
 KEPT = words("""
-    cgroup_parent cpu_count cpu_percent credential_spec develop external_links gpus isolation models
+    cgroup_parent cpu_count cpu_percent credential_spec external_links gpus isolation models
     pull_refresh_after runtime storage_opt use_api_socket
 """)
 KEPT_DEPLOY = ("mode", "endpoint_mode", "labels", "update_config", "rollback_config", "placement")

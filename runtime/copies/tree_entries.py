@@ -50,7 +50,7 @@ def entries(base: int, name: str) -> Iterator[CopyEntry]:
     status = os.fstat(base)
     top = (name,) if name else ()
     if not stat.S_ISDIR(status.st_mode):
-        if (entry := _opened_entry(base, top, status)) is not None:
+        if (entry := opened_entry(base, top, status)) is not None:
             with contextlib.closing(entry.content) if entry.content else contextlib.nullcontext():
                 yield entry
         return
@@ -71,7 +71,7 @@ def entries(base: int, name: str) -> Iterator[CopyEntry]:
                     raise
                 continue  # it went meanwhile
             try:
-                one = _opened_entry(opened, whole, os.fstat(opened))
+                one = opened_entry(opened, whole, os.fstat(opened))
             finally:
                 os.close(opened)
             if one is None:
@@ -84,7 +84,7 @@ def entries(base: int, name: str) -> Iterator[CopyEntry]:
         os.close(folder)
 
 
-def _opened_entry(opened: int, path: tuple[str, ...], status: os.stat_result) -> CopyEntry | None:
+def opened_entry(opened: int, path: tuple[str, ...], status: os.stat_result) -> CopyEntry | None:
     """Of what an O_PATH descriptor is of; None for what is not copied."""
     match stat.S_IFMT(status.st_mode):
         case stat.S_IFSOCK:

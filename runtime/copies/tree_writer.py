@@ -4,7 +4,8 @@ Rules: a folder on the way is opened without following links, or, for an archive
 resolved in its root; each file is written beside its place and renamed there, so that it is whole or not there; what is
 written is never opened by a name that others could have put something else at. No device is made: on this machine it
 would be the container's way to a disk, in a container it is none of the devices that it was given.
-As docker does: a folder is not replaced by something else, nor something else by a folder.
+As docker does: a folder is not replaced by something else, nor something else by a folder; unless `replacing`, and then
+a link in the place of a folder stays, for what is below may be meant to go where it leads.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pycompose.runtime.linux import syscalls
 
 from .container_root import INSIDE as IN_ROOT
 from .copy_errors import CopyFailed
+from .inside_removal import remove_inside
 from .tree_entries import CopyEntry
 
 PIECE = 1 << 20
@@ -36,7 +38,8 @@ class TreeWriter:
     """Writes below the folder `top`, an open descriptor that stays the caller's.
 
     `owner` says whose each entry is. `root` and `place`: links on the way are resolved in that root, where `top` is
-    at `place`. `passed_over` is told of each entry that is not written; `progress` of bytes.
+    at `place`. `passed_over` is told of each entry that is not written; `progress` of bytes. `replacing`: what is of
+    another kind is removed first.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class TreeWriter:
         place: str = "",
         passed_over: Callable[[str], None] = lambda _: None,
         progress: Callable[[int], None] | None = None,
+        replacing: bool = False,
     ) -> None:
+        self._replacing = replacing
         self._top, self._owner, self._root, self._place = top, owner, root, place
         self._passed_over, self._progress = passed_over, progress
         self._folders: list[CopyEntry] = []
@@ -61,7 +66,8 @@ class TreeWriter:
             return  # the folder that is copied into stays as it is
         parent, name = self._open_parent(entry.path[:-1]), entry.path[-1]
         kind = 0 if entry.twin is not None else stat.S_IFMT(entry.mode)
-        self._check(parent, name, entry, kind)
+        if not self._makes_room(parent, name, entry, kind):
+            return
         match kind:
             case stat.S_IFDIR:
                 with suppress(FileExistsError):
@@ -117,15 +123,22 @@ class TreeWriter:
             return syscalls.openat2(self._root, path, FOLDER & ~os.O_NOFOLLOW, IN_ROOT)
         return syscalls.openat2(self._top, "/".join(parts) or ".", FOLDER, BENEATH)
 
-    def _check(self, parent: int, name: str, entry: CopyEntry, kind: int) -> None:
+    def _makes_room(self, parent: int, name: str, entry: CopyEntry, kind: int) -> bool:
+        """Whether the entry is written. Raises CopyFailed for one of another kind than what is there."""
         try:
             there = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
-            return
-        if stat.S_ISDIR(there.st_mode) and kind != stat.S_IFDIR:
+            return True
+        if stat.S_ISDIR(there.st_mode) == (kind == stat.S_IFDIR):
+            return True
+        if self._replacing:
+            if stat.S_ISLNK(there.st_mode):
+                return False
+            remove_inside(parent, name)
+            return True
+        if kind != stat.S_IFDIR:
             raise CopyFailed(f'cannot overwrite directory "{entry.name}" with non-directory')
-        if not stat.S_ISDIR(there.st_mode) and kind == stat.S_IFDIR:
-            raise CopyFailed(f'cannot overwrite non-directory "{entry.name}" with directory')
+        raise CopyFailed(f'cannot overwrite non-directory "{entry.name}" with directory')
 
     def _put_file(self, parent: int, name: str, entry: CopyEntry) -> None:
         assert entry.content is not None

@@ -65,14 +65,18 @@ def _same(image: str, tagged: str) -> bool:
         return False
 
 
-def prune(store: Store, everything: bool = False) -> Pruned:
-    """Remove images without a name (`everything`: all that no container uses), and what interrupted pulls left."""
+def prune(store: Store, everything: bool = False, among: frozenset[str] | None = None) -> Pruned:
+    """Remove images without a name (`everything`: all that no container uses), and what interrupted pulls left.
+
+    `among`: only these digests are looked at.
+    """
     with store.working() as work:
         with store.locked():
             before, users = _size(store), {user.uses.digest for user in usage.everyone(store.places)}
             names = store.names()
             tagged = {d for n, d in names.items() if is_tag(n)}
             gone = {d for d in names.values() if d not in users and (everything or d not in tagged)}
+            gone = gone if among is None else gone & among
             said = [f"untagged: {familiar(n)}" for n, d in sorted(names.items()) if d in gone and is_tag(n)]
             here = set(store.all_digests())
             store.keep_names({n: d for n, d in names.items() if d not in gone})

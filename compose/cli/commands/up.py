@@ -131,13 +131,14 @@ GROUPS = {
         "--no-color",
         "--no-log-prefix",
         "--timestamps",
+        "--watch",
     ),
     "When it ends": ("--abort-on-container-exit", "--abort-on-container-failure", "--exit-code-from", "--timeout"),
     "Images": ("--pull", "--quiet-pull", "--build", "--no-build", "--quiet-build"),
 }
 
 
-@command("up", accepted=("--menu", "-w/--watch"), groups=GROUPS, interrupted=INTERRUPTED)
+@command("up", accepted=("--menu",), groups=GROUPS, interrupted=INTERRUPTED)
 @click.option("-d", "--detach", is_flag=True, help="Do not stay attached.")
 @click.option("--wait", is_flag=True, help="Wait until services run or are healthy; implies -d.")
 @click.option("--wait-timeout", type=float, metavar="SECONDS", help="How long to wait at most.")
@@ -155,6 +156,7 @@ GROUPS = {
 @click.option("--no-color", is_flag=True, help="No colours.")
 @click.option("--no-log-prefix", is_flag=True, help="Do not put the container's name before each line.")
 @click.option("--timestamps", is_flag=True, help="Put the time before each line.")
+@click.option("-w", "--watch", is_flag=True, help="Carry changes of files into containers, as the file says (develop).")
 @shared_options
 @click.pass_context
 def up(
@@ -169,6 +171,7 @@ def up(
     always_recreate_deps: bool,
     renew_anon_volumes: bool,
     timeout: float | None,
+    watch: bool,
     **more: Any,
 ) -> None:
     """Make and start containers, and whatever they need. Without -d, follow them until Ctrl-C."""
@@ -207,6 +210,7 @@ def up(
         attached = Attached(prepared, follow, named | ({source} if source else set()), source)
         attached.abort_on_failure = watching.abort_on_container_failure
         attached.abort_on_exit = (watching.abort_on_container_exit or bool(source)) and not attached.abort_on_failure
+        attached.watch = watch
         code = attached.run(
             prefix=not watching.no_log_prefix, colour=not watching.no_color, timestamps=watching.timestamps
         )
@@ -238,11 +242,13 @@ def conflicts(context: click.Context) -> None:
         "abort_on_container_exit",
         "abort_on_container_failure",
         "exit_code_from",
+        "watch",
     )
     clashes = [
         ("abort_on_container_exit", "abort_on_container_failure"),
         *((away, name) for away in ("detach", "wait") for name in following),
         ("build", "no_build"),
+        ("no_build", "watch"),
         *(("no_recreate", name) for name in ("force_recreate", "always_recreate_deps", "renew_anon_volumes")),
         ("attached", "attach_dependencies"),
     ]

@@ -99,9 +99,9 @@ def test_an_unknown_flag_is_named_as_docker_compose_names_it(run: Run) -> None:
 
 
 def test_a_command_of_docker_compose_that_is_not_there_yet_says_so(run: Run) -> None:
-    code, _, err = run("watch")
+    code, _, err = run("publish")
     assert code == 1
-    assert err.startswith("error: `watch` of docker compose is not there yet\n")
+    assert err.startswith("error: `publish` of docker compose is not there yet\n")
 
 
 def test_an_unknown_service_is_an_error_with_a_suggestion(file: Path, run: Run) -> None:
