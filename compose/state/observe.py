@@ -28,7 +28,7 @@ from pycompose.compose.model.observed import (
 from pycompose.dataclass_json import Codec
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
-from pycompose.runtime.state.container_record import ContainerState, read_containers
+from pycompose.runtime.state.container_record import ContainerState, content, read_containers
 
 SUPERVISION = "supervision.json"
 OWN = "io.pycompose.service"  # the annotation
@@ -266,8 +266,7 @@ def _in_order(ports: Mapping[str, tuple[PublishedPort, ...]], *groups: str) -> t
 
 def _supervision(path: str) -> Supervision:
     try:
-        with open(path, encoding="utf-8") as file:
-            return from_json(Supervision, file.read())
+        return from_json(Supervision, content(path))
     except (OSError, ValueError):
         return Supervision()
 
@@ -275,8 +274,7 @@ def _supervision(path: str) -> Supervision:
 def arguments(places: ProjectPlaces, container: ObservedContainer) -> tuple[str, ...]:
     """What its first process is: the arguments of its bundle, else what the file said."""
     try:
-        with open(f"{places.container(container.id)}/bundle.json", encoding="utf-8") as file:
-            text = file.read()
+        text = content(f"{places.container(container.id)}/bundle.json").decode()
         if text.startswith(ARGS):  # first in what we write: the other 15 kB need not be read
             return tuple(json.JSONDecoder().raw_decode(text, len(ARGS))[0])
         return tuple(json.loads(text)["spec"]["process"]["args"])

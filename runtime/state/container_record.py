@@ -17,6 +17,7 @@ from pycompose import durable
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import ProjectPlaces
 
+CHUNK = 1 << 16  # bytes that are read at once
 RESERVED = 256  # bytes; more than the record of an end takes
 
 
@@ -59,11 +60,25 @@ def write_reserved(path: str, tree: Mapping[str, Any]) -> None:
     durable.write_reserved(path, json.dumps(tree).encode(), RESERVED)
 
 
+def content(path: str) -> bytes:
+    """All of a small file, by three system calls where `open` makes seven: `ps` reads four for each container.
+
+    Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, CHUNK)
+        while len(data) % CHUNK == 0 and (more := os.read(descriptor, CHUNK)):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
+
+
 def read(path: str) -> dict[str, Any]:
     """The record at `path`; empty if there is none."""
     try:
-        with open(path, "rb") as file:
-            return dict(json.load(file))
+        return dict(json.loads(content(path)))
     except (FileNotFoundError, ValueError):
         return {}
 
@@ -71,8 +86,7 @@ def read(path: str) -> dict[str, Any]:
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot (man 5 proc_pid_stat, field 22); 0 if it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            parts = file.read().rpartition(b")")[2].split()
+        parts = content(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
         return 0
     return 0 if parts[0] in (b"Z", b"X") else int(parts[19])
