@@ -133,6 +133,7 @@ REACH: tuple[str, ...] = (
     "runtime/images/manifest.py",
     "runtime/images/pack.py",
     "runtime/images/reference.py",
+    "runtime/images/registry/artifact.py",
     "runtime/images/registry/credentials.py",
     "runtime/images/registry/login.py",
     "runtime/images/registry/progress.py",

@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "system": ("system", "", "Images and volumes", "Say what is on the disk, and remove what nobody uses"),
     "pull": ("pull", "", "Images and volumes", "Fetch the images of services"),
     "push": ("push", "", "Images and volumes", "Push the images of services"),
+    "publish": ("publish", "", "Images and volumes", "Publish the compose files in a registry"),
     "login": ("login", "", "Images and volumes", "Log in to a registry"),
     "logout": ("login", "logout", "Images and volumes", "Forget the credentials for a registry"),
     "build": ("build", "", "Images and volumes", "Build the images of services"),
@@ -73,9 +74,6 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "install-plugin": ("plugin", "install_plugin", "About files", "Let `docker compose` be this program"),
     "uninstall-plugin": ("plugin", "uninstall_plugin", "About files", "Let `docker compose` be what it was"),
 }
-
-
-NOT_THERE = ("publish",)  # of docker compose
 
 
 class UnknownCommand(click.UsageError):
@@ -109,7 +107,7 @@ class Root(GoArguments, click.Group):
         if (resolved := self.get_command(ctx, args[0])) is None:
             from difflib import get_close_matches
 
-            if args[0] in COMMANDS or args[0] in NOT_THERE:
+            if args[0] in COMMANDS:
                 raise click.UsageError(f"`{args[0]}` of docker compose is not there yet", ctx)
             raise UnknownCommand(args[0], get_close_matches(args[0], self.list_commands(ctx), 2, 0.6), ctx)
         return resolved.name, resolved, args[1:]

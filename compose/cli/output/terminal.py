@@ -95,6 +95,15 @@ def say(text: str, end: str = "\n") -> None:
         raise
 
 
+def confirmed(question: str) -> bool:
+    """Whether the answer is yes; without an answer it is no. The question goes to stderr: stdout may be a file's."""
+    print(f"{visible(question)} [y/N]: ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not sys.stdin.isatty():
+        print(file=sys.stderr)
+    return answer.strip().lower() in ("y", "yes", "true", "1", "t", "on")
+
+
 def end_line() -> None:
     """Below the ^C that a terminal shows."""
     if sys.stderr.isatty() and progress not in ("json", "quiet"):

@@ -36,12 +36,16 @@ async def push(
     store: Store,
     name: str,
     *,
+    beside: str = "",
     report: Report = silent,
     environ: Mapping[str, str] = os.environ,
     limit: trio.CapacityLimiter | None = None,
 ) -> str:
-    """The digest of the manifest that the registry has now. Raises ImageError."""
-    reference = parse(name)
+    """The digest of the manifest that the registry has now. Raises ImageError.
+
+    With `beside` it goes into the repository of that name, without a tag.
+    """
+    reference = parse(beside or name)
     if reference.digest:
         raise ImageError(f"a digest cannot be pushed to: {name!r}", "name the image by a tag")
     report(Transfer(name, "", "started"))
@@ -51,9 +55,13 @@ async def push(
         (endpoint,) = endpoints(reference.repository.partition("/")[0], pull=False, environ=environ)
         registry = Registry(endpoint, environ)
         stack.push_async_callback(registry.aclose)
-        one = _Push(store, registry, name, reference, report, _sources(store, reference))
+        sources = _sources(store, reference)
+        if beside:
+            reference = Reference(reference.repository, manifest.digest)  # a manifest is put under either
+        one = _Push(store, registry, name, reference, report, sources)
         await one.run(manifest, limit or trio.CapacityLimiter(AT_ONCE))
-        await trio.to_thread.run_sync(store.pushed, reference, store.digest(name), manifest.digest)
+        if not beside:
+            await trio.to_thread.run_sync(store.pushed, reference, store.digest(name), manifest.digest)
     report(Transfer(name, "", "done", text=manifest.digest))
     return manifest.digest
 
