@@ -20,10 +20,12 @@ _HERE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOL
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def is_mounted_on(parent: int, name: str) -> bool:
-    """Whether something is mounted on a name of an open folder. Raises OSError where there is nothing."""
+def is_mount_point(parent: int, name: str) -> bool:
+    """Whether something is mounted on a name of an open folder, in the mount namespace that this folder is of."""
     try:
         os.close(syscalls.openat2(parent, name, _LOOK, _HERE))
+    except FileNotFoundError:
+        return False
     except OSError as error:
         if error.errno == errno.EXDEV:
             return True
@@ -34,7 +36,7 @@ def is_mounted_on(parent: int, name: str) -> bool:
 def remove_inside(parent: int, name: str) -> bool:
     """Remove what is at a name of an open folder; whether it is gone. Raises OSError."""
     try:
-        if is_mounted_on(parent, name):
+        if is_mount_point(parent, name):
             return False
         if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=parent)

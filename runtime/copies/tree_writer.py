@@ -25,7 +25,7 @@ from pycompose.runtime.linux import syscalls
 
 from .container_root import INSIDE as IN_ROOT
 from .copy_errors import CopyFailed
-from .inside_removal import remove_inside
+from .inside_removal import is_mount_point, remove_inside
 from .tree_entries import CopyEntry
 
 PIECE = 1 << 20
@@ -147,13 +147,10 @@ class TreeWriter:
         try:
             self._copy(entry.content, file, entry.size)
             self._put_on(file, entry)
-            try:
+            if not is_mount_point(parent, name):
                 os.rename(beside, name, src_dir_fd=parent, dst_dir_fd=parent)
                 return
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise
-            _overwrite(parent, name, file)  # a mount point, such as /etc/hosts: it cannot be replaced
+            _overwrite(parent, name, file)  # such as /etc/hosts: a rename would take the mount away from the container
             os.unlink(beside, dir_fd=parent)
         except BaseException:
             with suppress(OSError):
@@ -182,6 +179,8 @@ class TreeWriter:
                 self._progress(count)
 
     def _put_other(self, parent: int, name: str, entry: CopyEntry, kind: int) -> None:
+        if is_mount_point(parent, name):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
         beside = _beside(name)
         try:
             if entry.twin is not None:

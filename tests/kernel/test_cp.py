@@ -59,8 +59,13 @@ def test_files_go_in_and_come_out_of_a_running_container_as_it_sees_them(running
 
 
 def test_a_mount_point_of_a_file_is_written_into(running: Described) -> None:
+    mounts = running.inside("web", "cat /proc/self/mountinfo")
     running("cp", f"{running.file.parent}/here", "web:/etc/hosts")
     assert running.inside("web", "cat /etc/hosts") == "from here"
+    assert running.inside("web", "cat /proc/self/mountinfo") == mounts
+    os.symlink("here", running.file.parent / "hosts")
+    assert "busy" in running("cp", f"{running.file.parent}/hosts", "web:/etc", check=False).stderr
+    assert running.inside("web", "cat /proc/self/mountinfo") == mounts
 
 
 def test_a_stopped_container_has_its_volumes_and_no_tmpfs(running: Described) -> None:

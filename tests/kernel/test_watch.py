@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from .attached_tools import in_background, read_until
+from .build_tools import Builds, build
 from .service_tools import Described, until
+
+__all__ = ["build"]  # the fixture
 
 Begin = Callable[..., subprocess.Popen[str]]
 SERVICE = "image: host, command: sleep 1000, init: true, stop_grace_period: 0s"
@@ -244,3 +247,43 @@ def test_a_watch_of_nothing_and_a_second_one_are_refused(project: Described, src
     assert second.returncode == 1
     assert 'cannot take exclusive lock for project "p": process with PID' in second.stderr
     ended(watch)
+
+
+REBUILT = """
+services:
+  web:
+    build: ./context
+    network_mode: none
+    stop_grace_period: 0s
+    develop: {watch: [{path: ./context/a, action: rebuild}, {path: ./context, action: sync, target: /c, ignore: [a]}]}
+  other: {image: base, command: sleep 300, network_mode: none, stop_grace_period: 0s}
+"""
+
+
+@pytest.mark.parametrize("command", ["watch", "up"])
+def test_a_rebuild_makes_that_service_anew_and_removes_the_image_that_it_replaced(build: Builds, command: str) -> None:
+    build.write({"Dockerfile": "FROM base\nCOPY a /a\nCMD sleep 300\n", "a": "one"})
+    file = build.folder / "compose.yaml"
+    file.write_text(REBUILT)
+    project = Described(build.machine, file)
+    watch = in_background(build.machine, "-p", "p", "-f", str(file), *(("up", "-w") if command == "up" else ("watch",)))
+    try:
+        read_until(watch, "Watch enabled")
+        first, before = project.ps(), len(project("image", "ls", "-q").stdout.split())
+        build.write({"a": "two"})
+        said = read_until(watch, 'service(s) ["web"] successfully built')
+        assert 'Rebuilding service(s) ["web"] after changes were detected...' in said
+        until(lambda: project("exec", "-T", "web", "cat", "/a", check=False).stdout == "two", 60)
+        second = project.ps()
+        assert second["web-1"]["ID"] != first["web-1"]["ID"]
+        assert second["other-1"]["ID"] == first["other-1"]["ID"]
+        until(lambda: len(project("image", "ls", "-q").stdout.split()) == before, 60)
+        build.write({"Dockerfile": "FROM base\nRUN false\n"})
+        build.write({"a": "three"})
+        read_until(watch, "Build failed. Error: ")
+        build.write({"b": "b"})
+        until(lambda: project("exec", "-T", "web", "cat", "/c/b", check=False).stdout == "b", 60)
+        assert watch.poll() is None
+    finally:
+        ended(watch)
+        project("down", "-t", "0")
