@@ -49,7 +49,7 @@ def choose(
         if container.service == service and (oneoffs or not container.oneoff) and index in (0, container.number)
     ]
     if not chosen and index:
-        raise CopyFailed(f'service "{service}" has no container {index}', hint="`pycompose ps -a` lists them")
+        raise CopyFailed(f'service "{service}" is not running container #{index}', hint="`pycompose ps -a` lists them")
     if not chosen:
         hint = NoSuchService(service, {container.service for container in everyone}).hint
         raise CopyFailed(f'no container found for service "{service}"', hint=hint or "`pycompose up` makes them")

@@ -38,6 +38,7 @@ class UnknownWord(click.BadParameter):
 
 PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 TIMEOUT = click.option("-t", "--timeout", type=SECONDS, metavar="SECONDS", help="Before a container is killed.")
+DEPRECATED = "Deprecated: passed over, as docker compose does."
 SERVICES = click.argument("services", nargs=-1)
 
 

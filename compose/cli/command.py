@@ -63,6 +63,7 @@ class Command(GoArguments):
                     hidden=True,
                     expose_value=False,
                     callback=without_effect,
+                    help="Not there yet: warned of.",
                 )
             )
 

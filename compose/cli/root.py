@@ -155,6 +155,9 @@ def _there(name: str) -> bool:
     return os.path.exists(f"{os.path.dirname(__file__)}/commands/{COMMANDS[name][0]}.py")
 
 
+VERSION = "Say which version this is."
+
+
 def _say_version(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         from .output.terminal import version_text
@@ -212,7 +215,7 @@ def _options_of_env_files(context: click.Context, project: Choices) -> dict[str,
     metavar="WHEN",
     help="Colours: never, always or auto.",
 )
-@click.option("--no-ansi", is_flag=True, hidden=True)
+@click.option("--no-ansi", is_flag=True, hidden=True, help="--ansi never (deprecated).")
 @click.option(
     "--parallel",
     type=int,
@@ -222,9 +225,11 @@ def _options_of_env_files(context: click.Context, project: Choices) -> dict[str,
     help="At most N steps at once (-1: no limit).",
 )
 @click.option("--compatibility", is_flag=True, help="Name containers as Compose 1 did, with '_'.")
-@click.option("--all-resources", is_flag=True, hidden=True)
+@click.option("--all-resources", is_flag=True, hidden=True, help="`config` has what no service uses, too.")
 @click.option("--verbose", is_flag=True, help="Print each step of a plan, and why it is there, as it goes.")
-@click.option("-v", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version, hidden=True)
+@click.option(
+    "-v", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version, hidden=True, help=VERSION
+)
 @click.pass_context
 def cli(
     context: click.Context,

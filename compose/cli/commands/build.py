@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import PROGRESS
+from pycompose.compose.cli.arguments import DEPRECATED, PROGRESS
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.output import terminal
@@ -32,8 +32,11 @@ def refused(why: str) -> Callable[[click.Context, click.Parameter, object], None
     return tell
 
 
-def hidden_option(name: str, callback: Any, *, flag: bool = False, multiple: bool = False) -> Decorator:
-    return click.option(name, is_flag=flag, multiple=multiple, hidden=True, expose_value=False, callback=callback)
+def hidden_option(
+    name: str, callback: Any, *, flag: bool = False, multiple: bool = False, text: str = DEPRECATED
+) -> Decorator:
+    settings: dict[str, Any] = {"is_flag": flag, "multiple": multiple, "callback": callback, "help": text}
+    return click.option(name, hidden=True, expose_value=False, **settings)
 
 
 def no_attestations(context: click.Context, option: click.Parameter, value: object) -> None:
@@ -59,6 +62,9 @@ def memory_limit(_: click.Context, option: click.Parameter, value: str | None) -
 
 
 MEMORY = click.option("-m", "--memory", callback=memory_limit, metavar="SIZE", help="What each RUN step may have.")
+
+
+UNATTESTED = "`false` or `none`: attestations are not made; anything else is an error."
 
 
 def passed_over(_: click.Context, option: click.Parameter, value: object) -> None:
@@ -90,10 +96,10 @@ def ssh_agents(texts: Iterable[str]) -> dict[str, str]:
 @click.option("--check", is_flag=True, help="Only read the Dockerfiles.")
 @click.option("--print", "as_bake", is_flag=True, help="Print a file for docker buildx bake, and build nothing.")
 @MEMORY
-@click.option("--progress", type=click.Choice(PROGRESS), hidden=True)
-@hidden_option("--builder", only_builder)
-@hidden_option("--provenance", no_attestations)
-@hidden_option("--sbom", no_attestations)
+@click.option("--progress", type=click.Choice(PROGRESS), hidden=True, help="As --progress before the command.")
+@hidden_option("--builder", only_builder, text="`default`, the one there is; another one is an error.")
+@hidden_option("--provenance", no_attestations, text=UNATTESTED)
+@hidden_option("--sbom", no_attestations, text=UNATTESTED)
 @hidden_option("--compress", passed_over, flag=True)
 @hidden_option("--force-rm", passed_over, flag=True)
 @hidden_option("--no-rm", passed_over, flag=True)

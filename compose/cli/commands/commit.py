@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 @command("commit")
-@click.option("-a", "--author", default="", metavar="TEXT")
+@click.option("-a", "--author", default="", metavar="TEXT", help="Who made it.")
 @click.option("-c", "--change", "changes", multiple=True, metavar="INSTRUCTION", help='As in a Dockerfile: CMD ["sh"].')
-@click.option("-m", "--message", default="", metavar="TEXT")
+@click.option("-m", "--message", default="", metavar="TEXT", help="A word about it, for its history.")
 @click.option("-p", "--pause/--no-pause", default=True, help="Freeze the container meanwhile.")
 @INDEX
 @click.argument("service")

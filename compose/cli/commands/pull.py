@@ -7,7 +7,7 @@ from typing import Literal
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import SERVICES
+from pycompose.compose.cli.arguments import DEPRECATED, SERVICES
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing
 
@@ -19,8 +19,8 @@ QUIET = click.option("-q", "--quiet", is_flag=True, help="Show nothing while it 
 @click.option("--ignore-pull-failures", is_flag=True, help="Fetch what can be fetched, and succeed.")
 @click.option("--include-deps", is_flag=True, help="Fetch for what the services depend on, too.")
 @click.option("--policy", type=click.Choice(["missing", "always"]), help="Instead of what the file says.")
-@click.option("--no-parallel", is_flag=True, hidden=True)
-@click.option("--parallel", is_flag=True, hidden=True)
+@click.option("--no-parallel", is_flag=True, hidden=True, help=DEPRECATED)
+@click.option("--parallel", is_flag=True, hidden=True, help=DEPRECATED)
 @QUIET
 @SERVICES
 @click.pass_obj

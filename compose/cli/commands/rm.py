@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.cli.arguments import SERVICES
+from pycompose.compose.cli.arguments import DEPRECATED, SERVICES
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.output import terminal
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @command("rm", interrupted="`pycompose rm` again goes on")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @click.option("-s", "--stop", "halt", is_flag=True, help="Stop containers that run, and remove them too.")
-@click.option("-a", "--all", is_flag=True, expose_value=False, hidden=True)  # deprecated: docker compose passes it over
+@click.option("-a", "--all", is_flag=True, expose_value=False, hidden=True, help=DEPRECATED)
 @click.option("-v", "--volumes", is_flag=True, help="Remove their anonymous volumes too.")
 @SERVICES
 @click.pass_obj

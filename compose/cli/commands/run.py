@@ -48,7 +48,7 @@ GROUPS = {
 @click.option("-d", "--detach", "detached", is_flag=True, help="Leave it in the background, and print its id.")
 @click.option("--rm", "auto_remove", is_flag=True, help="Remove it when it ends.")
 @click.option("-T", "--no-TTY", "--no-tty", "no_tty", is_flag=True, help="Without a terminal, even where there is one.")
-@click.option("-t", "--tty", "tty", is_flag=True, default=None, hidden=True)
+@click.option("-t", "--tty", "tty", is_flag=True, default=None, hidden=True, help="With a terminal.")
 @click.option("-i", "--interactive", is_flag=True, default=True, help="With stdin open (so it is).")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing of what is done before.")
 @click.option("--entrypoint", metavar="COMMAND", help="Instead of the image's.")
