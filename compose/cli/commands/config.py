@@ -114,7 +114,7 @@ def config(
         if what == "hash":
             text = _hashes(loaded, hashes)
         elif what:
-            text = _lines(_names(loaded, what, services, every=choices.all_resources))
+            text = _lines(_names(loaded, what, services, whole=choices.all_resources))
         else:
             tree = _canonical(choices, loaded, services, lock=lock_image_digests, pin=resolve_image_digests)
             text = _text(tree, form, version)
@@ -247,7 +247,7 @@ def _digests(tree: dict[str, Any]) -> dict[str, str]:
         return pinned(images)
 
 
-def _names(loaded: Loaded, what: str, services: tuple[str, ...], *, every: bool) -> list[str]:
+def _names(loaded: Loaded, what: str, services: tuple[str, ...], *, whole: bool) -> list[str]:
     """Names that the project knows; its canonical form, which takes longer, is made for models alone."""
     from pycompose.compose.model.project import VolumeMount
 
@@ -259,10 +259,10 @@ def _names(loaded: Loaded, what: str, services: tuple[str, ...], *, every: bool)
             return [service.name for service in chosen]
         case "volumes":
             mounted = {m.source or "" for service in chosen for m in service.mounts if isinstance(m, VolumeMount)}
-            return sorted(project.volumes if every else mounted & project.volumes.keys())
+            return sorted(project.volumes if whole else mounted & project.volumes.keys())
         case "networks":
             joined = {attachment.network for service in chosen for attachment in service.networks}
-            return sorted(project.networks if every else joined & project.networks.keys())
+            return sorted(project.networks if whole else joined & project.networks.keys())
         case "images":
             images = [service.image for service in chosen]
             hooked = dict.fromkeys(hook.image for service in chosen for hook in service.pre_start)
