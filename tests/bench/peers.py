@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,22 @@ class Peer:
         command = [*self.prefix, *self.compose(), "-p", PROJECT, "-f", self.file, *words]
         told: tuple[float, str] = machine.run(command, self.environment, timeout=timeout, output=output)
         return told
+
+    @contextmanager
+    def following(self, *words: str, until: str) -> Iterator[None]:
+        """One of its commands that stays, from when it has said `until`. Raises machine.Failed if it ends before."""
+        command = [*self.prefix, *self.compose(), "-p", PROJECT, "-f", self.file, *words]
+        running = subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert running.stdout is not None
+        with running:
+            try:
+                if not any(until in line for line in running.stdout):
+                    raise machine.Failed(f"{words[0]} ended before it said {until!r}")
+                yield
+            finally:
+                running.terminate()
 
     def scale(self, service: str, number: int) -> float:
         return self.do("scale", f"{service}={number}")

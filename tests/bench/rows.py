@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -66,6 +67,8 @@ ROWS = {
         Row("dns16", "DNS answers, 16 askers", "/s", None, 45_000, 96_000),
         Row("log_in", "100 MB of log lines, taken in", "s", 0.4, 3.4, 0.5),
         Row("log_out", "100 MB of log lines, read back", "s", 0.8, 9.9, 4.8),
+        Row("saved", "watch: a saved file is in the container", "s", 0.1),
+        Row("saved1000", "watch: a thousand saved files", "s", 1.0),
         Row("up1000", "1,000 containers (--full)", "s", 10.0),
     )
 }
@@ -168,6 +171,33 @@ def logs(peer: Peer) -> Values:
             os.unlink(back)
 
 
+def saved(peer: Peer) -> Values:
+    """The container's folder is one of this machine, so that whoever measures sees what arrives in it."""
+    src, arrived = f"{peer.folder}/src", f"{peer.folder}/arrived"
+    for path in (src, arrived):
+        shutil.rmtree(path, ignore_errors=True)
+        os.mkdir(path)
+    rule = {"path": src, "action": "sync", "target": "/arrived"}
+    peer.write({"s0": SLEEP | {"volumes": [f"{arrived}:/arrived"], "develop": {"watch": [rule]}}})
+    with peer.following("watch", until="Watch enabled"):
+        for number in range(5):
+            yield "saved", _arrival(src, arrived, [f"f{number}"])
+        yield "saved1000", _arrival(src, arrived, [f"m{number}" for number in range(1000)])
+
+
+def _arrival(src: str, arrived: str, names: list[str]) -> float:
+    """Seconds from the end of the last save until all are there. Raises machine.Failed."""
+    for name in names:
+        with open(f"{src}/{name}", "w") as file:
+            file.write(name)
+    start = time.monotonic()
+    while not all(os.path.exists(f"{arrived}/{name}") for name in reversed(names)):
+        if time.monotonic() - start > 30:
+            raise machine.Failed("what was saved did not arrive")
+        time.sleep(0.001)
+    return time.monotonic() - start
+
+
 def thousand(peer: Peer) -> Values:
     peer.write({"s0": SLEEP | {"scale": MANY}})
     yield "up1000", peer.do("up", "-d", timeout=180)
@@ -191,5 +221,6 @@ RUNS = (
     Run(("between", "published"), iperf3 if shutil.which("iperf3") else throughput),
     Run(("dns1", "dns16"), dns),
     Run(("log_in", "log_out"), logs),
+    Run(("saved", "saved1000"), saved),
     Run(("up1000",), thousand, once=True),
 )
