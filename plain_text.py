@@ -21,7 +21,7 @@ _BREAKS = r"[\t\r\n]*[\t\n][\t\r\n]*"
 
 def visible(text: str) -> str:
     r"""The text with every character that steers spelled as JSON spells it (`\u001b`); newlines and tabs stay."""
-    if text.isascii() and text.isprintable():
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return re.sub(_STEERING, lambda match: _spelled(match[0]), text)
 

@@ -7,7 +7,6 @@ client's daemon is never spoken to, and a call that is meant for another machine
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -126,6 +125,8 @@ def end_with_client(environ: Mapping[str, str]) -> socket.socket | None:
     except OSError:  # it is gone: so will we be, by its signal or its terminal's
         client.close()
         return None
+    import fcntl  # docker's client alone needs it
+
     fcntl.fcntl(client, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(client, fcntl.F_SETSIG, signal.SIGINT)
     fcntl.fcntl(client, fcntl.F_SETFL, fcntl.fcntl(client, fcntl.F_GETFL) | os.O_ASYNC)

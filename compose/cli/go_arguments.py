@@ -60,6 +60,7 @@ def spelled(arguments: Iterable[str], parameters: Iterable[click.Parameter], *, 
             continue
         needs_value = _long(argument, options, words) if argument.startswith("--") else _short(argument, options, words)
         if needs_value and left:
+            words[-1] = _full(words[-1], options)
             words.append(left.pop(0))
     return words
 
@@ -84,13 +85,18 @@ def _short(argument: str, options: Mapping[str, click.Option], words: list[str])
             words.append(f"-{argument[at:]}")
             return False
         if not option.is_flag:
-            words += [name, rest.removeprefix("=")] if rest else [name]
+            words += [_full(name, options), rest.removeprefix("=")] if rest else [name]
             return not rest
         if rest.startswith("="):
             words += _switch(option, name, rest[1:])
             return False
-        words.append(name)
+        words.append(_full(name, options))
     return False
+
+
+def _full(name: str, options: Mapping[str, click.Option]) -> str:
+    """The long name of an option: for a short one click first imports what finds similar words, 2 ms each time."""
+    return next((full for full in options[name].opts if full.startswith("--")), name)
 
 
 def _switch(option: click.Option, name: str, value: str) -> list[str]:

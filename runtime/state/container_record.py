@@ -13,7 +13,6 @@ from dataclasses import field
 from functools import cache
 from typing import Any
 
-from pycompose import durable
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import ProjectPlaces
 
@@ -47,16 +46,22 @@ def write(path: str, tree: Mapping[str, Any], *, flush: bool = True) -> None:
     `flush` is for what must survive a power cut. The processes of before that are gone then anyway, so their records
     are spared the wait for the disk.
     """
+    from pycompose import durable  # who only reads does without
+
     durable.write(path, json.dumps(tree).encode(), flush=flush, padded=True)
 
 
 def reserve(path: str) -> None:
     """Take the room on the disk that `write_reserved` needs later. Raises OSError."""
+    from pycompose import durable
+
     durable.reserve(path, RESERVED)
 
 
 def write_reserved(path: str, tree: Mapping[str, Any]) -> None:
     """As `write` without flushing, into what `reserve` took. Raises OSError."""
+    from pycompose import durable
+
     durable.write_reserved(path, json.dumps(tree).encode(), RESERVED)
 
 

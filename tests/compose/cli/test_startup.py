@@ -97,3 +97,9 @@ def test_a_full_standard_output_is_named() -> None:
         )
     assert done.returncode == 1
     assert done.stderr.startswith("error: /dev/stdout: No space left on device\n")
+
+
+def test_a_short_option_does_not_load_what_finds_similar_words(file: Path) -> None:
+    modules = modules_of("-f", str(file), "ps", "-a", "-q")
+    assert "click" in modules
+    assert "difflib" not in modules
