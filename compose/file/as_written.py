@@ -13,6 +13,7 @@ from typing import Any
 
 from .networking import parse_port
 from .order import BUILD, INSIDE, NETWORK, SERVICE, ordered, words
+from .paths import ELSEWHERE, volume_parts
 from .reading import Reading, Section
 from .source import Map, Seq, Text, Tree
 
@@ -34,7 +35,8 @@ def as_written(tree: Plain, source: Tree, *, normalize: bool = True) -> Plain:
     With `normalize`, arguments of a build that have no value are left out.
     """
     whole = dict(tree)
-    for kind, one in (("services", _service), ("networks", _network), ("models", _model)):
+    kinds = {"services": _service, "networks": _network, "models": _model, "configs": _file, "secrets": _file}
+    for kind, one in kinds.items():
         entries, written = whole.get(kind), _map(source, kind)
         if isinstance(entries, dict):
             whole[kind] = type(entries)((name, one(entry, _map(written, name))) for name, entry in entries.items())
@@ -83,6 +85,7 @@ def _service(service: Plain, written: Map) -> Plain:
         ("devices", _device),
         ("configs", _use),
         ("secrets", _use),
+        ("links", _link),
     ):
         for number, item in _aligned(mapping.get(key), written.get(key)):
             mapping[key] = [*mapping[key][:number], change(mapping[key][number], item), *mapping[key][number + 1 :]]
@@ -131,9 +134,30 @@ def mount_as_written(volume: Plain, written: Tree) -> Plain:
     if kind == "bind" and said and "create_host_path" not in details:
         details = ordered({**details, "create_host_path": True}, BIND)
     kept = {key: value for key, value in volume.items() if key != kind}
+    if kind == "bind":
+        kept["source"] = _source(str(kept["source"]), written)
+    elif kind == "volume" and isinstance(written, Text) and (label := _relabel(written)):
+        kept["bind"] = {"selinux": label}
     if details or isinstance(written, Text) or (isinstance(written, Map) and isinstance(written.get(kind), Map)):
         kept[kind] = details
     return ordered(kept, VOLUME)
+
+
+def _source(source: str, written: Tree) -> str:
+    """The source of a bind; an absolute one is as the file has it, slashes at its end too."""
+    path = volume_parts(written)[0] if isinstance(written, Text) else _text(written, "source")
+    return path if path.startswith("/") else source.removeprefix(ELSEWHERE)
+
+
+def _text(holder: Tree, key: str) -> str:
+    value = holder.get(key) if isinstance(holder, Map) else None
+    return str(value) if isinstance(value, Text) else ""
+
+
+def _relabel(volume: Text) -> str | None:
+    """The label of SELinux that a short form asks for: docker compose prints it, for volumes too."""
+    options = volume_parts(volume)[2:]
+    return next((one for one in ",".join(options).split(",") if one in ("z", "Z")), None)
 
 
 VOLUME = words("type source target read_only consistency bind volume tmpfs image")
@@ -153,6 +177,10 @@ def _use(use: Plain, written: Tree) -> Plain:
     return {
         key: str(target) if key == "target" else value for key, value in {"source": "", "target": "", **use}.items()
     }
+
+
+def _link(link: Any, written: Tree) -> Any:
+    return str(written) if isinstance(written, Text) else link
 
 
 PORT = words("name mode host_ip target published protocol app_protocol")
@@ -193,6 +221,8 @@ def _attachments(networks: Plain, written: Map) -> Plain:
 
 def _build(build: Plain, written: Map) -> Plain:
     mapping = {"context": ".", **build}
+    if (context := _text(written, "context")).startswith("/"):
+        mapping["context"] = context
     if "ulimits" in mapping:
         mapping["ulimits"] = _ulimits(mapping["ulimits"], _map(written, "ulimits"))
     return ordered(mapping, BUILD)
@@ -226,6 +256,11 @@ def _network(network: Plain, written: Map) -> Plain:
         if written.get(key) is not None:
             mapping[key] = section.flag(key)
     return ordered(mapping, NETWORK)
+
+
+def _file(entry: Plain, written: Map) -> Plain:
+    path = _text(written, "file")
+    return {key: path if key == "file" else value for key, value in entry.items()} if path.startswith("/") else entry
 
 
 def _model(model: Plain, written: Map) -> Plain:

@@ -67,9 +67,9 @@ class Composition:
                 merged = stripped(tree) if merged is None else merge(merged, tree)
         return unique(merged) if isinstance(merged, Map) else merged
 
-    def based(self, directory: str) -> str:
-        """The folder that paths of a file in `directory` are joined to."""
-        return directory if self.kept_in is None else os.path.relpath(directory, self.kept_in)
+    def based(self, directory: str, outer: str) -> str:
+        """The folder that paths of a file in `directory` are joined to, for a file whose paths are of `outer`."""
+        return directory if self.kept_in is None else os.path.relpath(directory, outer)
 
     def filled(self, tree: Tree, scope: Scope) -> Tree:
         return Interpolation(scope.variables, self.reading).tree(tree) if self.interpolate else tree
@@ -140,7 +140,7 @@ class Composition:
 
     def _beneath(self, tree: Map, part: Tree, inner: Scope, outer: Scope) -> Map:
         """The tree with what an included part defines; what both define must be the same."""
-        part = rebased(part, self.based(inner.directory))
+        part = rebased(part, self.based(inner.directory, outer.directory))
         if not isinstance(part, Map):
             return tree
         Section(self.reading, part, "a compose file").check_keys((*KINDS, "name", "version", "include"))

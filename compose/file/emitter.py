@@ -78,6 +78,8 @@ def _scalar(value: Any, indent: int) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
+        case float() if value.is_integer() and abs(value) < 1e16:
+            return str(int(value))
         case float():  # 1e+16 would be text to YAML 1.1, which wants a point
             return re.sub(r"\A(-?\d+)e", r"\1.0e", repr(value))
         case int():
@@ -91,9 +93,10 @@ def _scalar(value: Any, indent: int) -> str:
 
 
 def _text(value: str, indent: int) -> str:
-    if (_ASCII_ODD if value.isascii() else _odd()).search(value):
+    many = "\n" in value
+    if (_ASCII_ODD if value.isascii() else _odd()).search(value.replace("\t", "") if many else value):
         return _double(value)
-    if "\n" in value:
+    if many:
         return _literal(value, indent)
     if _OTHER.match(value):
         return _double(value)
@@ -103,13 +106,15 @@ def _text(value: str, indent: int) -> str:
 
 
 def _literal(value: str, indent: int) -> str:
-    """A block that ends as the text does; one that a block cannot show is quoted."""
-    if value[0] in " \n" or re.search(r" (?:\n|\Z)", value):
+    """A block that ends as the text does, and says how far in it is where its first line does not; or quoted text."""
+    if value[0] == "\t" or re.search(r" (?:\n|\Z)", value):  # not read by all; a space that nobody sees
         return _double(value)
+    deep = "2" if value[0] in " \n" else ""
     body = value.rstrip("\n")
     ends = len(value) - len(body)
-    lines = [" " * indent + line if line else "" for line in body.split("\n")]
-    return "|" + ("-", "")[ends] + "\n" + "\n".join(lines) if ends < 2 else _double(value)
+    keep = "+" if ends > 1 or not body else "-" if not ends else ""
+    lines = (value[:-1] if ends else value).split("\n")
+    return f"|{deep}{keep}\n" + "\n".join(" " * indent + line if line else "" for line in lines)
 
 
 def _double(value: str) -> str:

@@ -26,7 +26,7 @@ class Extending:
     """The services of one document. `fill` interpolates another file's tree; its paths are joined to `based`."""
 
     def __init__(
-        self, files: Files, reading: Reading, fill: Callable[[Tree], Tree], based: Callable[[str], str]
+        self, files: Files, reading: Reading, fill: Callable[[Tree], Tree], based: Callable[[str, str], str]
     ) -> None:
         self.files = files
         self.reading = reading
@@ -93,7 +93,7 @@ class Extending:
             return over
         base = self._service(base_path, target, base_directory, (*chain, step))
         if other is not None and base_path != path:
-            base = rebased_service(base, self.based(base_directory))
+            base = rebased_service(base, self.based(base_directory, directory))
         return merge(base, over, ("services", name))
 
     def _load(self, path: str, named_at: Place | None) -> bool:

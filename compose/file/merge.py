@@ -54,7 +54,7 @@ def merge(base: Tree, over: Tree, path: tuple[str, ...] = ()) -> Tree:
     if path and path[-1].startswith("x-"):
         return over
     if name in PAIRS or (path[2:] == ("labels",) and path[0] in ("networks", "volumes", "configs", "secrets")):
-        base, over = pairs(base), pairs(over)
+        base, over = _by_text(pairs(base)), _by_text(pairs(over))
     elif name in NAMED:
         base, over = named(base, name), named(over, name)
     elif name == "build":
@@ -131,6 +131,16 @@ def pairs(value: Tree) -> Tree:
     return mapping
 
 
+def _by_text(value: Tree) -> Tree:
+    """Pairs that were no list, in the order of their text."""
+    if not isinstance(value, Map) or value.joined:
+        return value
+    ordered = value.copy()
+    ordered.clear()
+    ordered.update(sorted(value.items(), key=lambda pair: "=".join(map(str, pair))))
+    return ordered
+
+
 def named(value: Tree, name: str) -> Tree:
     if not isinstance(value, Seq):
         return value
@@ -152,7 +162,7 @@ def _hosts(value: Tree) -> Tree:
     if not isinstance(value, Map):
         return value
     hosts = Seq((), value.at)
-    for name, item in value.items():
+    for name, item in sorted(value.items()):
         for address in item if isinstance(item, Seq) else [item]:
             hosts.append(text(f"{name}={address or ''}", position(address) or value.keys_at.get(name)))
     return hosts

@@ -23,7 +23,7 @@ from pycompose.compose.model.project import (
 from pycompose.compose.model.quantities import size_of
 from pycompose.errors import Place
 
-from .paths import WINDOWS, absolute, image, is_path, volume_parts
+from .paths import WINDOWS, absolute, image, is_path, normal, volume_parts
 from .reading import Reading, Section, extended, short
 from .source import Map, Text, Tree, text
 
@@ -83,7 +83,7 @@ def _tmpfs(item: str) -> TmpfsMount:
             mode = int(value, 8)
         else:
             rest.append(option)
-    return TmpfsMount(posixpath.normpath(target), size, mode, tuple(rest), item)
+    return TmpfsMount(normal(target), size, mode, tuple(rest), item)
 
 
 def _short_mount(item: Text, section: Section, directory: str) -> Mount | None:
@@ -119,7 +119,7 @@ def _target(path: str, section: Section, at: Place | None) -> str | None:
     """Where something is mounted. One of Windows is valid, though no container of this machine can have it."""
     if WINDOWS.match(path):
         return path
-    target = posixpath.normpath(path)
+    target = normal(path)
     if target.startswith("/"):
         return target
     message = f'target "{short(target)}" of {section.name} is not an absolute path'

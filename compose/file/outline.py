@@ -15,7 +15,7 @@ from .merge import named
 from .mounting import mounts
 from .networking import parse_port
 from .order import by_name
-from .paths import rebased
+from .paths import normal, rebased
 from .reading import Reading, Section
 from .resources import devices
 from .service import shared
@@ -49,7 +49,10 @@ def _data(value: Tree) -> Any:
                 for key, item in value.items()
             ]
         return {str(key): _data(item) for key, item in value.items()}
-    return [_data(item) for item in value] if isinstance(value, Seq) else plain_value(value)
+    if isinstance(value, Seq):
+        return [_data(item) for item in value]
+    plain = plain_value(value)
+    return int(plain) if isinstance(plain, float) and plain.is_integer() and abs(plain) < 1e16 else plain
 
 
 def _external(entry: Any) -> Any:
@@ -85,6 +88,9 @@ def _service(service: Tree, normalize: bool) -> Any:
     build = mapping.get("build")
     if isinstance(build, dict):
         mapping["build"] = _normal_build(build)
+    for volume in mapping.get("volumes") or ():
+        if isinstance(volume, dict) and isinstance(target := volume.get("target"), str) and target:
+            volume["target"] = normal(target)
     if not mapping.get("networks") and not {"network_mode", "provider"} & mapping.keys():
         mapping["networks"] = {"default": None}
     if needs := _implied(service):
@@ -107,11 +113,12 @@ def _normal_build(build: Plain) -> Plain:
 def _implied(service: Map) -> Plain:
     """Dependencies that links, volumes_from and shared namespaces imply."""
     section = Section(Reading(), service, "")
-    names = [(link.partition(":")[0], True) for link in section.texts("links")]
-    names += [(name, restart) for _, name, restart in shared(section)]
+    restarts = {link.partition(":")[0]: True for link in section.texts("links")}
+    for _, name, restart in shared(section):
+        restarts.setdefault(name, restart)
     return {
-        name: {"condition": "service_started", **({"restart": True} if restart else {}), "required": True}
-        for name, restart in names
+        name: {"condition": "service_started", "restart": restart, "required": True}
+        for name, restart in restarts.items()
     }
 
 
@@ -119,6 +126,7 @@ def _build(value: Tree) -> Any:
     build = {"context": str(value)} if isinstance(value, Text) else _data(value)
     if not isinstance(build, dict):
         return build
+    build.setdefault("context", ".")
     if isinstance(keys := build.get("ssh"), list):
         pairs = (str(key).partition("=") for key in keys)
         build["ssh"] = {key: path if equals else None for key, equals, path in pairs}
@@ -138,7 +146,8 @@ def _depends_on(value: Tree) -> Any:
 
 def _env_file(value: Tree) -> Any:
     items = value if isinstance(value, Seq) else [value]
-    return [{"path": str(one), "required": True} if isinstance(one, Text) else plain_value(one) for one in items]
+    files = [{"path": str(one)} if isinstance(one, Text) else plain_value(one) for one in items]
+    return [{"required": True, **one} if isinstance(one, dict) else one for one in files]
 
 
 def _gpus(value: Tree) -> Any:
@@ -226,9 +235,9 @@ LONG: dict[str, Callable[[Tree], Any]] = {
     "develop": _develop,
     "devices": _devices,
     "dns": _listed,
-    "dns_search": _listed,
     "env_file": _env_file,
     "gpus": _gpus,
+    "label_file": _listed,
     "models": lambda value: plain_value(named(value, "models")),
     "networks": lambda value: plain_value(named(value, "networks")),
     "ports": _ports,

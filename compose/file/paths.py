@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from .source import Map, Seq, Text, Tree, text
 
+ELSEWHERE = "././"  # before the source of a bind of another file, where paths are left as they are
 REMOTE = ("service:", "docker-image://", "oci-layout://", "github.com/", "git@", "target:")
 WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\")  # how an absolute path of Windows starts
 Change = Callable[[Text], Text]
@@ -23,7 +24,17 @@ def absolute(path: str, directory: str) -> str:
     """An empty `directory` leaves paths as they are written."""
     if not directory or WINDOWS.match(path):
         return path
-    return posixpath.normpath(posixpath.join(directory, os.path.expanduser(path)))
+    return normal(posixpath.join(directory, os.path.expanduser(path)))
+
+
+def normal(path: str) -> str:
+    """Without `.`, `..`, slashes at the end and doubled ones, the two at the beginning that POSIX keeps too."""
+    return posixpath.normpath(re.sub("^//+", "/", path))
+
+
+def _joined(path: str, directory: str) -> str:
+    """A path of another file, as it is shown: one that is absolute stays as it is written."""
+    return path if path.startswith("/") else absolute(path, directory)
 
 
 def image(name: str, directory: str) -> str:
@@ -67,7 +78,7 @@ def rebased_service(service: Tree, directory: str) -> Tree:
         return service
 
     def path(value: Text) -> Text:
-        return text(absolute(value, directory), value.at, value.plain)
+        return text(_joined(value, directory), value.at, value.plain)
 
     def context(value: Text) -> Text:
         return value if is_remote(value) else path(value)
@@ -132,7 +143,7 @@ def _mount(value: Tree, path: Change) -> Tree:
         if not rest:
             return value  # an anonymous volume: this is its target
         moved = path(text(source))
-        shown = moved if is_path(moved) else f"./{moved}"  # without, it would be a volume's name
+        shown = moved if is_path(moved) else ELSEWHERE + moved  # without, it would be a volume's name
         return text(":".join((shown, *rest)), value.at, value.plain)
     if isinstance(value, Map) and value.get("type") == "bind":
         return _with_path(value, "source", path)
@@ -140,14 +151,14 @@ def _mount(value: Tree, path: Change) -> Tree:
 
 
 def _source(value: Tree, directory: str) -> Tree:
-    return _with_path(value, "file", lambda path: text(absolute(path, directory), path.at, path.plain))
+    return _with_path(value, "file", lambda path: text(_joined(path, directory), path.at, path.plain))
 
 
 def _volume(value: Tree, directory: str) -> Tree:
     """The local driver's way to write a bind: type none, o bind, device a path."""
     options = value.get("driver_opts") if isinstance(value, Map) else None
     if isinstance(value, Map) and isinstance(options, Map) and "bind" in str(options.get("o") or "").split(","):
-        change: Change = lambda path: text(absolute(path, directory), path.at, path.plain)  # noqa: E731
+        change: Change = lambda path: text(_joined(path, directory), path.at, path.plain)  # noqa: E731
         return value.replaced("driver_opts", _with_path(options, "device", change))
     return value
 

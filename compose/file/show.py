@@ -18,17 +18,25 @@ KINDS = ("services", "networks", "volumes", "configs", "secrets", "models")
 _UNLIKE_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
-def to_yaml(tree: Plain, *, escape: bool = True) -> str:
+def to_yaml(tree: Any, *, escape: bool = True) -> str:
     """With `escape`, `$` of values is doubled, so that what is shown can be loaded again."""
     text = emitter.to_yaml(tree)
     return _text(emitter.to_yaml(_escaped(tree)) if escape and "$" in text else text)
 
 
 def to_json(tree: Plain, *, escape: bool = True) -> str:
-    text = _text(json.dumps(_json_view(tree), indent=2, ensure_ascii=False) + "\n")
-    # what JSON allows as it is, but YAML does not, or takes for the end of a line
-    text = _UNLIKE_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    text = _safe(_text(json.dumps(_json_view(tree), indent=2, ensure_ascii=False) + "\n"))
     return to_json(_escaped(tree), escape=False) if escape and "$" in text else text
+
+
+def plain_json(tree: Any) -> str:
+    """Data as JSON, names in order of their bytes."""
+    return _safe(_text(json.dumps(tree, indent=2, ensure_ascii=False, sort_keys=True) + "\n"))
+
+
+def _safe(text: str) -> str:
+    """What JSON allows as it is, but YAML does not, or takes for the end of a line, is escaped."""
+    return _UNLIKE_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _text(shown: str) -> str:

@@ -179,7 +179,7 @@ def plain_value(value: Tree) -> object:
         return {str(k): plain_value(v) for k, v in value.items()}
     if isinstance(value, Seq):
         return [plain_value(v) for v in value]
-    if value.plain:
+    if value.plain and not value.filled:
         if value in TRUE or value in FALSE:
             return value in TRUE
         if (integer := whole(value)) is not None:

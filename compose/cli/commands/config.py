@@ -146,12 +146,12 @@ def _canonical(choices: Choices, loaded: Loaded, services: tuple[str, ...], *, l
     return _with_digests(tree, lock=lock, pin=pin)
 
 
-def _text(tree: dict[str, Any], form: str | None, version: str, *, escape: bool = True) -> str:
+def _text(tree: dict[str, Any], form: str | None, version: str) -> str:
     from pycompose.compose.file import show
 
     if version == "5":
         tree = show.as_version_5(tree)
-    return show.to_json(tree, escape=escape) if form == "json" else show.to_yaml(tree, escape=escape)
+    return show.to_json(tree) if form == "json" else show.to_yaml(tree)
 
 
 def _chosen(loaded: Loaded, services: tuple[str, ...]) -> tuple[str, ...]:
@@ -162,6 +162,7 @@ def _chosen(loaded: Loaded, services: tuple[str, ...]) -> tuple[str, ...]:
 
 def _as_written(options: Options, form: str | None, what: str, version: str, *, lock: bool, pin: bool) -> str:
     """The merged files before anything is filled in."""
+    from pycompose.compose.file import show
     from pycompose.compose.file.loader import merged
     from pycompose.compose.file.outline import outline
 
@@ -176,7 +177,10 @@ def _as_written(options: Options, form: str | None, what: str, version: str, *, 
     if what:
         active = options.profiles or files.variables.get("COMPOSE_PROFILES", "").split(",")
         return _lines(_names_as_written(tree, files.name, active, what))
-    return _text(_with_digests(tree, lock=lock, pin=pin), form, version, escape=False)
+    tree = _with_digests(tree, lock=lock, pin=pin)
+    if version == "5":
+        tree = show.as_version_5(tree)
+    return show.plain_json(tree) if form == "json" else show.to_yaml(tree, escape=False)
 
 
 def _names_as_written(tree: dict[str, Any], project: str, active: Collection[str], what: str) -> list[str]:

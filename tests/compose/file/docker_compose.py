@@ -86,10 +86,13 @@ def compared(docker: list[str], files: tuple[Path, ...], environ: Mapping[str, s
         raise Refused(told.stderr.strip().splitlines()[-1])
     options = Options(files=tuple(map(str, files)), profiles=("*",), environ=dict(environ))
     ours = json.loads(show.to_json(show.used(load(options).tree)))
+    return unexplained(json.loads(told.stdout), ours)
+
+
+def unexplained(theirs: Any, ours: Any) -> list[str]:
+    """The differences of two projects as `config --format json` prints them, but those that stay; a line each."""
     return [
-        line
-        for path, a, b in differences(json.loads(told.stdout), ours)
-        if not explained(line := f"{path}: {_shown(a)} -> {_shown(b)}")
+        line for path, a, b in differences(theirs, ours) if not explained(line := f"{path}: {_shown(a)} -> {_shown(b)}")
     ]
 
 
@@ -115,4 +118,4 @@ def differences(theirs: Any, ours: Any, path: str = "") -> Iterator[tuple[str, A
         yield path, theirs, ours
 
 
-__all__ = ["EXPLAINED", "FileError", "Refused", "compared", "differences", "installed"]
+__all__ = ["EXPLAINED", "FileError", "Refused", "compared", "differences", "installed", "unexplained"]

@@ -14,7 +14,7 @@ import yaml
 from .docker_compose import installed
 from .test_answers import FOLDER, answered
 
-ORDER = ("name", "files", "environ", "before", "arguments", "answer", "refused", "ours", "lax", "why")
+ORDER = ("name", "folder", "files", "environ", "before", "arguments", "answer", "refused", "ours", "lax", "why")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -30,10 +30,10 @@ _Dumper.add_representer(str, _text)
 
 def main(names: list[str]) -> None:
     docker = installed()
-    for path in sorted(map(Path, names) if names else FOLDER.glob("*.yaml")):
+    for path in sorted(map(Path, names) if names else FOLDER.glob("**/*.yaml")):
         cases = []
         for case in yaml.safe_load(path.read_text()):
-            if isinstance(case["files"], str):
+            if isinstance(case.get("files"), str):
                 case["files"] = {"compose.yaml": case["files"]}
             with tempfile.TemporaryDirectory() as folder:
                 answer = answered(docker, case, Path(folder))
