@@ -204,7 +204,7 @@ class Attached:
             while not self._enough.is_set():
                 settled = self._settled.is_set()
                 if not following.turn():
-                    if settled:
+                    if settled and self._settled.is_set():  # no batch of changed files has begun meanwhile
                         break
                     if self._settled.is_set():  # while that turn went on, which may have taken the wake for it
                         following.wake()

@@ -217,6 +217,32 @@ def test_a_removal_follows_no_link_and_leaves_what_is_mounted(project: Described
     )
 
 
+def test_a_stopped_container_has_what_was_saved_when_it_starts(project: Described, src: Path, begin: Begin) -> None:
+    project.describe(watching("{path: ./src, action: sync, target: /srv/app}"))
+    assert "start" in project("--dry-run", "watch").stdout
+    assert project.states() == {}
+    project("up", "-d")
+    watch = begin("watch", "--no-up", "web")
+    project("stop")
+    (src / "a").write_text("one")
+    read_until(watch, "Syncing")
+    (src / "b").write_text("two")
+    read_until(watch, "Syncing")  # what came first is there then
+    project("start")
+    holds(project, "/srv/app/a", "one")
+    assert watch.poll() is None
+
+
+def test_an_end_by_the_watch_is_no_end_that_aborts(project: Described, src: Path, begin: Begin) -> None:
+    project.describe(watching("{path: ./src, action: sync+restart, target: /srv/app}"))
+    up = begin("up", "--watch", "--abort-on-container-exit")
+    for text in ("one", "two", "three"):
+        (src / "a").write_text(text)
+        read_until(up, 'service(s) ["web"] restarted')
+        holds(project, "/srv/app/a", text)
+    assert up.poll() is None
+
+
 def test_up_watches_too(project: Described, src: Path, begin: Begin) -> None:
     project.describe(watching("{path: ./src, action: sync+restart, target: /srv/app}"))
     up = begin("up", "--watch", ready=" ⦿ Watch enabled")

@@ -15,6 +15,7 @@ from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.arguments import SECONDS, counts_of
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
+from pycompose.compose.cli.output import terminal
 from pycompose.compose.model.own_variables import switched_on
 from pycompose.frozen import dataclass
 
@@ -138,7 +139,15 @@ GROUPS = {
 }
 
 
-@command("up", accepted=("--menu",), groups=GROUPS, interrupted=INTERRUPTED)
+MENU = "There is no menu, and this says so: --watch watches, Ctrl-C stops."
+
+
+def _without_menu(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:
+        terminal.warn("--menu: there is no menu: `up --watch` watches files, Ctrl-C stops")
+
+
+@command("up", groups=GROUPS, interrupted=INTERRUPTED)
 @click.option("-d", "--detach", is_flag=True, help="Do not stay attached.")
 @click.option("--wait", is_flag=True, help="Wait until services run or are healthy; implies -d.")
 @click.option("--wait-timeout", type=float, metavar="SECONDS", help="How long to wait at most.")
@@ -157,6 +166,7 @@ GROUPS = {
 @click.option("--no-log-prefix", is_flag=True, help="Do not put the container's name before each line.")
 @click.option("--timestamps", is_flag=True, help="Put the time before each line.")
 @click.option("-w", "--watch", is_flag=True, help="Carry changes of files into containers, as the file says (develop).")
+@click.option("--menu", is_flag=True, hidden=True, expose_value=False, callback=_without_menu, help=MENU)
 @shared_options
 @click.pass_context
 def up(

@@ -98,12 +98,6 @@ def test_an_unknown_flag_is_named_as_docker_compose_names_it(run: Run) -> None:
     assert run("rm", "-z")[2].startswith("error: unknown shorthand flag: 'z' in -z\n")
 
 
-def test_a_command_of_docker_compose_that_is_not_there_yet_says_so(run: Run) -> None:
-    code, _, err = run("publish")
-    assert code == 1
-    assert err.startswith("error: `publish` of docker compose is not there yet\n")
-
-
 def test_an_unknown_service_is_an_error_with_a_suggestion(file: Path, run: Run) -> None:
     for command in (("up", "-d", "wbe"), ("up", "--exit-code-from", "wbe"), ("up", "-d", "--scale", "wbe=2")):
         code, _, err = run(*command)
