@@ -81,7 +81,8 @@ HEALTH = Healthcheck(("CMD", "true"), 1.0, disable=True)
 OWN_VALUE = Own(
     "gen", "alpine", ("sleep", "1"), {"image": "x"}, ("on-failure", 3), ("p_default",), {"/data": "v"}, ("anon",),
     (("db", "service_healthy", True),), 10.0, "SIGINT", HEALTH, {"network": "other"}, 5.0, volume_donors=("giver",),
-    mounted_images={"/i": "digest"}, hook=1, restart_unhealthy=True, unlogged=True, one_off=OneOff("id", True),
+    mounted_images={"/i": "digest"}, hook=1, restart_unhealthy=True, unlogged=True, exposed=("80/tcp",),
+    one_off=OneOff("id", True),
 )  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def test_annotation_of_a_container() -> None:
         '.0,"signal":"SIGINT","healthcheck":{"test":["CMD","true"],"interval":1.0,"timeou'
         't":null,"retries":null,"start_period":null,"start_interval":null,"disable":true,'
         '"extensions":""},"shared":{"network":"other"},"restart_delay":5.0,"restart_window":n'
-        'ull,"volume_donors":["giver"],"mounted_images":{"/i":"digest"},"hook":1,"restart_unhealthy":true,"unlogged":true,"o'
+        'ull,"volume_donors":["giver"],"mounted_images":{"/i":"digest"},"hook":1,"restart_unhealthy":true,"unlogged":true,"exposed":["80/tcp"],"o'
         'ne_off":{"id":"id","auto_remove":true,"use_aliases":false}}'
     )
     assert OWN_VALUE.text() == text

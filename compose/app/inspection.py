@@ -266,12 +266,13 @@ def _config(container: ObservedContainer, bundle: spec.Bundle | None, labels: Ma
 
 
 def _ports(container: ObservedContainer) -> dict[str, list[dict[str, str]] | None]:
+    """Published ports by "80/tcp", and None for those that are only exposed."""
     ports: dict[str, list[dict[str, str]] | None] = {}
     for port in container.ports:
         hosts = ports.setdefault(f"{port.target}/{port.protocol}", [])
         assert hosts is not None
         hosts.append(_host_port(port))
-    return ports
+    return ports | {f"{port.target}/{port.protocol}": None for port in container.unpublished}
 
 
 def _host_port(port: PublishedPort) -> dict[str, str]:

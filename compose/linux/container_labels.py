@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -51,8 +51,13 @@ def own_of(
         mounted_images=dict(mounted_images),
         hook=hook,
         unlogged=service.logging is not None and service.logging.driver == "none",
+        exposed=_exposed((*service.expose, *image.exposed)),
         one_off=one_off,
     )
+
+
+def _exposed(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({text if "/" in text else f"{text}/tcp" for text in texts}))
 
 
 def labels(project: Project, service: Service, number: int, digest: str, kept: Own) -> dict[str, str]:

@@ -123,6 +123,7 @@ class ObservedContainer:
     anonymous_volumes: tuple[str, ...] = ()
     mounted_images: Mapping[str, str] = field(default_factory=no_text)  # target -> digest
     ports: tuple[PublishedPort, ...] = ()
+    exposed: tuple[str, ...] = ()  # "80/tcp", "81-82/udp": while running; some may be published
     depends_on: tuple[tuple[str, str, bool], ...] = ()  # (service, condition, restart), from the label
     shared: Mapping[str, str] = field(default_factory=no_text)  # namespace -> id of its container (or PROJECT/ID)
     volume_donors: tuple[str, ...] = ()  # ids of the containers whose volumes it has by volumes_from
@@ -141,6 +142,17 @@ class ObservedContainer:
         A short run's end is on record before the supervisor's word that this is the run that the command began.
         """
         return self.supervision.returning_at > (self.started or 0.0)
+
+    @property
+    def unpublished(self) -> list[PublishedPort]:
+        """The exposed ports that are not published, each as a port on no address (as docker lists them)."""
+        taken = {(port.target, port.protocol) for port in self.ports}
+        exposed = set()
+        for text in self.exposed:
+            numbers, _, protocol = text.partition("/")
+            first, _, last = numbers.partition("-")
+            exposed |= {(number, protocol) for number in range(int(first), int(last or first) + 1)}
+        return [PublishedPort("", 0, number, protocol) for number, protocol in sorted(exposed - taken)]
 
     @property
     def health(self) -> str:

@@ -60,6 +60,7 @@ class Own:
     hook: int | None = None  # it is the container of that pre_start hook
     restart_unhealthy: bool = False
     unlogged: bool = False  # nothing that it writes is kept
+    exposed: tuple[str, ...] = ()  # "80/tcp", "81-82/udp": of its service and its image
     one_off: OneOff | None = None
 
     def text(self) -> str:
@@ -249,6 +250,7 @@ def _container(
         volumes=labelled.volumes,
         anonymous_volumes=labelled.anonymous,
         ports=_in_order(ports, *groups) if running and labelled.networks else (),
+        exposed=labelled.exposed if running and labelled.networks else (),
         depends_on=labelled.depends_on,
         shared=labelled.shared,
         volume_donors=labelled.volume_donors,

@@ -18,7 +18,7 @@ services:
     ports: ["8080"]
     volumes: ["data:/data", /anonymous]
   db: {build: ./context, image: "REGISTRY/db:1", command: sleep 300, stop_grace_period: 0s, init: true}
-  app: {image: base, command: sleep 300, stop_grace_period: 0s, init: true, depends_on: [db]}
+  app: {image: base, command: sleep 300, stop_grace_period: 0s, init: true, depends_on: [db], expose: ["9000-9001"]}
   once: {image: base, command: "true", profiles: [once]}
   fails: {image: base, command: sh -c 'exit 3', profiles: [fails]}
 volumes: {data: , unused: }
@@ -99,6 +99,14 @@ CALLS = (
     Call("ps --filter status=running --status running --services", prints="web"),
     Call("ps --format json web", prints='"Service":"web"'),
     Call("ps -q db"),
+    Call("ps --format json app", prints='"Ports":"9000-9001/tcp"'),
+    Call("inspect -f '{{json .NetworkSettings.Ports}}' p-app-1", prints='"9001/tcp":null'),
+    Call(
+        "image ls --filter label=com.docker.compose.bridge=transformation --format '{{.Name}}'", prints="transformation"
+    ),
+    Call("image ls -a --no-trunc --filter reference=bas* --filter until=0s --filter dangling=false", prints="sha256:"),
+    Call("image ls base --filter before=base -q", prints=""),
+    Call("image ls --filter nothing=x", 1, "is not KEY=VALUE with one of"),
     Call("ls -a --filter name=p --format json", prints='"Name":"p"'),
     Call("ls -q", prints="p"),
     Call("images --format json", prints='"Repository":"base"'),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.app.image_store import ask_store, translated_errors
-from pycompose.compose.cli.arguments import FORMAT
+from pycompose.compose.cli import filters
+from pycompose.compose.cli.arguments import FORMAT, moment
 from pycompose.compose.cli.go_arguments import GoGroup
 from pycompose.compose.cli.image_options import QUIET, created_seconds, name_and_tag
 from pycompose.compose.cli.output import terminal
@@ -21,7 +23,7 @@ from pycompose.compose.cli.output.tables import age, decimal_size
 from . import image_transfer
 
 if TYPE_CHECKING:
-    from pycompose.runtime.images.store import Image
+    from pycompose.runtime.images.store import Image, Store
 
 LISTING = Listing(
     {"Name": "NAME", "ID": "ID", "LastUsed": "LAST USED", "Size": "SIZE"},
@@ -40,6 +42,9 @@ LISTING = Listing(
     ),
     setting="imagesFormat",
 )
+
+
+KEYS = ("reference", "dangling", "label", "before", "since", "until")
 
 
 class ImageGroup(GoGroup):
@@ -99,19 +104,72 @@ def load_images(archive: str | None, quiet: bool, path: str | None) -> None:
 @image.command(name="ls")
 @QUIET
 @FORMAT
-def list_images(quiet: bool, form: str | None) -> None:
+@filters.OPTION
+@click.option("--no-trunc", "whole", is_flag=True, help="Print ids whole.")
+@click.option("-a", "--all", is_flag=True, expose_value=False, hidden=True)  # there are no hidden ones here
+@click.argument("pattern", required=False, metavar="[REPOSITORY[:TAG]]")
+def list_images(quiet: bool, form: str | None, texts: tuple[str, ...], whole: bool, pattern: str | None) -> None:
     """List the images of this machine."""
+    wanted = filters.parsed(texts, KEYS)
+    if pattern:
+        wanted["reference"] = [pattern]
     form = LISTING.form(form)
     with translated_errors():
         store = ask_store()
-        images = store.ls()
+        images = _matching(store, wanted)
         if quiet:
             for digest in dict.fromkeys(image.digest for image in images):
                 terminal.say(digest)
             return
         now = time.time()
         rows = [_row(image, store.used(image.digest), now) for image in images]
-    LISTING.show(form, rows, lambda row: _cells(row, now))
+    LISTING.show(form, rows, lambda row: _cells(row, now, whole))
+
+
+def _matching(store: Store, wanted: Mapping[str, Sequence[str]]) -> list[Image]:
+    """The images that all filters let pass. Raises click.BadParameter, ImageError."""
+    import json
+
+    def created(name: str) -> float:
+        return created_seconds(store.resolve(name).created)
+
+    after = max(map(created, wanted.get("since", ())), default=0.0)
+    ends = [*map(created, wanted.get("before", ()))]
+    ends += [
+        datetime.fromisoformat(moment(text, time.time()).decode()[:19] + "+00:00").timestamp()
+        for text in wanted.get("until", ())
+    ]
+    labels = wanted.get("label", ())
+
+    def matches(image: Image) -> bool:
+        age = created_seconds(image.created)
+        references = wanted.get("reference")
+        nameless = image.name.startswith("sha256:")
+        return (
+            ("dangling" not in wanted or filters.truth(wanted["dangling"]) == nameless)
+            and (references is None or (not nameless and any(_is_like(image.name, text) for text in references)))
+            and (not after or age > after)
+            and all(age < end for end in ends)
+            and (not labels or (not image.is_host and filters.labelled(of_config(image), labels)))
+        )
+
+    def of_config(image: Image) -> dict[str, str]:
+        return (json.loads(store.config(image.digest)).get("config") or {}).get("Labels") or {}
+
+    return [image for image in store.ls() if matches(image)]
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    """Whether a name, with or without its tag, is of a pattern; `*` does not match a slash, as in Go's path.Match."""
+    from fnmatch import fnmatchcase
+
+    repository, tag = name_and_tag(name)
+
+    def is_like(text: str) -> bool:
+        parts, patterns = text.split("/"), pattern.split("/")
+        return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+    return is_like(repository) or is_like(f"{repository}:{tag}")
 
 
 def _row(image: Image, used: float, now: float) -> dict[str, Any]:
@@ -137,8 +195,13 @@ def _row(image: Image, used: float, now: float) -> dict[str, Any]:
     }
 
 
-def _cells(row: Mapping[str, Any], now: float) -> list[str]:
-    return [_name(row["Name"]), row["ID"][7:19], _since(row["LastUsed"], now), decimal_size(row["Size"])]
+def _cells(row: Mapping[str, Any], now: float, whole: bool) -> list[str]:
+    return [
+        _name(row["Name"]),
+        row["ID"] if whole else row["ID"][7:19],
+        _since(row["LastUsed"], now),
+        decimal_size(row["Size"]),
+    ]
 
 
 @image.command(name="rm")

@@ -168,14 +168,15 @@ def status(container: ObservedContainer, now: float) -> str:
 
 
 def ports(published: Iterable[PublishedPort]) -> str:
-    """ "0.0.0.0:8786-8787->8786-8787/tcp, …": neighbours are told as a range."""
+    """ "0.0.0.0:8786-8787->8786-8787/tcp, …": neighbours are told as a range; one that is not published is "80/tcp"."""
     groups: list[list[PublishedPort]] = []
     for port in sorted(published, key=lambda p: (p.host_ip, p.protocol, p.target, p.published)):
         last = groups[-1][-1] if groups else None
         if (
             last is not None
             and (last.host_ip, last.protocol) == (port.host_ip, port.protocol)
-            and (port.target, port.published) == (last.target + 1, last.published + 1)
+            and port.target == last.target + 1
+            and port.published == (last.published + 1 if last.published else 0)
         ):
             groups[-1].append(port)
         else:
@@ -186,7 +187,7 @@ def ports(published: Iterable[PublishedPort]) -> str:
         host = f"[{first.host_ip}]" if ":" in first.host_ip else first.host_ip
         outer = str(first.published) if first is last else f"{first.published}-{last.published}"
         inner = str(first.target) if first is last else f"{first.target}-{last.target}"
-        texts.append(f"{host}:{outer}->{inner}/{first.protocol}")
+        texts.append(f"{host}:{outer}->{inner}/{first.protocol}" if first.published else f"{inner}/{first.protocol}")
     return ", ".join(texts)
 
 
@@ -205,6 +206,7 @@ def as_json(
     line = " ".join(arguments)
     labels = {key: value for key, value in container.labels.items() if key != observe.OWN}
     volumes = list(dict.fromkeys(container.volumes.values()))
+    listed = [*container.unpublished, *container.ports]
     return {
         "Command": f'"{line if whole else shortened(line, COMMAND_WIDTH)}"',
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(container.created)),
@@ -220,11 +222,11 @@ def as_json(
         "Name": container.name,
         "Names": container.name,
         "Networks": ",".join(container.networks),
-        "Ports": ports(container.ports),
+        "Ports": ports(listed),
         "Project": name,
         "Publishers": [
             {"URL": p.host_ip, "TargetPort": p.target, "PublishedPort": p.published, "Protocol": p.protocol}
-            for p in container.ports
+            for p in listed
         ],
         "RunningFor": f"{age(now - container.created)} ago",
         "Service": container.service,

@@ -236,6 +236,17 @@ def test_ports_next_to_each_other_are_a_range() -> None:
     )
 
 
+def test_ports_that_are_exposed_and_not_published_are_told_without_an_address() -> None:
+    published = (PublishedPort("0.0.0.0", 8080, 80, "tcp"),)
+    one = seen("running", ports=published, exposed=("80/tcp", "81-82/tcp", "90/udp"))
+    row = as_json(one, "p", (), 0.0)
+    assert row["Ports"] == "81-82/tcp, 90/udp, 0.0.0.0:8080->80/tcp"
+    publishers = row["Publishers"]
+    assert isinstance(publishers, list)
+    assert publishers[0] == {"URL": "", "TargetPort": 81, "PublishedPort": 0, "Protocol": "tcp"}
+    assert [port["TargetPort"] for port in publishers] == [81, 82, 90, 80]
+
+
 def test_a_long_command_is_cut() -> None:
     command = ["sh", "-c", "while true; do echo; done"]
     cell = str(as_json(seen(), "x", command, 200.0)["Command"])
