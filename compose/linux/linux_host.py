@@ -147,11 +147,13 @@ class LinuxHost:
         self._publisher.recover()
         running = {c.id for c in containers if c.status in ("running", "paused")}
         await self._service_network.recover(running, lambda owner: self._containers.by_id(owner) is not None)
+        places = self._service_network.places()
         for container_id in running:
             held = self._containers.by_id(container_id)
             assert held is not None
             with suppress(RuntimeFailure):  # it ended meanwhile: the event is on its way
-                self._service_network.adopt(held, await self.runtime.sandbox(container_id))
+                sandbox = await self.runtime.sandbox(container_id)
+                self._service_network.adopt(held, sandbox, places.get(container_id, ()))
         await self._service_network.release_idle()
         for held in self._containers.all():
             if held.auto_remove and held.id not in running:

@@ -196,11 +196,17 @@ class ServiceNetwork:
             if group.partition("/")[0] == self._project:
                 self._published.setdefault(group, []).append(published)
 
-    def adopt(self, held: HeldContainer, sandbox: Sandbox) -> None:
+    def places(self) -> dict[str, list[Endpoint]]:
+        """Container id -> its endpoints, of every project: one look at the records for all that are adopted."""
+        places: dict[str, list[Endpoint]] = {}
+        for endpoint in self._networks.endpoints():
+            places.setdefault(endpoint.owner, []).append(endpoint)
+        return places
+
+    def adopt(self, held: HeldContainer, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
         """Serve a container that another process of ours started. Closes the sandbox's descriptors."""
         os.close(sandbox.pidfd)
         os.close(sandbox.netns_fd)
-        endpoints = [e for e in self._networks.endpoints() if e.owner == held.id]
         if endpoints and len(sandbox.sockets) == 4:
             held.address = self._first_address(endpoints)
             route, netfilter, udp, tcp = sandbox.sockets
