@@ -107,8 +107,6 @@ class Root(GoArguments, click.Group):
         if (resolved := self.get_command(ctx, args[0])) is None:
             from difflib import get_close_matches
 
-            if args[0] in COMMANDS:
-                raise click.UsageError(f"`{args[0]}` of docker compose is not there yet", ctx)
             raise UnknownCommand(args[0], get_close_matches(args[0], self.list_commands(ctx), 2, 0.6), ctx)
         return resolved.name, resolved, args[1:]
 
