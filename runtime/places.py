@@ -5,6 +5,7 @@
       volumes/<name>/{volume.json,_data}   named and anonymous volumes
       networks/<name>/…                    kept by `network`
       init-layer/                          the shared topmost lower layer
+      remote/                              compose files of registries and git repositories, as fetched
       names/                               whose the name of a container is
       projects/<project>/
         generations/<hash>.json            resolved projects, as `compose` wrote them

@@ -122,6 +122,7 @@ REACH: tuple[str, ...] = (
     "runtime/images/dockerfile/context.py",
     "runtime/images/dockerfile/errors.py",
     "runtime/images/dockerfile/ignore.py",
+    "runtime/images/dockerfile/fetched.py",
     "runtime/images/dockerfile/request.py",
     "runtime/images/dockerfile/run_instruction.py",
     "runtime/images/dockerfile/running.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pycompose.frozen import dataclass
 
 
@@ -18,6 +20,7 @@ class Choices:
     all_resources: bool = False  # of `config`: also those that no service uses
     dry_run: bool = False
     parallel: int | None = None  # None: no limit
+    approve: Callable[[str], bool] | None = None  # asked before files are fetched that a file names; None: they are not
 
 
 TEXTS = ("files", "project_name", "project_directory", "env_files", "profiles")  # of Choices: which project it is

@@ -53,8 +53,13 @@ class Located:
         lookup.check(services, self.described.services)
 
 
-def options_of(choices: Choices) -> Options:
+def options_of(choices: Choices, *, existing: bool = False) -> Options:
     from pycompose.compose.file.loader import Options
+
+    def fetch(name: str, named_by_file: bool) -> str:
+        from .remote_files import RemoteFiles
+
+        return RemoteFiles(choices.approve, existing=existing)(name, named_by_file)
 
     return Options(
         files=choices.files,
@@ -64,6 +69,8 @@ def options_of(choices: Choices) -> Options:
         profiles=choices.profiles,
         compatibility=choices.compatibility,
         environ=dict(os.environ),
+        existing=existing,
+        fetch=fetch,
     )
 
 
@@ -91,7 +98,7 @@ def _services_as_written(choices: Choices) -> dict[str, Any]:
     from pycompose.compose.model.errors import FileError
 
     try:
-        tree = merged(options_of(choices)).tree
+        tree = merged(replace(options_of(choices), fetch=None)).tree
     except (FileError, OSError):
         return {}
     services = tree.get("services") if isinstance(tree, dict) else None
@@ -127,7 +134,7 @@ def existing(choices: Choices, services: tuple[str, ...] = ()) -> Located:
     if (located := _remembered(choices)) is not None:
         return located
     try:
-        loaded = read_leniently(replace(options_of(choices), existing=True), services)
+        loaded = read_leniently(options_of(choices, existing=True), services)
     except FileError as error:
         return _without_file(choices, error)
     problems = loaded.problems

@@ -17,6 +17,7 @@ from pycompose.frozen import dataclass
 
 from . import phases, sensitive
 from .choices import Choices
+from .compose_artifact import ARTIFACT, ENV_FILE, FILE, NOTE, OLD_CONFIG
 from .phases import silent
 
 if TYPE_CHECKING:
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 
     from .phases import Tell
 
-ARTIFACT = "application/vnd.docker.compose.project"
-OLD_CONFIG = "application/vnd.docker.compose.config.empty.v1+json"
-FILE = "application/vnd.docker.compose.file+yaml"
-ENV_FILE = "application/vnd.docker.compose.envfile"
-NOTE = "com.docker.compose."
 LARGEST = 1 << 20  # bytes of a file that secrets are looked for in
 CANCELED = 130
 

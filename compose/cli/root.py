@@ -242,12 +242,17 @@ def cli(
     """Run a compose file on this machine."""
     project = Choices(**choices)
     late = _options_of_env_files(context, project)
+    import os
+
     progress, ansi, parallel = (late.get("progress", progress), late.get("ansi", ansi), late.get("parallel", parallel))
     terminal.progress, terminal.ansi = progress, "never" if no_ansi else ansi
     terminal.verbose = verbose
     if parallel == 0 or parallel < -1:
         raise click.BadParameter(f"{parallel} is no number of steps; -1 is without limit", param_hint="--parallel")
-    context.obj = replace(project, parallel=parallel if parallel > 0 else None)
+    from pycompose.compose.model.own_variables import switched_on
+
+    approve = (lambda _: True) if switched_on(os.environ.get("PYCOMPOSE_REMOTE")) else terminal.confirmed
+    context.obj = replace(project, parallel=parallel if parallel > 0 else None, approve=approve)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
         context.exit(0)

@@ -20,7 +20,7 @@ from .extends import Extending
 from .files import Files
 from .interpolate import Interpolation
 from .merge import merge, stripped, unique
-from .paths import is_elsewhere, rebased
+from .paths import rebased
 from .reading import Reading, Section
 from .source import Map, Seq, Text, Tree, plain_value, position
 
@@ -112,12 +112,11 @@ class Composition:
         if not named or not all(named):
             self.reading.problem("an include needs a path", where, "include: [{path: other.yaml}]", "include")
             return None
-        for name in named:
-            if is_elsewhere(name):
-                message = f'"{name}" cannot be included: only files of this machine can'
-                self.reading.problem(message, where, "fetch it, and include the file", "remote")
-                return None
-        paths = [os.path.normpath(os.path.join(scope.directory, os.path.expanduser(p))) for p in named]
+        try:
+            paths = [self.files.local(name, scope.directory, where) for name in named]
+        except FileError as error:
+            self.reading.unusable(error)
+            return None
         directory = os.path.dirname(paths[0])
         if one is not None and (folder := one.text("project_directory")):
             directory = os.path.normpath(os.path.join(scope.directory, os.path.expanduser(folder)))

@@ -71,7 +71,11 @@ class Extending:
             return over
         base_path, base_directory = path, directory
         if other is not None:
-            base_path = os.path.normpath(os.path.join(directory, os.path.expanduser(other)))
+            try:
+                base_path = self.files.local(other, directory, position(other) or at)
+            except FileError as error:
+                self.reading.unusable(error)
+                return over
             base_directory = os.path.dirname(base_path)
             if base_path not in self.known and not self._load(base_path, position(other) or at):
                 return over

@@ -10,10 +10,12 @@ import errno
 import os
 import stat
 import sys
+from collections.abc import Callable
 
 from pycompose.compose.model.errors import FileError, Problem
-from pycompose.errors import Place
+from pycompose.errors import Place, PycomposeError
 
+from .paths import is_elsewhere, is_fetchable, shown
 from .source import BYTES, Tree, decode, parse
 
 FILES = 1000
@@ -28,13 +30,34 @@ HINTS = {
 }
 
 
+Fetch = Callable[[str, bool], str]  # what is elsewhere, and whether a file names it -> its path here
+
+
 class Files:
-    def __init__(self) -> None:
+    """`fetch` brings what is elsewhere here; without it only files of this machine are read."""
+
+    def __init__(self, fetch: Fetch | None = None) -> None:
+        self._fetch = fetch
         self.warnings: list[Problem] = []
         self._documents: dict[str, list[Tree]] = {}
         self._texts: dict[str, str] = {}
         self._digests: dict[str, str | None] = {}
         self._bytes = 0
+
+    def local(self, name: str, directory: str, named_at: Place | None = None) -> str:
+        """The path of a compose file that is named in `directory`, or is elsewhere."""
+        if not is_elsewhere(name):
+            return os.path.normpath(os.path.join(directory, os.path.expanduser(name)))
+        if self._fetch is None or not is_fetchable(name):
+            verb = "included" if named_at else "read"
+            kinds = "files of this machine, of registries (oci://…) and of git repositories"
+            raise _fail(
+                f'"{shown(name)}" cannot be {verb}: only {kinds} can', named_at, "remote", "fetch it, and name the file"
+            )
+        try:
+            return self._fetch(name, named_at is not None)
+        except PycomposeError as error:
+            raise _fail(error.message, named_at, "remote", error.hint) from error
 
     def documents(self, path: str, named_at: Place | None = None) -> list[Tree]:
         """The YAML documents of a file; "-" is standard input."""

@@ -25,7 +25,7 @@ from .as_written import as_written
 from .build_section import build
 from .canonical import project_tree
 from .composition import Composition, Scope
-from .files import Files
+from .files import Fetch, Files
 from .interpolate import Interpolation
 from .paths import is_elsewhere
 from .reading import Reading
@@ -59,6 +59,7 @@ class Options:
     check_consistency: bool = True
     compatibility: bool = False  # names that no file gave are as of Compose 1
     existing: bool = False  # for what acts on containers that exist: what only making them needs may be missing
+    fetch: Fetch | None = None  # brings files here that are elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Loaded:
 
 def merged(options: Options) -> Merged:
     """The files that `options` name, interpolated, included, extended and merged. Raises FileError."""
-    reading, files = Reading(existing=options.existing), Files()
+    reading, files = Reading(existing=options.existing), Files(options.fetch)
     try:
         working_dir = _here(options.project_directory or "")
     except FileError:
@@ -114,7 +115,7 @@ def merged(options: Options) -> Merged:
             raise
         working_dir = os.path.dirname(options.files[0])
     variables, environment_files = _environment(options, [working_dir], files, reading)
-    paths = _find(options, variables)
+    paths = _find(options, variables, files)
     if not options.project_directory:
         parent = _here() if paths[0] == "-" else os.path.dirname(paths[0])
         if parent != working_dir:
@@ -254,15 +255,12 @@ def _environment(
     return {**variables, **environ}, tuple(paths)
 
 
-def _find(options: Options, variables: Mapping[str, str]) -> list[str]:
+def _find(options: Options, variables: Mapping[str, str], files: Files) -> list[str]:
     paths = options.files
     if not paths and (listed := variables.get("COMPOSE_FILE")):
         paths = tuple(p for p in listed.split(variables.get("COMPOSE_PATH_SEPARATOR", os.pathsep)) if p)
-    for path in paths:
-        if is_elsewhere(path):
-            raise _fail(f'"{path}" cannot be read: only files of this machine can', "fetch it, and name the file")
     if paths:
-        return [p if p == "-" else _here(p) for p in paths]
+        return [p if p == "-" else files.local(p, "") if is_elsewhere(p) else _here(p) for p in paths]
     start = directory = _here(options.project_directory or "")
     while True:
         for name in NAMES:

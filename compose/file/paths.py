@@ -16,6 +16,7 @@ from .source import Map, Seq, Text, Tree, text
 
 ELSEWHERE = "././"  # before the source of a bind of another file, where paths are left as they are
 REMOTE = ("service:", "docker-image://", "oci-layout://", "github.com/", "git@", "target:")
+FETCHABLE = re.compile(r"oci://|git://|git@|ssh://git@|https?://[^#?]+\.git(?:#|$)|github\.com/")
 WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\")  # how an absolute path of Windows starts
 Change = Callable[[Text], Text]
 
@@ -54,6 +55,16 @@ def is_remote(context: str) -> bool:
 def is_elsewhere(file: str) -> bool:
     """A compose file that is not on this machine: of a registry, a repository, a web server."""
     return "://" in file or file.startswith(("git@", "github.com/"))
+
+
+def shown(file: str) -> str:
+    """The name of a file that is elsewhere, without a password that may be in it."""
+    return re.sub(r"(?<=://)[^/@]*@", "***@", file)
+
+
+def is_fetchable(file: str) -> bool:
+    """A compose file of a registry or a git repository: `oci://…`, `https://….git`, `git@…`, `git://…`."""
+    return FETCHABLE.match(file) is not None
 
 
 def is_path(source: str) -> bool:

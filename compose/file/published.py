@@ -71,6 +71,12 @@ def publication(paths: Sequence[str], directory: str, variables: Mapping[str, st
     )
 
 
+def _included(entries: Tree) -> Iterator[str]:
+    for entry in entries if isinstance(entries, Seq) else ():
+        paths = entry.get("path") if isinstance(entry, Map) else entry
+        yield from (str(path) for path in (paths if isinstance(paths, Seq) else (paths,)))
+
+
 def name_of(path: str, ending: str) -> str:
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest() + ending
 
@@ -91,7 +97,7 @@ class _Gathering:
         for tree in self.files.documents(path):
             if not isinstance(tree, Map):
                 continue
-            if tree.get("include"):
+            if any(not is_elsewhere(name) for name in _included(tree.get("include"))):
                 self.reading.problem(
                     "cannot publish compose file with local includes",
                     tree.keys_at.get("include"),

@@ -18,4 +18,4 @@ def create(context: click.Context, /, services: tuple[str, ...], **more: Any) ->
     """Make containers, networks and volumes without starting anything."""
     conflicts(context)
     making = Making(**more)
-    make(context.obj, making, replace(making.options(services), no_start=True))
+    make(making.choices(context.obj), making, replace(making.options(services), no_start=True))

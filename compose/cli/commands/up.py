@@ -45,6 +45,10 @@ class Making:
     quiet_build: bool
     yes: bool
 
+    def choices(self, choices: Choices) -> Choices:
+        """With leave to fetch what files name elsewhere, where --yes gives it."""
+        return replace(choices, approve=lambda _: True) if self.yes else choices
+
     def options(self, services: tuple[str, ...]) -> UpOptions:
         from pycompose.compose.plan.reconcile import UpOptions
 
@@ -186,8 +190,8 @@ def up(
 ) -> None:
     """Make and start containers, and whatever they need. Without -d, follow them until Ctrl-C."""
     conflicts(context)
-    choices: Choices = context.obj
     making = Making(**{name: more[name] for name in Making.__slots__})
+    choices = making.choices(context.obj)
     watching = Watching(**{name: more[name] for name in Watching.__slots__})
     options = replace(
         making.options(services),

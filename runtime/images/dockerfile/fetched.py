@@ -33,11 +33,18 @@ from .trees import Tree
 
 MAX_DOWNLOAD = 16 << 30
 PATIENCE = 60  # seconds without a byte
+PROTOCOLS = "https:http:git:ssh"
+KEPT = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
 _GIT = re.compile(r"(?:git://|git@|ssh://git@)|https?://[^#?]+\.git(?:[#?]|$)|github\.com/")
 
 
 def is_git(text: str) -> bool:
     return bool(_GIT.match(text))
+
+
+def without_password(text: str) -> str:
+    """The text with what stands before the host of each address left out."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "***@", text)
 
 
 def is_url(text: str) -> bool:
@@ -53,15 +60,23 @@ class Checkout:
 def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
     """`URL[#REF[:FOLDER]]` in a folder of `work`. Raises BuildError."""
     if shutil.which("git") is None:
-        raise BuildError(f"{text}: there is no git on this machine", "apt-get install git")
+        raise BuildError(f"{without_password(text)}: there is no git on this machine", "apt-get install git")
     url, _, fragment = text.partition("#")
     ref, _, inner = fragment.partition(":")
     if url.startswith("github.com/"):
         url = f"https://{url}"
-    if ref.startswith("-") or url.startswith("-"):
+    text = without_password(text)
+    if ref.startswith("-") or re.search(r"(?:^|://|@)-", url):
         raise BuildError(f"{text}: no such repository")
     folder = tempfile.mkdtemp(prefix="git-", dir=work)
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+    environment = {name: value for name, value in os.environ.items() if name in KEPT or not name.startswith("GIT_")}
+    environment |= {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ALLOW_PROTOCOL": PROTOCOLS,  # of submodules, too: neither ext:: nor this machine's files
+        "LC_ALL": "C",
+    }
+    environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ControlMaster=no")
 
     def run(*arguments: str) -> str:
         import subprocess
@@ -73,9 +88,10 @@ def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
         )
         if done.returncode:
-            said = done.stderr.strip().splitlines()
+            said = without_password(done.stderr).strip().splitlines()
             raise BuildError(f"{text}: git {arguments[0]}: {one_line(said[-1], 300) if said else 'failed'}")
         return done.stdout.strip()
 

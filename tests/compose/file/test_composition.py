@@ -271,7 +271,7 @@ def test_a_file_that_is_included_twice_is_no_conflict(tmp_path: Path) -> None:
             "include: [d.yaml]\nservices: {d: {image: y}}",
             'main.yaml:2:12: service "d" is defined here and in an included file\nhint: the other is at d.yaml:1:12',
         ),
-        ("include: ['https://example.org/c.yaml']", "cannot be included: only files of this machine can"),
+        ("include: ['https://example.org/c.yaml']", "cannot be included: only files of this machine, of registries"),
         ("include: d.yaml", 'main.yaml:1:10: "include" must be a list of files'),
         ("include: [{env_file: x}]", "main.yaml:1:11: an include needs a path"),
         ("include: [{path: d.yaml, env_file: none.env}]", "none.env cannot be read"),

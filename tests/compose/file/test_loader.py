@@ -123,7 +123,7 @@ def test_a_bad_file_is_a_file_error(tmp_path: Path, content: str, said: str) -> 
 
 @pytest.mark.parametrize("name", ["oci://registry/app:1", "https://host/app.git", "git@host:app.git"])
 def test_a_file_that_is_not_on_this_machine_is_said_to_be_none(name: str) -> None:
-    with pytest.raises(FileError, match="cannot be read: only files of this machine can"):
+    with pytest.raises(FileError, match="cannot be read: only files of this machine, of registries"):
         load(Options(files=(name,)))
 
 
