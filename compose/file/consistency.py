@@ -56,7 +56,8 @@ def check(whole: Whole, reading: Reading) -> None:
 def _alone(service: Service, section: Section) -> None:
     """What one service says against itself."""
     reading, name = section.reading, section.name
-    if service.image is None and service.build is None and service.provider is None:
+    named = any(section.map.get(key) for key in ("image", "build", "provider"))  # a wrong one is told of already
+    if service.image is None and service.build is None and service.provider is None and not named:
         hint = "image: host runs what is installed on this machine"
         message = f"{name} has neither an image nor a build context specified: {INVALID}"
         reading.problem(message, section.origin, hint, "no-image")

@@ -146,8 +146,10 @@ class Section:
         return key in self.map
 
     def at(self, key: str) -> Place | None:
-        value = self.map.get(key)
-        return (value.at if isinstance(value, Text) else None) or self.map.keys_at.get(key) or self.origin
+        """Where the value is; of a block below its key, the key."""
+        value, named = self.map.get(key), self.map.keys_at.get(key)
+        inline = value is not None and value.at is not None and (named is None or value.at.line == named.line)
+        return (value.at if value is not None and (inline or isinstance(value, Text)) else None) or named or self.origin
 
     def wrong(self, key: str, wanted: str) -> None:
         value = self.map.get(key)

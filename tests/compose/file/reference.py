@@ -167,7 +167,9 @@ OURS = """\
   changed file makes containers anew, and the plan says `configuration changed: config app.conf`.
 - What shares a namespace with a service or with a container of another project (`network_mode`, `ipc`, `pid`) is
   started again whenever that one is, by a command or its restart policy; docker compose leaves it in the namespace that
-  is gone. With `--no-deps`, a service whose namespaces or volumes it takes and that has no container is an error.
+  is gone. A container of another project that is made anew, not started again, leaves its joiners in the namespace that
+  is gone until their own next `up`, which makes them anew. With `--no-deps`, a service whose namespaces or volumes it
+  takes and that has no container is an error.
 - Anonymous volumes that a new container does not take over from the one it replaces are removed; docker compose leaves
   them.
 - A service of a `provider` is made by a program, `docker-TYPE` or `TYPE`, as with docker compose; `up`, `create` and

@@ -16,6 +16,14 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "binary": (bytes(range(256)) * 100, "bad.yaml:1:1: the file is binary, not text"),
     "latin-1": ("services: {a: {image: é}}".encode("latin-1"), "bad.yaml:1:23: the file is not UTF-8 text: byte 0xe9"),
     "tabs": ("services:\n\ta:\n", "bad.yaml:2:1: not valid YAML: a tab cannot indent"),
+    "a list for text": (
+        "services: {a: {image: [x]}}\n",
+        'bad.yaml:1:23: "image" of service "a" must be text\nhint: such as image: text; ',
+    ),
+    "a mapping for text, in lines": (
+        "services:\n  a:\n    image:\n      x: y\n",
+        'bad.yaml:3:5: "image" of service "a" must be text\nhint:',
+    ),
     "too large": (b"#" * (17 << 20), "the file is larger than 16 MiB"),
     "deep": ("".join(f"\n{' ' * n}a:" for n in range(1000)), "values are nested more than 100 deep"),
     "deep brackets": ("[" * 10_000 + "]" * 10_000, "values are nested more than 100 deep"),

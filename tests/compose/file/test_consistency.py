@@ -213,13 +213,13 @@ def test_what_does_not_fit_is_told_with_its_place(tmp_path: Path, content: str, 
         (
             one("network_mode: service:b\nports: [80]"),
             "a",
-            'c.yaml:5:5: service "a" has no network of its own, so that it cannot publish ports\n'
+            'c.yaml:5:12: service "a" has no network of its own, so that it cannot publish ports\n'
             "hint: network_mode is at c.yaml:4:19; publish them where the network is",
         ),
         (
             one("ports: ['7000:80/sctp']"),
             "a",
-            'c.yaml:4:5: port 80/sctp of service "a" cannot be published on this machine\nhint: tcp and udp can',
+            'c.yaml:4:12: port 80/sctp of service "a" cannot be published on this machine\nhint: tcp and udp can',
         ),
         (
             one("networks: {n: {ipv4_address: 10.0.0.x}}") + "networks: {n: }",
@@ -267,6 +267,10 @@ def test_what_only_making_containers_fails_by_is_no_problem_of_the_file(
     (obstacle,) = loaded(tmp_path, content).project.obstacles
     assert obstacle.service == service
     assert str(obstacle.problem).replace(f"{tmp_path}/", "") == said
+
+
+def test_an_image_of_the_wrong_type_is_one_problem(tmp_path: Path) -> None:
+    assert len(problems(tmp_path, "services: {a: {image: [x]}}")) == 1
 
 
 def test_a_pair_has_no_first_and_last_address(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_other_keys_and_files_without_it_are_left_alone(tmp_path: Path) -> None:
             "{host: {show: data}}",
             '5:23: "data" in "show" of "host" of "x-pycompose" of service "one" is not an absolute',
         ),
-        ("{host: {show: {a: b}}}", '5:17: "show" of "host" of "x-pycompose" of service "one" must be a list of text'),
+        ("{host: {show: {a: b}}}", '5:23: "show" of "host" of "x-pycompose" of service "one" must be a list of text'),
         ("{host: {shows: [/srv]}}", '5:17: "host" of "x-pycompose" of service "one" has no attribute "shows"'),
         ("{host: [show]}", '5:16: "host" of "x-pycompose" of service "one" must be a mapping'),
         ("{restart: always}", '5:19: "restart" of "x-pycompose" of service "one" cannot be "always"'),
