@@ -63,6 +63,7 @@ GROUPS = words("""
 """)
 NULLABLE = words("command deploy develop entrypoint")
 NUMBERS_TOO = words("expose group_add ports published")
+SWITCHES_TOO = words("provenance sbom")
 ONCE = words("capabilities device_ids ignore include")
 MAPPINGS = words("aux_addresses driver_opts options storage_opt")  # that no list of NAME=value can stand for
 NUMBERS_ALONE = words("context_size gw_priority priority")  # a number in quotes is text there
@@ -202,7 +203,8 @@ class Section:
         """A warning at what YAML reads as a number or a boolean, in a list of them too, where text belongs."""
 
         def odd(one: Text) -> bool:
-            return not_text(one) and (key not in NUMBERS_TOO or one in TRUE or one in FALSE)
+            is_switch = one in TRUE or one in FALSE
+            return not_text(one) and not (key in SWITCHES_TOO if is_switch else key in NUMBERS_TOO)
 
         if isinstance(value, Text) and odd(value):
             self.reading.lax(f'"{key}" of {self.name} is not text: {short(value)} without quotes', value.at)

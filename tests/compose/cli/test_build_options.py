@@ -35,7 +35,7 @@ services:
       additional_contexts: {r: ./r, d: "service:db"}
       ulimits: {nofile: 10, nproc: {soft: 1, hard: 2}}
       provenance: "mode=max"
-      sbom: "false"
+      sbom: false
   db: {build: {dockerfile_inline: "FROM x\\n"}, image: me/db, platform: linux/amd64}
   plain: {image: z}
 secrets: {s: {file: ./s}, e: {environment: HOME}}
