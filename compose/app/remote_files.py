@@ -32,6 +32,7 @@ Approve = Callable[[str], bool]
 OCI = "oci://"
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,200}")
 COMPOSE_FILE = "compose.yaml"
+LARGEST_REPOSITORY = 1 << 30  # bytes of its files, and of what git keeps beside them
 QUESTION = (
     "\nWarning: This Compose project includes files from remote sources:\n  - {}\n\n"
     "Remote includes could potentially be malicious. Make sure you trust the source.\n"
@@ -109,13 +110,13 @@ def _artifact(name: str) -> str:
 
     run_tasks(pull)
     (pulled,) = artifacts
-    place = f"{_folder()}/{pulled.digest.removeprefix('sha256:')}"
-    inner = reference.repository.rpartition("/")[2]
+    # The folder that the file lies in names the project: that of the repository.
+    place = f"{_folder()}/{pulled.digest.removeprefix('sha256:')}/{reference.repository.rpartition('/')[2]}"
     if not os.path.isdir(place):
-        with _fresh(place) as folder:
-            os.mkdir(f"{folder}/{inner}", 0o700)
-            _write(f"{folder}/{inner}", pulled.parts, name)
-    return f"{place}/{inner}/{COMPOSE_FILE}"
+        with _fresh() as folder:
+            _write(folder, pulled.parts, name)
+            _take_place(folder, place)
+    return f"{place}/{COMPOSE_FILE}"
 
 
 def _write(folder: str, parts: Iterable[ArtifactPart], name: str) -> None:
@@ -152,15 +153,12 @@ def _repository(name: str) -> str:
     url, _, fragment = name.partition("#")
     ref, _, inner = fragment.partition(":")
     repository = re.sub(r"[^A-Za-z0-9_-]", "", url.rstrip("/").removesuffix(".git").rpartition("/")[2]) or "repository"
-    remote = f"{_folder()}/"
-    os.makedirs(remote, mode=0o700, exist_ok=True)
-    with _emptied(remote) as work:
-        checkout = fetched.git(f"{url}#{ref}" if ref else url, work)
-        place = f"{remote}{checkout.commit}"
+    with _fresh() as work:
+        checkout = fetched.git(f"{url}#{ref}" if ref else url, work, largest=LARGEST_REPOSITORY)
+        place = f"{_folder()}/{checkout.commit}/{repository}"
         if not os.path.isdir(place):
-            with _fresh(place) as folder:
-                os.rename(checkout.folder, f"{folder}/{repository}")
-    top = os.path.realpath(f"{place}/{repository}")
+            _take_place(checkout.folder, place)
+    top = os.path.realpath(place)
     path = os.path.realpath(os.path.join(top, inner.lstrip("/")))
     if os.path.isdir(path):
         path = next((real for file in FILES if os.path.isfile(real := os.path.realpath(f"{path}/{file}"))), path)
@@ -172,27 +170,22 @@ def _repository(name: str) -> str:
 
 
 @contextmanager
-def _emptied(parent: str) -> Iterator[str]:
-    folder = tempfile.mkdtemp(prefix=durable.TEMPORARY, dir=parent)
+def _fresh() -> Iterator[str]:
+    """A folder beside those that are whole, gone afterwards unless it took its place."""
+    os.makedirs(_folder(), mode=0o700, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix=durable.TEMPORARY, dir=_folder())
     try:
         yield folder
-    finally:
-        discard(folder)
-
-
-@contextmanager
-def _fresh(place: str) -> Iterator[str]:
-    """A folder that takes its place once the body has ended well; who was faster wins."""
-    parent = os.path.dirname(place)
-    os.makedirs(parent, mode=0o700, exist_ok=True)
-    folder = tempfile.mkdtemp(prefix=durable.TEMPORARY, dir=parent)
-    try:
-        yield folder
-        try:
-            os.rename(folder, place)
-        except OSError:
-            if not os.path.isdir(place):
-                raise
     finally:
         if os.path.lexists(folder):
             discard(folder)
+
+
+def _take_place(folder: str, place: str) -> None:
+    """Rename a whole folder; where another process was faster, its own counts."""
+    os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
+    try:
+        os.rename(folder, place)
+    except OSError:
+        if not os.path.isdir(place):
+            raise

@@ -257,6 +257,32 @@ def test_no_link_in_a_repository_leads_to_a_file_of_this_machine(
     assert Path("/etc/hostname").read_text().strip() not in said.replace(address, "")
 
 
+def test_a_repository_that_is_too_large_is_refused(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = served
+    commit(folder, "app", {"zeros": "0" * (2 << 20), "compose.yaml": "services: {}"})
+    with pytest.raises(BuildError, match="its files are larger than 1 MiB"):
+        git(f"{address}/app.git", str(tmp_path), largest=1 << 20)
+    commit(folder, "noise", {"noise": os.urandom(1 << 20).hex()})
+    with pytest.raises(BuildError, match="git fetch"):
+        git(f"{address}/noise.git", str(tmp_path), largest=1 << 20)
+    git(f"{address}/noise.git", str(tmp_path), largest=4 << 20)
+
+
+def test_what_two_repositories_share_is_a_project_of_each(
+    served: tuple[Path, str], evil: Hostile, pycompose: Run
+) -> None:
+    folder, address = served
+    commit(folder, "one", {"compose.yaml": "services: {a: {image: x}}"})
+    (folder / "two.git").symlink_to("one.git")
+    for name in ("one", "two"):
+        assert f"name: {name}" in pycompose("-f", f"{address}/{name}.git", "config").stdout
+    serve(evil, (FILE, TEXT, {}))
+    for path, answer in list(evil.answers.items()):
+        evil.answers[path.replace("/v2/app/", "/v2/other/")] = answer
+    for name in ("app", "other"):
+        assert f"name: {name}" in pycompose("-f", f"oci://{evil.name}/{name}", "config").stdout
+
+
 def test_no_folder_of_a_fragment_leads_out(served: tuple[Path, str], tmp_path: Path, pycompose: Run) -> None:
     folder, address = served
     commit(folder, "app", {"compose.yaml": "services: {a: {image: one}}"})

@@ -57,8 +57,11 @@ class Checkout:
     commit: str
 
 
-def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
-    """`URL[#REF[:FOLDER]]` in a folder of `work`. Raises BuildError."""
+def git(text: str, work: str, *, keep_git: bool = False, largest: int = 0) -> Checkout:
+    """`URL[#REF[:FOLDER]]` in a folder of `work`. Raises BuildError.
+
+    With `largest` its files have so many bytes at most, as has what git keeps; submodules are left out.
+    """
     if shutil.which("git") is None:
         raise BuildError(f"{without_password(text)}: there is no git on this machine", "apt-get install git")
     url, _, fragment = text.partition("#")
@@ -78,11 +81,14 @@ def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
     }
     environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ControlMaster=no")
 
+    # a limit of one file's size, which whatever git runs inherits: a pack is one file
+    bounded = ["sh", "-c", f'ulimit -f {largest >> 9}; exec "$@"', "sh"] if largest else []
+
     def run(*arguments: str) -> str:
         import subprocess
 
         done = subprocess.run(
-            ["git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", *arguments],
+            [*bounded, "git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", *arguments],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -106,8 +112,13 @@ def git(text: str, work: str, *, keep_git: bool = False) -> Checkout:
             run("fetch", "--quiet", "--tags", "origin")
         else:
             run("fetch", "--quiet", "origin", "--", ref or "HEAD")
+    if largest:
+        rows = [row.split() for row in run("ls-tree", "-r", "-l", fetched).splitlines()]
+        if sum(int(row[3]) for row in rows if len(row) > 3 and row[3].isdecimal()) > largest:
+            raise BuildError(f"{text}: its files are larger than {largest >> 20} MiB")
     run("checkout", "--quiet", "--detach", fetched)
-    run("submodule", "--quiet", "update", "--init", "--recursive")
+    if not largest:
+        run("submodule", "--quiet", "update", "--init", "--recursive")
     commit = run("rev-parse", "HEAD")
     if not keep_git:
         discard(f"{folder}/.git")
