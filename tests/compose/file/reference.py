@@ -306,7 +306,7 @@ def _differences() -> str:
     lines = [
         "## What `config` prints otherwise than docker compose",
         "",
-        "What docker compose 2.40 answers to small files, and to fifty projects as people have them, is data of the",
+        "What docker compose 2.40 answers to small files, and to 49 projects as people have them, is data of the",
         "tests; where it is installed, a test compares what both print for every file of the examples and tests.",
         "The short form of a bind is printed with `create_host_path: true`, as 2.40 does; `config --compose-version 5`",
         "leaves it out, as docker compose 5 does.",
