@@ -76,12 +76,12 @@ class WatchRule:
             return relative(self.path, folder) is None  # a folder above the path leads to it
         return any(not rules.takes_back and _matches(base, rules, folder) for base, rules in self.ignored)
 
-    def synced(self, path: str) -> SyncedPath | None:
+    def synced(self, path: str, *, anew: bool = False) -> SyncedPath | None:
         """Where a path that this rule takes goes; None for the watched folder itself, which is there or made."""
         below = relative(path, self.path)
         target = self.target if self.target.startswith("/") else f"/{self.target}"
         if below:
-            return SyncedPath(self.path, below, target, below)
+            return SyncedPath(self.path, below, target, below, anew)
         if os.path.isdir(path) or not os.path.lexists(path):
             return None
         top, name = os.path.split(self.path)
@@ -115,8 +115,9 @@ def _matches(folder: str, rules: Ignore, path: str) -> bool:
     return bool(below) and rules.leaves_out(str(below))
 
 
-def actions(rules: Iterable[WatchRule], paths: Iterable[str]) -> WatchActions:
-    """What the changed paths lead to."""
+def actions(rules: Iterable[WatchRule], paths: Iterable[str], replaced: Iterable[str] = ()) -> WatchActions:
+    """What the changed paths lead to; those `replaced` are folders that others are in the place of."""
+    anew = set(replaced)
     rebuild: dict[str, None] = {}
     restart: dict[str, None] = {}
     sync: dict[str, dict[SyncedPath, None]] = {}
@@ -129,7 +130,7 @@ def actions(rules: Iterable[WatchRule], paths: Iterable[str]) -> WatchActions:
         if rule.action == "rebuild":
             rebuild[rule.service] = None
         if rule.syncs:
-            aims = [aim for path in taken if (aim := rule.synced(path)) is not None]
+            aims = [aim for path in taken if (aim := rule.synced(path, anew=path in anew)) is not None]
             if not aims:
                 continue
             sync.setdefault(rule.service, {}).update(dict.fromkeys(aims))

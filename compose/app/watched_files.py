@@ -3,6 +3,7 @@
 Rules: each folder is watched by itself and not as a tree, so that one that is passed over costs nothing, and no link is
 followed. A folder that comes is watched before it is looked into, so nothing in it is missed. A path is told whether it
 came, changed or went: who is told looks.
+A folder that another one has taken the name of is told apart, for what was in it need not be in the new one.
 A batch ends once it has been quiet: at once for a saved file, later where many change (a branch is switched) or where
 something went, for editors put a file in the place of another.
 """
@@ -14,10 +15,12 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import field
 from threading import Event
 from typing import TYPE_CHECKING
 
 from pycompose.errors import PycomposeError
+from pycompose.frozen import dataclass
 
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
@@ -29,6 +32,18 @@ AGAIN = 40  # ms in which what went may come again
 LONGEST = 3.0  # seconds that a batch takes at most
 ROUNDS = 20  # how often folders may change while they are begun to be watched
 _FOR_EVER = 0
+_MODIFIED = 2  # watchfiles.Change
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A batch: paths that came, changed or went; `replaced` are those of folders that others are in the place of."""
+
+    paths: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.paths)
 
 
 class WatchedFiles:
@@ -47,6 +62,7 @@ class WatchedFiles:
         self._roots, self._passes_over, self._further = tuple(dict.fromkeys(roots)), passes_over, tuple(further)
         self._warn = warn
         self._folders: frozenset[str] = frozenset()
+        self._replaced: set[str] = set()
         self._notify: RustNotify | None = None
         self._looked = time.time()
         self._watch_anew()
@@ -62,7 +78,7 @@ class WatchedFiles:
         """All paths that are there."""
         return {root for root in self._roots if os.path.lexists(root)} | self._below(self._roots)
 
-    def changes(self, stop: Event) -> set[str]:
+    def changes(self, stop: Event) -> Changes:
         """The next batch; empty once `stop` is set. Raises KeyboardInterrupt for a signal, in the main thread."""
         batch = self._hear(stop, _FOR_EVER)
         end = time.monotonic() + LONGEST
@@ -77,7 +93,8 @@ class WatchedFiles:
             if not more:
                 break
             batch |= more
-        return set() if stop.is_set() else batch
+        replaced, self._replaced = self._replaced, set()
+        return Changes() if stop.is_set() else Changes(batch, {path for path in replaced if _is_folder(path)})
 
     def _hear(self, stop: Event, patience: int) -> set[str]:
         """What has changed within `patience` ms, or at last; with all in the folders that came."""
@@ -96,43 +113,49 @@ class WatchedFiles:
         if isinstance(answer, str):
             return set()
         self._looked = looked
-        changed = {path for _, path in answer}
-        if any(self._is_other_folder(path) for path in changed):
-            changed |= self._watch_anew()
+        before = self._folders
+        changed = self._noted(answer)
+        if self._folders != before or any(self._is_other_folder(path) for path in changed):
+            changed |= self._watch_anew(always=self._folders != before)
         return changed
+
+    def _noted(self, answer: Iterable[tuple[int, str]]) -> set[str]:
+        """The paths; a watched folder that came or went is not the one that was watched, nor are those below."""
+        pairs = set(answer)
+        others = {path for change, path in pairs if change != _MODIFIED and path in self._folders}
+        if others:
+            self._replaced |= others
+            below = tuple(f"{path}/" for path in others)
+            self._folders = frozenset(f for f in self._folders if f not in others and not f.startswith(below))
+        return {path for _, path in pairs}
 
     def _is_other_folder(self, path: str) -> bool:
         """Whether what is watched is not what is to be watched any more."""
         if path in self._folders:
-            return True
+            return False
         if not any(path == root or path.startswith(f"{root}/") or root.startswith(f"{path}/") for root in self._roots):
             return False
         return _is_folder(path) and not self._passes_over(path)
 
-    def _watch_anew(self) -> set[str]:
+    def _watch_anew(self, *, always: bool = True) -> set[str]:
         """Watch the folders that there are now; what is in those that came, and what was told meanwhile."""
         changed: set[str] = set()
         for _ in range(ROUNDS):
             folders = frozenset(self._all_folders())
-            came, known = folders - self._folders, self._folders
-            if self._notify is not None and folders == known and not self._went(known):
+            if folders == self._folders and not always:
                 break
             try:
                 notify = self._notifier(sorted(folders))
             except FileNotFoundError:
                 continue  # one of them went just now
+            came, self._folders = folders - self._folders, folders
             if self._notify is not None:
-                changed |= _left(self._notify)
+                changed |= self._noted(_left(self._notify))
                 self._notify.close()
-                changed |= {folder for folder in came if self._is_below_root(folder)}
-                changed |= self._below(folder for folder in came if self._is_below_root(folder))
-            self._notify, self._folders = notify, folders
-            self._identities = {folder: _identity(folder) for folder in folders}
+                below = {folder for folder in came if self._is_below_root(folder)}
+                changed |= below | self._below(below)
+            self._notify, always = notify, False
         return changed
-
-    def _went(self, folders: Iterable[str]) -> bool:
-        """Whether another folder lies where one was watched."""
-        return any(_identity(folder) != self._identities.get(folder) for folder in folders)
 
     def _is_below_root(self, path: str) -> bool:
         return any(path == root or path.startswith(f"{root}/") for root in self._roots)
@@ -199,7 +222,7 @@ class WatchedFiles:
         return changed
 
 
-def _left(notify: RustNotify) -> set[str]:
+def _left(notify: RustNotify) -> set[tuple[int, str]]:
     """What a notifier knows and has not told."""
     from watchfiles._rust_notify import WatchfilesRustInternalError
 
@@ -209,7 +232,7 @@ def _left(notify: RustNotify) -> set[str]:
         return set()
     if answer == "signal":
         raise KeyboardInterrupt
-    return set() if isinstance(answer, str) else {path for _, path in answer}
+    return set() if isinstance(answer, str) else answer
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -225,11 +248,3 @@ def _is_folder(path: str) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:
         return False
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -30,7 +30,7 @@ from . import container_copy, image_operations, images, operations, phases, watc
 from .operations import PreparedUp
 from .phases import WatchEvent
 from .watch_rules import IgnoreFile
-from .watched_files import WatchedFiles
+from .watched_files import Changes, WatchedFiles
 
 if TYPE_CHECKING:
     from pycompose.compose.model.develop import WatchCommand
@@ -111,7 +111,7 @@ class Watcher:
     def _warned(self, text: str) -> None:
         self._tell(phases.OperationWarning(text))
 
-    def changes(self, stop: Event) -> set[str]:
+    def changes(self, stop: Event) -> Changes:
         """The next batch of changed paths; empty once `stop` is set. Blocks."""
         assert self._files is not None
         return self._files.changes(stop)
@@ -122,10 +122,10 @@ class Watcher:
         while (batch := self.changes(stop)) and not self.is_over(batch):
             self.act(batch)
 
-    def is_over(self, batch: Iterable[str]) -> bool:
+    def is_over(self, batch: Changes) -> bool:
         """Whether the project's containers are all gone; looked into where one of them came or went."""
         place = f"{self._places.containers}/"
-        if not any(path.startswith(place) or path == self._places.containers for path in batch):
+        if not any(path.startswith(place) or path == self._places.containers for path in batch.paths):
             return False
         if observe.containers(self._places):
             return False
@@ -134,13 +134,13 @@ class Watcher:
         with session.locked(self._places):  # whoever makes them anew just now has it
             return not observe.containers(self._places)
 
-    def act(self, batch: set[str]) -> None:
+    def act(self, batch: Changes) -> None:
         """Carry out what a batch leads to; what fails is told."""
-        actions = watch_rules.actions(self.rules, batch)
+        actions = watch_rules.actions(self.rules, batch.paths, batch.replaced)
         if not actions:
             return
-        if len(batch) > LARGE:
-            self._tell(WatchEvent("large", count=len(batch)))
+        if len(batch.paths) > LARGE:
+            self._tell(WatchEvent("large", count=len(batch.paths)))
         if actions.rebuild:
             self._attempt(lambda: self._rebuild(actions.rebuild))
         for service, paths in actions.sync.items():

@@ -25,6 +25,7 @@ from .output import terminal
 if TYPE_CHECKING:
     from pycompose.compose.app.operations import Decide, PreparedUp
     from pycompose.compose.app.phases import Phase
+    from pycompose.compose.app.watched_files import Changes
     from pycompose.compose.app.watcher import Watcher
     from pycompose.compose.control.protocol import HookOutput
     from pycompose.compose.model.observed import ObservedContainer
@@ -46,7 +47,7 @@ class Attached:
     abort_on_exit: bool = False
     abort_on_failure: bool = False
     watch: bool = False
-    _ends: queue.SimpleQueue[tuple[ObservedContainer, int | None, bool] | set[str] | PycomposeError | None] = field(
+    _ends: queue.SimpleQueue[tuple[ObservedContainer, int | None, bool] | Changes | PycomposeError | None] = field(
         default_factory=queue.SimpleQueue
     )  # …or a batch of changed files, or why there will be no more of these
     _unwatched: threading.Event = field(default_factory=threading.Event)  # the watching thread is to end
@@ -152,7 +153,7 @@ class Attached:
         except PycomposeError as error:
             self._ends.put(error)
 
-    def _carry(self, watcher: Watcher, batch: set[str]) -> None:
+    def _carry(self, watcher: Watcher, batch: Changes) -> None:
         """Do what changed files lead to; containers that end by that are no end of all."""
         self._settled.clear()
         try:
@@ -219,7 +220,7 @@ class Attached:
             if isinstance(end, PycomposeError):
                 terminal.warn(f"Watch disabled with errors: {end}")
                 continue
-            if isinstance(end, set):
+            if not isinstance(end, tuple):
                 if self._watcher is not None:
                     self._carry(self._watcher, end)
                 continue

@@ -33,13 +33,14 @@ _GONE = (*CHANGED, errno.EXDEV)
 class SyncedPath:
     """A path that changed: `below` the folder `top` of this machine, and `inside` the folder `place` of the container.
 
-    `below` and `inside` are relative and have at least one part.
+    `below` and `inside` are relative and have at least one part. `anew`: what was there goes first.
     """
 
     top: str
     below: str
     place: str
     inside: str
+    anew: bool = False
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -74,6 +75,8 @@ def sync(
                     tops[path.top] = _folder_here(path.top)
                     if tops[path.top] >= 0:
                         held.callback(os.close, tops[path.top])
+                if path.anew:
+                    _removed(root, path)
                 if not _copied(tops[path.top], path, writer):
                     _removed(root, path)
             except (OSError, CopyFailed) as error:

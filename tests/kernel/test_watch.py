@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -313,3 +314,33 @@ def test_a_rebuild_makes_that_service_anew_and_removes_the_image_that_it_replace
     finally:
         ended(watch)
         project("down", "-t", "0")
+
+
+def test_after_a_storm_of_changes_both_sides_are_the_same(project: Described, src: Path, begin: Begin) -> None:
+    arrived = project.file.parent / "arrived"
+    arrived.mkdir()
+    project.describe(watching("{path: ./src, action: sync, target: /arrived}", volumes="['./arrived:/arrived']"))
+    begin()
+    chance = random.Random(1)
+    for _ in range(1500):
+        folder = chance.choice([path for path in (src, *src.rglob("*")) if path.is_dir()])
+        name = folder / f"n{chance.randrange(12)}"
+        with suppress(OSError):  # what cannot be done to it just now
+            match chance.randrange(10):
+                case 0 | 1 | 2 | 3 | 4:
+                    (folder / "new").write_text(str(chance.random()))
+                    (folder / "new").rename(name)
+                case 5 | 6:
+                    (name / "deep").mkdir(parents=True)
+                    (name / "deep/x").write_text("x")
+                case 7 if folder != src:
+                    subprocess.run(["rm", "-r", str(folder)], check=True)
+                case 8 if folder != src:
+                    folder.rename(src / f"m{chance.randrange(8)}")
+                case _:
+                    name.unlink()
+
+    def listed(top: Path) -> dict[str, str]:
+        return {str(path.relative_to(top)): "" if path.is_dir() else path.read_text() for path in top.rglob("*")}
+
+    until(lambda: listed(arrived) == listed(src), 60, "both are the same", despite=(OSError,))

@@ -39,7 +39,7 @@ def until(files: WatchedFiles, stop: threading.Event, path: Path) -> set[str]:
     while str(path) not in changed:
         batch = files.changes(stop)
         assert batch, f"{path} was not told of, only {changed}"
-        changed |= batch
+        changed |= batch.paths
     return changed
 
 
@@ -117,8 +117,22 @@ def test_a_name_that_is_no_utf_8_does_not_end_the_watch(top: Path, stop: threadi
         until(files, stop, top / "y")
 
 
+def test_a_folder_in_the_place_of_another_is_told_apart(top: Path, tmp_path: Path, stop: threading.Event) -> None:
+    for folder in (top / "a", tmp_path / "other"):
+        (folder / "below").mkdir(parents=True)
+        (folder / "below" / folder.name).write_text("")
+    with WatchedFiles([str(top)], ignored) as files:
+        os.rename(top / "a", tmp_path / "gone")
+        os.rename(tmp_path / "other", top / "a")
+        batch = files.changes(stop)
+        assert str(top / "a/below/other") in batch.paths
+        assert batch.replaced == {str(top / "a")}
+        (top / "a/below/later").write_text("")
+        assert not files.changes(stop).replaced
+
+
 def test_it_ends_when_it_is_told_to(top: Path) -> None:
     told = threading.Event()
     with WatchedFiles([str(top)], ignored) as files:
         told.set()
-        assert files.changes(told) == set()
+        assert not files.changes(told)
