@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+
+from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
     from pycompose.runtime.images.registry.credentials import Credentials
 
+LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+HOST = re.compile(rf"(?:{LABEL}(?:\.{LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 HUB_HOSTS = ("", "docker.io", "index.docker.io")
 
 
@@ -17,6 +22,12 @@ def registry_of(server: str) -> str:
     host = server.partition("://")[2] if "://" in server else server
     host = host.partition("/")[0].rpartition("@")[2].lower()
     return DOCKER if host in HUB_HOSTS else host
+
+
+def check(registry: str) -> None:
+    """Raises PycomposeError for what can be no registry."""
+    if not HOST.fullmatch(registry):
+        raise PycomposeError(f"not a registry: {registry[:100]!r}", hint="HOST[:PORT]; nothing for Docker Hub")
 
 
 def stored(registry: str) -> Credentials | None:

@@ -105,3 +105,21 @@ def test_the_way_of_an_image_from_a_registry_and_back(host: Machine, registry: s
     host.pycompose("image", "prune", "--all", "--force")
     left = host.run("find", f"{host.state}/images", "-mindepth", "2").stdout
     assert left == ""
+
+
+def test_a_project_is_run_from_a_registry_alone(host: Machine, registry: str, tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text("services: {web: {image: host, command: sleep 100, network_mode: none, env_file: a.env}}")
+    (tmp_path / "a.env").write_text("FROM_FILE=1\n")
+    host.pycompose("-f", str(path), "publish", "-y", "--with-env", f"{registry}/team/app")
+    path.unlink()
+    project = ("-f", f"oci://{registry}/team/app")
+    try:
+        host.pycompose(*project, "up", "-d")
+        assert host.pycompose("-p", "app", "exec", "-T", "web", "printenv", "FROM_FILE").stdout == "1\n"
+        shutil.rmtree(tmp_path / "registry")
+        assert "app-web-1" in host.pycompose(*project, "ps").stdout
+        assert host.pycompose(*project, "up", "-d", check=False).returncode == 1
+    finally:
+        host.pycompose(*project, "down", "-t", "0")
+    assert "app-web-1" not in host.pycompose("ps", "-a", "--all-projects").stdout

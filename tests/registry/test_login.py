@@ -92,6 +92,10 @@ def test_a_password_among_the_words_is_warned_of(registries: Callable[..., Real]
         (("-u", "me"), "Cannot perform an interactive login from a non TTY device"),
         ((), "Cannot perform an interactive login from a non TTY device"),
         (("-u", "me", "-p", "x", "127.0.0.1:1"), "127.0.0.1:1: cannot be reached"),
+        *(
+            (("-u", "me", "-p", "x", "--", host), "not a registry")
+            for host in ("a..b", "bad host", "\n", "[x", "-x", "x" * 70)
+        ),
     ],
 )
 def test_what_is_no_login_is_said(pycompose: Run, config: Path, words: tuple[str, ...], said: str) -> None:

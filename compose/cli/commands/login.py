@@ -42,6 +42,7 @@ def login(choices: Choices, username: str, password: str, password_stdin: bool, 
             raise PycomposeError("Must provide --username with --password-stdin")
         password = _piped()
     registry = registry_login.registry_of(server)
+    registry_login.check(registry)
     if choices.dry_run:
         terminal.say(f"would log in to {registry}")
         return
@@ -85,7 +86,10 @@ def _piped() -> str:
     text = sys.stdin.buffer.read(MOST + 1)
     if len(text) > MOST:
         raise PycomposeError("what comes on standard input is too long for a password")
-    return text.decode(errors="surrogateescape").removesuffix("\n").removesuffix("\r")
+    try:
+        return text.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise PycomposeError("what comes on standard input is not UTF-8 text") from error
 
 
 def _asked(username: str, password: str, usual: str) -> tuple[str, str]:
