@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,8 @@ from pycompose.runtime.places import Places
 from . import inspection
 
 if TYPE_CHECKING:
-    from pycompose.runtime.images.store import Store
+    from pycompose.runtime.images.store import Image, Store
+    from pycompose.runtime.state.volumes import VolumeRecord
 
 
 def written(folder: str) -> int:
@@ -60,6 +63,97 @@ class Usage:
     reclaimable: int
 
 
+@dataclass(frozen=True, slots=True)
+class ImageUse:
+    """One name of an image. `shared`: bytes of layers that another image has, too; `containers` are made from it."""
+
+    image: Image
+    shared: int
+    containers: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerUse:
+    somewhere: inspection.Somewhere
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeUse:
+    """`links`: how many containers have it, whether these run or not."""
+
+    record: VolumeRecord
+    links: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class CachedLayer:
+    """A layer that only builds remember; `steps` lead to it, the last of which was asked for at `used`."""
+
+    diff_id: str
+    size: int
+    created: float
+    used: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Everything on the disk, each thing by itself."""
+
+    images: tuple[ImageUse, ...]
+    containers: tuple[ContainerUse, ...]
+    volumes: tuple[VolumeUse, ...]
+    cache: tuple[CachedLayer, ...]
+
+
+def details(roots: Places) -> Details:
+    """Of images, containers, volumes and what builds remember. Raises OSError."""
+    from pycompose.runtime.images.store import Store
+    from pycompose.runtime.state import usage
+    from pycompose.runtime.state.volumes import Volumes
+
+    uses = [one.uses for one in usage.everyone(roots)]
+    links = Counter(name for one in uses for name in set(one.volumes))
+    of_image = Counter(one.digest for one in uses)
+    containers = [
+        ContainerUse(one, written(one.places.container(one.container.id))) for one in inspection.everyone(roots)
+    ]
+    store = Store(roots)
+    images = [image for image in store.ls() if not image.is_host]
+    sizes = _layer_sizes(store)
+    of_images = Counter(layer for image in {one.digest: one for one in images}.values() for layer in set(image.layers))
+    return Details(
+        tuple(
+            ImageUse(
+                image,
+                sum(sizes.get(layer, 0) for layer in image.layers if of_images[layer] > 1),
+                of_image[image.digest],
+            )
+            for image in images
+        ),
+        tuple(containers),
+        tuple(VolumeUse(one, links[one.name], size_of(one.path)) for one in Volumes(roots).list()),
+        tuple(_cached(store, {folder: size for folder, size in sizes.items() if folder not in of_images})),
+    )
+
+
+def _cached(store: Store, sizes: Mapping[str, int]) -> Iterator[CachedLayer]:
+    """The layers in folders that no image has."""
+    from pycompose.runtime.images.cache import Cache
+
+    steps: dict[str, list[float]] = {}
+    for layers, moment in Cache(store).entries():
+        for diff_id in layers:
+            steps.setdefault(store.folder(diff_id), []).append(moment)
+    for folder, size in sizes.items():
+        with suppress(FileNotFoundError):  # it was collected meanwhile
+            created = os.stat(folder).st_ctime
+            moments = steps.get(folder, [])
+            yield CachedLayer(os.path.basename(folder), size, created, max(moments, default=created), len(moments))
+
+
 def of_machine(roots: Places) -> tuple[Usage, ...]:
     """Of images, containers, volumes and what builds remember. Raises OSError."""
     from pycompose.runtime.images.store import Store
@@ -96,12 +190,7 @@ def _images(store: Store, used: set[str]) -> tuple[Usage, Usage]:
     images = {image.digest: image for image in store.ls() if not image.is_host}
     needed = {folder for digest in images.keys() & used for folder in images[digest].layers}
     named = {folder for image in images.values() for folder in image.layers}
-    try:
-        names = {entry.partition(".")[0] for entry in os.listdir(f"{store.root}/layers") if not entry.startswith(".")}
-    except FileNotFoundError:
-        names = set()
-    sizes = {f"sha256:{name}": layer.size for name in names if (layer := store.layer(f"sha256:{name}"))}
-    by_folder = {store.folder(diff_id): size for diff_id, size in sizes.items()}
+    by_folder = _layer_sizes(store)
     whole = sum(by_folder.get(folder, 0) for folder in named)
     kept = sum(by_folder.get(folder, 0) for folder in needed)
     apart = {folder: size for folder, size in by_folder.items() if folder not in named}
@@ -110,3 +199,13 @@ def _images(store: Store, used: set[str]) -> tuple[Usage, Usage]:
         Usage("Images", len(images), len(images.keys() & used), whole, whole - kept),
         Usage("Build Cache", len(apart), 0, cached, cached),
     )
+
+
+def _layer_sizes(store: Store) -> dict[str, int]:
+    """Bytes of each layer in the store, by its folder."""
+    try:
+        names = {entry.partition(".")[0] for entry in os.listdir(f"{store.root}/layers") if not entry.startswith(".")}
+    except FileNotFoundError:
+        return {}
+    layers = (store.layer(f"sha256:{name}") for name in names)
+    return {store.folder(layer.diff_id): layer.size for layer in layers if layer}

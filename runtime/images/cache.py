@@ -49,6 +49,17 @@ class Cache:
                 durable.write(f"{work}/needs", json.dumps(sorted(needs)).encode())
             return record
 
+    def entries(self) -> list[tuple[tuple[str, ...], float]]:
+        """Of each key: the diff_ids of its layers, and when it was last asked for, in seconds since 1970."""
+        entries, folder = [], f"{self._store.root}/cache"
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as files:
+            for file in files:
+                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                    with open(file.path, encoding="utf-8") as source:
+                        layers = tuple(json.load(source)["layers"])
+                    entries.append((layers, file.stat().st_mtime))
+        return entries
+
     def forget(self, older: float = 0) -> int:
         """Forget what was not used for `older` seconds; their number. The layers go with the next collection."""
         import time

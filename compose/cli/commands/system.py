@@ -28,12 +28,20 @@ def system() -> None:
 
 @system.command(name="df")
 @FORMAT
-def disk_space(form: str | None) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Each image, container, volume and layer of builds by itself.")
+def disk_space(form: str | None, verbose: bool) -> None:
     """Say what images, containers, volumes and the memory of builds take on the disk."""
     from pycompose.compose.app import disk_usage
     from pycompose.runtime.places import Places
 
     form = LISTING.form(form)
+    if verbose:
+        from pycompose.compose.cli import disk_tables
+
+        with translated_errors():
+            details = disk_usage.details(Places.default())
+        disk_tables.show(form, details)
+        return
     with translated_errors():
         kinds = disk_usage.of_machine(Places.default())
     rows = []

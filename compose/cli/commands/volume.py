@@ -160,10 +160,10 @@ def show_volumes(volumes: list[VolumeRecord], quiet: bool, form: str) -> None:
         for volume in volumes:
             terminal.say(volume.name)
     else:
-        LISTING.show(form, [_row(volume) for volume in volumes])
+        LISTING.show(form, [row(volume) for volume in volumes])
 
 
-def _row(volume: VolumeRecord) -> dict[str, Any]:
+def row(volume: VolumeRecord) -> dict[str, Any]:
     """The keys of `docker volume ls --format json`."""
     return {
         "Availability": "N/A",

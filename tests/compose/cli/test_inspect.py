@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from pycompose.compose.model.observed import Label
 from pycompose.network.records import Records
 from pycompose.network.spec import Endpoint, NetworkRecord
 from pycompose.runtime import spec
+from pycompose.runtime.images.cache import Cache
+from pycompose.runtime.images.store import Store
 from pycompose.runtime.places import Places
 from pycompose.runtime.state.volumes import Volumes
 
@@ -188,6 +191,54 @@ def test_the_disk_is_told_of(run: Run, machine: Path) -> None:
     assert (rows["Local Volumes"]["TotalCount"], rows["Local Volumes"]["Active"]) == ("3", "1")
     assert rows["Local Volumes"]["Size"] == "3kB"
     assert run("system", "df")[1].splitlines()[0].split() == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
+
+
+def test_the_disk_is_told_of_thing_by_thing(run: Run, machine: Path) -> None:
+    (machine / "state" / "volumes" / "spare" / "_data" / "file").write_bytes(b"y" * 3000)
+    lines = run("system", "df", "-v")[1].splitlines()
+    titles = [line for line in lines if "usage:" in line]
+    assert titles == [
+        "Images space usage:",
+        "Containers space usage:",
+        "Local Volumes space usage:",
+        "Build cache usage: 0B",
+    ]
+    assert "REPOSITORY   TAG   IMAGE ID   CREATED   SIZE   SHARED SIZE   UNIQUE SIZE   CONTAINERS" in lines
+    assert "CACHE ID   CACHE TYPE   SIZE   CREATED   LAST USED   USAGE   SHARED" in lines
+    assert ["spare", "0", "3kB"] in [line.split() for line in lines]
+    assert ["x_data", "1", "0B"] in [line.split() for line in lines]
+    whole = json.loads(run("system", "df", "-v", "--format", "json")[1])
+    assert list(whole) == ["Images", "Containers", "Volumes", "BuildCache"]
+    (web,) = whole["Containers"]
+    assert (web["ID"], web["Names"], web["Size"], web["LocalVolumes"]) == (WEB[:12], "x-web-1", "1kB", "1")
+    template = "{{range .Volumes}}{{.Name}}={{.Links}} {{end}}"
+    assert run("system", "df", "-v", "--format", template)[1] == f"{'f' * 64}=0 spare=0 x_data=1 \n"
+    code, _, err = run("system", "df", "-v", "--format", "{{.Nope}}")
+    assert (code != 0, "Images" in err) == (True, True)
+
+
+def test_an_image_s_layers_are_told_as_shared_and_those_of_builds_apart(run: Run) -> None:
+    store = Store(Places.default())
+    Path(f"{store.root}/configs").mkdir(parents=True)
+    layers = {hex_ * 64: 1000 * number for number, hex_ in enumerate("cde", start=1)}
+    for name, size in layers.items():
+        Path(store.folder(f"sha256:{name}")).mkdir(parents=True)
+        Path(f"{store.folder(f'sha256:{name}')}.json").write_text(json.dumps({"size": size}))
+    shared, alone, built = (f"sha256:{name}" for name in layers)
+    for name, diff_ids in (("one:1", [shared, alone]), ("two:1", [shared])):
+        config = json.dumps(
+            {"os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}, "author": name}
+        ).encode()
+        digest = hashlib.sha256(config).hexdigest()
+        Path(f"{store.root}/configs/{digest}.json").write_bytes(config)
+        with store.locked():
+            store.keep_names({**store.names(), f"docker.io/library/{name}": f"sha256:{digest}"})
+    Cache(store).remember("step", {}, [built])
+    whole = json.loads(run("system", "df", "-v", "--format", "json")[1])
+    sizes = {one["Repository"]: (one["Size"], one["SharedSize"], one["UniqueSize"]) for one in whole["Images"]}
+    assert sizes == {"one": ("3kB", "1kB", "2kB"), "two": ("1kB", "1kB", "0B")}
+    (cached,) = whole["BuildCache"]
+    assert (cached["ID"], cached["Size"], cached["UsageCount"]) == ("e" * 12, "3kB", "1")
 
 
 def test_ps_knows_all_projects(run: Run, machine: Path) -> None:
