@@ -34,7 +34,7 @@ from .trees import Tree
 MAX_DOWNLOAD = 16 << 30
 PATIENCE = 60  # seconds without a byte
 PROTOCOLS = "https:http:git:ssh"
-KEPT = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
+KEPT = ("GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
 _GIT = re.compile(r"(?:git://|git@|ssh://git@)|https?://[^#?]+\.git(?:[#?]|$)|github\.com/")
 
 
