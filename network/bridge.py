@@ -123,3 +123,14 @@ def join(
                 messages.append(rtnetlink.default_route(index, endpoint.gateway))
     if messages:
         netlink.transact(inside, messages)
+
+
+def route_through(inside: socket.socket, endpoint: Endpoint) -> None:
+    """Have the default route go through an endpoint's gateway, if there is no such route."""
+    if endpoint.gateway:
+        index = netlink.index(inside, endpoint.interface)
+        try:
+            netlink.transact(inside, [rtnetlink.default_route(index, endpoint.gateway)])
+        except OSError as error:
+            if error.errno != errno.EEXIST:
+                raise

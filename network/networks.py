@@ -14,6 +14,7 @@ they do.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import time
@@ -222,10 +223,12 @@ class Networks:
         netfilter_socket: int | socket.socket | None,
         dns_ports: tuple[int, int] | None,
         specs: Sequence[EndpointSpec],
+        *,
+        has_route: bool = False,
     ) -> list[Endpoint]:
         """Join a namespace to networks; `dns_ports` are those of its udp and tcp sockets on 127.0.0.11.
 
-        All or nothing. Raises NetworkError.
+        All or nothing. `has_route`: it has a default route. Raises NetworkError.
         """
         joined: list[tuple[Endpoint, NetworkRecord]] = []
         with self._records.changing(), translated("cannot join the networks"):
@@ -240,7 +243,7 @@ class Networks:
                         network = self._ready(network)
                     joined.append((self._lease(network, spec, number), network))
                 routed = [(not spec.default_route, n) for n, spec in enumerate(specs) if joined[n][0].gateway]
-                gateway = joined[min(routed)[1]][0] if routed else None
+                gateway = joined[min(routed)[1]][0] if routed and not has_route else None
                 self._firewall.change_places([_place(endpoint) for endpoint, _ in joined], self._gone())
                 with _borrowed(route_socket) as inside:
                     bridge.join(netns_fd, inside, joined, gateway)
@@ -251,6 +254,29 @@ class Networks:
                 raise
         self._tasks.on_loop(self._name, joined)
         return [endpoint for endpoint, _ in joined]
+
+    def connect(self, netns_fd: int, route_socket: int, spec: EndpointSpec) -> None:
+        """Join a namespace that is on networks to one more. Its default route stays. Raises NetworkError."""
+        present = [endpoint for endpoint in self.endpoints() if endpoint.owner == spec.owner]
+        taken = {endpoint.interface for endpoint in present}
+        free = next(name for number in itertools.count() if (name := f"eth{number}") not in taken)
+        has_route = any(endpoint.gateway for endpoint in present)
+        self.attach(netns_fd, route_socket, None, None, [replace(spec, interface=free)], has_route=has_route)
+
+    def disconnect(self, owner: str, network: str, route_socket: int) -> None:
+        """Take a namespace that lives on off a network; a default route goes by another one. Raises NetworkError."""
+        with self._records.changing(), translated(f'cannot leave the network "{network}"'):
+            endpoint = next((one for one in self._records.leases(network) if one.owner == owner), None)
+            if endpoint is None:
+                return
+            bridge.remove(endpoint.link)
+            self._tasks.on_loop(self.zone.discard, network, owner)
+            self._ports.without({endpoint.address})
+            self._release([endpoint])
+            further = next((one for one in self.endpoints() if one.owner == owner and one.gateway), None)
+            if endpoint.gateway and further is not None:
+                with _borrowed(route_socket) as inside:
+                    bridge.route_through(inside, further)
 
     def _lease(self, network: NetworkRecord, spec: EndpointSpec, number: int) -> Endpoint:
         """Write down the addresses that an endpoint gets. The lock is held. Raises AddressError."""

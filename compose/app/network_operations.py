@@ -5,13 +5,18 @@ Rules: a network that a container is made for is kept, whether the container run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pycompose.errors import PycomposeError
 from pycompose.network.spec import MACHINE_BRIDGE, NetworkRecord, NetworkSpec
 from pycompose.runtime.places import Places
 
 from . import inspection
+
+if TYPE_CHECKING:
+    from pycompose.compose.model.observed import Observed
+    from pycompose.compose.plan.steps import ConnectNetwork, DisconnectNetwork
 
 
 class NoSuchNetworkHere(PycomposeError):
@@ -29,6 +34,52 @@ def create(roots: Places, spec: NetworkSpec) -> NetworkRecord:
         raise PycomposeError(f"network with name {spec.name} already exists", hint="choose another, or remove it")
     roots.claim()
     return Networks(roots.networks).create(spec)
+
+
+def change_connection(
+    roots: Places,
+    network: str,
+    container: str,
+    decide: Callable[[str, str], ConnectNetwork | DisconnectNetwork],
+    *,
+    force: bool = False,
+) -> None:
+    """Have the supervisor of the container's project carry out what `decide` makes of the names of both.
+
+    With `force` there is nothing to do where there is no such container, or it is not on the network. Raises
+    PycomposeError, in docker's words.
+    """
+    from pycompose.compose.plan.draft import Draft
+    from pycompose.compose.plan.steps import ConnectNetwork, Plan
+    from pycompose.compose.state.generations import newest
+
+    from . import operations
+    from .choices import Choices
+    from .locate import Located
+
+    one = inspection.container_named(roots, container)
+    if one is None:
+        if force:
+            return
+        raise PycomposeError(f"No such container: {container}", hint="`pycompose ps --all-projects -a` lists them")
+    record = inspection.network_named(roots, network)
+    name = record.name if record else network
+    action = decide(one.container.name, name)
+    if record is None and (isinstance(action, ConnectNetwork) or name not in one.container.networks):
+        raise NoSuchNetworkHere(network)
+    if force and name not in one.container.networks:
+        return
+    project = newest(one.places)
+
+    def plan(observed: Observed) -> Plan:
+        out = Draft(observed.project)
+        if isinstance(action, ConnectNetwork):
+            out.connect(action)
+        else:
+            out.disconnect(action)
+        return out.plan()
+
+    operations.apply(Choices(project_name=one.places.project), Located(one.places, project), plan, "network")
 
 
 def users(roots: Places) -> dict[str, list[str]]:

@@ -163,6 +163,14 @@ class Host(Protocol):
     async def rename_container(self, name: str, new_name: str) -> None:
         """Running or not, it is the same container; a name that is taken is refused."""
 
+    async def connect_network(
+        self, name: str, network: str, aliases: tuple[str, ...], ipv4_address: str | None, ipv6_address: str | None
+    ) -> None:
+        """A container is on one network more, at once if it runs, until it is removed; one that it is on is refused."""
+
+    async def disconnect_network(self, name: str, network: str) -> None:
+        """It is on that network no more, until it is removed or connected; one that it is not on is refused."""
+
     async def pause_container(self, name: str) -> None:
         """No process inside gets on until `unpause_container`; it counts as paused, not as running."""
 

@@ -23,9 +23,11 @@ from pycompose.compose.plan.steps import (
     Action,
     AwaitCondition,
     ConfirmReady,
+    ConnectNetwork,
     CreateContainer,
     CreateNetwork,
     CreateVolume,
+    DisconnectNetwork,
     KillContainer,
     PauseContainer,
     Plan,
@@ -285,6 +287,10 @@ class _Run:
                 return host.remove_container(name, volumes=volumes)
             case RenameContainer(name, new_name):
                 return host.rename_container(name, new_name)
+            case ConnectNetwork(name, network, aliases, ipv4, ipv6):
+                return host.connect_network(name, network, aliases, ipv4, ipv6)
+            case DisconnectNetwork(name, network):
+                return host.disconnect_network(name, network)
             case PauseContainer(name, _):
                 return host.pause_container(name)
             case UnpauseContainer(name, _):

@@ -64,6 +64,8 @@ class HeldContainer:
     oom_told: bool = False
     announced: trio.Event = field(default_factory=trio.Event)
     gone: trio.Event = field(default_factory=trio.Event)
+    joined: bool = False  # on its networks
+    networking: trio.Lock = field(default_factory=trio.Lock)  # held while it joins or leaves some
     removing: trio.Lock = field(default_factory=trio.Lock)
     removed: trio.Event = field(default_factory=trio.Event)
 

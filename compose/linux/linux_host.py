@@ -29,6 +29,7 @@ from pycompose.compose.engine.publisher import Publisher
 from pycompose.compose.model.fields import EMPTY, Variables
 from pycompose.compose.model.observed import Label, Observed, OneOff, Supervision
 from pycompose.compose.model.project import Network, Project, Volume
+from pycompose.compose.state.network_changes import Connection
 from pycompose.compose.state.observe import observe
 from pycompose.errors import PycomposeError
 from pycompose.log_lines import note
@@ -348,6 +349,19 @@ class LinuxHost:
         with _translated(f'container "{name}" cannot be renamed'):
             await self._containers.rename(held, new_name)
             self._publisher.renamed(held.id, new_name)
+
+    async def connect_network(
+        self, name: str, network: str, aliases: tuple[str, ...], ipv4_address: str | None, ipv6_address: str | None
+    ) -> None:
+        held = self._containers.named(name)
+        with _translated(f'container "{name}" cannot be connected to network "{network}"'):
+            connection = Connection(network, aliases, ipv4_address, ipv6_address)
+            await self._service_network.connect(held, connection, self.runtime.sandbox)
+
+    async def disconnect_network(self, name: str, network: str) -> None:
+        held = self._containers.named(name)
+        with _translated(f'container "{name}" cannot be disconnected from network "{network}"'):
+            await self._service_network.disconnect(held, network, self.runtime.sandbox)
 
     async def pause_container(self, name: str) -> None:
         with _translated(f'container "{name}" cannot be paused'):

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from pycompose.compose.model.observed import Label, OneOff
 from pycompose.compose.model.project import Attachment, Network, Port, Project, Service
+from pycompose.compose.state.network_changes import Connection
 from pycompose.network import link_parameters
 from pycompose.network.spec import MACHINE_BRIDGE, EndpointSpec, NetworkSpec, Pool, Publication
 
@@ -136,9 +137,25 @@ def sysctls(project: Project, service: Service, host_ipv6: bool) -> dict[str, st
     """
     if not has_network(service):
         return {}
+    return link_parameters.of_namespace(ipv6=has_ipv6(project, service), host_ipv6=host_ipv6)
+
+
+def has_ipv6(project: Project, service: Service) -> bool:
+    """Whether its containers' namespaces have IPv6."""
     networks = [project.networks[attachment.network] for attachment in service.networks]
-    ipv6 = any(network.enable_ipv6 or network.external for network in networks)
-    return link_parameters.of_namespace(ipv6=ipv6, host_ipv6=host_ipv6)
+    return any(network.enable_ipv6 or network.external for network in networks)
+
+
+def further(project: Project, service: Service, container_id: str, name: str, connection: Connection) -> EndpointSpec:
+    """A place on a network that no file asked for: found by its short id, its name and the aliases."""
+    return EndpointSpec(
+        connection.network,
+        container_id,
+        tuple(dict.fromkeys((container_id[:12], name, *connection.aliases))),
+        ipv4_address=connection.ipv4_address,
+        ipv6_address=connection.ipv6_address,
+        trusted=trusted(project, service),
+    )
 
 
 def group(project: str, service: str, container_id: str = "") -> str:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from typing import TypeVarTuple
 
 import trio
+from pycompose.compose.engine.host import HostError
 from pycompose.compose.model.observed import OneOff, short_name
 from pycompose.compose.model.project import Project, Service
+from pycompose.compose.state import network_changes
+from pycompose.compose.state.network_changes import NO_CHANGES, Connection, NetworkChanges
 from pycompose.network.errors import WouldWait
 from pycompose.network.networks import Networks
 from pycompose.network.spec import MACHINE_BRIDGE, Backend, BoundPort, Endpoint
@@ -24,6 +27,7 @@ from . import etc_files, network_spec
 from .containers import Containers, HeldContainer
 
 Arguments = TypeVarTuple("Arguments")
+FindSandbox = Callable[[str], Awaitable[Sandbox]]
 LARGEST = 1 << 20  # bytes of a file in a container that is changed
 
 
@@ -40,6 +44,7 @@ async def join(
     etc: str | None,
     links: Sequence[tuple[str, str]] = (),
     one_off: OneOff | None = None,
+    changes: NetworkChanges = NO_CHANGES,
 ) -> list[Endpoint]:
     """Give a container that does not run yet its networks and its resolver, and write the files in the folder `etc`.
 
@@ -53,7 +58,11 @@ async def join(
             for fd in (udp, tcp):
                 answering.callback(os.close, fd)
             try:
-                specs = network_spec.endpoints(project, service, container_id, name, one_off)
+                described = network_spec.endpoints(project, service, container_id, name, one_off)
+                specs = [
+                    *(spec for spec in described if spec.network not in changes.left),
+                    *(network_spec.further(project, service, container_id, name, one) for one in changes.connected),
+                ]
                 ports = (_port_of(udp), _port_of(tcp))
                 endpoints = await worker.run_here(
                     networks.at_once, WouldWait, networks.attach, sandbox.netns_fd, route, netfilter, ports, specs
@@ -100,6 +109,33 @@ def _host_text(path: str) -> str:
         return ""
 
 
+def _check_mode(service: Service) -> None:
+    """Raises HostError for a container whose networks are not its own, in docker's words."""
+    mode = service.network_mode or ""
+    if mode == "host":
+        raise HostError("container cannot be disconnected from host network or connected to host network")
+    if mode.startswith(("service:", "container:")):
+        raise HostError(
+            "container sharing network namespace with another container or host cannot be connected"
+            " to any other network"
+        )
+    if not network_spec.has_network(service):
+        raise HostError(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
+
+
+@asynccontextmanager
+async def _inside(container_id: str, find: FindSandbox) -> AsyncIterator[Sandbox]:
+    """The sandbox of a container that runs; its descriptors are closed at the end."""
+    sandbox = await find(container_id)
+    try:
+        yield sandbox
+    finally:
+        for fd in (sandbox.pidfd, sandbox.netns_fd, *sandbox.sockets):
+            os.close(fd)
+
+
 class ServiceNetwork:
     """The containers of a project on its networks. A service has its published ports while a container of it runs.
 
@@ -114,6 +150,11 @@ class ServiceNetwork:
 
     async def join(self, held: HeldContainer, sandbox: Sandbox) -> None:
         """Before its program runs. What it leaves behind on failure, `leave` takes away."""
+        async with held.networking:
+            await self._join(held, sandbox)
+            held.joined = True
+
+    async def _join(self, held: HeldContainer, sandbox: Sandbox) -> None:
         project, service = self._containers.project_of(held), self._containers.service_of(held)
         if network_spec.has_network(service):
             await self._at_once(self._networks.detach, held.id)
@@ -131,6 +172,7 @@ class ServiceNetwork:
             etc=None if shares else f"{self._containers.folder(held)}/etc",
             links=self._links(service),
             one_off=held.labelled.one_off,
+            changes=network_changes.read(self._containers.folder(held)),
         )
         if endpoints:
             held.address = self._first_address(endpoints)
@@ -186,7 +228,8 @@ class ServiceNetwork:
         """Free the places of containers that run no more; find the ports that are published."""
         ours = {n.name for n in self._networks.records() if n.project == self._project}
         for endpoint in self._networks.endpoints():
-            if endpoint.owner not in running and (known(endpoint.owner) or endpoint.network in ours):
+            stray = endpoint.network in ours and endpoint.project in (self._project, "")  # others' are theirs to free
+            if endpoint.owner not in running and (known(endpoint.owner) or stray):
                 await self._at_once(self._networks.detach, endpoint.owner)
         for owner in list(self._networks.reserving):
             if not known(owner):
@@ -205,6 +248,7 @@ class ServiceNetwork:
 
     def adopt(self, held: HeldContainer, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
         """Serve a container that another process of ours started. Closes the sandbox's descriptors."""
+        held.joined = True
         os.close(sandbox.pidfd)
         os.close(sandbox.netns_fd)
         if endpoints and len(sandbox.sockets) == 4:
@@ -222,6 +266,11 @@ class ServiceNetwork:
     async def leave(self, held: HeldContainer) -> None:
         """A container does not run any more: its place on its networks is free."""
         held.running = False
+        async with held.networking:
+            held.joined = False
+            await self._leave(held)
+
+    async def _leave(self, held: HeldContainer) -> None:
         try:
             await self.serve(held, healthy=False)
         finally:
@@ -229,6 +278,58 @@ class ServiceNetwork:
             await self._at_once(self._networks.detach, held.id)
         for group in self._groups(held):
             await self._release(group)
+
+    async def connect(self, held: HeldContainer, connection: Connection, find: FindSandbox) -> None:
+        """Put it on one network more. Raises HostError, in docker's words, and what `find` raises."""
+        project, service = self._containers.project_of(held), self._containers.service_of(held)
+        _check_mode(service)
+        folder, network = self._containers.folder(held), connection.network
+        record = next((one for one in self._networks.records() if one.name == network), None)
+        if record is None:
+            raise HostError(f"network {network} not found")
+        if len(record.subnets) > 1 and not network_spec.has_ipv6(project, service):
+            raise HostError(
+                f"{held.name} was made without IPv6, which network {network} has",
+                hint="name the network in the file, and `up` makes the container anew",
+            )
+        async with held.networking:
+            before = network_changes.read(folder)
+            if network in before.networks(held.labelled.networks):
+                raise HostError(f"endpoint with name {held.name} already exists in network {network}")
+            await self._worker.run(network_changes.write, folder, before.with_connection(connection))
+            if not held.joined:
+                return
+            spec = network_spec.further(project, service, held.id, held.name, connection)
+            try:
+                async with _inside(held.id, find) as sandbox:
+                    await self._worker.run(self._networks.connect, sandbox.netns_fd, sandbox.sockets[0], spec)
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self._worker.run(network_changes.write, folder, before)
+                raise
+            await self._address_again(held)
+
+    async def disconnect(self, held: HeldContainer, network: str, find: FindSandbox) -> None:
+        """Take it off one network. Raises HostError, in docker's words, and what `find` raises."""
+        _check_mode(self._containers.service_of(held))
+        folder = self._containers.folder(held)
+        async with held.networking:
+            before = network_changes.read(folder)
+            if network not in before.networks(held.labelled.networks):
+                raise HostError(f"container {held.name} is not connected to network {network}")
+            if held.joined:
+                async with _inside(held.id, find) as sandbox:
+                    await self._worker.run(self._networks.disconnect, held.id, network, sandbox.sockets[0])
+            await self._worker.run(network_changes.write, folder, before.without(network))
+            if held.joined:
+                await self._address_again(held)
+
+    async def _address_again(self, held: HeldContainer) -> None:
+        """Published ports lead to the address that it has now."""
+        held.address = self._first_address([one for one in self._networks.endpoints() if one.owner == held.id])
+        if held.healthy:
+            held.healthy = False
+            await self.serve(held, healthy=True)
 
     async def serve(self, held: HeldContainer, *, healthy: bool) -> None:
         """Let it take part in its service's ports, or no more."""

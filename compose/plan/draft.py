@@ -18,9 +18,11 @@ from .steps import (
     Action,
     AwaitCondition,
     ConfirmReady,
+    ConnectNetwork,
     CreateContainer,
     CreateNetwork,
     CreateVolume,
+    DisconnectNetwork,
     KillContainer,
     PauseContainer,
     Plan,
@@ -132,6 +134,12 @@ class Draft:
     def rename(self, name: str, new_name: str, after: Iterable[str] = ()) -> str:
         cause = Cause("naming", f"takes the name {new_name}")
         return self._add(f"rename {name}", RenameContainer(name, new_name), cause, after)
+
+    def connect(self, action: ConnectNetwork) -> str:
+        return self._add(f"connect {action.name} to {action.network}", action, asked("network connect"))
+
+    def disconnect(self, action: DisconnectNetwork) -> str:
+        return self._add(f"disconnect {action.name} from {action.network}", action, asked("network disconnect"))
 
     def pause(self, container: ObservedContainer, cause: Cause) -> str:
         return self._add(f"pause {container.name}", PauseContainer(container.name, container.service), cause)

@@ -127,6 +127,23 @@ class RenameContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectNetwork:
+    """Put a container on one network more: at once where it runs, else from its next start."""
+
+    name: str
+    network: str
+    aliases: tuple[str, ...] = ()
+    ipv4_address: str | None = None
+    ipv6_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DisconnectNetwork:
+    name: str
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
 class PauseContainer:
     name: str
     service: str
@@ -171,6 +188,8 @@ Action = (
     | KillContainer
     | RemoveContainer
     | RenameContainer
+    | ConnectNetwork
+    | DisconnectNetwork
     | PauseContainer
     | UnpauseContainer
     | AwaitCondition

@@ -30,6 +30,8 @@ from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
 from pycompose.runtime.state.container_record import ContainerState, content, read_containers
 
+from . import network_changes
+
 SUPERVISION = "supervision.json"
 OWN = "io.pycompose.service"  # the annotation
 ARGS = '{"spec":{"process":{"args":'  # how a bundle begins (`runtime.spec.to_json`)
@@ -219,6 +221,7 @@ def _container(
     labelled, supervision = Own.of(labels), _supervision(f"{places.container(state.id)}/{SUPERVISION}")
     service, number = labels.get(Label.SERVICE, ""), labels.get(Label.NUMBER, "")
     running = state.status in ("running", "paused")
+    networks = network_changes.read(places.container(state.id)).networks(labelled.networks)
     groups = (*([] if labelled.one_off else [service]), f"{service}/{state.id}")
     return ObservedContainer(
         id=state.id,
@@ -245,7 +248,7 @@ def _container(
         supervision=supervision,
         restart=labelled.policy(),
         healthcheck=labelled.healthcheck,
-        networks=labelled.networks,
+        networks=networks,
         addresses=addresses if running else {},
         volumes=labelled.volumes,
         anonymous_volumes=labelled.anonymous,

@@ -306,6 +306,23 @@ class FakeHost:
         if name in self._exits:
             self._exits[new_name] = self._exits.pop(name)
 
+    async def connect_network(
+        self, name: str, network: str, aliases: tuple[str, ...], ipv4_address: str | None, ipv6_address: str | None
+    ) -> None:
+        self._call(f"connect {name} {network}")
+        container = self._get(name)
+        if network in container.networks:
+            raise HostError(f"endpoint with name {name} already exists in network {network}")
+        self.containers[name] = replace(container, networks=(*container.networks, network))
+
+    async def disconnect_network(self, name: str, network: str) -> None:
+        self._call(f"disconnect {name} {network}")
+        container = self._get(name)
+        if network not in container.networks:
+            raise HostError(f"container {name} is not connected to network {network}")
+        left = tuple(one for one in container.networks if one != network)
+        self.containers[name] = replace(container, networks=left)
+
     async def pause_container(self, name: str) -> None:
         self._call(f"pause {name}")
         self.containers[name] = replace(self._get(name), status="paused")

@@ -292,6 +292,8 @@ async def requests_for_a_container_that_is_not_there_are_refused(stage: Stage) -
         lambda: host.kill_container("p-web-1"),
         lambda: host.await_exit("p-web-1"),
         lambda: host.rename_container("p-web-1", "p-web-2"),
+        lambda: host.connect_network("p-web-1", "n", (), None, None),
+        lambda: host.disconnect_network("p-web-1", "n"),
         lambda: host.pause_container("p-web-1"),
         lambda: host.unpause_container("p-web-1"),
         lambda: host.exec_container("p-web-1", ("true",)),
@@ -475,6 +477,25 @@ async def a_kill_returns_when_nothing_is_left(stage: Stage) -> None:
         with trio.fail_after(20):
             await stage.host.kill_container("p-web-1")
         heard.nothing()
+
+
+@obligation
+async def a_container_is_on_a_network_by_hand_until_it_is_taken_off(stage: Stage) -> None:
+    await stage.host.create_network(NET)
+    await start(stage, networks=(Attachment("default"),))
+    before = seen(stage).networks
+    await stage.host.create_network(Network("more", "p_more", config_hash="m"))
+    await stage.host.connect_network("p-web-1", "p_more", ("alias",), None, None)
+    assert seen(stage).networks == (*before, "p_more")
+    async with refused("p_more"):
+        await stage.host.connect_network("p-web-1", "p_more", (), None, None)
+    await stage.succeed()
+    assert seen(stage).networks == (*before, "p_more")
+    await stage.host.disconnect_network("p-web-1", "p_more")
+    assert seen(stage).networks == before
+    async with refused("p_more"):
+        await stage.host.disconnect_network("p-web-1", "p_more")
+    await stage.host.remove_network("p_more")
 
 
 @obligation

@@ -43,9 +43,9 @@ services:
 """
 
 
-def peer(host: Machine, name: str) -> int:
-    """The process that answers on a socket of project p: its supervisor, or its keeper."""
-    path = f"/proc/{host.pid}/root{host.run_folder}/p/{name}"
+def peer(host: Machine, name: str, project: str = "p") -> int:
+    """The process that answers on a socket of a project: its supervisor, or its keeper."""
+    path = f"/proc/{host.pid}/root{host.run_folder}/{project}/{name}"
     if name == "control.sock":
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.connect(path)
@@ -57,9 +57,9 @@ def peer(host: Machine, name: str) -> int:
         return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
 
 
-def await_another(host: Machine, name: str, before: int) -> None:
+def await_another(host: Machine, name: str, before: int, project: str = "p") -> None:
     """Wait for a process other than `before` to listen."""
-    until(lambda: peer(host, name) != before, condition=f"another on {name}", despite=(OSError, ValueError))
+    until(lambda: peer(host, name, project) != before, condition=f"another on {name}", despite=(OSError, ValueError))
 
 
 def answers(host: Machine, count: int = 8) -> Counter[str]:

@@ -27,6 +27,12 @@ OPTIONS = (
     "com.docker.network.bridge.name",
     "com.docker.network.bridge.enable_ip_masquerade",
 )
+ABSENT = {
+    "links": "--link",
+    "link_local": "--link-local-ip",
+    "options": "--driver-opt",
+    "priority": "--gw-priority",
+}
 KEYS = ("name", "id", "driver", "scope", "type", "label", "dangling")
 NAMES = click.argument("names", nargs=-1, required=True)
 
@@ -180,6 +186,65 @@ def _pools(settings: dict[str, Any]) -> tuple[Any, ...]:
     if strays := [text for text, address in gateways.items() if not any(address in subnet for subnet in subnets)]:
         raise click.UsageError(f"gateway {strays[0]} is in none of the subnets")
     return tuple(pools)
+
+
+@network.command(name="connect")
+@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="A further name of it on the network.")
+@click.option("--ip", "four", metavar="IP", help="Its IPv4 address there.")
+@click.option("--ip6", "six", metavar="IP", help="Its IPv6 address there.")
+@click.option("--link", "links", multiple=True, hidden=True)
+@click.option("--link-local-ip", "link_local", multiple=True, hidden=True)
+@click.option("--driver-opt", "options", multiple=True, hidden=True)
+@click.option("--gw-priority", "priority", type=int, hidden=True)
+@click.argument("name", metavar="NETWORK")
+@click.argument("container")
+def connect_network(
+    aliases: tuple[str, ...], four: str | None, six: str | None, name: str, container: str, **others: Any
+) -> None:
+    """Put a container on a network: at once if it runs, else from its next start."""
+    from pycompose.compose.app import network_operations
+    from pycompose.compose.plan.steps import ConnectNetwork
+    from pycompose.runtime.places import Places
+
+    for key, flag in ABSENT.items():
+        if others[key] not in ((), None):
+            raise click.UsageError(f"{flag} is not there: of a network that a file names, the file can say it")
+    for text, version in ((four, 4), (six, 6)):
+        _check_address(text, version)
+    with translated_errors():
+        network_operations.change_connection(
+            Places.default(),
+            name,
+            container,
+            lambda holder, network: ConnectNetwork(holder, network, aliases, four, six),
+        )
+
+
+def _check_address(text: str | None, version: int) -> None:
+    """Raises click.UsageError for what is no address of that version of IP."""
+    from ipaddress import ip_address
+
+    if text is not None:
+        try:
+            right = ip_address(text).version == version
+        except ValueError:
+            right = False
+        if not right:
+            raise click.UsageError(f"invalid IPv{version} address: {text}")
+
+
+@network.command(name="disconnect")
+@click.option("-f", "--force", is_flag=True, help="No error if there is no such container, or it is not on it.")
+@click.argument("name", metavar="NETWORK")
+@click.argument("container")
+def disconnect_network(force: bool, name: str, container: str) -> None:
+    """Take a container off a network, now and at its next starts."""
+    from pycompose.compose.app import network_operations
+    from pycompose.compose.plan.steps import DisconnectNetwork
+    from pycompose.runtime.places import Places
+
+    with translated_errors():
+        network_operations.change_connection(Places.default(), name, container, DisconnectNetwork, force=force)
 
 
 @network.command(name="rm")

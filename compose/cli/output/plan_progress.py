@@ -18,9 +18,11 @@ from pycompose.compose.plan.steps import (
     Action,
     AwaitCondition,
     ConfirmReady,
+    ConnectNetwork,
     CreateContainer,
     CreateNetwork,
     CreateVolume,
+    DisconnectNetwork,
     KillContainer,
     PauseContainer,
     Plan,
@@ -69,6 +71,10 @@ def words(action: Action) -> tuple[str, str]:
             return "Killing", "Killed"
         case RenameContainer():
             return "Recreate", "Recreated"
+        case ConnectNetwork():
+            return "Connecting", "Connected"
+        case DisconnectNetwork():
+            return "Disconnecting", "Disconnected"
         case PauseContainer():
             return "Pausing", "Paused"
         case UnpauseContainer():

@@ -158,6 +158,25 @@ def test_a_network_that_cannot_be_made_is_said(run: Run, arguments: tuple[str, .
     assert words in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--link", "a:b", "lonely", "x-web-1"), "--link is not there"),
+        (("--link-local-ip", "169.254.1.1", "lonely", "x-web-1"), "--link-local-ip is not there"),
+        (("--driver-opt", "a=b", "lonely", "x-web-1"), "--driver-opt is not there"),
+        (("--gw-priority", "1", "lonely", "x-web-1"), "--gw-priority is not there"),
+        (("--ip", "fd00::1", "lonely", "x-web-1"), "invalid IPv4 address: fd00::1"),
+        (("--ip6", "nope", "lonely", "x-web-1"), "invalid IPv6 address: nope"),
+        (("nope", "x-web-1"), "network nope not found"),
+        (("lonely", "nope"), "No such container: nope"),
+    ],
+)
+def test_a_connection_that_cannot_be_is_said(run: Run, arguments: tuple[str, ...], words: str) -> None:
+    code, out, err = run("network", "connect", *arguments)
+    assert (code != 0, out) == (True, "")
+    assert words in err
+
+
 def test_a_network_of_a_container_is_kept_whether_it_runs_or_not(run: Run) -> None:
     code, _, err = run("network", "rm", "x_default")
     assert (code, "is used by x-web-1" in err) == (1, True)
