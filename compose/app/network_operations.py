@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pycompose.compose.model.observed import Observed
     from pycompose.compose.plan.steps import ConnectNetwork, DisconnectNetwork
 
+    from .operations import Outcome
+
 
 class NoSuchNetworkHere(PycomposeError):
     """A network that is not there, in docker's words."""
@@ -43,11 +45,12 @@ def change_connection(
     decide: Callable[[str, str], ConnectNetwork | DisconnectNetwork],
     *,
     force: bool = False,
-) -> None:
+    dry_run: bool = False,
+) -> Outcome | None:
     """Have the supervisor of the container's project carry out what `decide` makes of the names of both.
 
-    With `force` there is nothing to do where there is no such container, or it is not on the network. Raises
-    PycomposeError, in docker's words.
+    With `force` there is nothing to do (None) where there is no such container, or it is not on the network. With
+    `dry_run` nothing is done. Raises PycomposeError, in docker's words.
     """
     from pycompose.compose.plan.draft import Draft
     from pycompose.compose.plan.steps import ConnectNetwork, Plan
@@ -60,7 +63,7 @@ def change_connection(
     one = inspection.container_named(roots, container)
     if one is None:
         if force:
-            return
+            return None
         raise PycomposeError(f"No such container: {container}", hint="`pycompose ps --all-projects -a` lists them")
     record = inspection.network_named(roots, network)
     name = record.name if record else network
@@ -68,7 +71,7 @@ def change_connection(
     if record is None and (isinstance(action, ConnectNetwork) or name not in one.container.networks):
         raise NoSuchNetworkHere(network)
     if force and name not in one.container.networks:
-        return
+        return None
     project = newest(one.places)
 
     def plan(observed: Observed) -> Plan:
@@ -79,7 +82,8 @@ def change_connection(
             out.disconnect(action)
         return out.plan()
 
-    operations.apply(Choices(project_name=one.places.project), Located(one.places, project), plan, "network")
+    choices = Choices(project_name=one.places.project, dry_run=dry_run)
+    return operations.apply(choices, Located(one.places, project), plan, "network")
 
 
 def users(roots: Places) -> dict[str, list[str]]:

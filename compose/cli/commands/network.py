@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from pycompose.compose.app.choices import Choices
 from pycompose.compose.app.image_store import translated_errors
 from pycompose.compose.cli import filters
 from pycompose.compose.cli.arguments import FORMAT
@@ -198,11 +199,20 @@ def _pools(settings: dict[str, Any]) -> tuple[Any, ...]:
 @click.option("--gw-priority", "priority", type=int, hidden=True)
 @click.argument("name", metavar="NETWORK")
 @click.argument("container")
+@click.pass_obj
 def connect_network(
-    aliases: tuple[str, ...], four: str | None, six: str | None, name: str, container: str, **others: Any
+    choices: Choices,
+    /,
+    aliases: tuple[str, ...],
+    four: str | None,
+    six: str | None,
+    name: str,
+    container: str,
+    **others: Any,
 ) -> None:
     """Put a container on a network: at once if it runs, else from its next start."""
     from pycompose.compose.app import network_operations
+    from pycompose.compose.cli.drawing import shown
     from pycompose.compose.plan.steps import ConnectNetwork
     from pycompose.runtime.places import Places
 
@@ -212,12 +222,15 @@ def connect_network(
     for text, version in ((four, 4), (six, 6)):
         _check_address(text, version)
     with translated_errors():
-        network_operations.change_connection(
+        outcome = network_operations.change_connection(
             Places.default(),
             name,
             container,
             lambda holder, network: ConnectNetwork(holder, network, aliases, four, six),
+            dry_run=choices.dry_run,
         )
+    if outcome is not None:
+        shown(choices, outcome)
 
 
 def _check_address(text: str | None, version: int) -> None:
@@ -237,14 +250,20 @@ def _check_address(text: str | None, version: int) -> None:
 @click.option("-f", "--force", is_flag=True, help="No error if there is no such container, or it is not on it.")
 @click.argument("name", metavar="NETWORK")
 @click.argument("container")
-def disconnect_network(force: bool, name: str, container: str) -> None:
+@click.pass_obj
+def disconnect_network(choices: Choices, force: bool, name: str, container: str) -> None:
     """Take a container off a network, now and at its next starts."""
     from pycompose.compose.app import network_operations
+    from pycompose.compose.cli.drawing import shown
     from pycompose.compose.plan.steps import DisconnectNetwork
     from pycompose.runtime.places import Places
 
     with translated_errors():
-        network_operations.change_connection(Places.default(), name, container, DisconnectNetwork, force=force)
+        outcome = network_operations.change_connection(
+            Places.default(), name, container, DisconnectNetwork, force=force, dry_run=choices.dry_run
+        )
+    if outcome is not None:
+        shown(choices, outcome)
 
 
 @network.command(name="rm")

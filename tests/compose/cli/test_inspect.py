@@ -177,6 +177,14 @@ def test_a_connection_that_cannot_be_is_said(run: Run, arguments: tuple[str, ...
     assert words in err
 
 
+def test_a_connection_is_planned_and_not_made_in_a_dry_run(run: Run) -> None:
+    for words in (("connect", "lonely"), ("disconnect", "x_default")):
+        way = "to" if words[0] == "connect" else "from"
+        plan = f"{words[0]} x-web-1 {way} {words[1]}  (network {words[0]})\n"
+        assert run("--dry-run", "network", *words, "x-web-1") == (0, plan, "")
+    assert list(inspected(run, "x-web-1")["NetworkSettings"]["Networks"]) == ["x_default"]
+
+
 def test_a_network_of_a_container_is_kept_whether_it_runs_or_not(run: Run) -> None:
     code, _, err = run("network", "rm", "x_default")
     assert (code, "is used by x-web-1" in err) == (1, True)
