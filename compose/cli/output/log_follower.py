@@ -249,7 +249,10 @@ class Following:
         self._tell_ends()
         if self._milliseconds_left() == 0:
             return False
-        return any(map(self._lives, self._containers.values())) or not self._settled(self._containers.values())
+        all_of_them = self._containers.values()
+        return (
+            any(map(self._lives, all_of_them)) or any(map(self._untold, all_of_them)) or not self._settled(all_of_them)
+        )
 
     def _settled(self, containers: Iterable[ObservedContainer]) -> bool:
         """Whether these, which have ended, are still as they are.
@@ -257,9 +260,10 @@ class Following:
         What a container does and what is known of it are two files, which are not read at once. If a second look shows
         the same, what is known was so while it was ended; else something happens, and the next turn sees what.
         """
-        before = {one.id: one for one in containers}
+        before, there = {one.id: one for one in containers}, self._containers.keys()
         self._look()
-        if any(self._containers.get(container_id, one) != one for container_id, one in before.items()):
+        changed = any(self._containers.get(container_id, one) != one for container_id, one in before.items())
+        if changed or self._containers.keys() - there:
             self.wake()
             return False
         return True
@@ -281,13 +285,15 @@ class Following:
         os.eventfd_write(self._woken, 1)
 
     def _tell_ends(self) -> None:
-        ends = [one for one in self._containers.values() if self._ended_now(one)] if self.ended is not None else []
-        if ends and self._settled(ends):
+        """The second look at some may see others' ends first."""
+        while (ends := list(filter(self._untold, self._containers.values()))) and self._settled(ends):
             for one in ends:
                 self._tell_end(one)
 
-    def _ended_now(self, one: ObservedContainer) -> bool:
+    def _untold(self, one: ObservedContainer) -> bool:
         """Whether a run has ended whose end is not told; older ones are none of ours."""
+        if self.ended is None:
+            return False
         over = one.status in ("exited", "restarting") and one.finished is not None  # the keeper has written it down
         return over and self._reported.get(one.id) != one.started and (one.finished or 0.0) >= _seconds(self.since)
 

@@ -88,6 +88,27 @@ def test_an_end_that_is_heard_of_while_others_are_told_is_not_waited_for_again(p
     assert (sorted(told), waits) == ([1, 2, 3], False)
 
 
+def test_an_end_that_only_the_second_look_at_another_sees_is_told(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Places.default().project("x")
+    Path(project.run).mkdir(parents=True)
+    Path(project.keeper_socket).touch()
+    late = container(1)
+    container(2, code=0)
+    told: list[int] = []
+    with followed(ended=lambda one, code, again: told.append(one.number)) as following:
+        looked = following._look
+
+        def look() -> None:
+            (late / "exit.json").write_text(json.dumps({"code": 0, "finished": 9e9}))
+            looked()
+
+        monkeypatch.setattr(following, "_look", look)
+        following.turn()
+    assert sorted(told) == [1, 2]
+
+
 def test_a_container_that_is_made_while_one_follows_is_waited_for(places: Path) -> None:
     container(1, code=0)
     container(2, process=False)
