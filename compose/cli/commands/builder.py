@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import click
-from pycompose.compose.cli.go_arguments import GoGroup
+from pycompose.compose.cli.machine_command import MachineGroup
 from pycompose.compose.cli.output import terminal
 
 
-@click.group(cls=GoGroup)
+@click.group(cls=MachineGroup)
 def builder() -> None:
     """What builds remember on this machine."""
 

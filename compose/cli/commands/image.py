@@ -12,8 +12,8 @@ import click
 from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli import filters
 from pycompose.compose.cli.arguments import FORMAT, moment
-from pycompose.compose.cli.go_arguments import GoGroup
 from pycompose.compose.cli.image_options import QUIET, created_seconds, name_and_tag
+from pycompose.compose.cli.machine_command import MachineGroup
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.byte_count import counting
 from pycompose.compose.cli.output.inspected import show_objects
@@ -47,7 +47,7 @@ LISTING = Listing(
 KEYS = ("reference", "dangling", "label", "before", "since", "until")
 
 
-class ImageGroup(GoGroup):
+class ImageGroup(MachineGroup):
     """`image build` lies in a module of its own, imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -101,7 +101,7 @@ def load_images(archive: str | None, quiet: bool, path: str | None) -> None:
                 terminal.say(f"loaded {name}")
 
 
-@image.command(name="ls")
+@image.command(name="ls", harmless=True)
 @QUIET
 @FORMAT
 @filters.OPTION
@@ -217,7 +217,7 @@ def remove_images(force: bool, names: tuple[str, ...]) -> None:
                 terminal.say(line)
 
 
-@image.command(name="inspect")
+@image.command(name="inspect", harmless=True)
 @click.option("-f", "--format", "form", metavar="FORM", help="json (the default), or a template.")
 @click.argument("names", nargs=-1, required=True)
 def inspect_images(form: str | None, names: tuple[str, ...]) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from pycompose.compose.cli.arguments import PROGRESS
-from pycompose.compose.cli.command import Command
 from pycompose.compose.cli.drawing import Drawing
+from pycompose.compose.cli.machine_command import MachineCommand
 from pycompose.compose.cli.output import terminal
 
 from .build import MEMORY, hidden_option, no_attestations, only_builder, pairs, passed_over, refused, ssh_agents
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from pycompose.runtime.images.dockerfile.request import Secret
 
 
-@click.command("build", cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    "build",
+    cls=MachineCommand,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.option("-t", "--tag", "tags", multiple=True, metavar="NAME", help="A name for the image.")
 @click.option("-f", "--file", "file", metavar="FILE", help="The Dockerfile (- is standard input).")
 @click.option("--target", default="", metavar="STAGE", help="Build up to this stage.")

@@ -7,15 +7,15 @@ import json
 import click
 from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.drawing import Drawing
-from pycompose.compose.cli.go_arguments import GoArguments
 from pycompose.compose.cli.image_options import NAMES, output_file
+from pycompose.compose.cli.machine_command import MachineCommand
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.byte_count import counting
 from pycompose.compose.cli.output.tables import decimal_size, table
 from pycompose.errors import PycomposeError
 
 
-@click.command("pull", cls=GoArguments)
+@click.command("pull", cls=MachineCommand)
 @click.option("--platform", metavar="OS/ARCH", help="Instead of this machine's.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the image's name only.")
 @NAMES
@@ -31,7 +31,7 @@ def pull(platform: str | None, quiet: bool, names: tuple[str, ...]) -> None:
             terminal.say(name)
 
 
-@click.command("push", cls=GoArguments)
+@click.command("push", cls=MachineCommand)
 @click.option("-q", "--quiet", is_flag=True, help="Show nothing while it goes on.")
 @NAMES
 def push(quiet: bool, names: tuple[str, ...]) -> None:
@@ -41,7 +41,7 @@ def push(quiet: bool, names: tuple[str, ...]) -> None:
     image_operations.push_images(dict.fromkeys(names, ""), Drawing(quiet_transfers=quiet))
 
 
-@click.command("tag", cls=GoArguments)
+@click.command("tag", cls=MachineCommand)
 @click.argument("name")
 @click.argument("target")
 def tag(name: str, target: str) -> None:
@@ -50,7 +50,7 @@ def tag(name: str, target: str) -> None:
         ask_store().tag(name, target)
 
 
-@click.command("save", cls=GoArguments)
+@click.command("save", cls=MachineCommand)
 @click.option("-o", "--output", metavar="FILE", help="A file; standard output without it.")
 @click.option(
     "--format",
@@ -74,7 +74,7 @@ def save(output: str | None, form: str, names: tuple[str, ...]) -> None:
         save.save(ask_store(), names, out, oci=form == "oci", progress=progress)
 
 
-@click.command("history", cls=GoArguments)
+@click.command("history", cls=MachineCommand, harmless=True)
 @click.option("--no-trunc", is_flag=True, help="Whole instructions.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 @click.argument("name")
@@ -104,7 +104,7 @@ def history(no_trunc: bool, form: str, name: str) -> None:
     terminal.say(table(("CREATED", "CREATED BY", "SIZE"), cells), end="")
 
 
-@click.command("prune", cls=GoArguments)
+@click.command("prune", cls=MachineCommand)
 @click.option(
     "-a", "--all", "everything", is_flag=True, help="All that no container uses, not only those without a name."
 )
@@ -123,7 +123,7 @@ def prune(everything: bool, force: bool) -> None:
     terminal.say(f"Total reclaimed space: {decimal_size(gone.freed)}")
 
 
-@click.command("fsck", cls=GoArguments)
+@click.command("fsck", cls=MachineCommand, harmless=True)
 def fsck() -> None:
     """Verify every digest in the image store: blobs, layers, configurations."""
     from pycompose.runtime.images.verify import check

@@ -9,8 +9,8 @@ from pycompose.compose.app.choices import Choices
 from pycompose.compose.app.image_store import translated_errors
 from pycompose.compose.cli import filters
 from pycompose.compose.cli.arguments import FORMAT
-from pycompose.compose.cli.go_arguments import GoGroup
 from pycompose.compose.cli.image_options import QUIET, pairs
+from pycompose.compose.cli.machine_command import MachineGroup
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.inspected import show_objects
 from pycompose.compose.cli.output.listing import Listing, label_of, labels_text
@@ -38,12 +38,12 @@ KEYS = ("name", "id", "driver", "scope", "type", "label", "dangling")
 NAMES = click.argument("names", nargs=-1, required=True)
 
 
-@click.group(cls=GoGroup)
+@click.group(cls=MachineGroup)
 def network() -> None:
     """Networks on this machine."""
 
 
-@network.command(name="ls")
+@network.command(name="ls", harmless=True)
 @QUIET
 @FORMAT
 @click.option("--no-trunc", is_flag=True, help="Print ids whole.")
@@ -102,7 +102,7 @@ def _row(one: NetworkRecord, whole: bool) -> dict[str, Any]:
     }
 
 
-@network.command(name="inspect")
+@network.command(name="inspect", harmless=True)
 @click.option("-f", "--format", "form", metavar="FORM", help="json (the default), or a template.")
 @click.option("-v", "--verbose", is_flag=True, hidden=True)  # of swarms
 @NAMES
@@ -189,7 +189,7 @@ def _pools(settings: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(pools)
 
 
-@network.command(name="connect")
+@network.command(name="connect", harmless=True)
 @click.option("--alias", "aliases", multiple=True, metavar="NAME", help="A further name of it on the network.")
 @click.option("--ip", "four", metavar="IP", help="Its IPv4 address there.")
 @click.option("--ip6", "six", metavar="IP", help="Its IPv6 address there.")
@@ -246,7 +246,7 @@ def _check_address(text: str | None, version: int) -> None:
             raise click.UsageError(f"invalid IPv{version} address: {text}")
 
 
-@network.command(name="disconnect")
+@network.command(name="disconnect", harmless=True)
 @click.option("-f", "--force", is_flag=True, help="No error if there is no such container, or it is not on it.")
 @click.argument("name", metavar="NETWORK")
 @click.argument("container")

@@ -8,7 +8,7 @@ import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.app.image_store import ask_store, translated_errors
 from pycompose.compose.cli.arguments import FORMAT
-from pycompose.compose.cli.go_arguments import GoGroup
+from pycompose.compose.cli.machine_command import MachineGroup
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.listing import Listing
 from pycompose.compose.cli.output.tables import decimal_size
@@ -21,12 +21,12 @@ LISTING = Listing(
 )
 
 
-@click.group(cls=GoGroup)
+@click.group(cls=MachineGroup)
 def system() -> None:
     """This machine: disk space, and what nobody uses."""
 
 
-@system.command(name="df")
+@system.command(name="df", harmless=True)
 @FORMAT
 @click.option("-v", "--verbose", is_flag=True, help="Each image, container, volume and layer of builds by itself.")
 def disk_space(form: str | None, verbose: bool) -> None:

@@ -9,8 +9,8 @@ import click
 from pycompose.compose.app.image_store import translated_errors
 from pycompose.compose.cli import filters
 from pycompose.compose.cli.arguments import FORMAT
-from pycompose.compose.cli.go_arguments import GoGroup
 from pycompose.compose.cli.image_options import QUIET, pairs
+from pycompose.compose.cli.machine_command import MachineGroup
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.inspected import show_objects
 from pycompose.compose.cli.output.listing import Listing, label_of, labels_text
@@ -33,7 +33,7 @@ def volume_store() -> Volumes:
     return Volumes(Places.default())
 
 
-@click.group(cls=GoGroup)
+@click.group(cls=MachineGroup)
 def volume() -> None:
     """Volumes on this machine."""
 
@@ -48,7 +48,7 @@ def create_volume(labels: tuple[str, ...], options: tuple[str, ...], name: str) 
         terminal.say(volume_store().create(name, pairs(labels), pairs(options)).name)
 
 
-@volume.command(name="ls")
+@volume.command(name="ls", harmless=True)
 @QUIET
 @FORMAT
 @filters.OPTION
@@ -96,7 +96,7 @@ def remove_volumes(force: bool, names: tuple[str, ...]) -> None:
             terminal.say(name)
 
 
-@volume.command(name="inspect")
+@volume.command(name="inspect", harmless=True)
 @click.option("-f", "--format", "form", metavar="FORM", help="json (the default), or a template.")
 @click.argument("names", nargs=-1, required=True)
 def inspect_volumes(form: str | None, names: tuple[str, ...]) -> None:

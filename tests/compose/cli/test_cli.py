@@ -218,6 +218,35 @@ def test_a_dry_run_prints_and_changes_nothing(file: Path, run: Run, command: tup
     assert sorted(path.name for path in file.parent.iterdir()) == ["compose.yaml"]
 
 
+MACHINE = [
+    ("volume", "create", "v"),
+    ("volume", "prune", "-f"),
+    ("network", "create", "n"),
+    ("network", "rm", "n"),
+    ("image", "rm", "i"),
+    ("image", "build", "."),
+    ("image", "pull", "i"),
+    ("image", "tag", "i", "j"),
+    ("system", "prune", "-f"),
+    ("builder", "prune", "-f"),
+]
+
+
+@pytest.mark.parametrize("command", MACHINE, ids=" ".join)
+def test_what_has_no_plan_is_not_tried(file: Path, run: Run, command: tuple[str, ...], places: Path) -> None:
+    code, out, err = run("--dry-run", *command)
+    assert (code, out) == (1, "")
+    assert "cannot be tried with --dry-run" in err
+    assert not (places / "state" / "volumes").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [("volume", "ls"), ("network", "ls"), ("image", "ls"), ("system", "df")], ids=" ".join
+)
+def test_what_only_reads_heeds_no_dry_run(file: Path, run: Run, command: tuple[str, ...]) -> None:
+    assert run("--dry-run", *command)[0] == 0
+
+
 def test_what_nobody_foresaw_is_one_line_and_a_file(
     file: Path, run: Run, monkeypatch: pytest.MonkeyPatch, places: Path
 ) -> None:
