@@ -232,7 +232,7 @@ def _network(key: str, section: Section, context: services.Context) -> Network:
         enable_ipv6=section.flag("enable_ipv6"),
         ipam_driver=ipam.text("driver"),
         ipam_pools=tuple(pools),
-        ipam_options=MappingProxyType(ipam.pairs("options")),
+        ipam_options=MappingProxyType(ipam.pairs("options", like="aux_addresses")),
         labels=MappingProxyType(section.pairs("labels")),
         kept=MappingProxyType(kept),
     )

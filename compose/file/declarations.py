@@ -94,7 +94,7 @@ def written(record: object) -> dict[str, Any]:
 
 
 def _written(value: Any, kind: str) -> Any:
-    if value is None or kind == "":
+    if value is None or kind in ("", "labels", "valued"):
         if dataclasses.is_dataclass(value):
             return written(value)
         if isinstance(value, Mapping):
@@ -106,7 +106,7 @@ def _written(value: Any, kind: str) -> Any:
         return list(value)
     if kind == "duration":
         return duration_text(value)
-    if kind == "size":
+    if kind in ("size", "whole size"):
         return str(value)
     if kind == "octal":
         return f"0{value:o}"
@@ -140,6 +140,16 @@ def _special(how: str, choices: tuple[str, ...]) -> Reader:
             return Section.size
         case "command":
             return Section.command
+        case "whole size":
+            return lambda section, key: section.size(key, fractions=False)
+        case "natural":
+            return Section.natural
+        case "switch":
+            return lambda section, key: section.flag(key, quoted=False)
+        case "labels":
+            return lambda section, key: MappingProxyType(section.pairs(key, like="labels"))
+        case "valued":
+            return lambda section, key: MappingProxyType(section.valued_pairs(key))
         case "octal":
             return Section.octal
         case "hosts":

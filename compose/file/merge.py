@@ -31,13 +31,9 @@ SINGLE = frozenset({"dns", "dns_search", "dns_opt", "env_file", "label_file", "t
 UNIQUE_TEXT = SINGLE | {
     "expose",
     "links",
-    "external_links",
     "profiles",
     "cap_add",
     "cap_drop",
-    "group_add",
-    "security_opt",
-    "device_cgroup_rules",
     "networks.*.aliases",
     "extra_hosts",
     "build.extra_hosts",
@@ -183,6 +179,8 @@ def _sequence(value: Tree) -> Tree:
 def _unique(items: Seq, path: tuple[str, ...]) -> Tree:
     name = attribute(path)
     identity = IDENTITY.get(name) or (str if name in UNIQUE_TEXT else _pair if name in PAIRS else None)
+    if path[0] == "networks" and path[2:] == ("labels",):
+        identity = _pair
     if path[0] == "networks" and path[2:] == ("ipam", "config"):
         return _pools(items, path)
     if identity is None:
@@ -195,15 +193,16 @@ def _unique(items: Seq, path: tuple[str, ...]) -> Tree:
 
 def unique(tree: Map) -> Map:
     """A file's tree, in which of two list entries for one thing the last is left: the same as between two files."""
-    services = tree.get("services")
-    if not isinstance(services, Map):
-        return tree
-    changed = services
-    for name, service in services.items():
-        if isinstance(service, Map) and (new := _unique_in(service, ("services", name))) is not service:
-            changed = changed.copy() if changed is services else changed
-            changed[name] = new
-    return tree if changed is services else tree.replaced("services", changed)
+    for kind in ("services", "networks"):
+        entries = tree.get(kind)
+        changed = entries if isinstance(entries, Map) else Map()
+        for name, entry in list(changed.items()):
+            if isinstance(entry, Map) and (new := _unique_in(entry, (kind, name))) is not entry:
+                changed = changed.copy() if changed is entries else changed
+                changed[name] = new
+        if isinstance(entries, Map) and changed is not entries:
+            tree = tree.replaced(kind, changed)
+    return tree
 
 
 def _unique_in(holder: Map, path: tuple[str, ...]) -> Map:
@@ -211,7 +210,7 @@ def _unique_in(holder: Map, path: tuple[str, ...]) -> Map:
     for key, value in holder.items():
         inner = (*path, key)
         new = value
-        if isinstance(value, Seq) and len(value) > 1:
+        if isinstance(value, Seq) and len(value) > 1 and attribute(inner) not in KEPT_TWICE:
             new = _unique(value, inner)
         elif isinstance(value, Map) and (
             key in HOLDERS if len(path) == 2 else path[2] == "networks" and len(path) == 3
@@ -223,6 +222,7 @@ def _unique_in(holder: Map, path: tuple[str, ...]) -> Map:
     return changed
 
 
+KEPT_TWICE = frozenset({"extra_hosts", "build.extra_hosts", "build.ssh"})  # in one file: docker compose refuses them
 HOLDERS = ("build", "deploy", "networks")  # attributes with such lists inside
 
 

@@ -30,6 +30,7 @@ RANGE = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?\Z")
 
 
 def networks(section: Section) -> tuple[Attachment, ...]:
+    section.check_once("networks")
     tree = named(section.map.get("networks"), "networks")
     if tree is None:
         return ()
@@ -37,7 +38,10 @@ def networks(section: Section) -> tuple[Attachment, ...]:
         section.wrong("networks", "a list or a mapping of networks")
         return ()
     attachments = []
+    listed = tree is not section.map.get("networks")
     for name, entry in tree.items():
+        if not listed:
+            section.section("networks").check_name(name, "network")
         one = Section(section.reading, entry, f'network "{name}" of {section.name}', tree.keys_at.get(name))
         kept = one.check_keys(ATTACHMENT, ("link_local_ips",))
         kept.pop("link_local_ips", None)
@@ -73,6 +77,11 @@ def port_range(value: str) -> tuple[int, int]:
     return span
 
 
+def _is_address(ip: str) -> bool:
+    """An address, as far as its form goes."""
+    return bool(IPV4.match(ip) or (IPV6.match(ip) and ("::" in ip or ip.count(":") == 7)))
+
+
 def parse_port(value: str) -> tuple[Port, ...]:
     """`[[IP:]HOST[-HOST]:]CONTAINER[-CONTAINER][/PROTOCOL]`. Raises ValueError."""
     rest, _, protocol = value.partition("/")
@@ -82,9 +91,11 @@ def parse_port(value: str) -> tuple[Port, ...]:
     before, _, container = rest.rpartition(":")
     ip, _, host = before.rpartition(":")
     ip = ip.removeprefix("[").removesuffix("]")
-    if ip and not IPV4.match(ip) and not (IPV6.match(ip) and ("::" in ip or ip.count(":") == 7)):
+    if ip and not _is_address(ip):
         raise ValueError(f'"{short(ip)}" is no address')
     first, last = port_range(container)
+    if last == 0:
+        raise ValueError("no container has a port 0")
     published = port_range(host) if host else None
     count = last - first + 1
     address = ip or None
@@ -133,6 +144,12 @@ def _long_port(one: Section) -> tuple[Port, ...]:
     if not 0 <= target <= 65535:
         one.wrong("target", "a port")
         return ()
+    host_ip = one.text("host_ip")
+    if host_ip is not None and not _is_address(host_ip):
+        if host_ip and not _is_address(host_ip.removeprefix("[").removesuffix("]")):
+            one.wrong("host_ip", "an address")
+        else:
+            one.reading.lax(f'"host_ip" of {one.name} is no address: "{host_ip}"', one.at("host_ip"))
     try:
         span = port_range(published) if published else None
     except ValueError:
@@ -142,7 +159,7 @@ def _long_port(one: Section) -> tuple[Port, ...]:
         Port(
             target,
             None if span == (0, 0) else span,
-            one.text("host_ip"),
+            host_ip,
             one.choice("protocol", PROTOCOLS) or "tcp",  # type: ignore[arg-type]
             one.choice("mode", ("ingress", "host")) or "ingress",
             one.text("name"),
@@ -164,6 +181,7 @@ def extra_hosts(section: Section, key: str = "extra_hosts") -> tuple[tuple[str, 
                 section.reading.problem(message, value.keys_at.get(name), "such as db: 10.0.0.5", "type")
             section.only_text(key, item)
             hosts += [(name, one) for a in addresses if isinstance(a, Text) for one in _addresses(str(a))]
+        _named(hosts, section, key)
         return tuple(dict.fromkeys(hosts))
     for entry in section.texts(key):
         name, separator, address = entry.partition("=" if "=" in entry else ":")
@@ -171,7 +189,13 @@ def extra_hosts(section: Section, key: str = "extra_hosts") -> tuple[tuple[str, 
             message = f'"{short(entry)}" in "{key}" of {section.name} is not name=address'
             section.reading.problem(message, section.at(key), 'such as "db=10.0.0.5"', "address")
         hosts += [(name, one) for one in _addresses(address)]
+    _named(hosts, section, key)
     return tuple(hosts)
+
+
+def _named(hosts: list[tuple[str, str]], section: Section, key: str) -> None:
+    if any(not name for name, _ in hosts):
+        section.reading.problem(f'a name in "{key}" of {section.name} is empty', section.at(key), "such as db=10.0.0.5")
 
 
 def _addresses(text: str) -> list[str]:

@@ -16,8 +16,9 @@ from pycompose.errors import Place
 from .merge import pairs
 from .source import FALSE, FLOAT, TRUE, Map, Seq, Text, Tree, plain_value, position, spelled, whole
 
-YES = frozenset({"1", "y", "yes", "on", "t"})  # what compose-go takes for a boolean, with a warning
+YES = frozenset({"1", "y", "yes", "on", "t"})  # what is a boolean here; to compose-go too, but for REFUSED
 NO = frozenset({"", "0", "n", "no", "off", "f"})
+REFUSED = frozenset({"", "0", "1", "f", "t"})
 OCTAL = re.compile(r"(?:0o)?([0-7]{1,6})\Z")
 COMMAND = 2 << 20  # characters: as many as Linux takes
 DIGITS = re.compile(r"[-+]?[0-9]{1,30}\Z")
@@ -43,6 +44,7 @@ FORMS = {
     "letters, digits": "web-1",
     "a port or a range": '"8080-8090"',
     "a port": "80",
+    "an address": "127.0.0.1",
     "the name of one": "./file.txt",
 }
 
@@ -64,12 +66,16 @@ GROUPS = words("""
 NULLABLE = words("command deploy develop entrypoint")
 NUMBERS_TOO = words("expose group_add ports published")
 SWITCHES_TOO = words("provenance sbom")
-ONCE = words("capabilities device_ids ignore include")
+REPEATED = words("""
+    cache_from cache_to constraints entitlements env_file label_file no_cache_filter path platforms runtime_flags tags
+""")  # lists that may say something twice
 MAPPINGS = words("aux_addresses driver_opts options storage_opt")  # that no list of NAME=value can stand for
-NUMBERS_ALONE = words("context_size gw_priority priority")  # a number in quotes is text there
+NUMBERS_ALONE = words("context_size gw_priority priority weight")  # a number in quotes is text there
 MAY_BE_EMPTY = words("endpoint_mode failure_action mode propagation protocol")  # as if they were not there
-WHOLE_SIZES = words("rate size")
+WHOLE_SIZES = words("mem_reservation rate size")
 ONE_OR_MORE = words("dns dns_search env_file include ignore label_file path tmpfs")
+NAME = re.compile(r"[a-zA-Z0-9._-]+\Z")
+RESTRICTED = words("configs secrets services volumes")  # kinds whose entries have such names alone
 
 
 def not_text(value: Text) -> bool:
@@ -189,6 +195,11 @@ class Section:
         elif key not in NULLABLE:
             self.reading.lax(f'"{key}" of {self.name} has no value', at)
 
+    def check_no_extensions(self, keys: Iterable[str]) -> None:
+        """As `check_keys`, where x- keys are not foreseen."""
+        for key in self.check_keys(keys):
+            self.reading.lax(f'{self.name} has "{key}"', self.at(key))
+
     def text(self, key: str) -> str | None:
         value = self.map.get(key)
         if value is None:
@@ -204,7 +215,8 @@ class Section:
 
         def odd(one: Text) -> bool:
             is_switch = one in TRUE or one in FALSE
-            return not_text(one) and not (key in SWITCHES_TOO if is_switch else key in NUMBERS_TOO)
+            may_be = key in SWITCHES_TOO if is_switch else key in NUMBERS_TOO and whole(one) is not None
+            return not_text(one) and not may_be
 
         if isinstance(value, Text) and odd(value):
             self.reading.lax(f'"{key}" of {self.name} is not text: {short(value)} without quotes', value.at)
@@ -212,16 +224,34 @@ class Section:
             if isinstance(item, Text) and odd(item):
                 self.reading.lax(f'{short(item)} in "{key}" of {self.name} is not text, without quotes', item.at)
 
-    def flag(self, key: str, default: bool = False) -> bool:
+    def check_once(self, key: str) -> None:
+        """A warning at an entry of a list that is there already; a number and its text are two."""
+        value = self.map.get(key)
+        items = [item for item in value if isinstance(item, Text)] if isinstance(value, Seq) else []
+        if len(set(items)) == len(items):
+            return
+        before: set[tuple[str, bool]] = set()
+        for item in items:
+            entry = str(item), not_text(item)
+            if entry in before:
+                self.reading.lax(f'"{key}" of {self.name} has "{short(item)}" twice', item.at)
+            before.add(entry)
+
+    def flag(self, key: str, default: bool = False, *, quoted: bool = True) -> bool:
+        """True or false; unless `quoted`, a warning at what is so in quotes, or by a variable."""
         value = self.map.get(key)
         if value is None:
             return default
         if isinstance(value, Text):
+            if not quoted and (value not in TRUE | FALSE or not value.plain or value.filled):
+                self.reading.lax(f'"{key}" of {self.name} is text, not true or false', value.at)
             lowered = value.strip().lower()
             if lowered in ("true", "false"):
                 return lowered == "true"
-            if value.plain and not value.filled and whole(value) is not None and lowered in YES | NO:
-                self.reading.lax(f'"{key}" of {self.name} is a number, not true or false', value.at)
+            if lowered in REFUSED:
+                kind = "a number" if not_text(value) else "text"
+                self.reading.lax(f'"{key}" of {self.name} is {kind}, not true or false', value.at)
+                return lowered in YES
             if lowered in YES or lowered in NO:
                 meant = "true" if lowered in YES else "false"
                 message = f'"{key}" of {self.name} is "{value}", which YAML 1.2 takes for text; it is read as {meant}'
@@ -239,8 +269,8 @@ class Section:
             number = whole(stripped) if value.plain else None
             if number is None and DIGITS.match(stripped):
                 number = int(stripped)
-                if key in NUMBERS_ALONE and not value.filled:
-                    self.reading.lax(f'"{key}" of {self.name} is text: a number in quotes', value.at)
+                if key in NUMBERS_ALONE:
+                    self.reading.lax(f'"{key}" of {self.name} is text, not a number', value.at)
             if number is not None and abs(number) < 1 << 63:
                 return number
         self.wrong(key, "a whole number")
@@ -250,6 +280,14 @@ class Section:
         number = self.integer(key)
         if number is not None and not lowest <= number <= highest:
             self.wrong(key, f"a whole number from {lowest} to {highest}")
+            return None
+        return number
+
+    def natural(self, key: str) -> int | None:
+        """A whole number of 0 or more."""
+        number = self.integer(key)
+        if number is not None and number < 0:
+            self.wrong(key, "a whole number of 0 or more")
             return None
         return number
 
@@ -274,7 +312,8 @@ class Section:
         self.wrong(key, "a number")
         return None
 
-    def size(self, key: str) -> int | None:
+    def size(self, key: str, *, fractions: bool = True) -> int | None:
+        """Bytes; unless there may be `fractions`, a warning at a number that has one."""
         value = self.map.get(key)
         if value is None:
             return None
@@ -284,8 +323,10 @@ class Section:
         elif isinstance(value, Text) and not_text(value):
             if key == "memory":
                 self.only_text(key, value)
-            elif key in WHOLE_SIZES and whole(value) is None:
+            elif (key in WHOLE_SIZES or not fractions) and whole(value) is None and not float(value).is_integer():
                 self.reading.lax(f'"{key}" of {self.name} is no whole number: {short(value)}', value.at)
+        elif size < 0:
+            self.reading.lax(f'"{key}" of {self.name} is text, not a number: {value}', position(value))
         return size
 
     def duration(self, key: str) -> float | None:
@@ -295,7 +336,7 @@ class Section:
         seconds = duration_of(value) if isinstance(value, Text) else None
         if seconds is None:
             self.wrong(key, 'a duration such as "1m30s"')
-        elif isinstance(value, Text) and not_text(value):
+        elif isinstance(value, Text) and (not_text(value) or (seconds and FLOAT.match(value))):
             self.reading.lax(f'"{key}" of {self.name} has no unit: {short(value)} seconds', value.at)
         return seconds
 
@@ -312,8 +353,8 @@ class Section:
         if isinstance(value, Seq) and all(isinstance(item, Text) for item in value):
             self.only_text(key, value)
             texts = tuple(dict.fromkeys(str(item) for item in value))
-            if key in ONCE and len(texts) < len(value):
-                self.reading.lax(f'"{key}" of {self.name} has an entry twice', value.at)
+            if len(texts) < len(value) and key not in REPEATED:
+                self.check_once(key)
             return texts
         self.wrong(key, "a list of text")
         return ()
@@ -340,11 +381,12 @@ class Section:
         self.wrong(key, "text or a list of text")
         return None
 
-    def optional_pairs(self, key: str) -> dict[str, str | None]:
+    def optional_pairs(self, key: str, like: str = "") -> dict[str, str | None]:
+        """Names with their values; of what docker compose refuses, those of the attribute `like` are as another's."""
         if key == "environment":
             self._trailing_spaces(key)
         written = self.map.get(key)
-        self._only_pairs(key, written)
+        self._only_pairs(key, like or key, written)
         value = pairs(written)
         if value is None:
             return {}
@@ -364,17 +406,18 @@ class Section:
                 )
         return result
 
-    def _only_pairs(self, key: str, value: Tree) -> None:
+    def _only_pairs(self, key: str, kind: str, value: Tree) -> None:
         """Warnings at what docker compose's schema refuses of pairs."""
         if isinstance(value, Seq):
             self.only_text(key, value)
-            if key in MAPPINGS:
+            self.check_once(key)
+            if kind in MAPPINGS:
                 self.reading.lax(f'"{key}" of {self.name} is a list, not a mapping', value.at)
-        elif isinstance(value, Map) and key in MAPPINGS:
+        elif isinstance(value, Map) and kind in MAPPINGS:
             for name, item in value.items():
-                if item is None and key != "options":
+                if item is None and kind not in ("options", "storage_opt"):
                     self.reading.lax(f'"{name}" in "{key}" of {self.name} has no value', value.keys_at.get(name))
-                if isinstance(item, Text) and not_text(item) and (key == "aux_addresses" or item in TRUE | FALSE):
+                if isinstance(item, Text) and not_text(item) and (kind == "aux_addresses" or item in TRUE | FALSE):
                     self.reading.lax(f'"{name}" in "{key}" of {self.name} is not text: {item}', item.at)
 
     def _trailing_spaces(self, key: str) -> None:
@@ -386,8 +429,16 @@ class Section:
                 message = f'the variable "{short(name)}" in "{key}" of {self.name} ends with a space'
                 self.reading.problem(message, position(item), f"write {short(name.rstrip())}={short(rest.lstrip())}")
 
-    def pairs(self, key: str) -> dict[str, str]:
-        return {name: value or "" for name, value in self.optional_pairs(key).items()}
+    def pairs(self, key: str, like: str = "") -> dict[str, str]:
+        return {name: value or "" for name, value in self.optional_pairs(key, like).items()}
+
+    def valued_pairs(self, key: str) -> dict[str, str]:
+        """Pairs none of which may be a name alone."""
+        pairs = self.optional_pairs(key)
+        for name in (name for name, value in pairs.items() if value is None):
+            message = f'"{short(name)}" in "{key}" of {self.name} has no value'
+            self.reading.problem(message, self.at(key), f"such as {short(name)}=VALUE", "value")
+        return {name: value or "" for name, value in pairs.items()}
 
     def section(self, key: str) -> Section:
         return Section(self.reading, self.map.get(key), f'"{key}" of {self.name}', self.map.keys_at.get(key))
@@ -395,10 +446,18 @@ class Section:
     def sections(self, key: str) -> list[tuple[str, Section]]:
         """The entries of a mapping of mappings."""
         parent = self.section(key)
+        for name in parent.map if key in RESTRICTED else ():
+            parent.check_name(name, key.removesuffix("s"))
         return [
             (name, Section(self.reading, value, f'{key.removesuffix("s")} "{name}"', parent.map.keys_at.get(name)))
             for name, value in parent.map.items()
         ]
+
+    def check_name(self, name: str, kind: str) -> None:
+        """A problem at a key of this mapping that cannot be the name of such a thing."""
+        if not NAME.match(name):
+            message = f'"{short(name)}" cannot be the name of a {kind}'
+            self.reading.problem(message, self.map.keys_at.get(name) or self.origin, "letters, digits, . _ -", "name")
 
     def items(self, key: str) -> list[Tree]:
         value = self.map.get(key)

@@ -8,7 +8,7 @@ from pycompose.compose.model.project import BlkioConfig, Device, DeviceRate, Dev
 from pycompose.compose.model.quantities import duration_of
 from pycompose.errors import Place
 
-from .reading import Section, extended
+from .reading import Section, extended, short
 from .source import Map, Text, Tree
 
 SOFT_AND_HARD = "such as {soft: 1024, hard: 2048}, or one number for both"
@@ -60,6 +60,7 @@ def restart(section: Section) -> RestartPolicy | None:
     if condition == "on-failure" and (not colon or (attempts.isdecimal() and len(attempts) < 10)):
         return RestartPolicy("on-failure", int(attempts or 0) or None)
     if not colon and condition in ("no", "always", "unless-stopped", "false"):
+        section.only_text("restart", value)
         return RestartPolicy("no" if condition == "false" else condition)  # type: ignore[arg-type]
     section.wrong("restart", "no, always, on-failure[:N] or unless-stopped")
     return None
@@ -103,6 +104,7 @@ def resources(section: Section, deploy: Deploy | None) -> ServiceLimits:
 def _microseconds(section: Section, key: str) -> int | None:
     value = section.map.get(key)
     if isinstance(value, Text) and (value[-1:].isalpha() and (seconds := duration_of(value)) is not None):
+        section.reading.lax(f'"{key}" of {section.name} is no number of microseconds: {value}', value.at)
         return round(seconds * 1_000_000)
     return section.integer(key)
 
@@ -111,26 +113,21 @@ def _blkio(section: Section) -> BlkioConfig | None:
     if section.map.get("blkio_config") is None:
         return None
     one = section.section("blkio_config")
-    _no_extensions(one, ("weight", "weight_device", *RATES))
+    one.check_no_extensions(("weight", "weight_device", *RATES))
     devices = []
     for item in one.items("weight_device"):
         entry = Section(section.reading, item, f"a weight_device of {section.name}")
-        _no_extensions(entry, ("path", "weight"))
+        entry.check_no_extensions(("path", "weight"))
         devices.append(DeviceWeight(entry.text("path") or "", entry.between("weight", 0, 1000) or 0))
     limits: dict[str, tuple[DeviceRate, ...]] = {}
     for key in RATES:
         rates = []
         for item in one.items(key):
             entry = Section(section.reading, item, f"a {key} of {section.name}")
-            _no_extensions(entry, ("path", "rate"))
+            entry.check_no_extensions(("path", "rate"))
             rates.append(DeviceRate(entry.text("path") or "", entry.size("rate") or 0))
         limits[key] = tuple(rates)
     return BlkioConfig(one.between("weight", 0, 1000), tuple(devices), **limits)
-
-
-def _no_extensions(section: Section, keys: tuple[str, ...]) -> None:
-    for key in section.check_keys(keys):
-        section.reading.lax(f'{section.name} has "{key}"', section.at(key))
 
 
 def ulimits(section: Section, key: str = "ulimits") -> dict[str, Ulimit]:
@@ -173,6 +170,8 @@ def devices(section: Section) -> tuple[Device, ...]:
         source = one.text("source") or ""
         if not source:
             one.reading.problem(f"{one.name} has no source", one.origin, "source: /dev/…", "required")
+        if source and not one.map.get("target"):
+            one.reading.lax(f'{one.name} has no "target", which is then {short(source)}', one.origin)
         target, permissions = one.text("target") or source, one.text("permissions") or "rwm"
         mappings.append(Device(source, target, permissions, extended(kept)))
     return tuple(mappings)

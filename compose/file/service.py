@@ -45,7 +45,6 @@ KEPT_DEPLOY = ("mode", "endpoint_mode", "labels", "update_config", "rollback_con
 DEFAULT = (Attachment("default"),)
 CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
 PULL = re.compile(r"always|never|missing|if_not_present|build|refresh|daily|weekly|every_([0-9]+[wdhms])+\Z")
-NAME = re.compile(r"[a-zA-Z0-9._-]+\Z")
 CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
 
@@ -76,9 +75,6 @@ def read(name: str, section: Section, context: Context, environment: Variables, 
     section.name = f'service "{short(name)}"'
     kept = section.check_keys(ACTED, KEPT)
     reading = section.reading
-    if not NAME.match(name):
-        message = f'"{short(name)}" cannot be the name of a service'
-        reading.problem(message, section.origin, "letters, digits, . _ -", "name")
     deploy = _deploy(section)
     container_name = section.text("container_name")
     if container_name is not None and not CONTAINER.match(container_name):
@@ -168,7 +164,7 @@ def read(name: str, section: Section, context: Context, environment: Variables, 
         isolation=section.text("isolation"),
         runtime=section.text("runtime"),
         pull_refresh_after=section.text("pull_refresh_after"),
-        use_api_socket=section.flag("use_api_socket"),
+        use_api_socket=section.flag("use_api_socket", quoted=False),
         cpu_count=section.between("cpu_count", 0, 1 << 31),
         cpu_percent=_percent(section),
         restart_unhealthy=pycompose_section.restarts_unhealthy(section),
@@ -181,6 +177,8 @@ def _percent(section: Section) -> float | None:
     percent = section.number("cpu_percent")
     if percent is not None and not 0 <= percent <= 100:
         section.wrong("cpu_percent", "a number from 0 to 100")
+    elif percent is not None and not percent.is_integer():
+        section.reading.lax(f'"cpu_percent" of {section.name} is no whole number: {percent}', section.at("cpu_percent"))
     return percent
 
 
@@ -221,6 +219,11 @@ def _build(section: Section, context: Context) -> Build | None:
         return None
     build = declarations.optional(Build, section, "build") or Build()
 
+    ssh = section.section("build").map.get("ssh") if isinstance(section.map["build"], Map) else None
+    for key in ssh if isinstance(ssh, Seq) else ():
+        if isinstance(key, Text) and "=" not in key and key != "default":
+            section.reading.lax(f'"{short(key)}" in "ssh" of "build" of {section.name} has no path', key.at)
+
     def where(path: str) -> str:
         return path if is_remote(path) else absolute(path, context.working_dir)
 
@@ -240,12 +243,17 @@ def _develop(section: Section, context: Context) -> Develop | None:
     develop = declarations.optional(Develop, section, "develop")
     if develop is None:
         return None
+    for number, one in enumerate(develop.watch, 1):
+        if not one.path and (at := place(section, "develop", "watch")):
+            name = f'entry {number} of "watch" of {section.name}'
+            section.reading.problem(f'{name} has an empty "path"', at, "path: ./src", "required")
     return replace(
         develop, watch=tuple(replace(one, path=absolute(one.path, context.working_dir)) for one in develop.watch)
     )
 
 
 def _models(section: Section) -> dict[str, ModelUse]:
+    section.check_once("models")
     tree = named(section.map.get("models"), "models")
     if not isinstance(tree, Map):
         if tree is not None:
@@ -328,6 +336,7 @@ def _depends_on(section: Section, links: tuple[tuple[str, str], ...], context: C
     if isinstance(value, Text) or (isinstance(value, Seq) and not all(isinstance(i, Text) for i in value)):
         section.wrong("depends_on", "a list or a mapping of services")
         value = None
+    section.check_once("depends_on")
     tree = named(value, "depends_on")
     if isinstance(tree, Map):
         for name, entry in tree.items():
@@ -337,7 +346,7 @@ def _depends_on(section: Section, links: tuple[tuple[str, str], ...], context: C
                 reading, at = section.reading, tree.keys_at.get(name)
                 reading.lax(f'{one.name} has no "condition", which is then service_started', at)
             condition = one.choice("condition", CONDITIONS) or "service_started"
-            restarts, needed = one.flag("restart"), one.flag("required", True)
+            restarts, needed = one.flag("restart"), one.flag("required", True, quoted=False)
             needs[name] = Dependency(name, condition, restarts, needed, extended(kept))  # type: ignore[arg-type]
     if context.normalize:
         for name, _ in links:
@@ -387,7 +396,7 @@ def env_files(section: Section, context: Context) -> list[EnvFile]:
             files.append(EnvFile(absolute(item, context.working_dir), True, False, section))
             continue
         one = Section(section.reading, item, f"an env_file of {section.name}", section.at("env_file"))
-        one.check_keys(("path", "required", "format"))
+        one.check_no_extensions(("path", "required", "format"))
         path = one.text("path")
         if path is None:
             if isinstance(item, Map):

@@ -25,7 +25,7 @@ class DeviceRequest:
     driver: str | None = None
     count: int | None = read_as("count")
     device_ids: tuple[str, ...] = ()
-    options: Mapping[str, str] = field(default_factory=no_text)
+    options: Mapping[str, str] = field(default_factory=no_text, metadata={"as": "labels"})
     extensions: Mapping[str, str] = field(default_factory=no_text)
 
 
@@ -70,7 +70,7 @@ class DeployResources:
 class DeployRestart:
     condition: str | None = read_as("choice", "none", "on-failure", "any")
     delay: float | None = read_as("duration")
-    max_attempts: int | None = None
+    max_attempts: int | None = read_as("natural")
     window: float | None = read_as("duration")
     extensions: Mapping[str, str] = field(default_factory=no_text)
 
@@ -79,7 +79,7 @@ class DeployRestart:
 class UpdateConfig:
     """Of an update, and (without `rollback` as an action) of a rollback."""
 
-    parallelism: int | None = None
+    parallelism: int | None = read_as("natural")
     delay: float | None = read_as("duration")
     failure_action: str | None = read_as("choice", "continue", "rollback", "pause")
     monitor: float | None = read_as("duration")
@@ -98,7 +98,7 @@ class Preference:
 class Placement:
     constraints: tuple[str, ...] = ()
     preferences: tuple[Preference, ...] = ()
-    max_replicas_per_node: int | None = None
+    max_replicas_per_node: int | None = read_as("natural")
     extensions: Mapping[str, str] = field(default_factory=no_text)
 
 

@@ -29,7 +29,7 @@ class Watch:
     exec: WatchCommand | None = None
     include: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    initial_sync: bool = False
+    initial_sync: bool = read_as("switch", default=False)
     extensions: Mapping[str, str] = field(default_factory=no_text)
 
 

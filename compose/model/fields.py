@@ -30,8 +30,12 @@ def with_variables(entries: Iterable[str], variables: Variables) -> tuple[str, .
 
 
 def read_as(kind: str, *choices: str, default: Any = None, needed: bool = False) -> Any:
-    """A field whose text is a "duration" (seconds), a "size" (bytes), a "count" (-1 is all), an "octal" mode, a
-    "command", a "choice", or what `extra_hosts` ("hosts") or `ulimits` have."""
+    """A field that is read as a kind of value.
+
+    A "duration" (seconds), a "size" (bytes; a "whole size" has no fraction), a "count" (-1 is all), a "natural" number,
+    an "octal" mode, a "switch" (no text), a "command", a "choice"; pairs as `labels` are, or "valued" (none is a name
+    alone); or what `extra_hosts` ("hosts") or `ulimits` have.
+    """
     return field(default=default, metadata={"as": kind, "choices": choices, "required": needed})
 
 

@@ -49,14 +49,14 @@ class Build:
     cache_to: tuple[str, ...] = ()
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
-    additional_contexts: Mapping[str, str] = field(default_factory=no_text)
+    additional_contexts: Mapping[str, str] = field(default_factory=no_text, metadata={"as": "valued"})
     pull: bool = False
     extra_hosts: tuple[str, ...] = read_as("hosts", default=())  # name=address
     isolation: str | None = None
     network: str | None = None
     target: str | None = None
     secrets: tuple[BuildSecret, ...] = ()
-    shm_size: int | None = read_as("size")
+    shm_size: int | None = read_as("whole size")
     tags: tuple[str, ...] = ()
     ulimits: Mapping[str, Ulimit] = field(default_factory=lambda: MappingProxyType({}), metadata={"as": "ulimits"})
     platforms: tuple[str, ...] = ()
