@@ -272,6 +272,8 @@ def _file_source(key: str, section: Section, context: services.Context) -> FileS
         message = f"{section.name} needs exactly one of {', '.join(sources)}, external"
         hint = f"it has {' and '.join(origins)}" if origins else "such as file: ./path"
         section.reading.problem(message, section.origin, hint, "source")
+    elif not origins:
+        section.reading.lax(f'{section.name} has a "driver", and neither "file" nor "environment"', section.origin)
     file, variable = section.text("file"), section.text("environment")
     content = section.text("content")
     if variable is not None:

@@ -155,7 +155,7 @@ def _special(how: str, choices: tuple[str, ...]) -> Reader:
         case "hosts":
             return lambda section, key: tuple(f"{name}={address}" for name, address in extra_hosts(section, key))
         case "ulimits":
-            return lambda section, key: MappingProxyType(ulimits(section, key))
+            return lambda section, key: MappingProxyType(ulimits(section, key, quoted=False))
         case "count":
             return _count
         case "choice":

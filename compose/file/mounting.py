@@ -24,7 +24,7 @@ from pycompose.compose.model.quantities import size_of
 from pycompose.errors import Place
 
 from .paths import WINDOWS, absolute, image, is_path, normal, volume_parts
-from .reading import Reading, Section, extended, short
+from .reading import Reading, Section, extended, not_text, short
 from .source import Map, Text, Tree, text
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
@@ -179,7 +179,10 @@ def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
         size = details.size("size")
         if size is not None and size < 0:
             details.wrong("size", "a size such as 64m")
-        return TmpfsMount(target, size, details.octal("mode"), extensions=extended(kept))
+        mode, written = details.octal("mode"), details.map.get("mode")
+        if mode is not None and isinstance(written, Text) and not not_text(written):
+            one.reading.lax(f'"mode" of {details.name} is text, not a number', written.at)
+        return TmpfsMount(target, size, mode, extensions=extended(kept))
     details.check_keys(("subpath",))
     if not source:
         one.reading.problem(f"{one.name}: an image needs a source", one.origin, "source: IMAGE", "mount")

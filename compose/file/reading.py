@@ -297,6 +297,8 @@ class Section:
         if value is None:
             return None
         if isinstance(value, Text) and (match := OCTAL.match(value)) and (value[0] == "0" or not value.plain):
+            if not value.plain and value.startswith("0o"):
+                self.reading.lax(f'"{key}" of {self.name} is text with 0o: {value}', value.at)
             return int(match[1], 8)
         if isinstance(value, Text) and value.plain and (number := whole(value)) is not None and 0 <= number <= 0o7777:
             return number
@@ -417,7 +419,10 @@ class Section:
             for name, item in value.items():
                 if item is None and kind not in ("options", "storage_opt"):
                     self.reading.lax(f'"{name}" in "{key}" of {self.name} has no value', value.keys_at.get(name))
-                if isinstance(item, Text) and not_text(item) and (kind == "aux_addresses" or item in TRUE | FALSE):
+                if not isinstance(item, Text) or not not_text(item):
+                    continue
+                fraction = kind == "storage_opt" and whole(item) is None
+                if kind == "aux_addresses" or fraction or item in TRUE | FALSE:
                     self.reading.lax(f'"{name}" in "{key}" of {self.name} is not text: {item}', item.at)
 
     def _trailing_spaces(self, key: str) -> None:
@@ -433,12 +438,16 @@ class Section:
         return {name: value or "" for name, value in self.optional_pairs(key, like).items()}
 
     def valued_pairs(self, key: str) -> dict[str, str]:
-        """Pairs none of which may be a name alone."""
-        pairs = self.optional_pairs(key)
-        for name in (name for name, value in pairs.items() if value is None):
-            message = f'"{short(name)}" in "{key}" of {self.name} has no value'
-            self.reading.problem(message, self.at(key), f"such as {short(name)}=VALUE", "value")
-        return {name: value or "" for name, value in pairs.items()}
+        """Pairs none of which may be a name alone; a warning at values that are not text."""
+        values = self.optional_pairs(key)
+        written = pairs(self.map.get(key))
+        for name, item in written.items() if isinstance(written, Map) else ():
+            if item is None:
+                message = f'"{short(name)}" in "{key}" of {self.name} has no value'
+                self.reading.problem(message, written.keys_at.get(name), f"such as {short(name)}=VALUE", "value")
+            elif isinstance(item, Text) and not_text(item):
+                self.reading.lax(f'"{short(name)}" in "{key}" of {self.name} is not text: {short(item)}', item.at)
+        return {name: value or "" for name, value in values.items()}
 
     def section(self, key: str) -> Section:
         return Section(self.reading, self.map.get(key), f'"{key}" of {self.name}', self.map.keys_at.get(key))

@@ -8,7 +8,7 @@ from pycompose.compose.model.project import BlkioConfig, Device, DeviceRate, Dev
 from pycompose.compose.model.quantities import duration_of
 from pycompose.errors import Place
 
-from .reading import Section, extended, short
+from .reading import Section, extended, not_text, short
 from .source import Map, Text, Tree
 
 SOFT_AND_HARD = "such as {soft: 1024, hard: 2048}, or one number for both"
@@ -130,15 +130,25 @@ def _blkio(section: Section) -> BlkioConfig | None:
     return BlkioConfig(one.between("weight", 0, 1000), tuple(devices), **limits)
 
 
-def ulimits(section: Section, key: str = "ulimits") -> dict[str, Ulimit]:
+def ulimits(section: Section, key: str = "ulimits", *, quoted: bool = True) -> dict[str, Ulimit]:
+    """Limits by name; unless `quoted`, a warning at a number that is text."""
     limits = {}
     parent = section.section(key)
+
+    def check(one: Section, name: str) -> None:
+        value = one.map.get(name)
+        if not quoted and isinstance(value, Text) and not not_text(value):
+            section.reading.lax(f'"{name}" of {one.name} is text, not a number', value.at)
+
     for name, value in parent.map.items():
         if name.startswith("x-"):
+            section.reading.lax(f'{parent.name} has "{name}"', parent.at(name))
             continue
         if isinstance(value, Map):
             one = Section(section.reading, value, f'ulimit "{name}" of {section.name}')
             one.check_keys(("soft", "hard"))
+            check(one, "soft")
+            check(one, "hard")
             soft, hard = one.integer("soft"), one.integer("hard")
             if "soft" not in one or "hard" not in one:
                 one.reading.problem(
@@ -150,6 +160,7 @@ def ulimits(section: Section, key: str = "ulimits") -> dict[str, Ulimit]:
             message = f'"{name}" in "{key}" of {section.name} has no value'
             section.reading.problem(message, parent.map.keys_at.get(name), SOFT_AND_HARD, "null")
         elif (number := parent.integer(name)) is not None:
+            check(parent, name)
             limits[name] = Ulimit(number, number)
     return limits
 
@@ -170,7 +181,7 @@ def devices(section: Section) -> tuple[Device, ...]:
         source = one.text("source") or ""
         if not source:
             one.reading.problem(f"{one.name} has no source", one.origin, "source: /dev/…", "required")
-        if source and not one.map.get("target"):
+        if source and one.map.get("target") is None:
             one.reading.lax(f'{one.name} has no "target", which is then {short(source)}', one.origin)
         target, permissions = one.text("target") or source, one.text("permissions") or "rwm"
         mappings.append(Device(source, target, permissions, extended(kept)))

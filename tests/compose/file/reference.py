@@ -318,6 +318,10 @@ def _differences() -> str:
         "  backslash and fills the variable in.",
         "- `--no-env-resolution` leaves env files unread; docker compose reads them all the same.",
         "- A volume that an override makes `external: true` loses the base's driver; docker compose refuses it.",
+        "- What docker compose refuses and what is understood all the same is taken, with a warning at its place: an",
+        "  entry twice in a list (`group_add`, `security_opt`, `networks`, labels of volumes …), numbers and booleans",
+        "  in quotes or from variables where it wants none, text where it wants text in quotes, fractions of bytes, a",
+        "  duration without a unit. What has no meaning is an error, as there.",
         "- A port that is written in the short and in the long form is one port; docker compose prints it twice.",
     ]
     return "\n".join(lines) + "\n"

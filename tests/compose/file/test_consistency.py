@@ -370,3 +370,35 @@ def test_a_dependency_that_is_not_required_may_be_missing_or_not_active(tmp_path
 )
 def test_what_is_odd_is_a_warning(tmp_path: Path, content: str, said: str) -> None:
     assert said in "\n".join(str(w) for w in loaded(tmp_path, content).warnings)
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("services: {a: {image: x, group_add: [g, h, g]}}", "c.yaml:1:44"),
+        ("services: {a: {image: x, mem_reservation: 1.5}}", "c.yaml:1:43"),
+        ("services: {a: {image: x, stop_grace_period: '10'}}", "c.yaml:1:45"),
+        ("services: {a: {image: x, use_api_socket: 'true'}}", "c.yaml:1:42"),
+        ("services: {a: {image: x}}\nnetworks: {n: {ipam: {options: {o: 1}}}}", "c.yaml:2:36"),
+        ("services: {a: {image: x, env_file: [{path: e, required: false, x-e: 1}]}}", "c.yaml:1:69"),
+    ],
+)
+def test_what_docker_compose_refuses_is_warned_about_at_its_place(tmp_path: Path, content: str, place: str) -> None:
+    warned = [str(w) for w in loaded(tmp_path, content).warnings if w.code == "lax"]
+    assert len(warned) == 1, warned
+    assert f"{place}: " in warned[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("services: {a: {image: x}}\nvolumes: {v/w: }", "c.yaml:2:11"),
+        ("services: {a: {image: x, deploy: {restart_policy: {max_attempts: -1}}}}", "c.yaml:1:66"),
+        ("services: {a: {image: x, ports: ['80:0']}}", "c.yaml:1:34"),
+        ("services: {a: {image: x, ports: [{target: 80, host_ip: here}]}}", "c.yaml:1:56"),
+        ("services: {a: {image: x, build: {additional_contexts: [c]}}}", "c.yaml:1:56"),
+        ("services: {a: {image: x, develop: {watch: [{path: '', action: rebuild}]}}}", "c.yaml:1:36"),
+    ],
+)
+def test_what_has_no_meaning_is_an_error_at_its_place(tmp_path: Path, content: str, place: str) -> None:
+    assert [place in problem for problem in problems(tmp_path, content)] == [True], problems(tmp_path, content)

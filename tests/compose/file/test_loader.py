@@ -258,3 +258,8 @@ def test_configs_and_secrets_know_their_own_names(tmp_path: Path) -> None:
     text = "services: {a: {image: x}}\nconfigs: {c: {file: ./f}}\nsecrets: {s: {environment: HOME}, t: {file: ./f}}\n"
     project = loaded(tmp_path, text).project
     assert [source.key for source in (*project.configs.values(), *project.secrets.values())] == ["c", "s", "t"]
+
+
+def test_an_entry_that_two_files_have_is_warned_about_in_the_second(tmp_path: Path) -> None:
+    files = ("services: {a: {image: x, group_add: [g]}}", "services: {a: {group_add: [g]}}")
+    assert ["1.yaml:1:28" in str(w) for w in loaded(tmp_path, *files).warnings] == [True]
