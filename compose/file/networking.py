@@ -38,10 +38,7 @@ def networks(section: Section) -> tuple[Attachment, ...]:
         section.wrong("networks", "a list or a mapping of networks")
         return ()
     attachments = []
-    if tree is section.map.get("networks"):  # as docker compose has it: not in a list of names
-        holder = section.section("networks")
-        for name in tree:
-            holder.check_name(name, "network")
+    section.check_names("networks")
     for name, entry in tree.items():
         one = Section(section.reading, entry, f'network "{name}" of {section.name}', tree.keys_at.get(name))
         kept = one.check_keys(ATTACHMENT, ("link_local_ips",))

@@ -214,9 +214,10 @@ class Section:
         """A warning at what YAML reads as a number or a boolean, in a list of them too, where text belongs."""
 
         def odd(one: Text) -> bool:
+            if not not_text(one):
+                return False
             is_switch = one in TRUE or one in FALSE
-            may_be = key in SWITCHES_TOO if is_switch else key in NUMBERS_TOO and whole(one) is not None
-            return not_text(one) and not may_be
+            return key not in SWITCHES_TOO if is_switch else key not in NUMBERS_TOO or whole(one) is None
 
         if isinstance(value, Text) and odd(value):
             self.reading.lax(f'"{key}" of {self.name} is not text: {short(value)} without quotes', value.at)
@@ -227,7 +228,9 @@ class Section:
     def check_once(self, key: str) -> None:
         """A warning at an entry of a list that is there already; a number and its text are two."""
         value = self.map.get(key)
-        items = [item for item in value if isinstance(item, Text)] if isinstance(value, Seq) else []
+        if not isinstance(value, Seq) or len(value) < 2:
+            return
+        items = [item for item in value if isinstance(item, Text)]
         if len(set(items)) == len(items):
             return
         before: set[tuple[str, bool]] = set()
@@ -441,7 +444,9 @@ class Section:
         """Pairs none of which may be a name alone; a warning at values that are not text."""
         values = self.optional_pairs(key)
         written = pairs(self.map.get(key))
-        for name, item in written.items() if isinstance(written, Map) else ():
+        if not isinstance(written, Map):
+            return {}
+        for name, item in written.items():
             if item is None:
                 message = f'"{short(name)}" in "{key}" of {self.name} has no value'
                 self.reading.problem(message, written.keys_at.get(name), f"such as {short(name)}=VALUE", "value")
@@ -455,18 +460,22 @@ class Section:
     def sections(self, key: str) -> list[tuple[str, Section]]:
         """The entries of a mapping of mappings."""
         parent = self.section(key)
-        for name in parent.map if key in RESTRICTED else ():
-            parent.check_name(name, key.removesuffix("s"))
+        if key in RESTRICTED:
+            self.check_names(key)
         return [
             (name, Section(self.reading, value, f'{key.removesuffix("s")} "{name}"', parent.map.keys_at.get(name)))
             for name, value in parent.map.items()
         ]
 
-    def check_name(self, name: str, kind: str) -> None:
-        """A problem at a key of this mapping that cannot be the name of such a thing."""
-        if not NAME.match(name):
-            message = f'"{short(name)}" cannot be the name of a {kind}'
-            self.reading.problem(message, self.map.keys_at.get(name) or self.origin, "letters, digits, . _ -", "name")
+    def check_names(self, key: str) -> None:
+        """Problems at keys of the mapping `key` (such as networks) that cannot be the names of such things."""
+        value = self.map.get(key)
+        if not isinstance(value, Map):
+            return
+        for name in value:
+            if not NAME.match(name):
+                message = f'"{short(name)}" cannot be the name of a {key.removesuffix("s")}'
+                self.reading.problem(message, value.keys_at.get(name) or self.at(key), "letters, digits, . _ -", "name")
 
     def items(self, key: str) -> list[Tree]:
         value = self.map.get(key)
