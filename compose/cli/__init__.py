@@ -106,7 +106,10 @@ def _make_ordinary() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    if sys.stderr is sys.__stderr__:  # a plan is not left in its middle because its progress cannot be written
+        from .output.terminal import lossy
+
+        sys.stderr = lossy(2, sys.stderr.encoding if sys.stderr else "utf-8")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -3,6 +3,7 @@ command line runs. Blocking."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -45,7 +46,8 @@ def exec_interactive(
     """Run a process in a container until it ends; its exit code, 128 + n for a signal.
 
     `stdio` are the caller's descriptors, which the process never gets: bytes are copied. With a terminal, the caller's
-    is in raw mode meanwhile, and its size is passed on. Raises KeeperGone, NoSuchContainer, StartFailed.
+    is in raw mode meanwhile, and its size is passed on. Raises KeeperGone, NoSuchContainer, StartFailed; OSError for an
+    output that could not be written.
     """
     from . import terminal_copy  # what is detached needs none of it
     from .stream_copy import Flow, copy_until
@@ -71,7 +73,11 @@ def exec_interactive(
             outward = [Flow(ours[number], stdio[number], ours[number]) for number in (1, 2)]
         for flow in (*inward, *outward):
             held.callback(flow.end)
-        return copy_until(keeper.fileno(), code, inward, outward) or 0
+        ended = copy_until(keeper.fileno(), code, inward, outward) or 0
+        for flow, name in zip(outward, ("/dev/stdout", "/dev/stderr"), strict=False):
+            if flow.failure not in (0, errno.EPIPE, errno.EIO):  # a reader or a terminal that is gone needs no word
+                raise OSError(flow.failure, os.strerror(flow.failure), name)
+        return ended
 
 
 class TakenStreams:

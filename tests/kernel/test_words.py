@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 
 import pytest
 
@@ -53,6 +55,7 @@ def said(project: Described, *arguments: str) -> str:
         ),
         ("a: {image: host}", ("up", "-d", "nope"), "no such service: nope"),
         ("a: {image: host}", ("exec", "-T", "a", "true"), 'service "a" is not running'),
+        ("a: {image: host}", ("volumes", "nope"), "no such service: nope"),
         ("a: {image: host}", ("cp", "a:/x", "y"), 'no container found for service "a"'),
         ("a: {image: host, networks: [n]}", ("up", "-d"), "network n declared as external, but could not be found"),
         ("a: {image: host, volumes: ['v:/v']}", ("up", "-d"), 'external volume "v" not found'),
@@ -84,3 +87,49 @@ def test_what_goes_on_is_said_in_docker_compose_s_words(project: Described) -> N
     taken = project.machine.pycompose("-p", "q", "-f", str(project.file), "up", "-d", check=False)
     project.machine.pycompose("-p", "q", "-f", str(project.file), "down")
     assert (taken.returncode, 'container name "p-web-1" is already in use' in taken.stderr) == (1, True)
+
+
+def test_a_port_that_is_not_published_is_told_with_those_that_are(project: Described) -> None:
+    project.describe(f"services: {{web: {{image: host, ports: ['8080:80'], {WAIT}}}}}")
+    project("up", "-d")
+    assert "no port 81/tcp for container p-web-1: 80/tcp\n" in said(project, "port", "web", "81")
+
+
+def test_each_line_of_json_is_as_docker_writes_it(project: Described) -> None:
+    project.describe(f"services: {{web: {{image: host, {WAIT}}}}}")
+    told = project("--progress", "json", "up", "-d").stderr.splitlines()
+    (line,) = project("stats", "--no-stream", "--format", "json").stdout.splitlines()
+    for text in (*told, line):
+        assert text == json.dumps(json.loads(text), separators=(",", ":"))
+    assert list(json.loads(line)) == sorted(json.loads(line))
+    (event, *_) = project("events", "--json", "--since", "1h", "--until", "0s").stdout.splitlines()
+    assert re.fullmatch(r"[-0-9]+T[0-9:]+(\.[0-9]*[1-9])?(Z|[+-]..:..)", json.loads(event)["time"])
+    assert not json.loads(event)["time"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("variables", [{}, {"COMPOSE_STATUS_STDOUT": "1"}])
+def test_progress_that_cannot_be_written_leaves_no_plan_in_its_middle(
+    project: Described, variables: dict[str, str]
+) -> None:
+    project.describe(f"services: {{web: {{image: host, {WAIT}}}, other: {{image: host, {WAIT}}}}}")
+    environment = {**project.machine.environment, **variables}
+
+    def unheard(*arguments: str) -> int:
+        command = project.machine.entering_pycompose("-p", "p", "-f", str(project.file), *arguments)
+        with open("/dev/full", "wb") as full:
+            return subprocess.run(command, env=environment, stdout=full, stderr=full, timeout=60).returncode
+
+    assert (unheard("up", "-d"), project.states()) == (0, {"web-1": "running", "other-1": "running"})
+    assert (unheard("restart", "web"), project.states()["web-1"]) == (0, "running")
+    assert (unheard("down"), project.states()) == (0, {})
+
+
+def test_output_of_exec_that_cannot_be_written_is_an_error(project: Described) -> None:
+    project.describe(f"services: {{web: {{image: host, {WAIT}}}}}")
+    project("up", "-d")
+    command = project.machine.entering_pycompose("-p", "p", "-f", str(project.file), "exec", "-T", "web", "echo", "hi")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command, env=dict(project.machine.environment), stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, b"error: /dev/stdout: No space left on device")

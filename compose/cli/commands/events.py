@@ -81,7 +81,7 @@ def _json(event: ContainerEvent) -> str:
         "attributes": event.shown,
         "id": event.id,
         "service": event.service,
-        "time": f"{second}.{fraction:09d}{zone}",
+        "time": f"{second}.{fraction:09d}".rstrip("0").rstrip(".") + ("Z" if zone == "+00:00" else zone),
         "type": "container",
     }
     return json.dumps(tree, separators=(",", ":"), ensure_ascii=False)

@@ -95,7 +95,7 @@ def history(no_trunc: bool, form: str, name: str) -> None:
     rows.reverse()
     if form == "json":
         for created, by, size in rows:
-            terminal.say(json.dumps({"CreatedAt": created, "CreatedBy": by, "Size": size}))
+            terminal.say(terminal.json_line({"CreatedAt": created, "CreatedBy": by, "Size": size}))
         return
     cells = [
         (c[:19].replace("T", " "), by if no_trunc or len(by) < 60 else by[:59] + "…", decimal_size(s))

@@ -26,4 +26,6 @@ def port(choices: Choices, index: int, protocol: str, service: str, private_port
             host = f"[{published.host_ip}]" if ":" in published.host_ip else published.host_ip
             terminal.say(f"{host}:{published.published}")
             return
-    raise PycomposeError(f"no port {private_port}/{protocol} of container {container.name} is published")
+    there = ", ".join(f"{published.target}/{published.protocol}" for published in container.ports)
+    message = f"no port {private_port}/{protocol} for container {container.name}{f': {there}' if there else ''}"
+    raise PycomposeError(message, hint="`ps` lists what is published")

@@ -75,7 +75,7 @@ def stats(
         ]
         if form == "json":
             for row in rows:
-                click.echo(json.dumps(row))
+                click.echo(json.dumps(row, sort_keys=True, separators=(",", ":")))
             sys.stdout.flush()
         else:
             text = _as_text(form, rows)

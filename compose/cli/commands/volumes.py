@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 @click.pass_obj
 def project_volumes(choices: Choices, quiet: bool, form: str | None, services: tuple[str, ...]) -> None:
     """List the project's volumes."""
-    from pycompose.compose.cli.subject import places_of
+    from pycompose.compose.cli.subject import check_services, places_of
     from pycompose.compose.model.observed import Label
     from pycompose.compose.state.observe import observe
 
     form = LISTING.form(form)
     places = places_of(choices)
     with translated_errors():
-        used = {v for c in observe(places).containers if c.service in services for v in c.volumes.values()}
+        containers = observe(places).containers
+        check_services(choices, list(containers), services)
+        used = {v for c in containers if c.service in services for v in c.volumes.values()}
         volumes = [v for v in volume_store().list() if v.labels.get(Label.PROJECT) == places.project]
     show_volumes([v for v in volumes if not services or v.name in used], quiet, form)

@@ -6,7 +6,6 @@ as they first appear; with several builds, each step names its own.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from dataclasses import field
 
@@ -15,6 +14,7 @@ from pycompose.plain_text import fitting, one_line, padded
 from pycompose.runtime.images.dockerfile.request import BuildStep, Happened
 
 from . import plan_progress
+from .terminal import json_line
 
 STATUS = {"started": "Working", "output": "Working", "cached": "Done", "done": "Done", "failed": "Error"}
 TAIL = 6  # lines of output below a step that runs
@@ -44,7 +44,7 @@ class BuildBoard:
             return []
         if as_json:
             row = {"id": step.title, "status": STATUS[happened.kind], "text": happened.text}
-            return [json.dumps({key: value for key, value in row.items() if value})]
+            return [json_line({key: value for key, value in row.items() if value})]
         head, took = f"#{step.number}", now - step.began
         match happened.kind:
             case "started":

@@ -27,7 +27,13 @@ class Movable(Picture, Protocol):
 
 def stream() -> TextIO:
     """Where progress is written."""
-    return sys.stdout if switched_on(os.environ.get("COMPOSE_STATUS_STDOUT")) else sys.stderr
+    if not switched_on(os.environ.get("COMPOSE_STATUS_STDOUT")):
+        return sys.stderr
+    replaced = sys.stdout is not sys.__stdout__
+    if replaced:
+        return sys.stdout
+    sys.stdout.flush()
+    return terminal.lossy(1, sys.stdout.encoding)
 
 
 def live() -> bool:

@@ -7,7 +7,6 @@ command line can watch a newer supervisor.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import field
@@ -38,6 +37,8 @@ from pycompose.compose.plan.steps import (
 )
 from pycompose.frozen import dataclass
 from pycompose.plain_text import columns, fitting, one_line
+
+from .terminal import json_line
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAME = 0.1  # seconds between two pictures
@@ -313,4 +314,4 @@ def as_json(subject: _Subject) -> str:
     row: dict[str, str] = {"id": subject.name, "status": status, "text": subject.word}
     if subject.cause:
         row["details"] = subject.cause
-    return json.dumps(row)
+    return json_line(row)

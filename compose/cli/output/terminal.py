@@ -8,13 +8,16 @@ writes to a person but logs and data that were asked for as they are.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from pycompose.plain_text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pycompose.compose.model.errors import Problem
 
 CODES = {
@@ -31,6 +34,24 @@ CODES = {
 ansi = "auto"  # never, always, auto
 progress = "auto"  # auto, tty, plain, json, quiet
 verbose = False  # each step of a plan is told as in its trace
+
+
+class _Lossy(io.FileIO):
+    """A file whose disk may be full or gone: what cannot be written to it is lost. A pipe without a reader is not."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def lossy(descriptor: int, encoding: str = "utf-8") -> TextIO:
+    """A stream for what is said of work that must go on to its end, wherever that is written."""
+    buffer = io.BufferedWriter(_Lossy(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(buffer, encoding, errors="backslashreplace", line_buffering=True)
 
 
 def coloured(stream: TextIO) -> bool:
@@ -122,10 +143,15 @@ def leave_if_hung_up() -> None:
                 os.close(nowhere)
 
 
-def _json(message: dict[str, object]) -> None:
+def json_line(message: Mapping[str, object]) -> str:
+    """One object as programs are told of work: nothing between its tokens, and nothing but ASCII in it."""
     import json
 
-    print(json.dumps(message), file=sys.stderr)
+    return json.dumps(message, separators=(",", ":"))
+
+
+def _json(message: Mapping[str, object]) -> None:
+    print(json_line(message), file=sys.stderr)
 
 
 def version_text(*, short: bool = False, for_docker: bool = False) -> str:

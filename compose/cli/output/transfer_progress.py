@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import field
 from typing import TYPE_CHECKING
 
 from pycompose.frozen import dataclass
 
 from .plan_progress import FRAME, SPINNER, cut, seconds
+from .terminal import json_line
 
 if TYPE_CHECKING:
     from pycompose.runtime.images.registry.progress import Transfer
@@ -206,7 +206,7 @@ class TransferBoard:
         if not event.part:
             status = {"done": "Done", "failed": "Error", "skipped": "Warning"}.get(event.state, "Working")
             row: dict[str, object] = {"id": f"Image {event.image}", "status": status, "text": self._word(one)}
-            return json.dumps(row | ({"details": event.text} if event.text else {}))
+            return json_line(row | ({"details": event.text} if event.text else {}))
         words = {"waiting": "Waiting", "here": self._here, "started": self._moving, "retrying": "Retrying"}
         word = words.get(event.state) or (self._complete if event.state == "done" else self._finishing)
         status = "Done" if event.state in ("done", "here") else "Working"
@@ -214,7 +214,7 @@ class TransferBoard:
         row |= {"current": one.parts[event.part].done, "total": event.total}
         if event.total:
             row["percent"] = int(100 * one.parts[event.part].done / event.total)
-        return json.dumps(row | ({"details": event.text} if event.text else {}))
+        return json_line(row | ({"details": event.text} if event.text else {}))
 
 
 def short(digest: str) -> str:

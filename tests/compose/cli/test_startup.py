@@ -99,6 +99,19 @@ def test_a_full_standard_output_is_named() -> None:
     assert done.stderr.startswith("error: /dev/stdout: No space left on device\n")
 
 
+def test_a_warning_that_cannot_be_written_is_lost_and_the_command_does_its_work(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: 'x${NOBODY_HAS_THIS}'}}")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pycompose", "config", "--services"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+        )
+    assert (done.returncode, done.stdout) == (0, "a\n")
+
+
 def test_a_short_option_does_not_load_what_finds_similar_words(file: Path) -> None:
     modules = modules_of("-f", str(file), "ps", "-a", "-q")
     assert "click" in modules
