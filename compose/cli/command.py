@@ -1,4 +1,4 @@
-"""The class of every command: --dry-run, grouped help, and options that are accepted without effect."""
+"""The class of every command: --dry-run, grouped help, and what is said when a signal ends it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ def _dry_run(context: click.Context, _: click.Parameter, value: bool) -> None:
         context.obj = replace(context.obj, dry_run=True)
 
 
-def without_effect(_: click.Context, option: click.Parameter, value: object) -> None:
-    if value:
-        terminal.warn(f"{option.opts[0]} has no effect yet")
-
-
 _DRY_RUN: dict[str, Any] = {
     "is_flag": True,
     "expose_value": False,
@@ -34,16 +29,15 @@ DRY_RUN = click.option("--dry-run", **_DRY_RUN)
 
 
 class Command(GoArguments):
-    """A command that takes --dry-run, and warns of the options that it accepts without acting on them.
+    """A command that takes --dry-run.
 
-    `accepted` names those, with a "=" after the ones that take a value. `groups` are headings of the help, with the
-    options under each; the others come last. `interrupted`, of a command that acts: the hint when a signal ends it.
+    `groups` are headings of the help, with the options under each; the others come last. `interrupted`, of a command
+    that acts: the hint when a signal ends it.
     """
 
     def __init__(
         self,
         *arguments: Any,
-        accepted: tuple[str, ...] = (),
         groups: Mapping[str, tuple[str, ...]] | None = None,
         interrupted: str = "",
         **more: Any,
@@ -53,19 +47,6 @@ class Command(GoArguments):
         taken = {name for parameter in self.params for name in parameter.opts}
         if "--dry-run" not in taken:
             self.params.append(click.Option(["--dry-run"], **_DRY_RUN))
-        for name in accepted:
-            names = name.rstrip("=").split("/")
-            self.params.append(
-                click.Option(
-                    names,
-                    is_flag=not name.endswith("="),
-                    multiple=name.endswith("="),
-                    hidden=True,
-                    expose_value=False,
-                    callback=without_effect,
-                    help="Not there yet: warned of.",
-                )
-            )
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,7 +1,7 @@
 """The root of the command line: the options that all commands share, and where each command lies.
 
 Rules: a command's module is imported when the command is called, never before; the table below is all that the help
-and the suggestions need. An option of docker compose that is known and not acted on is accepted, with a warning.
+and the suggestions need.
 """
 
 from __future__ import annotations
