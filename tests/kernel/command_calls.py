@@ -115,7 +115,7 @@ CALLS = (
     Call("volumes -q web", prints="p_data"),
     Call("port --index 1 --protocol tcp web 8080", prints="0.0.0.0:"),
     Call("top web", prints="sleep 300"),
-    Call("stats --no-stream --no-trunc --all --format json web", prints='"Name": "p-web-1"'),
+    Call("stats --no-stream --no-trunc --all --format json web", prints='"Name":"p-web-1"'),
     Call("logs --index 1 --no-color --no-log-prefix --since 1h --until 0s -n 5 -t web"),
     Call("logs -f --tail 1 once"),
     Call("events --json --since 1h --until 0s web", prints='"action":"start"'),
