@@ -11,16 +11,26 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class Descent:
-    """A place in the tree at `root` (a descriptor that stays the caller's): `folder` is the folder that one is in."""
+def open_folder(parent: int, name: str) -> int:
+    """The folder at a name. Raises OSError: NotADirectoryError for what is none, ELOOP for a link."""
+    return os.open(name, FOLDER, dir_fd=parent)
 
-    def __init__(self, root: int) -> None:
+
+class Descent:
+    """A place in the tree at `root` (a descriptor that stays the caller's): `folder` is the folder that one is in.
+
+    `opened` is how a folder below an open one is opened, for callers that go into fewer than are there.
+    """
+
+    def __init__(self, root: int, opened: Callable[[int, str], int] = open_folder) -> None:
+        self._opened = opened
         self._root, self._above = root, list[tuple[str, os.stat_result]]()  # names down from the root, and whence
         self.folder = os.dup(root)
 
@@ -31,7 +41,7 @@ class Descent:
     def enter(self, name: str) -> None:
         """Go down. Raises OSError: NotADirectoryError for what is no folder, ELOOP for a link."""
         here = os.fstat(self.folder)
-        below = os.open(name, FOLDER, dir_fd=self.folder)
+        below = self._opened(self.folder, name)
         os.close(self.folder)
         self.folder = below
         self._above.append((name, here))
@@ -49,7 +59,7 @@ class Descent:
         self._stand(os.dup(self._root))
         for (name, here), there in zip(names, [*(status for _, status in names[1:]), status], strict=True):
             try:
-                below = os.open(name, FOLDER, dir_fd=self.folder)
+                below = self._opened(self.folder, name)
             except OSError:
                 return
             self._stand(below)
