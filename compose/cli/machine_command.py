@@ -12,7 +12,7 @@ import click
 from pycompose.compose.app.choices import Choices
 from pycompose.errors import PycomposeError
 
-from .go_arguments import GoArguments
+from .go_arguments import GoArguments, GoGroup
 
 
 class MachineCommand(GoArguments):
@@ -30,7 +30,7 @@ class MachineCommand(GoArguments):
         return super().invoke(ctx)
 
 
-class MachineGroup(GoArguments, click.Group):
+class MachineGroup(GoGroup):
     """A group of such commands."""
 
     command_class = MachineCommand
