@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pycompose import shortages
 from pycompose.compose.model.project import ImageMount, Project, Service
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 HINT = "pycompose pull fetches it, pycompose image load ARCHIVE takes it in; image: host needs none"
 DAY = 86_400.0
 PERIODS = {"daily": DAY, "weekly": 7 * DAY}
+
+T = TypeVar("T")
 
 
 class ImagesMissing(PycomposeError):
@@ -297,12 +299,12 @@ def push(images: Iterable[str], report: Report) -> list[Failure]:
     return failures
 
 
-def run_tasks(main: Callable[..., Any], *arguments: Any) -> None:
+def run_tasks(main: Callable[..., Awaitable[T]], *arguments: Any) -> T:
     """As `trio.run`; an interrupt is one, not a group of one."""
     import trio
 
     try:
-        trio.run(main, *arguments)
+        return trio.run(main, *arguments)
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt) is not None:
             raise KeyboardInterrupt from None

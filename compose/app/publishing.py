@@ -93,22 +93,20 @@ def _push(repository: str, parts: list[ArtifactPart], images: list[str], options
     from .image_store import ask_store
     from .images import run_tasks
 
-    digests: list[str] = []
     kind = artifact.ArtifactKind(ARTIFACT, OLD_CONFIG)
 
-    async def push() -> None:
+    async def push() -> str:
         created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         digest = await artifact.push(
             repository, kind, parts, created=created, version=options.oci_version, insecure=options.insecure
         )
-        digests.append(digest)
         if images:
             pushed = [await push_image(ask_store(), image, beside=repository) for image in images]
             notes = {f"{NOTE}version": options.version}
             await artifact.refer(repository, kind, digest, pushed, notes, insecure=options.insecure)
+        return digest
 
-    run_tasks(push)
-    return digests[0]
+    return run_tasks(push)
 
 
 def _parts(gathered: PublishedProject, options: PublishOptions) -> Iterator[ArtifactPart]:

@@ -62,13 +62,7 @@ def _log_in(registry: str, proposed: Credentials) -> str:
 
     from .images import run_tasks
 
-    paths: list[str] = []
-
-    async def try_and_keep() -> None:
-        paths.append(await log_in(registry, proposed))
-
-    run_tasks(try_and_keep)
-    return paths[0]
+    return run_tasks(log_in, registry, proposed)
 
 
 def log_out(registry: str) -> None:

@@ -103,13 +103,7 @@ def _artifact(name: str) -> str:
     from .images import run_tasks
 
     reference = parse(name.removeprefix(OCI))
-    artifacts: list[artifact.Artifact] = []
-
-    async def pull() -> None:
-        artifacts.append(await artifact.pull(str(reference), artifact.ArtifactKind(ARTIFACT, OLD_CONFIG)))
-
-    run_tasks(pull)
-    (pulled,) = artifacts
+    pulled = run_tasks(artifact.pull, str(reference), artifact.ArtifactKind(ARTIFACT, OLD_CONFIG))
     # The folder that the file lies in names the project: that of the repository.
     place = f"{_folder()}/{pulled.digest.removeprefix('sha256:')}/{reference.repository.rpartition('/')[2]}"
     if not os.path.isdir(place):

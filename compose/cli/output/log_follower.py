@@ -249,10 +249,8 @@ class Following:
         self._tell_ends()
         if self._milliseconds_left() == 0:
             return False
-        all_of_them = self._containers.values()
-        return (
-            any(map(self._lives, all_of_them)) or any(map(self._untold, all_of_them)) or not self._settled(all_of_them)
-        )
+        going_on = any(self._lives(one) or self._untold(one) for one in self._containers.values())
+        return going_on or not self._settled(self._containers.values())
 
     def _settled(self, containers: Iterable[ObservedContainer]) -> bool:
         """Whether these, which have ended, are still as they are.
