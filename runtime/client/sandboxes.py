@@ -56,6 +56,7 @@ from .over_trio import AsyncKeeper
 from .worker import Worker
 
 PIPE = 64 << 10  # bytes that a pipe holds
+AGAIN = 0.02  # seconds until a keeper that is being launched is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Runtime:
         self.places, self.disk, self._groups = places, Worker(), Worker()
         self._waiting: dict[str, trio.Event] = {}
         self._unrecorded: dict[str, int | None] = {}  # codes of those whose end could not be written
+        self._relaunches = False  # a keeper that died is followed by another
         self._sender, self._receiver = trio.open_memory_channel[Event](math.inf)
         self._running: dict[str, tuple[int, int]] = {}  # id -> pid, pidfd: they tell exit codes if the keeper cannot
 
@@ -93,7 +95,7 @@ class Runtime:
     ) -> None:
         """Hear of ends until cancelled. With `relaunch`, the command of a supervisor, a keeper that died is launched
         again, to attend to this process as the supervisor; without it, KeeperGone is raised."""
-        listening = False
+        listening, self._relaunches = False, relaunch is not None
         while True:
             try:
                 with AsyncKeeper(self.places) as keeper:
@@ -199,13 +201,23 @@ class Runtime:
                         os.close(fd)
 
     async def _abandon(self, container_id: str) -> None:
-        """Return when nothing is left of a start that failed, or that its caller gave up."""
-        try:
-            with AsyncKeeper(self.places) as keeper:
-                await keeper.ask(Abandon(container_id), Done)
-        except StartFailed:  # its program runs: the keeper had heard `Go`, and nobody waited for the answer
-            await self.kill(container_id)
-            await self.await_exit(container_id)
+        """Return when nothing is left of a start that failed, or that its caller gave up.
+
+        A keeper that died over it may have let the program run, which the next one takes over: that is asked then.
+        """
+        while True:
+            try:
+                with AsyncKeeper(self.places) as keeper:
+                    await keeper.ask(Abandon(container_id), Done)
+                return
+            except StartFailed:  # its program runs: the keeper had heard `Go`, and nobody waited for the answer
+                await self.kill(container_id)
+                await self.await_exit(container_id)
+                return
+            except KeeperGone:
+                if not self._relaunches:
+                    raise
+                await trio.sleep(AGAIN)
 
     async def sandbox(self, container_id: str) -> Sandbox:
         with AsyncKeeper(self.places) as keeper:

@@ -11,10 +11,28 @@ import pytest
 import trio
 from pycompose.runtime.client import sandboxes
 from pycompose.runtime.client.sandboxes import Ended, Runtime
-from pycompose.runtime.errors import StartFailed
+from pycompose.runtime.errors import KeeperGone, StartFailed
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.messages import Done, RunningIds
 from pycompose.runtime.places import Places, ProjectPlaces
+
+
+class Refusing:
+    """A keeper that says of each start to be given up that its program runs, or has died before it was asked."""
+
+    dead = 0  # how many of those that are asked first
+
+    def __init__(self, _: object) -> None: ...
+    def __enter__(self) -> Refusing:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+    async def ask(self, *_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        if Refusing.dead:
+            Refusing.dead -= 1
+            raise KeeperGone("the keeper died")
+        raise StartFailed("c", "abandon", "it runs")
 
 
 @pytest.fixture
@@ -59,30 +77,34 @@ def test_the_end_of_an_earlier_run_says_nothing_of_the_one_that_is_under_way(pla
         os.fstat(process)
 
 
+@pytest.mark.parametrize("dead", [0, 2])
 async def test_a_start_that_is_given_up_when_its_program_runs_already_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: int
 ) -> None:
-    """The keeper has heard `Go`, and the caller is cancelled before the answer: nobody would know of this run."""
+    """The keeper has heard `Go`, and the caller is cancelled, or the keeper dies, before the answer: nobody would know
+    of this run. The next keeper takes it over."""
     places = Places(str(tmp_path / "state"), str(tmp_path / "run")).project("p")
     runtime = sandboxes.Runtime(places)
+    runtime._relaunches = True
     calls: list[str] = []
-
-    class Keeper:
-        def __init__(self, _: object) -> None: ...
-        def __enter__(self) -> Keeper:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-        async def ask(self, *_: object) -> None:
-            await trio.lowlevel.checkpoint()
-            raise StartFailed("c", "abandon", "it runs")
 
     async def note(name: str) -> None:
         await trio.lowlevel.checkpoint()
         calls.append(name)
 
-    monkeypatch.setattr(sandboxes, "AsyncKeeper", Keeper)
+    monkeypatch.setattr(Refusing, "dead", dead)
+    monkeypatch.setattr(sandboxes, "AsyncKeeper", Refusing)
     monkeypatch.setattr(runtime, "kill", lambda _: note("kill"))
     monkeypatch.setattr(runtime, "await_exit", lambda _: note("await exit"))
     await runtime._abandon("c")
     assert calls == ["kill", "await exit"]
+
+
+async def test_without_a_next_keeper_a_start_is_not_given_up_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = sandboxes.Runtime(Places(str(tmp_path / "state"), str(tmp_path / "run")).project("p"))
+    monkeypatch.setattr(Refusing, "dead", 1)
+    monkeypatch.setattr(sandboxes, "AsyncKeeper", Refusing)
+    with pytest.raises(KeeperGone):
+        await runtime._abandon("c")
