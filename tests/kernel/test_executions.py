@@ -38,6 +38,7 @@ from pycompose.runtime.state import container_record
 
 from .box import ENVIRONMENT, Box, boxed
 from .conftest import SLOWER
+from .service_tools import until
 
 pytestmark = pytest.mark.usefixtures("root")
 SECRET = "a-secret-of-whoever-called-first"
@@ -173,12 +174,18 @@ def _is_traced(pid: int) -> bool:
 # --- descriptors ---
 
 
+def _sleeps(pid: int) -> bool:
+    """Whether it is in nanosleep, or clock_nanosleep of x86_64 or aarch64 (man 2 syscall)."""
+    return Path(f"/proc/{pid}/syscall").read_text().split()[0] in ("35", "230", "115")
+
+
 @pytest.mark.parametrize("kind", Streams)
 def test_what_joins_has_pipes_made_for_it_and_nothing_else(box: Box, kind: Streams) -> None:
     container_id, _ = box.start("sleep", "100")
     request = Exec(container_id, json.loads(to_json(process("sleep", "100"))), kind, bound=True)
     with BlockingKeeper(box.places, 20) as keeper:
         executing, ours = keeper.ask(request, Executing)
+        until(lambda: _sleeps(executing.pid))  # the loader of its program opens files of its own, and closes them
         names = [os.readlink(f"/proc/{executing.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{executing.pid}/fd")]
         messages.close_all(ours)
     assert len(names) == 3
