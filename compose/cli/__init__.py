@@ -23,6 +23,9 @@ REFUSALS = (errno.EPERM, errno.EACCES, errno.EROFS, errno.EIO)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
+    from .light_click import import_click
+
+    import_click()
     import click
     from pycompose.errors import PycomposeError, SystemRefused
 

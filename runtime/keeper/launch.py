@@ -34,6 +34,8 @@ folder = sys.argv[1]
 for name, path in (("pycompose", folder), ("pycompose.runtime", folder + "/runtime")):
     module = sys.modules[name] = types.ModuleType(name)
     module.__path__ = [path]
+from pycompose.late_modules import put_off
+put_off("inspect")
 from pycompose.runtime.keeper.main import main
 main(sys.argv[2:])
 """
