@@ -81,7 +81,7 @@ def apply(
         if (plan.steps or keep) and session.wake(places):  # a supervisor that came up may have changed something
             observed = observe(places)
             plan = decide(observed)
-        if plan.timeout is not None:
+        if deadline.seconds is not None:
             plan = replace(plan, spent=deadline.spent)
         outcome = _warned(Outcome(places, project, observed, plan), tell)
         if plan.steps or keep:
@@ -176,8 +176,8 @@ def prepared_up(
     """
     from pycompose.compose.control import session
 
-    deadline = Deadline(options.wait_timeout if options.wait else None)
-    options = replace(options, wait_timeout=deadline.seconds)
+    deadline = Deadline(options.wait_timeout if options.wait else None)  # else the wait for conditions alone
+    options = replace(options, wait_timeout=options.wait_timeout or None)
     likely = None if choices.dry_run else locate.likely_places(choices)
     with session.waking(likely) if likely else nullcontext(lambda: False) as awake:
         located = _target(choices, options.services, tell, remembered=False)
@@ -395,7 +395,7 @@ def start(
     located = _existing(choices, services, tell)
 
     def decide(observed: Observed) -> Plan:
-        return commands.start(located.project, observed, services, wait=wait, timeout=deadline.seconds)
+        return commands.start(located.project, observed, services, wait=wait, timeout=wait_timeout or None)
 
     return apply(choices, located, decide, "start", tell, deadline=deadline)
 

@@ -114,6 +114,7 @@ def start(
     With `wait`, until all of them are ready, those that ran already too; `timeout`, in seconds, is the whole plan's.
     """
     out = Draft(observed.project)
+    out.deadline = timeout
     containers_of(project, observed, services)
     members: dict[str, list[ObservedContainer]] = {}
     for c in observed.containers:
@@ -135,7 +136,7 @@ def start(
         project, observed, chosen, _starter(out, project, observed, chosen, stops=stops, members=members), reverse=False
     )
     if wait:
-        _wait(out, project, [c for service in sorted(wanted) for c in members[service]], timeout)
+        _wait(out, project, [c for service in sorted(wanted) for c in members[service]])
     return out.plan()
 
 
@@ -164,7 +165,7 @@ def _halted(
     return stops
 
 
-def _wait(out: Draft, project: Project | None, containers: list[ObservedContainer], timeout: float | None) -> None:
+def _wait(out: Draft, project: Project | None, containers: list[ObservedContainer]) -> None:
     needs = [need for c in containers for need in _needs_of(project, c)]
     completed = {need.service for need in needs if need.condition == "service_completed_successfully"}
     names: dict[str, list[str]] = {}
@@ -174,7 +175,7 @@ def _wait(out: Draft, project: Project | None, containers: list[ObservedContaine
     for service, replicas in names.items():
         condition = "service_completed_successfully" if service in completed else "running_or_healthy"
         waits[AwaitCondition(service, tuple(replicas), condition)] = out.starts_of(replicas)
-    out.wait(waits, timeout)
+    out.wait(waits)
 
 
 def _needs_of(project: Project | None, container: ObservedContainer) -> tuple[Dependency, ...]:

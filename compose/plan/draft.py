@@ -159,13 +159,12 @@ class Draft:
         action = AwaitCondition(dependency.service, containers, dependency.condition, dependency.required)
         return self._add(step_id, action, Cause("dependency", "depends_on"), after)
 
-    def wait(self, waits: Mapping[AwaitCondition, Iterable[str]], timeout: float | None) -> None:
-        """The waits that `--wait` asks for, each after its steps; then a look at all. `timeout` is the whole plan's."""
+    def wait(self, waits: Mapping[AwaitCondition, Iterable[str]]) -> None:
+        """The waits that `--wait` asks for, each after its steps; then a look at all."""
         cause = asked("--wait")
         ends = [self._add(f"wait for {action.service}", action, cause, after) for action, after in waits.items()]
         if len(ends) > 1:
             self._add("confirm all", ConfirmReady(tuple(waits)), cause, ends)
-        self.deadline = timeout
 
     # steps that are there already
 

@@ -118,8 +118,10 @@ class _Up:
         while any([self._join_again(c) for c in self.observed.containers]):
             pass
         self._orphans()
-        if self.options.wait and not self.options.no_start:
-            self._wait()
+        if not self.options.no_start:
+            self.out.deadline = self.options.wait_timeout
+            if self.options.wait:
+                self._wait()
         self._check_obstacles()
         self.out.running = [c.name for name in self.members for c in self.observed.of_service(name) if self._stays(c)]
         return self.out.plan()
@@ -521,7 +523,7 @@ class _Up:
             if self.members[name]:
                 condition = "service_completed_successfully" if name in completed else "running_or_healthy"
                 waits[AwaitCondition(name, self.members[name], condition)] = self.last[name]
-        self.out.wait(waits, self.options.wait_timeout)
+        self.out.wait(waits)
 
 
 class _OneOffRun(_Up):

@@ -19,7 +19,7 @@ from .test_engine import in_trio
 def waiting(*services: Service, **options: float) -> tuple[Project, reconcile.UpOptions]:
     named = {service.name: replace(service, config_hash="x") for service in services}
     of = Project("p", "/", (), services=named)
-    return of, reconcile.UpOptions(wait=True, wait_timeout=options.get("timeout"))
+    return of, reconcile.UpOptions(wait=bool(options.get("wait", True)), wait_timeout=options.get("timeout"))
 
 
 async def up_and_wait(host: FakeHost, monitor: Monitor, wanted: tuple[Project, reconcile.UpOptions]) -> dict[str, str]:
@@ -80,13 +80,15 @@ def test_healthy_is_said_of_what_was_probed_alone_and_an_end_with_0_for_good_is_
     in_trio(main)
 
 
-def test_one_deadline_is_for_the_whole_plan_and_a_failed_health_check_is_explained() -> None:
+@pytest.mark.parametrize("wait", [True, False])
+def test_one_deadline_is_for_the_whole_plan_and_a_failed_health_check_is_explained(wait: bool) -> None:
     async def main(host: FakeHost, monitor: Monitor) -> None:
         check = Healthcheck(("CMD", "sh", "-c", "exit 7"), interval=1.0, retries=100)
         wanted = waiting(
             Service("db", healthcheck=check),
             Service("web", depends_on=(Dependency("db", "service_healthy"),)),
             timeout=2.5,
+            wait=wait,
         )
         began = trio.current_time()
         with pytest.raises(scheduler.StepsFailed, match=r"application not healthy after 2\.5s: db not ready") as failed:
