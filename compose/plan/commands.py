@@ -150,15 +150,23 @@ def _joined(observed: Observed, started: list[ObservedContainer]) -> list[Observ
 
 
 def _halted(
-    out: Draft, project: Project | None, observed: Observed, containers: list[ObservedContainer], cause: Cause
+    out: Draft,
+    project: Project | None,
+    observed: Observed,
+    containers: list[ObservedContainer],
+    cause: Cause,
+    needed: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """Container -> the step that stops it, of those that run; what needs others first."""
+    """Container -> the step that stops it, of those that run; what needs others first.
+
+    `needed`: container -> steps before that.
+    """
     stops: dict[str, str] = {}
 
     def halt(c: ObservedContainer, after: tuple[str, ...]) -> str | None:
         if not is_running(c):
             return None
-        stops[c.name] = out.stop(c, cause, after)
+        stops[c.name] = out.stop(c, cause, (*needed.get(c.name, ()), *after))
         return stops[c.name]
 
     in_order(project, observed, containers, halt, reverse=True)
@@ -197,6 +205,12 @@ def _has_containers(project: Project, service: str) -> bool:
     return known is not None and known.provider is None and known.replicas > 0
 
 
+def _check_there(project: Project | None, service: str, need: Dependency) -> None:
+    """Raises PycomposeError, for a dependency without containers that is to have some."""
+    if need.required and (project is None or _has_containers(project, need.service)):
+        raise PycomposeError(f"{service} is missing dependency {need.service}", hint="`pycompose up` makes it")
+
+
 def _starter(
     out: Draft,
     project: Project | None,
@@ -205,18 +219,23 @@ def _starter(
     cause: Cause | None = None,
     stops: Mapping[str, str] = MappingProxyType({}),
     members: Mapping[str, list[ObservedContainer]] = MappingProxyType({}),
+    needed: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Act:
     """Makes start steps of all that is `chosen`, each after those whose namespaces it has, and after the conditions of
     its dependencies: of those that the same plan starts, and of `members`, service -> its containers.
 
-    `stops`: container -> the step of this plan that stops it.
+    `stops`: container -> the step of this plan that stops it; `needed`: -> steps before that.
     """
     names_by_id = {c.id: c.name for c in chosen}
     started: dict[str, list[tuple[str, str]]] = {}  # service -> (step, container)
     hooks = PreStart(out, project.separator if project else "-", observed.containers)
 
     def act(c: ObservedContainer, before: tuple[str, ...]) -> str:
-        waits = [*before, *(out.started(names_by_id[i]) for i in c.shared.values() if i in names_by_id)]
+        waits = [
+            *before,
+            *needed.get(c.name, ()),
+            *(out.started(names_by_id[i]) for i in c.shared.values() if i in names_by_id),
+        ]
         for need in _needs_of(project, c):
             if need.condition == "service_started":
                 continue
@@ -226,10 +245,8 @@ def _starter(
                 if project and need.required:
                     check_can_be_met(project, c.service, need)
                 waits.append(out.condition(need, tuple(names), steps))
-            elif members and need.required and (project is None or _has_containers(project, need.service)):
-                raise PycomposeError(
-                    f"{c.service} is missing dependency {need.service}", hint="`pycompose up` makes it"
-                )
+            elif members:
+                _check_there(project, c.service, need)
         stop_first = (stops[c.name],) if c.name in stops else ()
         why = cause or (JOINED if stop_first else not_running(c))
         after = (*stop_first, *waits)
@@ -251,7 +268,8 @@ def restart(
     no_deps: bool = False,
 ) -> Plan:
     """Stop in one order, start in the other; those who depend on a service with `restart: true` come along, as do
-    those that run in a namespace of one that is started."""
+    those that run in a namespace of one that is started. Conditions of dependencies with `restart: true` are waited for
+    before anything is stopped where those are not restarted too."""
     out = Draft(observed.project, timeout)
     containers_of(project, observed, services)
     also: set[str] = set()
@@ -259,11 +277,30 @@ def restart(
         also = {c.service for c in observed.containers for n, _, again in c.depends_on if again and n in services}
     chosen = list(containers_of(project, observed, (*services, *sorted(also - set(services)))))
     chosen += [c for c in _joined(observed, chosen) if c not in chosen]
-    stops = _halted(out, project, observed, chosen, asked("restart"))
-    in_order(
-        project, observed, chosen, _starter(out, project, observed, chosen, asked("restart"), stops), reverse=False
-    )
+    needed = {} if no_deps else {c.name: _standing(out, project, observed, c, chosen) for c in chosen}
+    stops = _halted(out, project, observed, chosen, asked("restart"), needed)
+    act = _starter(out, project, observed, chosen, asked("restart"), stops, needed=needed)
+    in_order(project, observed, chosen, act, reverse=False)
     return out.plan()
+
+
+def _standing(
+    out: Draft,
+    project: Project | None,
+    observed: Observed,
+    container: ObservedContainer,
+    restarted: Iterable[ObservedContainer],
+) -> tuple[str, ...]:
+    """The waits for what a container depends on with `restart: true` and is not restarted itself."""
+    along = {c.service for c in restarted}
+    waits = []
+    for need in _needs_of(project, container):
+        if need.restart and need.condition != "service_started" and need.service not in along:
+            if names := tuple(c.name for c in observed.of_service(need.service)):
+                waits.append(out.condition(need, names, ()))
+            else:
+                _check_there(project, container.service, need)
+    return tuple(waits)
 
 
 def kill(
