@@ -304,14 +304,14 @@ def process_wide(tree: Tree) -> list[str]:
 
 
 def waits_for_locks(tree: Tree) -> set[str]:
-    """Rule 6: functions of compose and network that take a lock of a file and wait for it."""
+    """Rule 6: functions that take a lock of a file and wait for it."""
     waiting = set()
     for path, text in tree.items():
-        if path.startswith(("compose/", "network/")):
+        if path.startswith(FOLDERS):
             for node in ast.walk(parsed(text)):
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     for call in ast.walk(node):
-                        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("flock"):
+                        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(("flock", "lockf")):
                             words = " ".join(ast.unparse(argument) for argument in call.args)
                             if "LOCK_NB" not in words and "LOCK_UN" not in words:
                                 waiting.add(f"{path}:{node.name}")

@@ -172,11 +172,21 @@ def test_a_further_reach_is_told() -> None:
     assert house.reach(planted) == {"runtime/secret.py"}
 
 
-# Rule 6. Where a lock of a file is waited for: in commands, or in a thread that may wait; each tries it first.
+# Rule 6. Where a lock of a file is waited for: in commands, in a thread that may wait, by a keeper that comes or goes.
 WAITING: set[str] = {
     "compose/builds/step_runner.py:_claimed",
     "compose/control/session.py:locked",
     "network/records.py:changing",
+    "runtime/images/blobs.py:lock",
+    "runtime/images/dockerfile/run_instruction.py:_cache",
+    "runtime/images/dockerfile/run_instruction.py:_fill_once",
+    "runtime/images/registry/credentials.py:_changing",
+    "runtime/images/store_folders.py:locked",
+    "runtime/images/store_folders.py:working",
+    "runtime/keeper/launch.py:_alone",
+    "runtime/keeper/main.py:_end",
+    "runtime/state/container_names.py:claim",
+    "runtime/state/volumes.py:_locked",
 }
 
 

@@ -55,7 +55,9 @@ class RemoteFiles:
         record = f"{_folder()}/names/{hashlib.sha256(name.encode()).hexdigest()}"
         try:
             path = _recorded(record) if self._existing else ""
-            if not path:
+            if path:
+                durable.touch(record)
+            else:
                 if named_by_file:
                     self._ask(name)
                 path = _artifact(name) if name.startswith(OCI) else _repository(name)
@@ -71,7 +73,7 @@ class RemoteFiles:
         from pycompose.compose.file.paths import shown
 
         if self._approve is None or not self._approve(QUESTION.format(shown(name))):
-            hint = "-y of `up` says yes, as does PYCOMPOSE_REMOTE=1"
+            hint = "-y of `up`, `create` and `run` says yes, as does PYCOMPOSE_REMOTE=1"
             raise PycomposeError(f'"{shown(name)}" is not fetched: operation cancelled by user', hint=hint)
 
 

@@ -36,11 +36,21 @@ def hosts_file(
 ) -> str:
     """/etc/hosts. `addresses` are the container's; with `host_file` (network_mode: host) the host's text leads."""
     lines = list(LOCAL_NAMES) if host_file is None else host_file.rstrip("\n").split("\n")
-    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
-    lines += [f"{address}\t{names}" for address in addresses]
+    lines += _own(addresses, hostname, domainname)
     for name, address in extra_hosts:
         lines.append(f"{(gateway or '127.0.0.1') if address == HOST_GATEWAY else address}\t{name}")
     return "\n".join(lines) + "\n"
+
+
+def _own(addresses: Iterable[str], hostname: str, domainname: str | None) -> list[str]:
+    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    return [f"{address}\t{names}" for address in addresses]
+
+
+def readdressed(text: str, hostname: str, domainname: str | None, gone: Iterable[str], come: Iterable[str]) -> str:
+    """/etc/hosts of a container that has left some of its addresses, and has further ones."""
+    without, further = _own(gone, hostname, domainname), _own(come, hostname, domainname)
+    return "\n".join([*(line for line in text.splitlines() if line not in (*without, *further)), *further]) + "\n"
 
 
 def resolver_file(service: Service, host_file: str) -> str:

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeVarTuple
 
 import trio
@@ -204,14 +205,18 @@ class ServiceNetwork:
             return
         for other in self._containers.all():
             if other.running and other is not held and (lines := self._links(self._containers.service_of(other))):
-                path = f"{self._containers.folder(other)}/etc/hosts"
-                with open(path, "r+", encoding="utf-8", errors="surrogateescape") as file:
-                    if os.fstat(file.fileno()).st_size > LARGEST:  # the container's own doing
-                        continue
-                    text = etc_files.linked(file.read(), lines)
-                    file.seek(0)
-                    file.write(text)
-                    file.truncate()
+                self._rewrite_hosts(other, partial(etc_files.linked, lines=lines))
+
+    def _rewrite_hosts(self, held: HeldContainer, change: Callable[[str], str]) -> None:
+        """Change what a container that runs reads at /etc/hosts; in place, for the inode is mounted."""
+        path = f"{self._containers.folder(held)}/etc/hosts"
+        with open(path, "r+", encoding="utf-8", errors="surrogateescape") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST:  # the container's own doing
+                return
+            text = change(file.read())
+            file.seek(0)
+            file.write(text)
+            file.truncate()
 
     async def reserve(self, held: HeldContainer) -> None:
         """Keep its fixed addresses for a container that was made, while it does not run, too."""
@@ -300,6 +305,7 @@ class ServiceNetwork:
             if not held.joined:
                 return
             spec = network_spec.further(project, service, held.id, held.name, connection)
+            addresses = self._addresses(held)
             try:
                 async with _inside(held.id, find) as sandbox:
                     await self._worker.run(self._networks.connect, sandbox.netns_fd, sandbox.sockets[0], spec)
@@ -307,7 +313,7 @@ class ServiceNetwork:
                 with trio.CancelScope(shield=True):
                     await self._worker.run(network_changes.write, folder, before)
                 raise
-            await self._address_again(held)
+            await self._address_again(held, addresses)
 
     async def disconnect(self, held: HeldContainer, network: str, find: FindSandbox) -> None:
         """Take it off one network. Raises HostError, in docker's words, and what `find` raises."""
@@ -317,15 +323,26 @@ class ServiceNetwork:
             before = network_changes.read(folder)
             if network not in before.networks(held.labelled.networks):
                 raise HostError(f"container {held.name} is not connected to network {network}")
+            addresses = self._addresses(held)
             if held.joined:
                 async with _inside(held.id, find) as sandbox:
                     await self._worker.run(self._networks.disconnect, held.id, network, sandbox.sockets[0])
             await self._worker.run(network_changes.write, folder, before.without(network))
             if held.joined:
-                await self._address_again(held)
+                await self._address_again(held, addresses)
 
-    async def _address_again(self, held: HeldContainer) -> None:
-        """Published ports lead to the address that it has now."""
+    def _addresses(self, held: HeldContainer) -> list[str]:
+        """On all of its networks."""
+        endpoints = [endpoint for endpoint in self._networks.endpoints() if endpoint.owner == held.id]
+        return [address.partition("/")[0] for endpoint in endpoints for address in endpoint.addresses]
+
+    async def _address_again(self, held: HeldContainer, before: Sequence[str]) -> None:
+        """Published ports lead to the address that it has now, and it finds its addresses, once others, by its name."""
+        service, addresses = self._containers.service_of(held), self._addresses(held)
+        hostname = service.hostname or self._containers.hostname(service, held.id)
+        gone = [address for address in before if address not in addresses]
+        come = [address for address in addresses if address not in before]
+        self._rewrite_hosts(held, lambda text: etc_files.readdressed(text, hostname, service.domainname, gone, come))
         held.address = self._first_address([one for one in self._networks.endpoints() if one.owner == held.id])
         if held.healthy:
             held.healthy = False

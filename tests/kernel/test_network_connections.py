@@ -38,6 +38,11 @@ def links(project: Described) -> list[str]:
     return project.inside("web", "ls /sys/class/net").split()
 
 
+def own_names(project: Described) -> list[str]:
+    """The lines of its own names in a container's /etc/hosts."""
+    return project.inside("web", "grep -w $(cat /etc/hostname) /etc/hosts").splitlines()
+
+
 def networks(project: Described) -> dict[str, Any]:
     (one,) = json.loads(project.machine.pycompose("inspect", "p-web-1").stdout)
     return dict(one["NetworkSettings"]["Networks"])
@@ -59,6 +64,7 @@ def test_a_running_container_joins_and_leaves_another_projects_network(
     assert "eth1" in links(project)
     assert project.inside("web", "ip route show default") == routes
     assert "10.213.7.77/24" in project.inside("web", "ip -o -4 addr show dev eth1")
+    assert [line.split()[0] for line in own_names(project)][1:] == ["10.213.7.77"], "after the one that it had"
     assert project.inside("web", "getent hosts z"), "it knows who is there"
     assert finds(project, theirs, "shop")
     assert finds(project, theirs, "p-web-1")
@@ -82,6 +88,8 @@ def test_a_running_container_joins_and_leaves_another_projects_network(
 
     pycompose("network", "disconnect", "q_n", "p-web-1")
     assert "eth1" not in links(project)
+    assert len(own_names(project)) == 1
+    assert not any(line.startswith("10.213.7.77") for line in own_names(project))
     assert list(networks(project)) == ["p_default"]
     assert not finds(project, theirs, "shop")
     leases = [path.name for path in Path(project.machine.state).rglob("q_n/leases/*")]

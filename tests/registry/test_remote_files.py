@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pycompose.runtime.images.dockerfile import git_command
 from pycompose.runtime.images.dockerfile.errors import BuildError
 from pycompose.runtime.images.dockerfile.fetched import git
 
@@ -102,6 +105,70 @@ def test_up_fetches_with_leave_alone(evil: Hostile, tmp_path: Path, pycompose: R
     assert "cancelled" in pycompose("up", "--dry-run", code=1).stderr
     pycompose("up", "--dry-run", "-y")
     pycompose("create", "--dry-run", "-y")
+
+
+def test_variables_of_a_file_from_elsewhere_are_shown_before_anything_is_made(
+    evil: Hostile, tmp_path: Path, pycompose: Run
+) -> None:
+    text = b"services: {a: {image: host, environment: {A: '${NAME:?}', B: '${B:-b}', C: '$C', D: '${D:-d}'}}}"
+    serve(evil, (FILE, text, {}))
+    (tmp_path / "values").write_text("NAME=n\nB=x\n")
+    name = f"oci://{evil.name}/app"
+    for command in ("up", "create", "run"):
+        words = (
+            "-f",
+            name,
+            "--env-file",
+            "values",
+            "--dry-run",
+            command,
+            *(("-e", "C=typed", "a", "true") if command == "run" else ()),
+        )
+        refused = pycompose(*words, code=1).stderr
+        assert f'Your compose stack "{name}" is stored in "{tmp_path}/state/remote/' in refused
+        assert "\nFound the following variables in configuration:\nVARIABLE   VALUE " in refused
+        lines = [" ".join(line.split()) for line in refused.splitlines()]
+        assert "B x environment no b" in lines
+        assert ("C typed command-line no" if command == "run" else "C <unset> none no") in lines
+        assert "D d compose file no d" in lines
+        assert "NAME n environment yes" in lines
+        assert "Do you want to proceed with these variables? [Y/n]: " in refused
+        assert "operation cancelled by user" in refused
+        pycompose(*words, typed="y\n")
+        at = words.index(command) + 1
+        assert "Do you want" not in pycompose(*words[:at], "-y", *words[at:]).stderr
+
+
+def test_copies_that_nobody_uses_are_pruned(evil: Hostile, tmp_path: Path, pycompose: Run) -> None:
+    def fetch(image: str) -> str:
+        serve(evil, (FILE, b"services: {a: {image: %s}}" % image.encode(), {}))
+        pycompose("-f", f"oci://{evil.name}/app", "config")
+        return max(remote.glob("[0-9a-f]*/app"), key=lambda path: path.stat().st_mtime).parent.name
+
+    def aged(path: Path, days: float) -> None:
+        os.utime(path, (time.time() - days * 86400,) * 2)
+
+    def left() -> set[str]:
+        pycompose("system", "prune", "-f")
+        return {path.name for path in remote.iterdir()} - {"names"}
+
+    remote = tmp_path / "state/remote"
+    first = fetch("x")
+    second = fetch("y")
+    assert left() == {first, second}, "a command may be about to use what was fetched now"
+    third = fetch("z")
+    for copy in (first, second, third):
+        aged(remote / copy, 1)
+    generations = tmp_path / "state/projects/p/generations"
+    generations.mkdir(parents=True)
+    (generations / "g.json").write_text(json.dumps({"config_files": [f"{remote}/{first}/app/compose.yaml"]}))
+    assert left() == {first, third}, "one is a project's, one is what the name leads to"
+    (record,) = (remote / "names").iterdir()
+    aged(record, 31)
+    pycompose("-f", f"oci://{evil.name}/app", "ps")
+    assert left() == {first, third}, "a command on what exists has named it"
+    aged(record, 31)
+    assert left() == {first}
 
 
 @pytest.fixture
@@ -326,6 +393,69 @@ def test_a_password_in_an_address_is_not_printed(served: tuple[Path, str], pycom
     said = pycompose("config", code=1).stderr
     assert "***@127.0.0.1" in said
     assert "hunter2" not in said
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own configuration of git, from now on."""
+    path = tmp_path / "gitconfig"
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(path))
+    return path
+
+
+def test_programs_that_the_user_has_configured_do_not_run_over_a_strangers_files(
+    served: tuple[Path, str], configured: Path, tmp_path: Path
+) -> None:
+    folder, address = served
+    pwned, hooks = tmp_path / "pwned", tmp_path / "template/hooks"
+    touch = f"sh -c 'touch {pwned}; cat'"
+    commit(folder, "evil", {"compose.yaml": "services: {}", "x": "y", ".gitattributes": "* filter=f diff=f merge=f"})
+    hooks.mkdir(parents=True)
+    for name in ("post-checkout", "reference-transaction", "post-index-change"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {pwned}\n")
+        (hooks / name).chmod(0o755)
+    configured.write_text(
+        f'[filter "f"]\nsmudge = "{touch}"\nclean = "{touch}"\nrequired\n'
+        f"[init]\ntemplateDir = {tmp_path}/template\n"
+        f'[core]\nhooksPath = {hooks}\nfsmonitor = "{touch}"\n'
+    )
+    for largest in (0, 1 << 30):
+        checkout = git(f"{address}/evil.git", str(tmp_path), largest=largest)
+        assert Path(checkout.folder, "x").read_text() == "y"
+    assert not pwned.exists()
+
+
+def test_how_the_user_reaches_servers_counts(served: tuple[Path, str], configured: Path, tmp_path: Path) -> None:
+    folder, address = served
+    commit(folder, "app", {"compose.yaml": "services: {}"})
+    (tmp_path / "more").write_text(f'[url "{address}/"]\ninsteadOf = https://git.example/\n')
+    configured.write_text(f"[include]\npath = {tmp_path}/more\n")
+    assert Path(git("https://git.example/app.git", str(tmp_path)).folder, "compose.yaml").exists()
+
+
+def test_a_server_that_says_nothing_is_given_up_and_no_helper_of_git_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("git")
+    monkeypatch.setattr(git_command, "PATIENCE", 1.0)
+    monkeypatch.setenv("TEST_OF_SILENCE", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for scheme in ("http", "git"):
+            with pytest.raises(BuildError, match=f"{scheme}://127.*git fetch: nothing came for 1 s"):
+                git(f"{scheme}://127.0.0.1:{port}/x.git", str(tmp_path))
+    for _ in range(600):
+        if not (left := [path for path in Path("/proc").glob("[0-9]*") if ours(path, tmp_path)]):
+            break
+        time.sleep(0.1)  # one that was killed has not ended yet
+    assert left == []
+
+
+def ours(process: Path, tmp_path: Path) -> bool:
+    try:
+        return f"TEST_OF_SILENCE={tmp_path}".encode() in (process / "environ").read_bytes()
+    except OSError:
+        return False
 
 
 def test_without_git_that_is_said(pycompose: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

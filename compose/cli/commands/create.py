@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.remote_stack import confirm
 
 from .up import Making, conflicts, make, shared_options
 
@@ -18,4 +19,6 @@ def create(context: click.Context, /, services: tuple[str, ...], **more: Any) ->
     """Make containers, networks and volumes without starting anything."""
     conflicts(context)
     making = Making(**more)
-    make(making.choices(context.obj), making, replace(making.options(services), no_start=True))
+    choices = making.choices(context.obj)
+    confirm(choices, yes=making.yes)
+    make(choices, making, replace(making.options(services), no_start=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from pycompose.compose.cli.attached_input import DetachKeys, chosen_keys
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.output import terminal
+from pycompose.compose.cli.remote_stack import confirm
 from pycompose.compose.model.own_variables import switched_on
 from pycompose.errors import PycomposeError
 
@@ -75,6 +77,7 @@ GROUPS = {
 @click.option("--quiet-pull", is_flag=True, help="Fetch images without showing it.")
 @click.option("--build", is_flag=True, help="Build images first.")
 @click.option("--quiet-build", is_flag=True, help="Build images without showing it.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.argument("service")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARGS]...")
 @click.pass_context
@@ -86,17 +89,19 @@ def run(
     quiet_pull: bool,
     build: bool,
     quiet_build: bool,
+    yes: bool,
     **more: Any,
 ) -> None:
     """Run a command in a new container of a service, and end with its exit code.
 
     What the service depends on is started first. The container stays when it has ended, unless --rm is there.
     """
-    choices: Choices = context.obj
+    choices: Choices = replace(context.obj, approve=lambda _: True) if yes else context.obj
     options = _options(context, **more)
     keys = DetachKeys(chosen_keys(None))
     if quiet:
         terminal.progress = "quiet"
+    confirm(choices, yes=yes, typed=options.environment)
 
     from pycompose.compose.app import one_off
     from pycompose.compose.app.image_operations import ImageOptions

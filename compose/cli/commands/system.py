@@ -64,8 +64,11 @@ def disk_space(form: str | None, verbose: bool) -> None:
 @click.option("--volumes", is_flag=True, help="Anonymous volumes that no container uses, too.")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 def prune(everything: bool, volumes: bool, force: bool) -> None:
-    """Remove stopped containers of all projects, unused networks, images without a name, and what builds remember."""
-    from pycompose.compose.app import network_operations
+    """Remove stopped containers of all projects, unused networks, images without a name, and what builds remember.
+
+    Compose files from elsewhere (`-f oci://…`) that no project was made of, and not named for a month, go, too.
+    """
+    from pycompose.compose.app import network_operations, remote_copies
     from pycompose.compose.builds.service_builds import forget
     from pycompose.runtime.images import gc
     from pycompose.runtime.places import Places
@@ -87,6 +90,9 @@ def prune(everything: bool, volumes: bool, force: bool) -> None:
             _told("Volumes", gone)
         forget()
         pruned = gc.prune(ask_store(), everything)
+    copies, size = remote_copies.prune(roots)
+    freed += size
+    _told("Compose files from elsewhere", copies)
     _told("Images", list(pruned.said))
     terminal.say(f"Total reclaimed space: {decimal_size(freed + pruned.freed)}")
 

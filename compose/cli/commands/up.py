@@ -16,6 +16,7 @@ from pycompose.compose.cli.arguments import SECONDS, counts_of
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.output import terminal
+from pycompose.compose.cli.remote_stack import confirm
 from pycompose.compose.model.own_variables import switched_on
 from pycompose.frozen import dataclass
 
@@ -192,6 +193,7 @@ def up(
     conflicts(context)
     making = Making(**{name: more[name] for name in Making.__slots__})
     choices = making.choices(context.obj)
+    confirm(choices, yes=making.yes)
     watching = Watching(**{name: more[name] for name in Watching.__slots__})
     options = replace(
         making.options(services),

@@ -116,12 +116,17 @@ def say(text: str, end: str = "\n") -> None:
         raise
 
 
-def confirmed(question: str) -> bool:
-    """Whether the answer is yes; without an answer it is no. The question goes to stderr: stdout may be a file's."""
-    print(f"{visible(question)} [y/N]: ", end="", file=sys.stderr, flush=True)
+def confirmed(question: str, *, usual: bool = False) -> bool:
+    """Whether the answer is yes; without an answer it is no. The question goes to stderr: stdout may be a file's.
+
+    An empty line on a terminal is the `usual` answer.
+    """
+    print(f"{visible(question)} {'[Y/n]' if usual else '[y/N]'}: ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline()
     if not sys.stdin.isatty():
         print(file=sys.stderr)
+    elif answer == "\n":
+        return usual
     return answer.strip().lower() in ("y", "yes", "true", "1", "t", "on")
 
 

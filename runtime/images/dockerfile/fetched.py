@@ -29,22 +29,16 @@ from pycompose.runtime.images.streams import MeasuredStream, plain
 
 from . import trees
 from .errors import BuildError
+from .git_command import GitCommand, ServerTooSlow, without_password
 from .trees import Tree
 
 MAX_DOWNLOAD = 16 << 30
 PATIENCE = 60  # seconds without a byte
-PROTOCOLS = "https:http:git:ssh"
-KEPT = ("GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
 _GIT = re.compile(r"(?:git://|git@|ssh://git@)|https?://[^#?]+\.git(?:[#?]|$)|github\.com/")
 
 
 def is_git(text: str) -> bool:
     return bool(_GIT.match(text))
-
-
-def without_password(text: str) -> str:
-    """The text with what stands before the host of each address left out."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "***@", text)
 
 
 def is_url(text: str) -> bool:
@@ -72,53 +66,27 @@ def git(text: str, work: str, *, keep_git: bool = False, largest: int = 0) -> Ch
     if ref.startswith("-") or re.search(r"(?:^|://|@)-", url):
         raise BuildError(f"{text}: no such repository")
     folder = tempfile.mkdtemp(prefix="git-", dir=work)
-    environment = {name: value for name, value in os.environ.items() if name in KEPT or not name.startswith("GIT_")}
-    environment |= {
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_ALLOW_PROTOCOL": PROTOCOLS,  # of submodules, too: neither ext:: nor this machine's files
-        "LC_ALL": "C",
-    }
-    environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ControlMaster=no")
-
-    # a limit of one file's size, which whatever git runs inherits: a pack is one file
-    bounded = ["sh", "-c", f'ulimit -f {largest >> 9}; exec "$@"', "sh"] if largest else []
-
-    def run(*arguments: str) -> str:
-        import subprocess
-
-        done = subprocess.run(
-            [*bounded, "git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", *arguments],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
-        if done.returncode:
-            said = without_password(done.stderr).strip().splitlines()
-            raise BuildError(f"{text}: git {arguments[0]}: {one_line(said[-1], 300) if said else 'failed'}")
-        return done.stdout.strip()
-
+    run = GitCommand(folder, text, largest)
     run("init", "--quiet", ".")
     run("remote", "add", "origin", "--", url)
     fetched = "FETCH_HEAD"
     try:
-        run("fetch", "--quiet", "--depth=1", "origin", "--", ref or "HEAD")
+        run("fetch", "--progress", "--depth=1", "origin", "--", ref or "HEAD")
+    except ServerTooSlow:
+        raise
     except BuildError:  # a server that cannot cut a history, or gives no single commit
         if re.fullmatch(r"[0-9a-f]{7,64}", ref):
             fetched = ref
-            run("fetch", "--quiet", "--tags", "origin")
+            run("fetch", "--progress", "--tags", "origin")
         else:
-            run("fetch", "--quiet", "origin", "--", ref or "HEAD")
+            run("fetch", "--progress", "origin", "--", ref or "HEAD")
     if largest:
-        rows = [row.split() for row in run("ls-tree", "-r", "-l", fetched).splitlines()]
+        rows = [row.split() for row in run("ls-tree", "-r", "-l", fetched, local=True).splitlines()]
         if sum(int(row[3]) for row in rows if len(row) > 3 and row[3].isdecimal()) > largest:
             raise BuildError(f"{text}: its files are larger than {largest >> 20} MiB")
-    run("checkout", "--quiet", "--detach", fetched)
+    run("checkout", "--quiet", "--detach", fetched, local=True)
     if not largest:
-        run("submodule", "--quiet", "update", "--init", "--recursive")
+        run("submodule", "update", "--progress", "--init", "--recursive")
     commit = run("rev-parse", "HEAD")
     if not keep_git:
         discard(f"{folder}/.git")
