@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,24 @@ def test_a_seccomp_file_is_read_as_docker_reads_it(tmp_path: Path) -> None:
 )
 def test_a_bad_seccomp_file_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "own.json").write_text(text)
+    with pytest.raises(ProfileError, match=r"own\.json"):
+        profile.linux_defaults(security_opt=["seccomp=own.json"], folder=str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["fifo", "zero", "folder", "large", "deep"])
+def test_a_seccomp_file_that_never_ends_is_told(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "own.json"
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "zero":
+            path.symlink_to("/dev/zero")
+        case "folder":
+            path.mkdir()
+        case "large":
+            path.write_text("{" + " " * (1 << 20))
+        case "deep":
+            path.write_text("[" * 100_000)
     with pytest.raises(ProfileError, match=r"own\.json"):
         profile.linux_defaults(security_opt=["seccomp=own.json"], folder=str(tmp_path))
 
