@@ -37,6 +37,7 @@ from pycompose.runtime.state import usage
 from pycompose.runtime.state.volumes import Volumes
 
 FILES = "files"  # folder of configs and secrets, in the container's
+LARGEST = 64 << 20  # bytes of one of them: a container that has its file may make it any size
 FOLLOW_LINKS = "follow_links"  # of x-pycompose: links in the project's folder may lead out of it
 _ASK = f"if it is meant to, say so in the service or at the top of the file: {own_keys.KEY}: {{{FOLLOW_LINKS}: true}}"
 
@@ -285,13 +286,16 @@ def _content(project: Project, service: Service, kind: str, source: FileSource) 
         entry = open_beneath(top, source.file) if top else os.open(source.file, os.O_PATH | os.O_CLOEXEC)
         try:
             with open(open_entry(entry), "rb") as file:
-                return file.read()
+                content = file.read(LARGEST + 1)
         finally:
             os.close(entry)
     except OSError as error:
         hint = _ASK if error.errno == errno.EXDEV and top else ""
         kind_of_error = FileGone if isinstance(error, FileNotFoundError) else MountError
         raise kind_of_error(f"{what}: {source.file}: {error.strerror}", hint=hint) from error
+    if len(content) > LARGEST:
+        raise MountError(f"{what}: {source.file}: it is larger than {LARGEST >> 20} MiB", hint="mount it as a volume")
+    return content
 
 
 def _write(path: str, data: bytes, use: FileReference) -> None:

@@ -335,3 +335,25 @@ def test_a_config_that_became_a_link_to_a_file_of_the_host_is_not_read(app: Mach
     app.pycompose(*words, "down", "-t", "0")
     assert done.returncode == 1
     assert "leads out of" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["configs", "secrets"])
+def test_a_config_that_a_container_made_huge_is_not_read(app: Machine, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "project"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/it").write_text("small")
+    text = (
+        "services: {web: {image: app, network_mode: none, stop_signal: SIGKILL, volumes: [./data:/data], "
+        f"{kind}: [it]}}}}\n{kind}: {{it: {{file: ./data/it}}}}\n"
+    )
+    words = compose(folder, text)
+    app.pycompose(*words, "up", "-d")
+    try:
+        app.pycompose(*words, "exec", "-T", "web", "sh", "-c", "truncate -s 200G /data/it")
+        done = app.pycompose(*words, "restart", check=False)
+        assert done.returncode == 1
+        assert "larger than 64 MiB" in done.stderr
+        (folder / "data/it").write_text("small again")
+        app.pycompose(*words, "restart")
+    finally:
+        app.pycompose(*words, "down", "-t", "0")
