@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pycompose.compose.model.errors import FileError, Problem
     from pycompose.compose.model.project import Project
 
+MOST_AT_A_GLANCE = 1 << 20  # bytes of a file that is not parsed
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 NAME_LINE = re.compile(r"^[\"']?name[\"']?[ \t]*:(.*)$", re.MULTILINE)
 TOLD = 3  # problems of a file that is not needed are told at most
@@ -224,15 +226,13 @@ def _quick_name(choices: Choices) -> str | None:
     folder = absolute(choices.project_directory) if choices.project_directory else os.path.dirname(paths[0])
     for place in {absolute("."), folder}:
         if os.path.exists(f"{place}/.env"):
-            with open(f"{place}/.env", encoding="utf-8", errors="replace") as file:
-                if "COMPOSE_" in file.read():
-                    return None
+            text = _text(f"{place}/.env")
+            if text is None or "COMPOSE_" in text:
+                return None
     name = os.path.basename(folder)
     for path in paths:
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
-        except (OSError, ValueError):
+        text = _text(path)
+        if text is None:
             return None
         names = NAME_LINE.findall(text)
         if re.search(r"^(?:---|[{%?!&*])", text, re.MULTILINE) or len(names) > 1:
@@ -243,3 +243,15 @@ def _quick_name(choices: Choices) -> str | None:
                 return None
             name = next(group for group in plain.groups() if group)
     return name if NAME.match(name) else None
+
+
+def _text(path: str) -> str | None:
+    """A regular file's text; None where only the loader can tell: a FIFO can be read once, a device may never end."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_AT_A_GLANCE:
+            return None
+        with open(path, encoding="utf-8") as file:
+            return file.read(MOST_AT_A_GLANCE)
+    except (OSError, ValueError):
+        return None

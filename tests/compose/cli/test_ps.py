@@ -325,6 +325,28 @@ def test_the_quick_name_is_the_loaders(places: Path, run: Run, text: str, name: 
     assert f"{name}-web-1" in run("ps", "-a")[1]
 
 
+@pytest.mark.parametrize("kind", ["folder", "fifo", "zero", "huge", "unreadable"])
+def test_what_is_no_env_file_holds_nobody_up(places: Path, run: Run, kind: str) -> None:
+    """As for the loader: a folder or a device is none, and what is too large is told."""
+    container(places, "x", "web")
+    (places / "compose.yaml").write_text("name: x\nservices: {}\n")
+    path = places / ".env"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path)
+        case "zero":
+            path.symlink_to("/dev/zero")
+        case "huge":
+            path.touch()
+            os.truncate(path, 1 << 40)
+        case "unreadable":
+            path.write_bytes(b"A=\xff")
+    code, out, error = run("ps", "-a")
+    assert "x-web-1" in out or (code and "larger than 16 MiB" in error) or (code and "UTF-8" in error)
+
+
 def test_the_environment_names_the_project(places: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     container(places, "other", "web")
     (places / "compose.yaml").write_text("name: x\nservices: {}\n")
