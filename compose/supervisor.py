@@ -17,13 +17,26 @@ gc.set_threshold(100_000)  # nothing that is imported is garbage: looking for it
 
 import trio
 from pycompose import shortages
+from pycompose.errors import PycomposeError
 from pycompose.log_lines import complain, note
 from pycompose.runtime.places import Places
 
 from .control import server
-from .control.protocol import Attach, AwaitRemoval, CarryOut, HookOutput, Notice, Ping, Report, Request, StepProgress
+from .control.protocol import (
+    Attach,
+    AwaitRemoval,
+    CarryOut,
+    HookOutput,
+    Notice,
+    Ping,
+    ProviderEnded,
+    Report,
+    Request,
+    StepProgress,
+)
 from .engine import scheduler
 from .engine.monitor import Monitor
+from .engine.provider_outcomes import ProviderOutcome, ProviderOutcomes
 from .engine.publisher import Publisher
 from .engine.trace import Trace
 from .linux.linux_host import LinuxHost
@@ -42,10 +55,10 @@ async def supervise(name: str, listening: int) -> None:
         await nursery.start(host.run)
         await nursery.start(monitor.run)
 
-        async def handle(request: Request, reply: server.Reply) -> None:
+        async def handle(request: Request, reply: server.Reply, endings: server.Endings) -> None:
             match request:
                 case CarryOut():
-                    await _carry_out(request, reply, host, monitor, publisher)
+                    await _carry_out(request, reply, endings, host, monitor, publisher)
                 case Attach(container):
                     publisher.publish_named(container, "attach")
                 case AwaitRemoval(container):
@@ -61,12 +74,24 @@ async def supervise(name: str, listening: int) -> None:
 
 
 async def _carry_out(
-    request: CarryOut, reply: server.Reply, host: LinuxHost, monitor: Monitor, publisher: Publisher
+    request: CarryOut,
+    reply: server.Reply,
+    endings: server.Endings,
+    host: LinuxHost,
+    monitor: Monitor,
+    publisher: Publisher,
 ) -> None:
     host.look_again()
     project = generations.read(host.places, request.generation)
     sender, receiver = trio.open_memory_channel[scheduler.StepEvent](100_000)
-    trace, over = Trace(host.places), trio.Event()
+    trace, over, outcomes = Trace(host.places), trio.Event(), ProviderOutcomes()
+
+    hearing = trio.CancelScope()
+
+    async def hear() -> None:
+        with hearing:
+            async for ended in endings:
+                outcomes.tell(ended.step, _outcome(host, ended))
 
     async def tell() -> None:
         """What happens within a moment is one message: a wake of the command for each is a tenth of a large plan."""
@@ -92,6 +117,7 @@ async def _carry_out(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tell)
+        nursery.start_soon(hear)
         failure: Exception | None = None
         try:
             await scheduler.run(
@@ -104,14 +130,26 @@ async def _carry_out(
                 parallel=request.parallel or None,
                 publish=publisher.publish_named,
                 attached=request.attached,
+                outcomes=outcomes,
             )
         except scheduler.StepsFailed as error:
             failure = error  # told after the last event, and outside the nursery's group
         finally:
             sender.close()
+            hearing.cancel()
             over.set()
     if failure is not None:
         raise failure
+
+
+def _outcome(host: LinuxHost, ended: ProviderEnded) -> ProviderOutcome:
+    project = None
+    if ended.generation:
+        try:
+            project = generations.read(host.places, ended.generation)
+        except PycomposeError as error:
+            return ProviderOutcome(failure=str(error), hint=error.hint)
+    return ProviderOutcome(project, ended.generation, ended.superseded, ended.failure, ended.hint)
 
 
 def _told(event: scheduler.StepEvent) -> Report:

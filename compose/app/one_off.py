@@ -143,21 +143,21 @@ def start(
     )
     one_off = OneOff(os.urandom(32).hex(), options.auto_remove, options.use_aliases)
     with operations.prepared_up(choices, needs, images, tell) as prepared:
-        project = changed(prepared.project, options, one_off.id, prepared.located.variables)
+        provided = operations.variables_of(prepared.located)
+        provided.remodel = lambda project: changed(project, options, one_off.id, prepared.located.variables)
+        project = provided.project
         name = project.services[options.service].container_name or ""
         container = OneOffContainer(prepared.located.places, name, one_off.id, options)
 
         def decide(observed: Observed) -> Plan:
-            return reconcile.run(
-                project, observed, prepared.options, service=options.service, name=name, one_off=one_off
-            )
+            needs = replace(prepared.options, provided=provided.run)
+            return reconcile.run(provided.project, observed, needs, service=options.service, name=name, one_off=one_off)
 
         def ready() -> None:
             if not options.detached:
                 container._take(stdio)
 
-        located = replace(prepared.located, project=project)
-        outcome = operations.apply(choices, located, decide, "run", tell, ready=ready)
+        outcome = operations.apply(choices, prepared.located, decide, "run", tell, ready=ready, provided=provided)
         if not choices.dry_run:
             container._begun()
     return outcome, container

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .image_operations import ImageOptions
     from .locate import Located
     from .phases import Tell
+    from .providers import Provided
 
 Decide = Callable[["Observed"], "Plan"]
 
@@ -57,16 +58,18 @@ def apply(
     attached: tuple[str, ...] = (),
     deadline: Deadline = NO_DEADLINE,
     ready: Callable[[], None] = lambda: None,
+    provided: Provided | None = None,
 ) -> Outcome:
     """Lock the project, observe it, decide, and have the plan carried out. With `keep` the project becomes the newest.
 
     `attached` are services whose containers somebody follows from their start; `deadline` is that of a plan that has a
-    timeout. `ready` is called when the keeper and the supervisor are there and nothing is done yet. Raises
-    PycomposeError if a step fails.
+    timeout. `ready` is called when the keeper and the supervisor are there and nothing is done yet. `provided` has the
+    project of a plan that makes containers: where a provider tells other variables than it was decided by, what is left
+    is decided again. Raises PycomposeError if a step fails.
     """
     from pycompose.compose.state.observe import observe
 
-    places, project = located.places, located.project
+    places, project = located.places, provided.project if provided else located.project
     if choices.dry_run:
         observed = observe(places)
         return _warned(Outcome(places, project, observed, decide(observed)), tell)
@@ -81,17 +84,20 @@ def apply(
         if (plan.steps or keep) and session.wake(places):  # a supervisor that came up may have changed something
             observed = observe(places)
             plan = decide(observed)
-        if deadline.seconds is not None:
-            plan = replace(plan, spent=deadline.spent)
-        outcome = _warned(Outcome(places, project, observed, plan), tell)
         if plan.steps or keep:
             ready()
+        while True:
+            if deadline.seconds is not None:
+                plan = replace(plan, spent=deadline.spent)
+            outcome = _warned(Outcome(places, project, observed, plan), tell)
+            if not (plan.steps or keep or plan.running):
+                return outcome
             with phases.phase(tell, phases.PlanBegin(plan, title)):
-                _carry_out(choices, outcome, lock, tell, keep, attached)
-        elif plan.running:
-            with phases.phase(tell, phases.PlanBegin(plan, title)):
-                pass
-        return outcome
+                whole = _carry_out(choices, outcome, lock, tell, keep, attached, located.variables, provided)
+            if whole or provided is None:
+                return outcome
+            project, observed = provided.project, observe(places)
+            plan = decide(observed)
 
 
 def _warned(outcome: Outcome, tell: Tell) -> Outcome:
@@ -101,15 +107,46 @@ def _warned(outcome: Outcome, tell: Tell) -> Outcome:
 
 
 def _carry_out(
-    choices: Choices, outcome: Outcome, lock: int, tell: Tell, keep: bool, attached: tuple[str, ...]
-) -> None:
+    choices: Choices,
+    outcome: Outcome,
+    lock: int,
+    tell: Tell,
+    keep: bool,
+    attached: tuple[str, ...],
+    variables: Mapping[str, str],
+    provided: Provided | None,
+) -> bool:
+    """Whether all of the plan was done: False where steps were given up, to be planned anew."""
     from pycompose.compose.control import session
+    from pycompose.compose.plan.steps import RunProvider
 
     places, project, plan, parallel = outcome.places, outcome.project, outcome.plan, choices.parallel or 0
-    reports = session.carry_out(places, project, plan, lock, keep=keep, parallel=parallel, attached=attached)
-    with closing(reports):
-        for report in reports:
+    with ExitStack() as held:
+        runs = None
+        if project is not None and any(isinstance(step.action, RunProvider) for step in plan.steps):
+            from .provider_runs import ProviderRuns
+
+            runs = ProviderRuns(
+                places, project, plan, outcome.observed, tell, variables=variables, provided=provided, keep=keep
+            )
+            tell = held.enter_context(runs).tell
+        reports = session.carry_out(
+            places,
+            project,
+            plan,
+            lock,
+            keep=keep,
+            parallel=parallel,
+            attached=attached,
+            connected=runs.connected if runs else _unheeded,
+        )
+        for report in held.enter_context(closing(reports)):
             tell(report)
+    return not (runs and runs.superseded)
+
+
+def _unheeded(_: object) -> None:
+    pass
 
 
 def _target(choices: Choices, services: tuple[str, ...], tell: Tell, *, remembered: bool = True) -> Located:
@@ -149,13 +186,33 @@ class PreparedUp:
     def apply(self, tell: Tell = silent, *, attached: tuple[str, ...] = ()) -> Outcome:
         from pycompose.compose.plan import reconcile
 
+        provided = variables_of(self.located)
+
         def decide(observed: Observed) -> Plan:
-            return reconcile.up(self.project, observed, self.options)
+            return reconcile.up(provided.project, observed, replace(self.options, provided=provided.run))
 
         title = "create" if self.options.no_start else "up"
         return apply(
-            self.choices, self.located, decide, title, tell, keep=True, attached=attached, deadline=self.deadline
+            self.choices,
+            self.located,
+            decide,
+            title,
+            tell,
+            keep=True,
+            attached=attached,
+            deadline=self.deadline,
+            provided=provided,
         )
+
+
+def variables_of(located: Located) -> Provided:
+    """The project with the variables that its providers told last."""
+    from pycompose.compose.state import generations
+
+    from .providers import Provided, of_providers
+
+    project = located.described
+    return Provided(project, generations.newest(located.places) if of_providers(project) else None)
 
 
 @contextmanager
@@ -205,9 +262,7 @@ def prepared_up(
         mounted = mounted_images(project, options.services, no_deps=options.no_deps)
         options = replace(options, images=digests, mounted_images=mounted)
         options = replace(options, remake_volumes=_agreed(located.places, project, options, remake))
-        with deadline.over("providers not ready"):
-            located = _provided(choices, located, selected, tell, options.scale)
-        yield PreparedUp(choices, located, located.described, selected, options, deadline)
+        yield PreparedUp(choices, located, project, selected, options, deadline)
 
 
 def selection(choices: Choices, options: UpOptions, tell: Tell = silent) -> PreparedUp:
@@ -220,41 +275,6 @@ def selection(choices: Choices, options: UpOptions, tell: Tell = silent) -> Prep
     located = replace(located, project=project)
     selected = frozenset(select.chosen(project, options.services, options.no_deps))
     return PreparedUp(choices, located, project, selected, options)
-
-
-def _provided(
-    choices: Choices, located: Located, services: frozenset[str], tell: Tell, counts: Mapping[str, int]
-) -> Located:
-    """The project with the variables that providers tell, which are run for `services`, but in a dry run."""
-    project = located.described
-    if all(service.provider is None for service in project.services.values()):
-        return located
-    from pycompose.compose.plan.reconcile import check_scale
-    from pycompose.compose.state import generations
-
-    from . import providers
-
-    check_scale(project, counts)
-    if choices.dry_run:
-        providers.planned(project, services, "up", tell)
-        services = frozenset()
-    earlier = generations.newest(located.places)
-    return replace(located, project=providers.up(project, services, located.variables, tell, earlier))
-
-
-def end_provided(
-    choices: Choices, located: Located, services: tuple[str, ...], verb: Literal["stop", "down"], tell: Tell
-) -> bool:
-    """Stop or remove what providers run; whether there is any."""
-    project = located.project
-    if project is None or all(service.provider is None for service in project.services.values()):
-        return False
-    from . import providers
-
-    if choices.dry_run:
-        providers.planned(project, services, verb, tell)
-        return True
-    return providers.end(project, services, verb, located.variables, tell)
 
 
 def _agreed(
@@ -312,22 +332,22 @@ def scale(
     timeout: float | None = None,
 ) -> Outcome:
     """Set how many containers services have."""
-    from pycompose.compose.plan import graph, reconcile, select
+    from pycompose.compose.plan import graph, reconcile
 
     from .image_operations import make_ready
 
     located = _target(choices, tuple(counts), tell)
     project = graph.ordered(located.described)
+    reconcile.check_scale(project, counts)
     located = replace(located, project=project)
     digests = make_ready(choices, project, tuple(counts), None, tell, no_deps=no_deps)
-    located = _provided(choices, located, frozenset(select.chosen(project, tuple(counts), no_deps)), tell, counts)
-    project = located.described
     options = reconcile.UpOptions(no_deps=no_deps, timeout=timeout, images=digests)
+    provided = variables_of(located)
 
     def decide(observed: Observed) -> Plan:
-        return reconcile.scale(project, observed, counts, options)
+        return reconcile.scale(provided.project, observed, counts, replace(options, provided=provided.run))
 
-    return apply(choices, located, decide, "scale", tell, keep=True)
+    return apply(choices, located, decide, "scale", tell, keep=True, provided=provided)
 
 
 def down(
@@ -349,11 +369,10 @@ def down(
         return commands.down(located.project, observed, options)
 
     outcome = apply(choices, located, decide, "down", tell)
-    provided = end_provided(choices, located, options.services, "down", tell)
     if not choices.dry_run:
         from pycompose.compose.control import session
 
-        if not (outcome.plan.steps or outcome.plan.warnings or provided):
+        if not (outcome.plan.steps or outcome.plan.warnings):
             text = f"no resource found to remove for project {located.places.project!r}"
             tell(phases.OperationWarning(text))
         session.close_if_empty(located.places)
@@ -371,13 +390,24 @@ def stop(
     from pycompose.compose.plan import commands
 
     located = _existing(choices, services, tell)
+    providers = stopping_providers(located, services)
 
     def decide(observed: Observed) -> Plan:
-        return commands.stop(located.project, observed, services, timeout)
+        return commands.stop(located.project, observed, services, timeout, providers)
 
-    outcome = apply(choices, located, decide, "stop", tell)
-    end_provided(choices, located, services, "stop", tell)
-    return outcome
+    return apply(choices, located, decide, "stop", tell)
+
+
+def stopping_providers(located: Located, services: tuple[str, ...] = ()) -> frozenset[str]:
+    """The services, of those named (of all, if none is), whose providers say that they can stop."""
+    from .providers import of_providers
+
+    project = located.project
+    if project is None or not (names := of_providers(project, services)):
+        return frozenset()
+    from .provider_program import ProviderCall, stops
+
+    return frozenset(name for name in names if stops(ProviderCall(project, project.services[name], located.variables)))
 
 
 def start(

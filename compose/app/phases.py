@@ -57,17 +57,8 @@ class ImagePlanned:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderPlanned:
-    """In a dry run: what a provider would do for a service."""
-
-    verb: Literal["up", "stop", "down"]
-    provider: str
-    service: str
-
-
-@dataclass(frozen=True, slots=True)
 class ProviderProgress:
-    """How far a service is that a provider runs; `debug`: it is told to those who want to know all."""
+    """What a provider says while a step of the plan runs it; `debug`: it is told to those who want to know all."""
 
     service: str
     text: str
@@ -145,7 +136,6 @@ if TYPE_CHECKING:
         | LockAwaited
         | ImagePlanned
         | ImageRemoved
-        | ProviderPlanned
         | ProviderProgress
         | ImageBuilt
         | WatchEvent

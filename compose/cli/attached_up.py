@@ -86,7 +86,11 @@ class Attached:
                 self._thread.start()
 
         def watch(event: Phase) -> None:
+            nonlocal drawing
             match event:
+                case phases.PlanBegin() if self._thread is not None:  # the screen is the containers' already
+                    drawing = Drawing(plain=True)
+                    drawing(event)
                 case phases.PlanBegin(plan, title):
                     making.update(s.id for s in plan.steps if isinstance(s.action, CreateContainer | RenameContainer))
                     # What is started speaks for itself.
@@ -266,8 +270,8 @@ class Attached:
             if not quiet:
                 terminal.end_line()
                 terminal.note("Gracefully Stopping... press Ctrl+C again to force")
-            self._act(lambda observed: commands.stop(self.prepared.project, observed, names, timeout))
-            operations.end_provided(self.prepared.choices, self.prepared.located, names, "stop", Drawing(plain=True))
+            providers = operations.stopping_providers(self.prepared.located, names)
+            self._act(lambda observed: commands.stop(self.prepared.project, observed, names, timeout, providers))
             code = 0
         except KeyboardInterrupt:
             terminal.leave_if_hung_up()

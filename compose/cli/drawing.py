@@ -43,11 +43,6 @@ class Drawing:
                 terminal.say(f"build {image} from {context}")
             case phases.ImagePlanned(verb, image):
                 terminal.note(f"would {verb} image {image}")
-            case phases.ProviderPlanned(verb, provider, service):
-                terminal.note(f"would run provider {provider}: {verb} {service}")
-            case phases.ProviderProgress(service, text, debug):
-                if terminal.verbose or not debug:
-                    terminal.note(f" Service {service} {text}")
             case phases.ImageRemoved(image):
                 terminal.note(f" Image {image} Removed")
             case phases.ImageBuilt(image):
@@ -99,6 +94,10 @@ def _plan(plan: Plan, title: str, plain: bool) -> tuple[Live, Take]:
                 if terminal.verbose:
                     _traced(step, state, cause)
                 live.update(lambda now: map(text, board.take(step, state, cause, now, ready)))
+            case phases.ProviderProgress(service, said, debug=False):
+                live.update(lambda _: map(text, board.say(f"Service {service}", said)))
+            case phases.ProviderProgress(service, said) if terminal.verbose:
+                live.interject(lambda: terminal.note(f" Service {service} {said}"))
 
     live.update(lambda _: map(text, board.running))
     return live, take

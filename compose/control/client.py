@@ -5,20 +5,29 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from pycompose.runtime.linux import unix_sockets
 
 from . import protocol
-from .protocol import ControlError, Hello, Report, Request, RequestDone, RequestFailed
+from .protocol import ControlError, Hello, ProviderEnded, Report, Request, RequestDone, RequestFailed
 
 PATIENCE = 15.0  # seconds until a supervisor says hello
 TAKING_NOTE = 2.0  # seconds until a keeper has noticed that its supervisor died
 
 
-def request(path: str, message: Request, descriptors: Sequence[int] = ()) -> Generator[Report, None, None]:
+Answering = Callable[[ProviderEnded], None]  # raises OSError where the connection is broken
+
+
+def request(
+    path: str,
+    message: Request,
+    descriptors: Sequence[int] = (),
+    connected: Callable[[Answering], None] = lambda answer: None,
+) -> Generator[Report, None, None]:
     """Ask the supervisor at `path`; yield its answers up to the last. Closing the iterator cancels the request.
 
+    `connected` gets a function, for any thread, that tells the supervisor more of what it does.
     Raises ControlError, also when nobody answers within PATIENCE seconds: a supervisor may be starting just now.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -31,6 +40,7 @@ def request(path: str, message: Request, descriptors: Sequence[int] = ()) -> Gen
                 connection.sendall(data[sent:])
         except OSError as error:
             raise ControlError(f"cannot reach the supervisor: {error.strerror}", hint=path) from error
+        connected(lambda ended: connection.sendall(protocol.encode(ended)))
         with connection.makefile("rb") as lines:
             for line in _lines(lines, connection, path):
                 match protocol.decode_answer(line):

@@ -2,7 +2,8 @@
 
 The pairs; the first answer to any request is Hello, the last is RequestDone or RequestFailed:
 
-    CarryOut + [lock]   -> (StepProgress | Notice)*     the steps of a plan, as they go
+    CarryOut + [lock]   -> (StepProgress | Notice | HookOutput)*    the steps of a plan, as they go
+    ProviderEnded       -> (nothing)                on the same connection: how a step went that the client does
     Attach              -> (nothing)                somebody follows a container from now on
     AwaitRemoval        -> (nothing)                once no container has that name
     Ping                -> (nothing)                Hello says which process answers
@@ -44,6 +45,21 @@ class CarryOut:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderEnded:
+    """How the RunProvider step `step` of the plan went; `failure` says why it failed.
+
+    `generation` is the digest of the project with what the provider told, "" where that is nothing; `superseded`: what
+    comes after the step is planned anew, and not done.
+    """
+
+    step: str
+    generation: str = ""
+    superseded: bool = False
+    failure: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Attach:
     container: str  # name
 
@@ -59,6 +75,7 @@ class Ping:
 
 
 Request = CarryOut | Attach | AwaitRemoval | Ping
+Message = Request | ProviderEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +134,7 @@ Report = StepProgress | Notice | HookOutput
 Answer = Hello | Report | RequestDone | RequestFailed
 
 
-def encode(message: Request | Answer) -> bytes:
+def encode(message: Message | Answer) -> bytes:
     return to_json(message).encode() + b"\n"
 
 
@@ -126,6 +143,14 @@ def decode_request(line: bytes) -> Request:
     message = _decode(line, Request)
     if not isinstance(message, Request):
         raise ControlError("this is no request that the supervisor knows")
+    return message
+
+
+def decode_ended(line: bytes) -> ProviderEnded:
+    """Raises ControlError for anything else."""
+    message = _decode(line, ProviderEnded)
+    if not isinstance(message, ProviderEnded):
+        raise ControlError("a client said something else than how a step went")
     return message
 
 

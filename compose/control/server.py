@@ -1,12 +1,14 @@
 """The supervisor's half of the control socket, over trio. Only the supervisor's own user and root may ask.
 
-One request a connection. A client that goes away cancels what it asked for; a request that goes wrong ends nothing but
-itself, because the same process looks after running containers.
+One request a connection; while it is dealt with, the client may tell how steps went that it does itself. A client that
+goes away cancels what it asked for; a request that goes wrong ends nothing but itself, because the same process looks
+after running containers.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 import struct
@@ -20,20 +22,22 @@ from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.log_lines import complain
 
 from . import protocol
-from .protocol import Answer, ControlError, Hello, Request, RequestDone, RequestFailed
+from .protocol import Answer, ControlError, Hello, ProviderEnded, Request, RequestDone, RequestFailed
 
 LONGEST_LINE = 64 << 20  # bytes; a plan of thousands of containers is far below
 SPACE = socket.CMSG_SPACE(16 * 4)
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
 
 Reply = Callable[..., Awaitable[None]]  # of Reports: what is told at once is one message
-Handler = Callable[[Request, Reply], Awaitable[None]]
+Endings = trio.MemoryReceiveChannel[ProviderEnded]
+Handler = Callable[[Request, Reply, Endings], Awaitable[None]]
 
 
 async def serve(listener: socket.socket, handler: Handler) -> None:
     """Answer everyone who connects to `listener` (bound, listening), until cancelled.
 
-    `handler` gets the request and a function that sends an answer; when it returns, RequestDone is sent. Its
+    `handler` gets the request, a function that sends an answer, and what the client tells meanwhile; when it returns,
+    RequestDone is sent. Its
     PycomposeError becomes RequestFailed; any other exception too, with its traceback on stderr.
     """
     async with trio.open_nursery() as nursery:
@@ -81,10 +85,15 @@ async def _converse(stream: trio.SocketStream, handler: Handler, descriptors: li
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 gone = True
 
+    sender, endings = trio.open_memory_channel[ProviderEnded](math.inf)
+
     async def watch(scope: trio.CancelScope) -> None:
         nonlocal gone
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await stream.receive_some(1)  # a client says nothing more: data or end, it is over
+        with sender, suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError, PycomposeError):
+            while True:
+                for line in (await _line(stream, descriptors)).splitlines():
+                    with suppress(trio.BrokenResourceError):  # nobody asks for it
+                        sender.send_nowait(protocol.decode_ended(line))
         gone = True
         scope.cancel()
 
@@ -99,15 +108,16 @@ async def _converse(stream: trio.SocketStream, handler: Handler, descriptors: li
     outcome: RequestDone | RequestFailed | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch, nursery.cancel_scope)
-        outcome = await _outcome(handler, request, reply)
+        with endings:
+            outcome = await _outcome(handler, request, reply, endings)
         nursery.cancel_scope.cancel()
     if outcome is not None and not gone:
         await reply(outcome)
 
 
-async def _outcome(handler: Handler, request: Request, reply: Reply) -> RequestDone | RequestFailed:
+async def _outcome(handler: Handler, request: Request, reply: Reply, endings: Endings) -> RequestDone | RequestFailed:
     try:
-        await handler(request, reply)
+        await handler(request, reply, endings)
     except PycomposeError as error:
         return RequestFailed(str(error), error.hint, error.exit_code)
     except Exception as error:

@@ -153,16 +153,18 @@ def carry_out(
     keep: bool = False,
     parallel: int = 0,
     attached: tuple[str, ...] = (),
+    connected: Callable[[client.Answering], None] = lambda answer: None,
 ) -> Generator[Report, None, None]:
     """Have the supervisor carry out `plan`; its answers. With `keep` the project becomes the newest generation.
-    `attached` are services whose containers somebody follows from their start.
+    `attached` are services whose containers somebody follows from their start; `connected` gets what tells the
+    supervisor how steps went that are the caller's to do.
 
     Closing the iterator makes the supervisor undo what it has begun. Raises PycomposeError if a step fails.
     """
     digest = _kept(places, project, plan, keep) if project and (keep or plan.steps) else ""
     if plan.steps:  # else nobody has to be asked for nothing
         message = CarryOut(plan, digest, parallel, attached)
-        yield from client.request(places.control_socket, message, [lock])
+        yield from client.request(places.control_socket, message, [lock], connected)
 
 
 def _kept(places: ProjectPlaces, project: Project, plan: Plan, keep: bool) -> str:

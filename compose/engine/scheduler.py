@@ -36,6 +36,7 @@ from pycompose.compose.plan.steps import (
     RemoveVolume,
     RenameContainer,
     RunHook,
+    RunProvider,
     StartContainer,
     Step,
     StopContainer,
@@ -48,6 +49,7 @@ from pycompose.signal_names import signal_number
 from . import hooks
 from .hooks import HookFailed
 from .host import Host
+from .provider_outcomes import ProviderOutcomes
 from .step_states import TRANSITIONS, Occurrence, Reached
 
 
@@ -134,13 +136,15 @@ async def run(
     parallel: int | None = None,
     publish: Callable[[str, str], None] = lambda name, action: None,
     attached: tuple[str, ...] = (),
+    outcomes: ProviderOutcomes | None = None,
 ) -> None:
     """Raises StepsFailed when any step failed. At most `parallel` steps act at once; waiting steps do not count.
 
     `publish` gets a container's name and what happened to it, beyond what the host tells; `attached` are services whose
-    output somebody follows.
+    output somebody follows, `outcomes` those of the steps that run providers.
     """
-    await _Run(plan, project, generation, host, conditions, report, parallel, publish, attached).run()
+    outcomes = outcomes or ProviderOutcomes()
+    await _Run(plan, project, generation, host, conditions, report, parallel, publish, attached, outcomes).run()
 
 
 class _Run:
@@ -155,8 +159,9 @@ class _Run:
         parallel: int | None,
         publish: Callable[[str, str], None],
         attached: tuple[str, ...],
+        outcomes: ProviderOutcomes,
     ) -> None:
-        self.publish, self.attached = publish, attached
+        self.publish, self.attached, self.outcomes = publish, attached, outcomes
         actions = [step.action for step in plan.steps]
         stopped = {action.name for action in actions if isinstance(action, StopContainer)}
         self.starts = {step.action.name: step.id for step in plan.steps if isinstance(step.action, StartContainer)}
@@ -200,7 +205,8 @@ class _Run:
         left = [step for step in self.plan.steps if self.states[step.id] in ("waiting", "started")]
         under_way = [step for step in left if self.states[step.id] == "started"]
         waits = [step.action for step in under_way if isinstance(step.action, AwaitCondition)]
-        names = ", ".join(dict.fromkeys(action.service for action in waits))
+        actions = (step.action for step in under_way)
+        names = ", ".join(dict.fromkeys(a.service for a in actions if isinstance(a, AwaitCondition | RunProvider)))
         error = ConditionFailed(
             f"application not healthy after {seconds:g}s" + (f": {names} not ready" if names else ""),
             hint=self.conditions.explanation(waits),
@@ -225,7 +231,7 @@ class _Run:
             except Exception as error:
                 self._move(step.id, "raised", shortages.reason(error))
                 self.failures.append((step.id, error))
-                self._skip_dependents(step.id)
+                self._skip_dependents(step.id, f"{step.id} failed")
             else:
                 self._pass_on_notes(step)
                 self._move(step.id, "performed", step.cause)
@@ -244,13 +250,13 @@ class _Run:
                     self.told.add(text)
                     self.report(StepEvent(step.id, "warning", text))
 
-    def _skip_dependents(self, failed: str) -> None:
-        pending = list(self.dependents[failed])
+    def _skip_dependents(self, step_id: str, why: str) -> None:
+        pending = list(self.dependents[step_id])
         while pending:
             step = pending.pop(0)
             if self.states[step] == "waiting":
                 self.scopes[step].cancel()
-                self._move(step, "need failed", f"{failed} failed")
+                self._move(step, "need failed", why)
                 pending += self.dependents[step]
 
     def _perform(self, step: str, action: Action) -> Awaitable[Mapping[str, str] | None]:
@@ -279,6 +285,8 @@ class _Run:
                 return self._start(step, name, service)
             case RunHook(name, service, index):
                 return hooks.run_beside(host, action, self._teller(step, name, shown_as(service, index)))
+            case RunProvider(service):
+                return self._provide(step, service)
             case StopContainer():
                 return self._stop(step, action)
             case KillContainer(name, _, word):
@@ -301,6 +309,13 @@ class _Run:
                 return self.conditions.await_ready(waits)
             case _:
                 assert_never(action)
+
+    async def _provide(self, step: str, service: str) -> None:
+        outcome = await self.outcomes.of(step)
+        if outcome.project is not None:
+            self.project, self.generation = outcome.project, outcome.generation
+        if outcome.superseded:
+            self._skip_dependents(step, f"variables of {service} changed")
 
     async def _await(self, step: str, wanted: AwaitCondition) -> Mapping[str, str]:
         """A condition of a dependency that is not required is only told of when it fails."""

@@ -17,7 +17,7 @@ from typing import Literal
 Reached = Literal["started", "done", "failed", "skipped"]
 Occurrence = Literal[
     "began",  # every step that it comes after is done, and it has a place among those that act
-    "need failed",  # a step that it comes after, near or far, has failed
+    "need failed",  # a step that it comes after, near or far, has failed, or says that it is planned anew
     "performed",
     "raised",
 ]

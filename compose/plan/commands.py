@@ -6,7 +6,7 @@ depends_on label of what exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import get_args
 
@@ -19,7 +19,7 @@ from .divergence import check_can_be_met, goes_along, joiners
 from .draft import Cause, Draft, asked, is_running, not_running
 from .hook_steps import PreStart
 from .select import containers_of, in_order, orphans
-from .steps import AwaitCondition, Plan
+from .steps import AwaitCondition, Plan, ProviderVerb, RunProvider
 
 CONDITIONS: Mapping[str, Condition] = {condition: condition for condition in get_args(Condition)}
 
@@ -52,7 +52,14 @@ def down(project: Project | None, observed: Observed, options: DownOptions | Non
         removed.append(out.stop_and_remove(container, asked("down"), after, volumes=options.volumes))
         return removed[-1]
 
-    in_order(project, observed, chosen, remove, reverse=True)
+    provided = _providers(project, options.services)
+
+    def run_provider(service: str, after: tuple[str, ...]) -> str | None:
+        if step := _run_provider(out, provided, service, "down", after):
+            removed.append(step)
+        return step
+
+    in_order(project, observed, chosen, remove, reverse=True, run_provider=run_provider)
     if not options.services:
         remaining = [c for c in observed.containers if c not in chosen]
         _remove_networks(out, project, observed, remaining, removed)
@@ -86,17 +93,46 @@ def _remove_volumes(out: Draft, project: Project | None, observed: Observed, rem
             out.remove_volume(volume.name, asked("down --volumes"), removed)
 
 
+def _providers(project: Project | None, services: Collection[str]) -> dict[str, str]:
+    """Service -> the type of its provider, of `services` (of all, if that is empty)."""
+    return {
+        service.name: service.provider.type
+        for service in (project.services.values() if project else ())
+        if service.provider and (not services or service.name in services)
+    }
+
+
+def _run_provider(
+    out: Draft, provided: Mapping[str, str], service: str, verb: ProviderVerb, after: tuple[str, ...]
+) -> str | None:
+    if service not in provided:
+        return None
+    return out.run_provider(RunProvider(service, verb), asked(f"provider {provided[service]}"), after)
+
+
 def stop(
-    project: Project | None, observed: Observed, services: tuple[str, ...] = (), timeout: float | None = None
+    project: Project | None,
+    observed: Observed,
+    services: tuple[str, ...] = (),
+    timeout: float | None = None,
+    providers: Collection[str] = (),
 ) -> Plan:
-    """Stop containers, what needs others first; `timeout` in seconds (None: each one's grace period)."""
+    """Stop containers, what needs others first; `timeout` in seconds (None: each one's grace period).
+
+    `providers` are services whose providers say that they can stop.
+    """
     out = Draft(observed.project, timeout)
     running = [c for c in containers_of(project, observed, services, oneoffs=True) if is_running(c)]
 
     def act(c: ObservedContainer, after: tuple[str, ...]) -> str:
         return out.stop(c, asked("stop"), after)
 
-    in_order(project, observed, running, act, reverse=True)
+    provided = {name: kind for name, kind in _providers(project, services).items() if name in providers}
+
+    def run_provider(service: str, after: tuple[str, ...]) -> str | None:
+        return _run_provider(out, provided, service, "stop", after)
+
+    in_order(project, observed, running, act, reverse=True, run_provider=run_provider)
     return out.plan()
 
 

@@ -32,6 +32,7 @@ from .steps import (
     RemoveVolume,
     RenameContainer,
     RunHook,
+    RunProvider,
     StartContainer,
     Step,
     StopContainer,
@@ -147,6 +148,11 @@ class Draft:
     def unpause(self, container: ObservedContainer, cause: Cause, after: Iterable[str] = ()) -> str:
         action = UnpauseContainer(container.name, container.service)
         return self._add(f"unpause {container.name}", action, cause, after)
+
+    # providers
+
+    def run_provider(self, action: RunProvider, cause: Cause, after: Iterable[str]) -> str:
+        return self._add(f"provider {action.verb} {action.service}", action, cause, after)
 
     # conditions
 

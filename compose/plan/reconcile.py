@@ -19,7 +19,7 @@ from . import divergence, graph
 from .draft import Cause, Draft, asked, is_running, not_running
 from .hook_steps import PreStart
 from .select import check_names, chosen, orphans, selected
-from .steps import AwaitCondition, CreateContainer, Plan
+from .steps import AwaitCondition, CreateContainer, Plan, RunProvider
 
 HEX = set("0123456789abcdef")
 
@@ -43,6 +43,7 @@ class UpOptions:
     images: Mapping[str, str] = field(default_factory=dict)
     mounted_images: Mapping[str, str] = field(default_factory=dict)  # image -> digest, of those that are mounted
     remake_volumes: frozenset[str] = frozenset()  # names; what is in them is lost
+    provided: frozenset[str] = frozenset()  # services whose providers this command has run
 
 
 def container_name(project: Project, service: Service, number: int) -> str:
@@ -95,6 +96,7 @@ class _Up:
         self.resources: dict[tuple[str, str], str] = {}  # (network|volume, key) -> step
         self.last: dict[str, tuple[str, ...]] = {}  # service -> steps after which it is started
         self.members: dict[str, tuple[str, ...]] = {}  # service -> names that will be its containers
+        self.providers: dict[str, str] = {}  # service -> the step that runs its provider
         self.recreated: set[str] = set()
         self.remade_volumes: set[str] = set()
         self.by_id = {c.id: c for c in observed.containers}
@@ -257,10 +259,11 @@ class _Up:
         return tuple(kept)
 
     def _needs(self, service: Service) -> tuple[str, ...]:
-        """Steps that make the networks and volumes of a service."""
+        """Steps that make the networks and volumes of a service, and those that tell its variables."""
         keys = [("network", a.network) for a in service.networks]
         keys += [("volume", m.source) for m in service.mounts if isinstance(m, VolumeMount) and m.source]
-        return tuple(self.resources[key] for key in keys if key in self.resources)
+        resources = [self.resources[key] for key in keys if key in self.resources]
+        return (*resources, *(self.providers[d.service] for d in service.depends_on if d.service in self.providers))
 
     def _condition(self, dependent: str, dependency: Dependency) -> tuple[str, ...]:
         """Steps after which a dependent may be started."""
@@ -323,6 +326,17 @@ class _Up:
             members.append(name)
         self.members[service.name] = tuple(members)
         self.last[service.name] = tuple(ends) or before
+        if service.provider and service.name not in options.provided:
+            self._run_provider(service, service.provider.type)
+
+    def _run_provider(self, service: Service, kind: str) -> None:
+        before = self._before(service)
+        if self.options.no_start:  # then no condition is ever met
+            before = tuple(step for need in service.depends_on for step in self.last.get(need.service, ()))
+        action, cause = RunProvider(service.name, "up"), asked(f"provider {kind}")
+        step = self.out.run_provider(action, cause, (*before, *self.gone.get(service.name, ())))
+        self.providers[service.name] = step
+        self.last[service.name] = (step,)
 
     def _before(self, service: Service) -> tuple[str, ...]:
         return tuple(s for d in service.depends_on for s in self._condition(service.name, d))
@@ -573,5 +587,6 @@ def scale(project: Project, observed: Observed, counts: Mapping[str, int], optio
             no_deps=options.no_deps,
             timeout=options.timeout,
             images=options.images,
+            provided=options.provided,
         ),
     )

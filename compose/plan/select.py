@@ -75,9 +75,11 @@ def in_order(
     act: Callable[[ObservedContainer, tuple[str, ...]], str | None],
     *,
     reverse: bool,
+    run_provider: Callable[[str, tuple[str, ...]], str | None] = lambda service, after: None,
 ) -> None:
     """Call `act` for each container, with the steps of the services that come before its own.
 
+    `run_provider` is called likewise for each service.
     Who needs whom is the file's; for services that it does not have, their labels'.
     """
     by_service: dict[str, list[ObservedContainer]] = {}
@@ -96,6 +98,7 @@ def in_order(
     for name in reversed(names) if reverse else names:
         after = tuple(dict.fromkeys(step for other in sorted(before[name]) for step in ends.get(other, ())))
         steps = [act(c, after) for c in sorted(by_service.get(name, ()), key=lambda c: (c.number, c.name))]
+        steps.append(run_provider(name, tuple(step for step in steps if step) or after))
         ends[name] = tuple(step for step in steps if step) or after
 
 

@@ -34,6 +34,8 @@ Reason = Literal[
 ]
 
 
+ProviderVerb = Literal["up", "stop", "down"]
+
 # How a container is that was waited for: "running" is said of one that nobody checks.
 Readiness = Literal["healthy", "running", "exited"]
 
@@ -93,6 +95,14 @@ class RunHook:
     service: str
     index: int
     beside: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunProvider:
+    """Have the provider of `service` do `verb`, in the process of the command, which tells how it went."""
+
+    service: str
+    verb: ProviderVerb
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +194,7 @@ Action = (
     | CreateContainer
     | StartContainer
     | RunHook
+    | RunProvider
     | StopContainer
     | KillContainer
     | RemoveContainer

@@ -31,6 +31,7 @@ from pycompose.compose.plan.steps import (
     RemoveVolume,
     RenameContainer,
     RunHook,
+    RunProvider,
     StartContainer,
     StopContainer,
     UnpauseContainer,
@@ -66,7 +67,11 @@ def words(action: Action) -> tuple[str, str]:
             return "Starting", "Started"
         case RunHook():
             return "Running", "Exited"
-        case StopContainer():
+        case RunProvider(verb="down"):
+            return "Removing", "Removed"
+        case RunProvider(verb="up"):
+            return "Creating", "Created"
+        case StopContainer() | RunProvider():
             return "Stopping", "Stopped"
         case KillContainer():
             return "Killing", "Killed"
@@ -108,6 +113,8 @@ def subjects(action: Action) -> tuple[str, ...]:
             return tuple(f"Container {name}" for name in names)
         case ConfirmReady():
             return ()
+        case RunProvider(service):
+            return (f"Service {service}",)
     name = str(getattr(action, "name", ""))
     replaces = getattr(action, "replaces", None)
     return (f"Container {TEMPORARY.sub('', name, count=1) if replaces else name}",)
@@ -185,6 +192,14 @@ class PlanBoard:
             if (subject.word, subject.replaced) != (before, True) or subject.state in ("failed", "skipped"):
                 changed.append(subject)
         return changed
+
+    def say(self, name: str, text: str) -> list[_Subject]:
+        """What is said about a subject while something of it is under way; the subject, if it is."""
+        subject = self.subjects.get(name)
+        if subject is None or subject.state != "started":
+            return []
+        subject.word = text
+        return [subject]
 
     def finish(self, now: float) -> None:
         self.ended = now

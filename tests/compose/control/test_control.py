@@ -83,7 +83,7 @@ def test_what_is_no_request_is_refused(line: bytes) -> None:
 
 
 async def test_answers_come_in_order_and_end_with_done(tmp_path: Path) -> None:
-    async def count(request: Request, reply: server.Reply) -> None:
+    async def count(request: Request, reply: server.Reply, _: server.Endings) -> None:
         assert request == CarryOut(PLAN, parallel=3)
         for number in range(3):
             await reply(Notice(str(number)))
@@ -114,7 +114,7 @@ def test_a_supervisor_that_is_being_replaced_is_waited_for(tmp_path: Path) -> No
 
 
 async def test_an_error_keeps_its_text_and_exit_code(tmp_path: Path) -> None:
-    async def fail(request: Request, reply: server.Reply) -> None:
+    async def fail(request: Request, reply: server.Reply, _: server.Endings) -> None:
         raise PycomposeError("no such image", exit_code=125)
 
     with pytest.raises(ExceptionGroup) as caught:
@@ -127,7 +127,7 @@ async def test_an_error_keeps_its_text_and_exit_code(tmp_path: Path) -> None:
 async def test_a_client_that_goes_away_cancels(tmp_path: Path) -> None:
     cancelled = trio.Event()
 
-    async def forever(request: Request, reply: server.Reply) -> None:
+    async def forever(request: Request, reply: server.Reply, _: server.Endings) -> None:
         await reply(Notice("began"))
         try:
             await trio.sleep_forever()
@@ -172,7 +172,7 @@ async def test_a_supervisor_without_descriptors_answers_once_it_has_some(
                 raise OSError(number, os.strerror(number))
             return await self.listener.accept()
 
-    async def handler(request: Request, reply: server.Reply) -> None:
+    async def handler(request: Request, reply: server.Reply, _: server.Endings) -> None:
         pass
 
     monkeypatch.setattr(trio.socket, "from_stdlib_socket", Short)
@@ -189,7 +189,7 @@ async def test_a_request_that_fails_for_want_of_something_says_what_to_try(
     complaints: list[int] = []
     monkeypatch.setattr(server, "complain", lambda: complaints.append(1))
 
-    async def handler(request: Request, reply: server.Reply) -> None:
+    async def handler(request: Request, reply: server.Reply, _: server.Endings) -> None:
         raise error
 
     with pytest.raises(ExceptionGroup) as caught:

@@ -148,7 +148,7 @@ def plan_of(line: str, project: Project, observed: Observed) -> Plan:
                 of, observed, DownOptions(names, "volumes" in flags, "remove-orphans" in flags, timeout)
             )
         case "stop":
-            return commands.stop(of, observed, names, timeout)
+            return commands.stop(of, observed, names, timeout, flags.get("providers", "").split(","))
         case "start":
             return commands.start(of, observed, names, wait="wait" in flags)
         case "restart":
