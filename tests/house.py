@@ -86,7 +86,7 @@ AS_IT_IS = {  # logs, a file of the user's own, a picture that steers the termin
     "compose/cli/commands/stats.py",
     "compose/cli/output/byte_count.py",
     "compose/cli/output/live.py",
-    "compose/cli/output/log_follower.py",
+    "compose/cli/output/log_printer.py",
     "compose/cli/output/terminal.py",
     "compose/cli/root.py",
 }

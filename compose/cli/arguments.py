@@ -53,23 +53,13 @@ def output_form(form: str | None, setting: str = "") -> str:
 
 
 def moment(text: str, now: float) -> bytes:
-    """A time as the log writes it, of "2026-01-31T12:00:00Z", "42m" (that long ago) or seconds since the epoch."""
-    import re
-    from datetime import UTC, datetime
+    """As `moments.stamp` of what was written. Raises click.BadParameter."""
+    from pycompose.compose.app import moments
 
-    from pycompose.compose.model.quantities import duration_of
-
-    if not text:
-        return b""
-    if (duration := duration_of(text)) is not None:
-        seconds = now - duration if text[-1:].isalpha() else duration
-    else:
-        try:
-            parsed = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
-        except ValueError as error:
-            raise click.BadParameter(f"{text!r} is neither a time (2026-01-31T12:00:00) nor an age (42m)") from error
-        seconds = parsed.timestamp()
-    return (datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z").encode()
+    try:
+        return moments.stamp(moments.parse(text, now)) if text else b""
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def counts_of(texts: tuple[str, ...]) -> dict[str, int]:

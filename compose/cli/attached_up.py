@@ -23,6 +23,7 @@ from .interrupts import interrupted_code
 from .output import terminal
 
 if TYPE_CHECKING:
+    from pycompose.compose.app.following import Following
     from pycompose.compose.app.operations import Decide, PreparedUp
     from pycompose.compose.app.phases import Phase
     from pycompose.compose.app.watched_files import Changes
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pycompose.compose.control.protocol import HookOutput
     from pycompose.compose.model.observed import ObservedContainer
 
-    from .output.log_follower import Following, LineStyle
+    from .output.log_printer import LineStyle
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ class Attached:
         from pycompose.compose.control.protocol import HookOutput, Notice, StepProgress
         from pycompose.compose.plan.steps import AwaitCondition, CreateContainer, RenameContainer, StartContainer
 
-        from .output.log_follower import manner
+        from .output.log_printer import manner
 
         self._prefix = prefix
         how = manner(prefix=prefix, colour=colour, timestamps=timestamps)
@@ -185,7 +186,9 @@ class Attached:
         return names
 
     def _following(self, how: LineStyle, since: bytes) -> Following:
-        from .output.log_follower import Following, Printer
+        from pycompose.compose.app.following import Following
+
+        from .output.log_printer import Printer
 
         def chosen(container: ObservedContainer) -> bool:
             return not container.oneoff and container.service in self.prepared.selected

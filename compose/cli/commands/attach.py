@@ -33,7 +33,8 @@ def attach(context: click.Context, /, keys: str | None, index: int, no_stdin: bo
     """
     from datetime import UTC, datetime
 
-    from pycompose.compose.cli.output.log_follower import Following, Printer, TerminalPrinter, manner
+    from pycompose.compose.app.following import Following
+    from pycompose.compose.cli.output.log_printer import Printer, TerminalPrinter, manner
     from pycompose.compose.control import client
     from pycompose.compose.control.protocol import Attach, ControlError
     from pycompose.runtime import spec

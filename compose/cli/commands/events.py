@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import moment
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.state import observe
@@ -27,42 +26,28 @@ if TYPE_CHECKING:
 @click.pass_obj
 def events(choices: Choices, as_json: bool, since: str, until: str, services: tuple[str, ...]) -> None:
     """Print what happens to containers, as it happens, until Ctrl-C."""
-    from pycompose.compose.state import event_record
-    from pycompose.runtime.state.line_follower import LineFollower, files
+    from pycompose.compose.app import event_stream
 
     places = subject.places_of(choices)
     subject.check_services(choices, observe.containers(places), services)
     now = time.time()
     first, end = _nanoseconds(since, now), _nanoseconds(until, now)
-    follower, path = LineFollower(), event_record.path(places)
-    poll = select.poll()
-    poll.register(follower, select.POLLIN)
-    poll.register(sys.stdout, select.POLLERR)  # a reader that has gone
-    try:
-        follower.add("", path, (files(path)[0], 0) if since else None)
-        while True:
-            follower.folder_changed()  # before the lines are asked for: it takes word of them, too
-            for _, block in follower.new():
-                for event in event_record.parse(block):
-                    chosen = not event.oneoff and (not services or event.service in services)
-                    if chosen and event.time >= first and (not end or event.time < end):
-                        terminal.say(_json(event) if as_json else _text(event))
-            left = None if not end else max(0, end - time.time_ns()) // 1_000_000
-            if left == 0:
-                return
-            if any(descriptor != follower.fileno() for descriptor, _ in poll.poll(left)):
-                raise BrokenPipeError
-    finally:
-        follower.close()
+    reader_gone = (sys.stdout.fileno(), select.POLLERR)
+    for event in event_stream.events(places, services, first, end, reader_gone):
+        terminal.say(_json(event) if as_json else _text(event))
+    if end is None or time.time_ns() < end - 1_000_000:
+        raise BrokenPipeError
 
 
-def _nanoseconds(text: str, now: float) -> int:
-    from datetime import datetime
+def _nanoseconds(text: str, now: float) -> int | None:
+    from pycompose.compose.app import moments
 
     if not text:
-        return 0
-    whole = moment(text, now).decode()
-    return int(datetime.fromisoformat(whole[:19] + "+00:00").timestamp()) * 1_000_000_000 + int(whole[20:29])
+        return None
+    try:
+        return moments.nanoseconds(moments.parse(text, now))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _time(event: ContainerEvent) -> tuple[str, int, str]:

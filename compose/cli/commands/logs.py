@@ -41,7 +41,8 @@ def logs(
     services: tuple[str, ...],
 ) -> None:
     """Print what containers wrote, in the order of time."""
-    from pycompose.compose.cli.output.log_follower import Following, Printer, manner
+    from pycompose.compose.app.following import Following
+    from pycompose.compose.cli.output.log_printer import Printer, manner
 
     if tail != "all" and not tail.lstrip("-").isdecimal():
         raise click.BadParameter(f"{tail!r} is no number and not 'all'", param_hint="--tail")

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.app.measurements import Measured, measure_all
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.arguments import output_form
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output.tables import decimal_size, size, table
 from pycompose.compose.state import lookup, observe
-from pycompose.frozen import dataclass
 
 if TYPE_CHECKING:
     from pycompose.compose.model.observed import ObservedContainer
-    from pycompose.runtime.policy.cgroup import Stats
 
 INTERVAL = 1.0  # seconds between two measurements
 UNKNOWN = "--"
@@ -33,16 +32,6 @@ TITLES = {
     "BlockIO": "BLOCK I/O",
     "PIDs": "PIDS",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One look at one container; times in seconds of the monotonic clock."""
-
-    at: float
-    stats: Stats
-    received: int | None
-    sent: int | None
 
 
 @command("stats")
@@ -60,7 +49,7 @@ def stats(
     places = subject.places_of(choices)
     lookup.of_services(observe.containers(places), services)
     live = sys.stdout.isatty() and form != "json" and not no_stream
-    before = _measure_all(places.project, observe.containers(places))
+    before = measure_all(places, observe.containers(places))
     drawn = 0
     while True:
         time.sleep(INTERVAL)  # a rate is two measurements and the time between them
@@ -68,7 +57,7 @@ def stats(
             container for container in observe.containers(places) if not services or container.service in services
         ]
         containers = [container for container in containers if every or container.runs]
-        after = _measure_all(places.project, containers)
+        after = measure_all(places, containers)
         rows = [
             figures(container, before.get(container.id), after.get(container.id), whole=no_trunc)
             for container in containers
@@ -100,34 +89,6 @@ def _as_text(form: str, rows: list[dict[str, str]]) -> str:
     return table(tuple(TITLES.values()), [tuple(row[head] for head in TITLES) for row in rows])
 
 
-def _measure_all(name: str, containers: list[ObservedContainer]) -> dict[str, Measured]:
-    from pycompose.runtime.policy.cgroup import Cgroup
-
-    measured = {}
-    for container in containers:
-        if container.runs:
-            received, sent = _network(container.pid or 0)
-            measured[container.id] = Measured(
-                time.monotonic(), Cgroup(f"{name}/{container.id}").stats(), received, sent
-            )
-    return measured
-
-
-def _network(pid: int) -> tuple[int | None, int | None]:
-    """Bytes received and sent by all links but the loopback (man 5 proc_pid_net)."""
-    received = sent = 0
-    try:
-        with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
-            for line in file.readlines()[2:]:
-                link, _, numbers = line.partition(":")
-                if link.strip() != "lo":
-                    columns = numbers.split()
-                    received, sent = received + int(columns[0]), sent + int(columns[8])
-    except (OSError, ValueError, IndexError):
-        return None, None
-    return received, sent
-
-
 def figures(
     container: ObservedContainer, before: Measured | None, after: Measured | None, *, whole: bool = False
 ) -> dict[str, str]:
@@ -141,12 +102,9 @@ def figures(
     if after is None:
         return identity | dict.fromkeys(("CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"), UNKNOWN)
     now = after.stats
-    cpu = UNKNOWN
-    if before is not None and now.cpu_ns is not None and before.stats.cpu_ns is not None and after.at > before.at:
-        cpu = f"{max(now.cpu_ns - before.stats.cpu_ns, 0) / (after.at - before.at) / 1e7:.2f}%"
-    limit = now.memory_limit or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    cpu, limit = after.cpu_percent(before), after.memory_limit
     return identity | {
-        "CPUPerc": cpu,
+        "CPUPerc": UNKNOWN if cpu is None else f"{cpu:.2f}%",
         "MemUsage": UNKNOWN if now.memory is None else f"{size(now.memory)} / {size(limit)}",
         "MemPerc": UNKNOWN if now.memory is None else f"{100 * now.memory / limit:.2f}%",
         "NetIO": _pair(after.received, after.sent),

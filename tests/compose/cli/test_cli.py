@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pycompose.compose.cli import main, root
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.cli.output.log_follower import LineStyle, Printer
+from pycompose.compose.cli.output.log_printer import LineStyle, Printer
 from pycompose.compose.model import own_variables
 from pycompose.compose.model.observed import ObservedContainer
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from pycompose import durable
-from pycompose.compose.cli.output.log_follower import Following, Printer, manner
+from pycompose.compose.app.following import Following
+from pycompose.compose.cli.output.log_printer import Printer, manner
 from pycompose.compose.model.observed import Label, ObservedContainer
 from pycompose.runtime.places import Places
 
