@@ -6,27 +6,57 @@ TYPE_CHECKING = False  # as typing has it, whose import is left to `main`: an in
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .compose.app.api import down as down
-    from .compose.app.api import kill as kill
-    from .compose.app.api import load as load
-    from .compose.app.api import ps as ps
-    from .compose.app.api import restart as restart
-    from .compose.app.api import scale as scale
-    from .compose.app.api import start as start
-    from .compose.app.api import stop as stop
-    from .compose.app.api import up as up
+    from .compose.app.api.captured import CommandFailed as CommandFailed
+    from .compose.app.api.captured import CommandTimeout as CommandTimeout
+    from .compose.app.api.captured import Completed as Completed
+    from .compose.app.api.functions import down as down
+    from .compose.app.api.functions import kill as kill
+    from .compose.app.api.functions import load as load
+    from .compose.app.api.functions import ps as ps
+    from .compose.app.api.functions import restart as restart
+    from .compose.app.api.functions import scale as scale
+    from .compose.app.api.functions import start as start
+    from .compose.app.api.functions import stop as stop
+    from .compose.app.api.functions import up as up
+    from .compose.app.api.projects import Project as Project
+    from .compose.app.api.scope import ContainerGone as ContainerGone
+    from .compose.app.api.scope import NoSuchProject as NoSuchProject
+    from .compose.app.api.service_objects import Container as Container
+    from .compose.app.api.service_objects import Service as Service
+    from .compose.app.api.waiting import WaitTimeout as WaitTimeout
+    from .compose.app.image_operations import FetchFailed as FetchFailed
+    from .compose.app.log_entries import LogEntry as LogEntry
+    from .compose.model.errors import ConditionFailed as ConditionFailed
+    from .compose.model.errors import FileError as FileError
+    from .compose.model.errors import NoSuchService as NoSuchService
+    from .compose.plan.steps import Plan as Plan
     from .errors import PycomposeError as PycomposeError
 else:
-    HOMES = dict.fromkeys(
-        ("down", "kill", "load", "ps", "restart", "scale", "start", "stop", "up"), "pycompose.compose.app.api"
-    ) | {"PycomposeError": "pycompose.errors"}
+    HOMES = {
+        name: f"pycompose.{home}"
+        for home, names in (
+            ("errors", "PycomposeError"),
+            ("compose.model.errors", "ConditionFailed FileError NoSuchService"),
+            ("compose.plan.steps", "Plan"),
+            ("compose.app.image_operations", "FetchFailed"),
+            ("compose.app.log_entries", "LogEntry"),
+            ("compose.app.api.captured", "CommandFailed CommandTimeout Completed"),
+            ("compose.app.api.functions", "down kill load ps restart scale start stop up"),
+            ("compose.app.api.projects", "Project"),
+            ("compose.app.api.scope", "ContainerGone NoSuchProject"),
+            ("compose.app.api.service_objects", "Container Service"),
+            ("compose.app.api.waiting", "WaitTimeout"),
+        )
+        for name in names.split()
+    }
 
     def __getattr__(name: str) -> object:
         if name not in HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return getattr(import_module(HOMES[name]), name)
+        value = globals()[name] = getattr(import_module(HOMES[name]), name)
+        return value
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *HOMES})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 
 from pycompose.frozen import dataclass
 
@@ -21,6 +22,14 @@ class Choices:
     dry_run: bool = False
     parallel: int | None = None  # None: no limit
     approve: Callable[[str], bool] | None = None  # asked before files are fetched that a file names; None: they are not
+    environ: Mapping[str, str] | None = None  # None: the process's
+    text: str | None = None  # of the file "-", instead of standard input
+    recorded: bool = False  # the project is as its last `up` had it, whatever file lies here
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The caller's variables."""
+        return os.environ if self.environ is None else self.environ
 
 
 TEXTS = ("files", "project_name", "project_directory", "env_files", "profiles")  # of Choices: which project it is

@@ -1,7 +1,7 @@
 """Deadline of a command (`--wait-timeout`): one for all that it does; pulls, builds and other commands' locks included.
 
-What is under way then is broken off as by an interrupt, so that it ends in order. Rule: only a main thread can be
-broken off; in another one the time that is spent counts all the same.
+What is under way then is broken off as by an interrupt, so that it ends in order: by a signal in a main thread, by an
+`Interruption` in another.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ class Deadline:
     @contextmanager
     def over(self, lacking: str) -> Iterator[None]:
         """Break off the body in time. Raises ConditionFailed, which says what was lacking: "images not ready"."""
-        if self.seconds is None or threading.current_thread() is not threading.main_thread():
+        if self.seconds is None:
             yield
+            return
+        if threading.current_thread() is not threading.main_thread():
+            with self._over_in_thread(lacking):
+                yield
             return
         rung = False
 
@@ -44,6 +48,7 @@ class Deadline:
                 raise KeyboardInterrupt
             handler(signal.SIGINT, frame)
 
+        armed, others = time.monotonic(), signal.getitimer(signal.ITIMER_REAL)  # the caller's own, which goes on after
         before = signal.signal(signal.SIGALRM, ring)
         try:
             try:
@@ -53,10 +58,28 @@ class Deadline:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except BaseException:
             if rung:
-                raise ConditionFailed(f"application not healthy after {self.seconds:g}s: {lacking}") from None
+                raise self._failed(lacking) from None
             raise
         finally:
             signal.signal(signal.SIGALRM, before)
+            if others[0]:
+                signal.setitimer(signal.ITIMER_REAL, max(others[0] - (time.monotonic() - armed), 1e-6), others[1])
+
+    @contextmanager
+    def _over_in_thread(self, lacking: str) -> Iterator[None]:
+        from pycompose import interruption
+
+        assert self.seconds is not None
+        with interruption.after(max(self.seconds - self.spent, 0)) as ring:
+            try:
+                yield
+            except KeyboardInterrupt:
+                if ring.over:
+                    raise self._failed(lacking) from None
+                raise
+
+    def _failed(self, lacking: str) -> ConditionFailed:
+        return ConditionFailed(f"application not healthy after {self.seconds:g}s: {lacking}")
 
 
 NO_DEADLINE = Deadline(None)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pycompose.compose.state import lookup, observe
 from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
@@ -19,14 +18,17 @@ RECORD_PATIENCE = 3.0  # seconds for the keeper to write down how a process ende
 
 
 def ends(
-    places: ProjectPlaces, services: Sequence[str], *, first: bool = False, stop: tuple[int, int] | None = None
+    places: ProjectPlaces,
+    containers: Iterable[ObservedContainer],
+    *,
+    first: bool = False,
+    stop: tuple[int, int] | None = None,
 ) -> Iterator[tuple[ObservedContainer, int]]:
-    """Each container of the services (empty: all) as it ends, with its exit code: those that have ended come at once.
+    """Each of the containers as it ends, with its exit code: those that have ended come at once.
 
     With `first`, no more than those that are there when one is; no more either when `stop` (a descriptor and events of
-    poll(2)) is ready. Raises NoSuchService; PycomposeError where none runs, or nobody can tell how one ended.
+    poll(2)) is ready. Raises PycomposeError where nobody can tell how one ended.
     """
-    containers = lookup.of_services(observe.containers(places), services)
     count = 0
     with ExitStack() as open_files:
         poll, running = select.poll(), dict[int, "ObservedContainer"]()
@@ -41,8 +43,6 @@ def ends(
             if container.status != "created":
                 count += 1
                 yield container, _code(places, container)
-        if not running and not count:
-            raise PycomposeError(f"no container of {', '.join(services) or places.project} runs", exit_code=1)
         if stop is not None:
             poll.register(*stop)
         while running and not (first and count):

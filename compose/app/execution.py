@@ -26,6 +26,7 @@ class ExecOptions:
     privileged: bool = False
     terminal: bool = False
     detached: bool = False  # nobody hears it, and it is not waited for
+    bound: bool = False  # it is killed when the caller goes away
 
 
 def execute(
@@ -55,7 +56,7 @@ def execute(
         if options.detached:
             exec_detached(places, container_id, process, options.privileged)
             return 0
-        return exec_interactive(places, container_id, process, stdio, options.privileged)
+        return exec_interactive(places, container_id, process, stdio, options.privileged, bound=options.bound)
 
     try:
         try:

@@ -301,10 +301,10 @@ def push(images: Iterable[str], report: Report) -> list[Failure]:
 
 def run_tasks(main: Callable[..., Awaitable[T]], *arguments: Any) -> T:
     """As `trio.run`; an interrupt is one, not a group of one."""
-    import trio
+    from pycompose.compose.control.trio_run import run_trio
 
     try:
-        return trio.run(main, *arguments)
+        return run_trio(main, *arguments)
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt) is not None:
             raise KeyboardInterrupt from None

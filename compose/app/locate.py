@@ -70,7 +70,8 @@ def options_of(choices: Choices, *, existing: bool = False) -> Options:
         env_files=choices.env_files,
         profiles=choices.profiles,
         compatibility=choices.compatibility,
-        environ=dict(os.environ),
+        environ=dict(choices.environment),
+        text=choices.text,
         existing=existing,
         fetch=fetch,
     )
@@ -114,7 +115,7 @@ def target(choices: Choices, services: tuple[str, ...] = (), *, remembered: bool
     """
     from pycompose.compose.model.errors import FileError
 
-    if remembered and (located := _remembered(choices)) is not None:
+    if (remembered or choices.recorded) and (located := _remembered(choices)) is not None:
         return located
     try:
         loaded = load(choices, services)
@@ -171,7 +172,7 @@ def _remembered(choices: Choices) -> Located | None:
     """The project that -p names as its last `up` had it, where no -f describes it."""
     from pycompose.compose.state.generations import newest
 
-    if not choices.project_name or choices.files or os.environ.get("COMPOSE_FILE"):
+    if not choices.project_name or choices.files or choices.environment.get("COMPOSE_FILE"):
         return None
     places = _named(choices.project_name)
     project = newest(places)
@@ -179,7 +180,7 @@ def _remembered(choices: Choices) -> Located | None:
 
 
 def _named_outside(choices: Choices) -> str | None:
-    return choices.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
+    return choices.project_name or choices.environment.get("COMPOSE_PROJECT_NAME")
 
 
 def _without_file(choices: Choices, error: FileError) -> Located:
@@ -218,7 +219,7 @@ def _named(name: str) -> ProjectPlaces:
 
 def _quick_name(choices: Choices) -> str | None:
     """The project's name as the loader would find it, or None where only the loader can tell."""
-    if choices.env_files or os.environ.get("COMPOSE_ENV_FILES") or "-" in choices.files:
+    if choices.env_files or choices.environment.get("COMPOSE_ENV_FILES") or "-" in choices.files:
         return None
     paths = [absolute(path) for path in choices.files] or found_files(choices)
     if not all(paths) or not paths:

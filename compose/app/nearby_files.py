@@ -18,7 +18,7 @@ OVERRIDES = tuple(f"{stem}.override.{end}" for stem in ("compose", "docker-compo
 
 def found_files(choices: Choices) -> list[str]:
     """The compose file that lies here or above, and its override; none where a variable names others."""
-    if os.environ.get("COMPOSE_FILE"):
+    if choices.environment.get("COMPOSE_FILE"):
         return []
     folder = absolute(choices.project_directory or ".")
     while folder:
@@ -47,8 +47,8 @@ def variables_of_env_files(choices: Choices) -> dict[str, str]:
     """
     from pycompose.compose.model.own_variables import OF_COMMANDS, switched_on
 
-    named = choices.env_files or tuple(filter(None, os.environ.get("COMPOSE_ENV_FILES", "").split(",")))
-    if not named and not switched_on(os.environ.get("COMPOSE_DISABLE_ENV_FILE")):
+    named = choices.env_files or tuple(filter(None, choices.environment.get("COMPOSE_ENV_FILES", "").split(",")))
+    if not named and not switched_on(choices.environment.get("COMPOSE_DISABLE_ENV_FILE")):
         folder = choices.project_directory or (os.path.dirname(choices.files[0]) if choices.files else "")
         above = os.path.dirname((found_files(choices) or [""])[0]) if not choices.files and not folder else ""
         named = tuple(dict.fromkeys(f"{absolute(each)}/.env" for each in (above or folder, folder)))
@@ -62,7 +62,7 @@ def variables_of_env_files(choices: Choices) -> dict[str, str]:
             if any(name in text for name in OF_COMMANDS):
                 from pycompose.compose.file import dotenv
 
-                variables.update(dotenv.parse(text, path, os.environ.get, earlier=variables))
+                variables.update(dotenv.parse(text, path, choices.environment.get, earlier=variables))
         except (OSError, ValueError, PycomposeError):
             return {}
-    return {name: value for name in OF_COMMANDS.keys() - os.environ.keys() if (value := variables.get(name))}
+    return {name: value for name in OF_COMMANDS.keys() - choices.environment.keys() if (value := variables.get(name))}

@@ -154,13 +154,13 @@ def build(
                 images[target.name] = result.image
                 _warn(tell, target.name, result.warnings)
             if left and not check:
-                import trio
+                from pycompose.compose.control.trio_run import run_trio
 
                 def request_of(target: Target) -> Request:
                     known = requests.get(target.name)
                     return known or _request(store, target, overrides, images, work, held)
 
-                trio.run(_build_left, places, store, left, request_of, tell, images, parallel)
+                run_trio(_build_left, places, store, left, request_of, tell, images, parallel)
                 Cache(store).forget(older=UNUSED)
     except PermissionError as error:
         raise SystemRefused(error) from error

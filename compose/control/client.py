@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
+from pycompose.interruption import hanging_up
 from pycompose.runtime.linux import unix_sockets
 
 from . import protocol
@@ -30,7 +31,7 @@ def request(
     `connected` gets a function, for any thread, that tells the supervisor more of what it does.
     Raises ControlError, also when nobody answers within PATIENCE seconds: a supervisor may be starting just now.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, hanging_up(connection):
         try:
             connection.settimeout(PATIENCE)
             _connect(connection, path)
@@ -52,7 +53,7 @@ def request(
                         raise ControlError(failed.message, hint=failed.hint, exit_code=failed.exit_code)
                     case report:
                         yield report
-    raise ControlError("the supervisor went away before it was done", hint="run the command again: it goes on")
+        raise ControlError("the supervisor went away before it was done", hint="run the command again: it goes on")
 
 
 def _connect(connection: socket.socket, path: str) -> None:

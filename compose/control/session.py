@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from pycompose import shortages
+from pycompose import interruption, shortages
 from pycompose.compose.model.project import Project
 from pycompose.compose.plan.steps import CreateContainer, Plan, StartContainer
 from pycompose.compose.state import generations
@@ -50,7 +50,7 @@ def locked(places: ProjectPlaces, waiting: Callable[[], None] = lambda: None) ->
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 waiting()
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                interruption.lock(lock)
             if _is_at(lock, places.lock):
                 break
             os.close(lock)  # the one who held it closed the project, and removed the file

@@ -34,10 +34,13 @@ Fetch = Callable[[str, bool], str]  # what is elsewhere, and whether a file name
 
 
 class Files:
-    """`fetch` brings what is elsewhere here; without it only files of this machine are read."""
+    """`fetch` brings what is elsewhere here; without it only files of this machine are read.
 
-    def __init__(self, fetch: Fetch | None = None) -> None:
-        self._fetch = fetch
+    `standard_input` is the text of the file "-"; None: it is read.
+    """
+
+    def __init__(self, fetch: Fetch | None = None, standard_input: str | None = None) -> None:
+        self._fetch, self._standard_input = fetch, standard_input
         self.warnings: list[Problem] = []
         self._documents: dict[str, list[Tree]] = {}
         self._texts: dict[str, str] = {}
@@ -72,7 +75,9 @@ class Files:
         if len(self._texts) >= FILES:
             raise _fail(f"the project has more than {FILES} files", named_at, "too-many", "include fewer of them")
         try:
-            if path == "-":
+            if path == "-" and self._standard_input is not None:
+                data = self._standard_input.encode()
+            elif path == "-":
                 data = sys.stdin.buffer.read(BYTES + 1)
             else:
                 with open(path, "rb", buffering=0) as stream:

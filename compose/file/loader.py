@@ -60,6 +60,7 @@ class Options:
     compatibility: bool = False  # names that no file gave are as of Compose 1
     existing: bool = False  # for what acts on containers that exist: what only making them needs may be missing
     fetch: Fetch | None = None  # brings files here that are elsewhere
+    text: str | None = None  # of the file "-", instead of standard input
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Loaded:
 
 def merged(options: Options) -> Merged:
     """The files that `options` name, interpolated, included, extended and merged. Raises FileError."""
-    reading, files = Reading(existing=options.existing), Files(options.fetch)
+    reading, files = Reading(existing=options.existing), Files(options.fetch, options.text)
     try:
         working_dir = _here(options.project_directory or "")
     except FileError:

@@ -8,6 +8,7 @@ import socket
 import struct
 from typing import TypeVar
 
+from pycompose.interruption import hanging_up
 from pycompose.runtime.errors import KeeperGone, NoKeeper, StartFailed
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.messages import Answer, Done, EndKeeper, Request
@@ -55,6 +56,10 @@ class BlockingKeeper:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    def shutdown(self, how: int) -> None:
+        """As socket.shutdown: whoever waits for an answer gets none. Raises OSError."""
+        self._socket.shutdown(how)
+
     def ask(self, request: Request, wanted: type[_A]) -> tuple[_A, list[int]]:
         """The answer and its descriptors. Raises KeeperGone, NoSuchContainer, StartFailed."""
         try:
@@ -65,6 +70,10 @@ class BlockingKeeper:
 
     def hear(self, wanted: type[_A]) -> tuple[_A, list[int]]:
         """A further answer to what was asked."""
+        with hanging_up(self):
+            return self._hear(wanted)
+
+    def _hear(self, wanted: type[_A]) -> tuple[_A, list[int]]:
         while True:
             try:
                 data, ancillary, flags, _ = self._socket.recvmsg(messages.LIMIT, messages.ROOM, socket.MSG_CMSG_CLOEXEC)

@@ -11,6 +11,7 @@ import time
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from pycompose.interruption import hanging_up
 from pycompose.runtime.errors import KeeperGone, NoKeeper, NoSuchContainer, RuntimeFailure, StartFailed
 from pycompose.runtime.keeper import messages
 from pycompose.runtime.keeper.messages import (
@@ -41,23 +42,36 @@ RETURN = 5.0  # seconds for another keeper to be there
 
 
 def exec_interactive(
-    places: ProjectPlaces, container_id: str, process: Process, stdio: tuple[int, int, int], privileged: bool = False
+    places: ProjectPlaces,
+    container_id: str,
+    process: Process,
+    stdio: tuple[int, int, int],
+    privileged: bool = False,
+    *,
+    bound: bool = False,
 ) -> int:
     """Run a process in a container until it ends; its exit code, 128 + n for a signal.
 
     `stdio` are the caller's descriptors, which the process never gets: bytes are copied. With a terminal, the caller's
-    is in raw mode meanwhile, and its size is passed on. Raises KeeperGone, NoSuchContainer, StartFailed; OSError for an
-    output that could not be written.
+    is in raw mode meanwhile, and its size is passed on. `bound`: it is killed when the caller goes away. Raises
+    KeeperGone, NoSuchContainer, StartFailed; OSError for an output that could not be written.
     """
     from . import terminal_copy  # what is detached needs none of it
     from .stream_copy import Flow, copy_until
 
     rows, columns = terminal_copy.size(stdio[0]) if process.terminal else (0, 0)
     request = Exec(
-        container_id, json.loads(to_json(process)), Streams.INTERACTIVE, privileged, rows=rows, columns=columns
+        container_id,
+        json.loads(to_json(process)),
+        Streams.INTERACTIVE,
+        privileged,
+        bound=bound,
+        rows=rows,
+        columns=columns,
     )
     with BlockingKeeper(places) as keeper, ExitStack() as held:
         _, ours = keeper.ask(request, Executing)
+        held.enter_context(hanging_up(keeper))
 
         def code() -> int:
             return keeper.hear(ExecEnded)[0].code

@@ -6,6 +6,8 @@ import click
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
+from pycompose.compose.state import lookup, observe
+from pycompose.errors import PycomposeError
 
 
 @command("wait")
@@ -17,9 +19,13 @@ def wait(context: click.Context, /, down_project: bool, services: tuple[str, ...
     from pycompose.compose.app import endings
 
     codes: list[int] = []
-    for _, code in endings.ends(subject.places_of(context.obj), services, first=down_project):
+    places = subject.places_of(context.obj)
+    containers = lookup.of_services(observe.containers(places), services)
+    for _, code in endings.ends(places, containers, first=down_project):
         codes.append(code)
         terminal.say(str(code))
+    if not codes:
+        raise PycomposeError(f"no container of {', '.join(services)} runs", exit_code=1)
     if down_project:
         from pycompose.compose.app import operations
         from pycompose.compose.cli.drawing import Drawing, shown

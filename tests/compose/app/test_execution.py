@@ -36,7 +36,7 @@ def test_what_cannot_be_started_is_told_in_its_own_words(
     folder.mkdir(parents=True)
     (folder / "bundle.json").write_text(to_json(BUNDLE))
 
-    def fail(*_: object) -> int:
+    def fail(*_: object, **__: object) -> int:
         raise failure
 
     monkeypatch.setattr(process, "exec_interactive", fail)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pycompose.compose.app import api, operations, phases
+from pycompose.compose.app import operations, phases
+from pycompose.compose.app.api import functions as api
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.control import session
 from pycompose.compose.control.protocol import ControlError, Notice, StepProgress
@@ -145,7 +146,7 @@ def test_the_front_speaks_of_a_project_as_the_command_line_does(choices: Choices
 def test_importing_the_package_imports_none_of_its_parts() -> None:
     code = (
         "import sys, pycompose; before = [m for m in sys.modules if m.startswith('pycompose.')];"
-        "print(before, pycompose.up.__name__, 'pycompose.compose.app.api' in sys.modules)"
+        "print(before, pycompose.up.__name__, 'pycompose.compose.app.api.functions' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout == "[] up True\n"

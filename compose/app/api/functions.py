@@ -1,4 +1,4 @@
-"""The typed front of the library: what `import pycompose` exports, each name imported when it is first used.
+"""Functions of one call each, for scripts that need no `Project` in their hands.
 
     import pycompose
 
@@ -18,16 +18,15 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from . import locate, operations
-from .choices import Choices
-from .operations import Outcome
-from .phases import silent
+from pycompose.compose.app import locate, operations
+from pycompose.compose.app.choices import Choices
+from pycompose.compose.app.operations import Outcome
+from pycompose.compose.app.phases import silent
 
 if TYPE_CHECKING:
+    from pycompose.compose.app.phases import Tell
     from pycompose.compose.model.observed import ObservedContainer
     from pycompose.compose.model.project import Project
-
-    from .phases import Tell
 
 Paths = Iterable[str | os.PathLike[str]]
 
@@ -90,9 +89,8 @@ def up(
 
     `build`: all that can be built (True), nothing (False), or what is missing. Raises PycomposeError.
     """
+    from pycompose.compose.app.image_operations import ImageOptions
     from pycompose.compose.plan.reconcile import UpOptions
-
-    from .image_operations import ImageOptions
 
     options = UpOptions(
         services=services,
