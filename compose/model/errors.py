@@ -45,7 +45,7 @@ class FileError(PycomposeError):
     def __init__(self, problems: tuple[Problem, ...], warnings: tuple[Problem, ...] = ()) -> None:
         super().__init__("\n".join(str(p) for p in problems))
         if len(problems) == 1:
-            self.place, self.hint = problems[0].position, problems[0].hint
+            self.place = problems[0].position  # its hint is in the text
         self.problems = problems
         self.warnings = warnings
 

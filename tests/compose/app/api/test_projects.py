@@ -76,7 +76,7 @@ def test_errors_are_those_of_the_command_line_with_place_and_hint(folder: Path) 
     place = raised.value.place
     assert place is not None
     assert (place.path, place.line) == (str(folder / "compose.yaml"), 2)
-    assert "command" in raised.value.hint
+    assert "command" in raised.value.problems[0].hint
     assert raised.value.problems[0].position == place
 
 
