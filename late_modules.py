@@ -8,6 +8,7 @@ keeper begins with it.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from types import ModuleType
 
 
@@ -20,8 +21,6 @@ class LateModule(ModuleType):
         return getattr(self.real(), name)
 
     def real(self) -> ModuleType:
-        from importlib import import_module
-
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return import_module(self.__name__)
@@ -31,5 +30,9 @@ def put_off(name: str, **content: object) -> LateModule:
     """Have `import name` import nothing yet, unless it has been imported."""
     late = LateModule(name)
     late.__dict__.update(content)
-    sys.modules.setdefault(name, late)
+    if name not in sys.modules:
+        sys.modules[name] = late
+        package, _, module = name.rpartition(".")
+        if package:
+            setattr(import_module(package), module, late)
     return late

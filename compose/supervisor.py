@@ -15,6 +15,10 @@ from typing import assert_never
 
 gc.set_threshold(100_000)  # nothing that is imported is garbage: looking for it is a tenth of the start
 
+from pycompose.late_modules import put_off
+
+put_off("ctypes.util", find_library="lib{}.so.0".format)  # trio looks for pthread, by a process of ldconfig
+
 import trio
 from pycompose import shortages
 from pycompose.errors import PycomposeError

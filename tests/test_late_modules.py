@@ -43,6 +43,14 @@ def test_content_needs_no_import() -> None:
     assert outcome(BEGINNING + code) == "True False"
 
 
+def test_a_module_of_a_package_is_put_off() -> None:
+    code = (
+        "put_off('ctypes.util', find_library=str); import ctypes.util; print(ctypes.util.find_library('x'));"
+        "print('shutil' in sys.modules, ctypes.util.os.name)"
+    )
+    assert outcome(BEGINNING + code).split("\n") == ["x", "False posix"]
+
+
 def test_click_is_itself_without_them() -> None:
     code = (
         "import sys; from pycompose.compose.cli.light_click import import_click; import_click(); import click;"
