@@ -33,6 +33,7 @@ class Household(Protocol):
     loop: Loop
     store: DescriptorStore
     grounds: Grounds
+    ended: bool
 
     def pid_of(self, container_id: str) -> int:
         """The first process of a container that is there. Raises Refused."""
@@ -42,6 +43,9 @@ class Household(Protocol):
 
     def taker(self, container_id: str) -> Taker | None:
         """Who is to have the streams of a container that is started now."""
+
+    def reset_signals(self) -> None:
+        """In a child: signals as they were when the keeper began."""
 
     def leave_loop(self) -> None:
         """In a child that becomes something else: undo what is the keeper's alone."""

@@ -4,9 +4,7 @@ It forks containers, writes their output to logs and their end to exit.json, and
 dies. It decides nothing: what to run, and when again, is the supervisor's business. Nothing in it waits: requests are
 answered when what they ask for has happened, in any order.
 
-It holds the supervisor's listening socket, control.sock, and hands it to each supervisor it starts as its last argument
-(a descriptor): requests wait there while one starts or is replaced, and a request ends a back-off. What can be asked of
-it is listed in `messages`.
+What can be asked of it is listed in `messages`; how it attends to the supervisor is in `supervisor_process`.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn, assert_never
+from typing import assert_never
 
 from pycompose import shortages
 from pycompose.log_lines import complain, note
@@ -66,14 +64,14 @@ from .messages import (
     Subscribe,
     TakeStreams,
 )
+from .supervisor_process import SupervisorProcess
 
-LARGEST_LOG = 1 << 20
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class Keeper:
     def __init__(self, places: ProjectPlaces, supervisor: list[str]) -> None:
-        self.places, self.supervisor = places, supervisor
+        self.places = places
         self.loop = Loop()
         self.containers: dict[str, Container] = {}
         self.leftovers: dict[str, Leftover] = {}
@@ -83,9 +81,7 @@ class Keeper:
         self.takers: dict[str, Taker] = {}  # of containers that are not started yet
         self.children: dict[int, Callable[[int], None]] = {}
         self.strays: dict[int, int] = {}  # codes of children that ended before one knew whose they were
-        self.supervisor_pid, self.supervisor_at, self.delay = 0, 0.0, 0.1
-        self.control: socket.socket | None = None  # None while a supervisor that an earlier keeper started holds it
-        self.waiting = False  # for a request, or for the back-off to pass, to start a supervisor
+        self.supervisor = SupervisorProcess(self, supervisor)
         self.stopping: list[Reply] = []
         self.ended = False
         self.store = DescriptorStore(places.store_socket, self.loop, self._launch_another)
@@ -112,8 +108,7 @@ class Keeper:
         listener.listen(512)
         listener.setblocking(False)
         self._listen_to_clients(listener)
-        if self.supervisor:
-            self._watch_supervisor(supervisor_pid)
+        self.supervisor.attend(supervisor_pid)
 
     def run(self) -> None:
         gc.collect()
@@ -129,11 +124,11 @@ class Keeper:
 
     def leave_loop(self) -> None:
         """In a child that becomes something else: undo what is the keeper's alone."""
-        self._reset_signals()
+        self.reset_signals()
         with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("0")
 
-    def _reset_signals(self) -> None:
+    def reset_signals(self) -> None:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, *IGNORED):
             signal.signal(number, signal.SIG_DFL)
@@ -148,8 +143,7 @@ class Keeper:
         """Leave nothing behind. The lock keeps a launcher waiting meanwhile; it looks again then."""
         lock = os.open(self.places.keeper_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if self.supervisor_pid:
-            self._end_supervisor(os.pidfd_open(self.supervisor_pid))
+        self.supervisor.end()
         self.store.end()
         for path in (
             self.places.supervisor_record,
@@ -169,19 +163,11 @@ class Keeper:
         for reply in self.stopping:
             reply(Done())
 
-    def _end_supervisor(self, process: int) -> None:
-        for number, seconds in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 1.0)):
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(process, number)
-            if select.select([process], [], [], seconds)[0]:
-                break
-        os.close(process)
-
     def _launch_another(self) -> None:
         """In a child of the fd store: a keeper in place of this one, which has died."""
         from .launch import launch_keeper
 
-        launch_keeper(self.places, self.supervisor)
+        launch_keeper(self.places, self.supervisor.command)
 
     # --- children ---
 
@@ -211,96 +197,6 @@ class Keeper:
                     complain()
             elif self._expects_births():
                 self.strays[pid] = pidfd.as_code(status)
-
-    # --- the supervisor ---
-
-    def _watch_supervisor(self, pid: int) -> None:
-        """Attend to the one that runs (`pid`, or the one on record), or start one."""
-        state = container_record.read(self.places.supervisor_record)
-        if pid:
-            state = {"pid": pid, "start_time": container_record.start_time(pid), "boot_id": container_record.boot_id()}
-        if not container_record.alive(state):
-            self._start_supervisor()
-            return
-        try:
-            descriptor = os.pidfd_open(state["pid"])
-        except ProcessLookupError:
-            self._start_supervisor()
-            return
-        self.supervisor_pid, self.supervisor_at = state["pid"], time.monotonic()
-        container_record.write(self.places.supervisor_record, state, flush=False)
-
-        def ended(_: int) -> None:
-            self.loop.unwatch(descriptor)
-            os.close(descriptor)
-            self._supervisor_ended()
-
-        self.loop.watch(descriptor, ended)
-
-    def _listen(self) -> socket.socket:
-        if self.control is None:
-            with suppress(FileNotFoundError):
-                os.unlink(self.places.control_socket)
-            self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            open_to_all = os.umask(0o077)
-            unix_sockets.bind(self.control, self.places.control_socket)
-            os.umask(open_to_all)
-            self.control.listen(512)
-        return self.control
-
-    def _start_supervisor(self) -> None:
-        if self.supervisor_pid or self.ended:
-            return
-        control = self._listen()
-        if self.waiting:
-            self.loop.unwatch(control.fileno())
-            self.waiting = False
-        self.supervisor_at = time.monotonic()
-        path = self.places.supervisor_log
-        with suppress(OSError):
-            if os.stat(path).st_size > LARGEST_LOG:
-                os.rename(path, path + ".1")
-        log = -1
-        try:
-            log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self.supervisor_pid = os.fork()
-            if self.supervisor_pid == 0:
-                self._become_supervisor(control, log)
-        except OSError as error:
-            note(f"no supervisor can be started: {shortages.reason(error)}")
-            self._supervisor_ended()
-            return
-        finally:
-            if log >= 0:
-                os.close(log)
-        self.await_child(self.supervisor_pid, lambda _: self._supervisor_ended())
-        pid = self.supervisor_pid
-        try:
-            state = {"pid": pid, "start_time": container_record.start_time(pid), "boot_id": container_record.boot_id()}
-            container_record.write(self.places.supervisor_record, state, flush=False)
-        except OSError as error:  # it does its work without
-            note(f"the supervisor cannot be put on record: {shortages.reason(error)}")
-
-    def _become_supervisor(self, control: socket.socket, log: int) -> NoReturn:
-        """As this process began: nothing but the log and the socket is passed on."""
-        try:
-            self._reset_signals()
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            control.set_inheritable(True)
-            os.execvp(self.supervisor[0], [*self.supervisor, str(control.fileno())])
-        except BaseException:
-            complain()
-        finally:
-            os._exit(127)
-
-    def _supervisor_ended(self) -> None:
-        lived = time.monotonic() - self.supervisor_at
-        self.delay = 0.1 if lived > 10 else min(self.delay * 2, 10)
-        self.supervisor_pid = 0
-        self.loop.watch(self._listen().fileno(), lambda _: self._start_supervisor())  # who asks need not wait
-        self.waiting = True
-        self.loop.later(self.delay, self._start_supervisor)
 
     # --- clients ---
 
@@ -368,6 +264,7 @@ class Keeper:
                 self.record_exit(container_id, code)
                 reply(Done())
             case Subscribe():
+                self.supervisor.came_up()
                 self.subscribers.add(reply.client)
                 reply(Done())
             case EndKeeper():
