@@ -198,8 +198,6 @@ def transformers() -> list[Image]:
 
 def create(path: str, source: str, tell: Tell = silent) -> str:
     """A folder with the templates of an image and a Dockerfile for one's own; its path. Raises PycomposeError."""
-    from pycompose.runtime.files.union import copy_out
-
     from .image_store import ask_store, translated_errors
 
     folder = os.path.abspath(path)
@@ -209,9 +207,30 @@ def create(path: str, source: str, tell: Tell = silent) -> str:
     with translated_errors():
         layers = ask_store().resolve(source or DEFAULT).layers
         os.makedirs(f"{folder}/templates")
-        if not copy_out(layers, "/templates", f"{folder}/templates"):
+        if not _copy_templates(layers, f"{folder}/templates", tell):
             _remove(folder)
             raise PycomposeError(f"image {source or DEFAULT} has no folder /templates: it is no transformation")
         with open(f"{folder}/Dockerfile", "w", encoding="ascii") as file:
             file.write(DOCKERFILE)
     return folder
+
+
+def _copy_templates(layers: Sequence[str], target: str, tell: Tell) -> bool:
+    """The image's templates as the caller's files, without devices and set-id bits; whether it has any."""
+    from pycompose.runtime.copies.container_files import CopyManner, copy_out
+    from pycompose.runtime.files import union
+
+    beside = tempfile.mkdtemp(prefix="pycompose-bridge-")  # which nobody else may enter
+    try:
+        if not union.copy_out(layers, "/templates", beside):
+            return False
+        root = os.open(beside, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            copy_out(
+                root, "/templates", "/.", target, CopyManner(passed_over=lambda text: tell(OperationWarning(text)))
+            )
+        finally:
+            os.close(root)
+        return True
+    finally:
+        _remove(beside)

@@ -3,7 +3,8 @@
 Rules: a folder on the way is opened without following links, or, for an archive that goes into a container, with links
 resolved in its root; each file is written beside its place and renamed there, so that it is whole or not there; what is
 written is never opened by a name that others could have put something else at. No device is made: on this machine it
-would be the container's way to a disk, in a container it is none of the devices that it was given.
+would be the container's way to a disk, in a container it is none of the devices that it was given. What becomes the
+caller's has no set-id bits and no capabilities, as with cp(1): what a container made would run as the caller.
 As docker does: a folder is not replaced by something else, nor something else by a folder; unless `replacing`, and then
 a link in the place of a folder stays, for what is below may be meant to go where it leads.
 """
@@ -31,6 +32,7 @@ from .tree_entries import CopyEntry
 PIECE = 1 << 20
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_PLACE = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_RIGHTS = "security.capability"
 Owner = tuple[int, int] | None  # None: whoever calls
 
 
@@ -104,18 +106,24 @@ class TreeWriter:
 
     def _folder(self, parts: tuple[str, ...]) -> int:
         """Open, and made where it is missing."""
-        try:
-            return self._opened(parts)
-        except FileNotFoundError:
-            if not parts:
-                raise
-            parent = self._folder(parts[:-1])
+        there = len(parts)
+        while True:
+            try:
+                folder = self._opened(parts[:there])
+                break
+            except FileNotFoundError:
+                if not there:
+                    raise
+                there -= 1
+        for name in parts[there:]:
             try:
                 with suppress(FileExistsError):
-                    os.mkdir(parts[-1], 0o755, dir_fd=parent)
+                    os.mkdir(name, 0o755, dir_fd=folder)
+                below = os.open(name, FOLDER, dir_fd=folder)
             finally:
-                os.close(parent)
-            return self._opened(parts)
+                os.close(folder)
+            folder = below
+        return folder
 
     def _opened(self, parts: tuple[str, ...]) -> int:
         if self._root >= 0:
@@ -190,10 +198,11 @@ class TreeWriter:
             else:
                 os.mknod(beside, stat.S_IFIFO | 0o600, dir_fd=parent)
             if entry.twin is None:
-                if (owner := self._owner(entry)) is not None:
+                owner = self._owner(entry)
+                if owner is not None:
                     os.chown(beside, *owner, dir_fd=parent, follow_symlinks=False)
                 if kind != stat.S_IFLNK:
-                    set_mode(parent, beside, stat.S_IMODE(entry.mode))
+                    set_mode(parent, beside, self._mode(entry, owner))
                 times = (entry.mtime_ns, entry.mtime_ns)
                 os.utime(beside, ns=times, dir_fd=parent, follow_symlinks=False)
             os.rename(beside, name, src_dir_fd=parent, dst_dir_fd=parent)
@@ -216,11 +225,18 @@ class TreeWriter:
         """Owner, mode, attributes and time, in the order that loses none."""
         if (owner := self._owner(entry)) is not None:
             os.fchown(descriptor, *owner)
-        os.fchmod(descriptor, stat.S_IMODE(entry.mode))
+        os.fchmod(descriptor, self._mode(entry, owner))
         for name, value in entry.attributes:
-            with suppress(OSError):
-                os.setxattr(descriptor, name, value)
+            if owner is not None or name != _RIGHTS:
+                with suppress(OSError):
+                    os.setxattr(descriptor, name, value)
         os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+
+    @staticmethod
+    def _mode(entry: CopyEntry, owner: Owner) -> int:
+        """Without set-id bits where it becomes the caller's: any user of this machine could run it as them."""
+        mode = stat.S_IMODE(entry.mode)
+        return mode if owner is not None else mode & ~(stat.S_ISUID | stat.S_ISGID)
 
 
 def _beside(name: str) -> str:

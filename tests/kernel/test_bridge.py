@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,12 @@ FROM base
 LABEL com.docker.compose.bridge=transformation
 COPY transform /transform
 COPY templates /templates
+RUN chmod 4755 /templates/b && mkdir /templates/odd && mknod -m 666 /templates/odd/null c 1 3 && chown -R 5:5 /templates
 CMD sh /transform
 """
 SCRIPT = """\
 cat /in/compose.yaml > /out/model
-cat /templates/* > /out/templates
+cat /templates/b /templates/code > /out/templates
 id -u > /out/user
 echo $LICENSE_AGREEMENT >> /out/user
 echo said
@@ -105,9 +108,14 @@ def test_transformations_are_listed_and_made_ones_own(project: Builds, tmp_path:
     assert (row["Repository"], row["Tag"]) == ("me/transform", "1")
     assert "IMAGE ID" in project.run("bridge", "transformations", "list").stdout
     mine = tmp_path / "mine"
-    said = project.run("bridge", "transformations", "create", "--from", "me/transform:1", str(mine)).stdout
-    assert said == f'Transformer created in "{mine}"\n'
+    said = project.run("bridge", "transformations", "create", "--from", "me/transform:1", str(mine))
+    assert said.stdout == f'Transformer created in "{mine}"\n'
     assert (mine / "templates/b").read_text() == "b"
+    # What lies in a folder of the caller's is theirs, and nothing that any user of this machine could use as root.
+    status = (mine / "templates/b").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o755, os.getuid())
+    assert "odd/null: devices are not copied" in said.stderr
+    assert list((mine / "templates/odd").iterdir()) == []
     assert "COPY templates /templates" in (mine / "Dockerfile").read_text()
     again = project.run("bridge", "transformations", "create", "-f", "base", str(mine), check=False)
     assert f"error: output folder {mine} already exists" in again.stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -25,6 +27,7 @@ services:
   reader: {image: host, command: sleep 1000, init: true, read_only: true, user: "1234:5678"}
 volumes: {data: {}}
 """
+CAPABLE = "security.capability"
 
 
 @pytest.fixture
@@ -195,3 +198,21 @@ def test_a_fifo_is_not_waited_for_and_a_device_not_made_here(running: Described,
     done = running("cp", "web:/srv/odd", f"{tmp_path}/odd")
     assert "odd/null: devices are not copied" in done.stderr
     assert [path.name for path in (tmp_path / "odd").iterdir()] == ["fifo"]
+
+
+def test_what_comes_out_gives_nobody_the_caller_s_rights(running: Described, tmp_path: Path) -> None:
+    """A container's root says what is setuid or capable in it; outside any user of this machine could run that."""
+    running.inside(
+        "web",
+        "mkdir /srv/s && cp /bin/true /srv/s/run && mkfifo /srv/s/fifo && chmod 6755 /srv/s/run /srv/s/fifo && "
+        f'chmod 3777 /srv/s && {sys.executable} -c \'import os; os.setxattr("/srv/s/run", "{CAPABLE}", '
+        'bytes.fromhex("0100000200200000000000000000000000000000"))\'',
+    )
+    for name, *options in (["out"], ["out-a", "-a"]):
+        top = tmp_path / name
+        running("cp", *options, "web:/srv/s", str(top))
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (top, top / "run", top / "fifo")]
+        assert modes == [0o1777, 0o755, 0o755]
+        assert CAPABLE not in os.listxattr(top / "run")
+    running("exec", "-T", "web", "cp", "-a", "/srv/s", "/srv/t")
+    assert running.inside("web", "stat -c %a /srv/t/run").strip() == "6755"

@@ -183,24 +183,31 @@ class Writer:
 
     def make_folder(self, path: str) -> int:
         """A descriptor of the folder; what is missing is made, for everyone to enter, and belongs to the owner."""
-        try:
-            return syscalls.openat2(self.root, path, os.O_RDONLY | os.O_DIRECTORY, IN_ROOT)
-        except FileNotFoundError:
-            pass
-        except NotADirectoryError:
-            raise BuildError(f"{path} is a file in the image, and would have to be a folder") from None
-        parent, name = posixpath.split(path.rstrip("/"))
-        above = self.make_folder(parent or "/")
-        try:
-            folder = make_folder(name, 0o755, above)
+        parts = [part for part in path.split("/") if part]
+        there = len(parts)
+        while True:
+            try:
+                folder = syscalls.openat2(self.root, _joined(parts[:there]), os.O_RDONLY | os.O_DIRECTORY, IN_ROOT)
+                break
+            except FileNotFoundError:
+                if not there:
+                    raise
+                there -= 1
+            except NotADirectoryError:
+                place = _joined(parts[:there])
+                raise BuildError(f"{place} is a file in the image, and would have to be a folder") from None
+        for number in range(there, len(parts)):
+            try:
+                below = make_folder(parts[number], 0o755, folder)
+            except FileExistsError:
+                place = _joined(parts[: number + 1])
+                raise BuildError(f"{place} is a link to nothing in the image") from None
+            finally:
+                os.close(folder)
+            folder = below
             if self.manner.owner:
                 os.fchown(folder, *self.manner.owner)
-            os.close(folder)
-        except FileExistsError:
-            raise BuildError(f"{path} is a link to nothing in the image") from None
-        finally:
-            os.close(above)
-        return syscalls.openat2(self.root, path, os.O_RDONLY | os.O_DIRECTORY, IN_ROOT)
+        return folder
 
     def _copy(self, source: Source, target: str) -> None:
         times: list[tuple[str, int]] = []
@@ -284,6 +291,10 @@ class Writer:
                 with contextlib.suppress(OSError):
                     os.setxattr(fd, attribute, os.getxattr(source, attribute))
             os.close(source)
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return f"/{'/'.join(parts)}"
 
 
 # --chmod

@@ -28,6 +28,8 @@ class Ignore:
 
     def leaves_out(self, path: str) -> bool:
         """Whether the path (relative, without a leading slash) is left out."""
+        if not self.patterns:
+            return False
         parts = path.split("/")
         prefixes = ["/".join(parts[: count + 1]) for count in range(len(parts))]
         out = False

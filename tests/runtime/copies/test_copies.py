@@ -15,6 +15,7 @@ from pycompose.runtime.copies.container_files import CopyManner, copy_in, copy_o
 from pycompose.runtime.copies.copy_errors import CopyFailed
 from pycompose.runtime.copies.placement import CopySource, CopyTarget, placed
 from pycompose.runtime.copies.tar_entries import parts
+from pycompose.runtime.files.remove import empty
 
 MANNER = CopyManner()
 
@@ -286,3 +287,12 @@ def test_a_reader_of_a_file_that_is_replaced_keeps_what_it_has(root: int, inside
         put(root, here / "file", "/etc/passwd")
         assert old.read() == "inside"
     assert (inside / "etc" / "passwd").read_text() == "content"
+
+
+def test_a_name_in_an_archive_may_be_as_deep_as_a_path_can_be(root: int, inside: Path) -> None:
+    path = "/".join(["d"] * 1900 + ["end"])
+    try:
+        put(root, archive((path, "0", "deep")), "/etc")
+        assert os.stat(f"etc/{path}", dir_fd=root).st_size == 4
+    finally:
+        empty(str(inside))  # pytest goes as deep as the tree

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pycompose.runtime.files.remove import empty
 from pycompose.runtime.images.dockerfile import BuildError, ignore
 from pycompose.runtime.images.dockerfile.copying import (
     CopyOptions,
+    Writer,
     checked_mode,
     content_digest,
     digest,
@@ -200,3 +202,22 @@ def test_digests_that_were_damaged_cost_time_only(
     (file,) = (tmp_path / "digests").iterdir()
     file.write_text("{")
     assert sorted(remembered()) == sorted(FILES)
+
+
+@pytest.mark.parametrize("more", ["", "/file", "/link"])
+def test_a_folder_may_be_as_deep_as_a_path_can_be(tmp_path: Path, more: str) -> None:
+    (tmp_path / "link").symlink_to("nothing")
+    (tmp_path / "file").touch()
+    path = "/d" * 1900
+    root = os.open(tmp_path, FOLDER)
+    try:
+        writer = Writer(root, CopyOptions("/"))
+        if more:
+            with pytest.raises(BuildError, match=r"is a (file|link)"):
+                writer.make_folder(more + path)
+        else:
+            os.close(writer.make_folder(path))
+            os.close(os.open(path.removeprefix("/"), FOLDER, dir_fd=root))
+    finally:
+        os.close(root)
+        empty(str(tmp_path))  # pytest goes as deep as the tree
