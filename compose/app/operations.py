@@ -328,10 +328,11 @@ def scale(
     counts: Mapping[str, int],
     tell: Tell = silent,
     *,
+    remove: tuple[str, ...] = (),
     no_deps: bool = False,
     timeout: float | None = None,
 ) -> Outcome:
-    """Set how many containers services have."""
+    """Set how many containers services have. Those in `remove` go first; where as many are to stay, for new ones."""
     from pycompose.compose.plan import graph, reconcile
 
     from .image_operations import make_ready
@@ -341,7 +342,7 @@ def scale(
     reconcile.check_scale(project, counts)
     located = replace(located, project=project)
     digests = make_ready(choices, project, tuple(counts), None, tell, no_deps=no_deps)
-    options = reconcile.UpOptions(no_deps=no_deps, timeout=timeout, images=digests)
+    options = reconcile.UpOptions(remove=remove, no_deps=no_deps, timeout=timeout, images=digests)
     provided = variables_of(located)
 
     def decide(observed: Observed) -> Plan:

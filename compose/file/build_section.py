@@ -60,7 +60,12 @@ def build(
     top = Section(reading, tree, "a compose file")
     kept = {k: v for k, v in top.check_keys(TOP, ("models",)).items() if k.startswith("x-")}
     top.text("name")  # what it says is known already, if it is text
-    shown, unhealthy = pycompose_section.host_show(top), pycompose_section.restarts_unhealthy(top)
+    shown = pycompose_section.host_show(top)
+    words = {
+        "unhealthy": pycompose_section.restarts_unhealthy(top),
+        "replica_identity": pycompose_section.replica_identity(top),
+    }
+    said = [word for word, is_said in words.items() if is_said]
     if "version" in top:
         top.text("version")
         reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
@@ -98,12 +103,13 @@ def build(
             contents = _contents("config", service.configs, configs, digest)
             contents |= _contents("secret", service.secrets, secrets, digest)
             env_files = _env_files(sections[key], context, digest)
-        if shown or unhealthy:
-            contents["x-pycompose"] = text_digest("\0".join((*shown, *(["unhealthy"] if unhealthy else []))))
+        if shown or said:
+            contents["x-pycompose"] = text_digest("\0".join((*shown, *said)))
             service = replace(
                 service,
                 host_show=(*service.host_show, *shown),
-                restart_unhealthy=service.restart_unhealthy or unhealthy,
+                restart_unhealthy=service.restart_unhealthy or words["unhealthy"],
+                replica_identity=service.replica_identity or words["replica_identity"],
             )
         config_hash, parts = service_hashes(service, contents, env_files)
         defined[key] = replace(service, config_hash=config_hash, hash_parts=MappingProxyType(parts))

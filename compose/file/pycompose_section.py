@@ -4,6 +4,8 @@ x-pycompose:
   host:
     show: [/srv/certificates]    paths of this machine that a container of the image `host` sees, though they are
                                  hidden from it otherwise
+  replica_identity: true         each replica finds its project, service, number and name in its environment, and its
+                                 name is its hostname
   restart: unhealthy             a container that becomes unhealthy is stopped, and started again as if it had failed
 """
 
@@ -33,6 +35,11 @@ def host_show(section: Section) -> tuple[str, ...]:
         message = f'"{path}" in "show" of {host.name} is not an absolute path'
         host.reading.problem(message, at or host.at("show"), "the project's own folder is shown anyway")
     return tuple(paths)
+
+
+def replica_identity(section: Section) -> bool:
+    ours = _ours(section)
+    return ours is not None and ours.flag("replica_identity")
 
 
 def restarts_unhealthy(section: Section) -> bool:

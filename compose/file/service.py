@@ -168,6 +168,7 @@ def read(name: str, section: Section, context: Context, environment: Variables, 
         cpu_count=section.between("cpu_count", 0, 1 << 31),
         cpu_percent=_percent(section),
         restart_unhealthy=pycompose_section.restarts_unhealthy(section),
+        replica_identity=pycompose_section.replica_identity(section),
         host_show=pycompose_section.host_show(section),
         kept=MappingProxyType({key: text for key, text in kept.items() if key.startswith("x-")}),
     )

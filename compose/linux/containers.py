@@ -16,6 +16,7 @@ from dataclasses import field
 import trio
 from pycompose import durable, shortages
 from pycompose.compose.engine.host import HostError, HostNote
+from pycompose.compose.model import replica
 from pycompose.compose.model.codec import from_json, to_json
 from pycompose.compose.model.fields import EMPTY
 from pycompose.compose.model.observed import Label, ObservedContainer, OneOff, Supervision
@@ -193,10 +194,12 @@ class Containers:
         service = self.project_of(held).services[held.service]
         return service if held.labelled.hook is None else hook_service(service, held.labelled.hook)
 
-    def hostname(self, service: Service, container_id: str, shared: Mapping[str, str] = EMPTY) -> str:
-        """Its host's name, where the service gives none."""
+    def hostname(self, service: Service, container_id: str, name: str, shared: Mapping[str, str] = EMPTY) -> str:
+        """Its host's name, where the service gives none; `name` is the container's."""
         if service.network_mode == "host":
             return socket.gethostname()
+        if service.replica_identity and "network" not in shared:
+            return replica.hostname(name)
         owner = self._network_owner(shared["network"]) if "network" in shared else container_id
         return owner.rpartition("/")[2][:12]
 
@@ -274,6 +277,7 @@ class Containers:
     def _make(self, wanted: _ContainerToMake, holding: ExitStack) -> _MadeContainer:
         """Its folder, its mounts and its records; `holding` keeps the image until the container's record names it."""
         project, service, folder = wanted.project, wanted.service, self.places.container(wanted.id)
+        name = replica.container_name(project, service, wanted.number) if wanted.number else wanted.name
         holding.enter_context(self.store.held())
         image = self.store.resolve(service.image or "")
         self.store.use(image.digest)
@@ -327,8 +331,9 @@ class Containers:
                 mounted.mounts + self._etc(service, folder, wanted.shared),
                 _block_devices(service),
                 wanted.shared,
-                self.hostname(service, wanted.id, wanted.shared),
+                self.hostname(service, wanted.id, name, wanted.shared),
                 network_spec.host_has_ipv6(),
+                replica.variables(project, service, wanted.number),
             ),
             annotations=container_labels.labels(project, service, wanted.number, image.digest, labelled),
         )

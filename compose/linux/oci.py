@@ -45,6 +45,7 @@ class HostFacts:
     shared: Mapping[str, str] = field(default_factory=no_text)  # namespace type -> id of the container that has it
     hostname: str = ""  # where the service does not say
     ipv6: bool = True  # the kernel has it
+    variables: Mapping[str, str] = field(default_factory=no_text)  # what it knows of itself
 
 
 def host_namespaces(service: Service) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ def bundle(
     hostname = service.hostname or facts.hostname or container_id[:12]
     taken = {mount.destination for mount in facts.mounts}
     spec = oci.Spec(
-        process=process(service, image, profile, hostname),
+        process=process(service, image, profile, hostname, facts.variables),
         root_readonly=service.read_only,
         hostname=hostname if service.uts != "host" else "",
         domainname=service.domainname or "",
@@ -129,7 +130,9 @@ def logging_notes(logging: Logging | None) -> tuple[str, ...]:
     return (f'logging driver "{logging.driver}" is not there: output is kept in files, which `pycompose logs` reads',)
 
 
-def process(service: Service, image: ImageConfig, profile: Defaults, hostname: str) -> oci.Process:
+def process(
+    service: Service, image: ImageConfig, profile: Defaults, hostname: str, variables: Mapping[str, str] = EMPTY
+) -> oci.Process:
     """The first process. An entrypoint of the file also clears the image's command, as in Docker."""
     if service.entrypoint is None:
         start, image_command = image.entrypoint, image.cmd
@@ -143,7 +146,7 @@ def process(service: Service, image: ImageConfig, profile: Defaults, hostname: s
     user = service.user or image.user
     return oci.Process(
         args=args,
-        env=environment(service, image, hostname),
+        env=environment(service, image, hostname, variables),
         cwd=service.working_dir or image.working_dir or "/",
         user=oci.User(username=user or "0", group_add=service.group_add),  # root too has groups
         terminal=service.tty,
@@ -155,10 +158,12 @@ def process(service: Service, image: ImageConfig, profile: Defaults, hostname: s
     )
 
 
-def environment(service: Service, image: ImageConfig, hostname: str) -> tuple[str, ...]:
-    """Docker's own variables, then the image's, then the service's; the later one wins, the first one's place stays."""
+def environment(
+    service: Service, image: ImageConfig, hostname: str, variables: Mapping[str, str] = EMPTY
+) -> tuple[str, ...]:
+    """Docker's own variables, then the image's, ours, the service's; a later one wins, the first one's place stays."""
     first = [PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if service.tty else [])]
-    return with_variables([*first, *image.env], service.environment)
+    return with_variables([*first, *image.env], {**variables, **service.environment})
 
 
 def resources(

@@ -169,7 +169,7 @@ class ServiceNetwork:
             service,
             container_id=held.id,
             name=held.name,
-            hostname=service.hostname or self._containers.hostname(service, held.id),
+            hostname=service.hostname or self._containers.hostname(service, held.id, held.name),
             etc=None if shares else f"{self._containers.folder(held)}/etc",
             links=self._links(service),
             one_off=held.labelled.one_off,
@@ -339,7 +339,7 @@ class ServiceNetwork:
     async def _address_again(self, held: HeldContainer, before: Sequence[str]) -> None:
         """Published ports lead to the address that it has now, and it finds its addresses, once others, by its name."""
         service, addresses = self._containers.service_of(held), self._addresses(held)
-        hostname = service.hostname or self._containers.hostname(service, held.id)
+        hostname = service.hostname or self._containers.hostname(service, held.id, held.name)
         gone = [address for address in before if address not in addresses]
         come = [address for address in addresses if address not in before]
         self._rewrite_hosts(held, lambda text: etc_files.readdressed(text, hostname, service.domainname, gone, come))

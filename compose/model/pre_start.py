@@ -41,6 +41,7 @@ def hook_service(service: Service, index: int, targets: Iterable[str] = ()) -> S
         deploy=None,
         restart=None,
         restart_unhealthy=False,
+        replica_identity=False,
         healthcheck=Healthcheck(disable=True),
         logging=None,
         post_start=(),

@@ -296,6 +296,7 @@ class Service:
     cpu_count: int | None = None
     cpu_percent: float | None = None
     restart_unhealthy: bool = False  # of x-pycompose.restart
+    replica_identity: bool = False  # of x-pycompose.replica_identity
     host_show: tuple[str, ...] = ()  # of x-pycompose.host.show: absolute paths that the image `host` does not hide
 
     kept: Mapping[str, str] = field(default_factory=no_text)  # x- keys, as canonical JSON

@@ -12,13 +12,14 @@ from dataclasses import field, replace
 from pycompose.compose.model.errors import FileError
 from pycompose.compose.model.observed import Observed, ObservedContainer, OneOff
 from pycompose.compose.model.project import Dependency, Network, Project, Service, Volume, VolumeMount
+from pycompose.compose.model.replica import container_name
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 
 from . import divergence, graph
 from .draft import Cause, Draft, asked, is_running, not_running
 from .hook_steps import PreStart
-from .select import check_names, chosen, orphans, selected
+from .select import check_names, chosen, named, orphans, selected
 from .steps import AwaitCondition, CreateContainer, Plan, RunProvider
 
 HEX = set("0123456789abcdef")
@@ -30,6 +31,7 @@ class UpOptions:
 
     services: tuple[str, ...] = ()  # empty: all
     scale: Mapping[str, int] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()  # containers that go first where there are to be fewer, and are replaced otherwise
     no_deps: bool = False
     force_recreate: bool = False
     no_recreate: bool = False
@@ -44,10 +46,6 @@ class UpOptions:
     mounted_images: Mapping[str, str] = field(default_factory=dict)  # image -> digest, of those that are mounted
     remake_volumes: frozenset[str] = frozenset()  # names; what is in them is lost
     provided: frozenset[str] = frozenset()  # services whose providers this command has run
-
-
-def container_name(project: Project, service: Service, number: int) -> str:
-    return service.container_name or project.separator.join((project.name, service.name, str(number)))
 
 
 def check_scale(project: Project, counts: Mapping[str, int]) -> None:
@@ -91,6 +89,7 @@ class _Up:
     def __init__(self, project: Project, observed: Observed, options: UpOptions) -> None:
         self.project, self.observed, self.options = project, observed, options
         self.out = Draft(project.name, options.timeout)
+        self.named = named(observed, options.scale, options.remove)
         self.selected = selected(project, options.services, options.no_deps)
         self.users = self.selected  # services whose networks and volumes are made
         self.resources: dict[tuple[str, str], str] = {}  # (network|volume, key) -> step
@@ -294,9 +293,10 @@ class _Up:
         before = self._before(service)
         needs = self._needs(service)
         causes = {c.id: None if options.no_recreate else self._recreation(service, c) for c in existing}
-        # Stale ones go first, then the highest numbers, so that 1..N are what remains.
-        ranked = sorted(existing, key=lambda c: (causes[c.id] is not None, c.number))
-        keep, surplus = sorted(ranked[:wanted], key=lambda c: c.number), ranked[wanted:]
+        # Named ones go first, then stale ones, then the highest numbers, so that 1..N are what remains.
+        ranked = sorted(existing, key=lambda c: (c.name in self.named, causes[c.id] is not None, c.number))
+        wanted_old = min(wanted, sum(c.name not in self.named for c in existing))
+        keep, surplus = sorted(ranked[:wanted_old], key=lambda c: c.number), ranked[wanted_old:]
         for container in reversed(surplus):
             self._remove(container, Cause("scaled", "scale down"))
             self.gone.setdefault(service.name, []).extend(self.out.removal(container.name))
@@ -585,6 +585,7 @@ def scale(project: Project, observed: Observed, counts: Mapping[str, int], optio
             services=tuple(counts),
             scale=counts,
             no_deps=options.no_deps,
+            remove=options.remove,
             timeout=options.timeout,
             images=options.images,
             provided=options.provided,

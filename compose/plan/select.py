@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable
 from pycompose.compose.model.errors import NoSuchService
 from pycompose.compose.model.observed import Observed, ObservedContainer
 from pycompose.compose.model.project import Project
+from pycompose.compose.model.replica import is_called
+from pycompose.errors import PycomposeError
 
 from . import graph
 from .draft import is_running
@@ -66,6 +68,19 @@ def containers_of(
         for c in observed.containers
         if (not c.oneoff or oneoffs or (hooks and c.hook)) and (not services or c.service in services)
     )
+
+
+def named(observed: Observed, services: Iterable[str], asked: Iterable[str]) -> frozenset[str]:
+    """Names of replicas of `services` that are meant by those asked for. Raises PycomposeError for one that is none."""
+    there = {c.name: c.service for service in services for c in observed.of_service(service)}
+    names = set()
+    for one in asked:
+        name = next((name for name, service in there.items() if is_called(name, service, one)), None)
+        if name is None:
+            hint = f"there are: {', '.join(there) or 'none'}"
+            raise PycomposeError(f"no such container of a service that is scaled: {one}", hint=hint)
+        names.add(name)
+    return frozenset(names)
 
 
 def in_order(

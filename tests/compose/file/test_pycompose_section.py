@@ -36,6 +36,15 @@ def test_a_change_of_what_is_shown_makes_containers_anew(tmp_path: Path) -> None
     assert len({before["two"].config_hash, after["two"].config_hash, plain["two"].config_hash}) == 3
 
 
+def test_a_service_or_the_file_has_replicas_know_themselves(tmp_path: Path) -> None:
+    asked = "x-pycompose: {replica_identity: true}"
+    by_service = project(tmp_path, f"services: {{one: {{image: host, {asked}}}, two: {{image: host}}}}").services
+    assert (by_service["one"].replica_identity, by_service["two"].replica_identity) == (True, False)
+    by_file = project(tmp_path, f"{asked}\nservices: {{two: {{image: host}}}}").services
+    assert by_file["two"].replica_identity
+    assert by_file["two"].config_hash != by_service["two"].config_hash
+
+
 def test_other_keys_and_files_without_it_are_left_alone(tmp_path: Path) -> None:
     services = project(tmp_path, "x-pycompose: {later: 1}\nservices: {one: {image: host}}").services
     assert services["one"].host_show == ()

@@ -86,6 +86,35 @@ def test_scaling_down_removes_the_highest_numbers_first_and_up_again_fills_them(
     assert "create p-web-3  (scale up)" in text
 
 
+def test_scaling_down_removes_the_named_ones_and_the_others_keep_their_numbers() -> None:
+    four = seen(there(DB), *(there(WEB, n) for n in (1, 2, 3, 4)))
+    options = reconcile.UpOptions(no_deps=True, remove=("web-2", "p-web-3"))
+    text = render(reconcile.scale(PROJECT, four, {"web": 2}, options))
+    assert [line for line in text.splitlines() if not line.startswith(" ")] == [
+        "stop p-web-3  (scale down)",
+        "remove p-web-3  (scale down)",
+        "stop p-web-2  (scale down)",
+        "remove p-web-2  (scale down)",
+    ]
+
+
+def test_a_named_one_goes_though_as_many_stay_and_a_new_one_comes_for_it() -> None:
+    two = seen(there(DB), there(WEB, 1), there(WEB, 2))
+    text = render(reconcile.scale(PROJECT, two, {"web": 2}, reconcile.UpOptions(no_deps=True, remove=("web-1",))))
+    assert "remove p-web-1  (scale down)" in text
+    assert "create p-web-3  (scale up)" in text
+    assert "p-web-2" not in text
+    text = render(reconcile.scale(PROJECT, two, {"web": 2}, reconcile.UpOptions(no_deps=True, remove=("web-2",))))
+    assert "create p-web-2  (scale up)\n    after remove p-web-2" in text
+
+
+@pytest.mark.parametrize("name", ["web-7", "db-1", "eb-1", "2", "p-web", ""])
+def test_a_named_one_that_is_not_there_is_an_error(name: str) -> None:
+    two = seen(there(DB), there(WEB, 1), there(WEB, 2))
+    with pytest.raises(PycomposeError, match="no such container of a service that is scaled"):
+        reconcile.scale(PROJECT, two, {"web": 1}, reconcile.UpOptions(no_deps=True, remove=(name,)))
+
+
 def test_a_changed_network_is_made_anew_and_its_containers_are_started_again_not_made_anew() -> None:
     assert (
         render(reconcile.up(PROJECT, seen(there(DB), there(WEB), network="old"), reconcile.UpOptions(services=("db",))))
