@@ -24,6 +24,8 @@ from .spec import BoundPort
 Backends = Callable[[], Sequence[str]]
 IDLE = 60.0  # seconds after which a sender of datagrams is forgotten
 SENDERS = 1024
+CONNECTIONS = 1024  # at once, of each address that a port is held on: all of a project share one supervisor
+PATIENCE = 30.0  # seconds for a replica to take a connection
 NO_LINGER = b"\1\0\0\0\0\0\0\0"  # struct linger: closing resets
 
 
@@ -102,41 +104,61 @@ Choose = Callable[[], tuple[str, int] | None]
 
 
 async def _streams(listener: trio.socket.SocketType, choose: Choose) -> None:
+    room = trio.Semaphore(CONNECTIONS)
     with listener:
         async with trio.open_nursery() as nursery:
             while True:
+                await room.acquire()  # others wait in the kernel
                 try:
                     client, _ = await listener.accept()
                 except OSError as error:
+                    room.release()
                     if error.errno in shortages.NO_SOCKET:
                         await trio.sleep(shortages.PAUSE)
                     continue
-                nursery.start_soon(_stream, client, choose)
+                nursery.start_soon(_stream, client, choose, room)
 
 
-async def _stream(client: trio.socket.SocketType, choose: Choose) -> None:
-    with client, contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)  # until there is someone to talk to
-        where = choose()
-        if where is None:
-            return
-        family = socket.AF_INET6 if ip_address(where[0]).version == 6 else socket.AF_INET
-        with trio.socket.socket(family, socket.SOCK_STREAM) as replica:
-            with trio.fail_after(30):
-                await replica.connect(where)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(8))
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_pump, client, replica)
-                nursery.start_soon(_pump, replica, client)
+async def _stream(client: trio.socket.SocketType, choose: Choose, room: trio.Semaphore) -> None:
+    try:
+        with client, contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)  # until there is someone to talk to
+            replica = await _connected(choose())
+            if replica is None:
+                return
+            with replica:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(8))
+                for end in (client, replica):  # one that is gone without a word does not hold its room for ever
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, int(IDLE))
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_pump, client, replica)
+                    nursery.start_soon(_pump, replica, client)
+    finally:
+        room.release()
+
+
+async def _connected(where: tuple[str, int] | None) -> trio.socket.SocketType | None:
+    """A connection to a replica; None where there is no replica, or one that takes none. Raises OSError."""
+    if where is None:
+        return None
+    family = socket.AF_INET6 if ip_address(where[0]).version == 6 else socket.AF_INET
+    with contextlib.ExitStack() as undo:
+        replica = undo.enter_context(trio.socket.socket(family, socket.SOCK_STREAM))
+        with trio.move_on_after(PATIENCE):
+            await replica.connect(where)
+            undo.pop_all()
+            return replica
+    return None
 
 
 async def _pump(source: trio.socket.SocketType, sink: trio.socket.SocketType) -> None:
-    room = memoryview(bytearray(1 << 16))
+    """What waits for its next bytes holds no buffer for them."""
     try:
-        while length := await source.recv_into(room):
-            sent = 0
-            while sent < length:
-                sent += await sink.send(room[sent:length])
+        while data := await source.recv(1 << 16):
+            left = memoryview(data)
+            while left:
+                left = left[await sink.send(left) :]
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         for end in (source, sink):
@@ -172,7 +194,10 @@ async def _datagrams(listener: trio.socket.SocketType, choose: Choose) -> None:
                     where = choose()
                     if where is None or len(senders) >= SENDERS:
                         continue
-                    replica = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    try:
+                        replica = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    except OSError:
+                        continue  # there is no descriptor for it: it is lost, as datagrams are
                     with contextlib.suppress(OSError):
                         await replica.connect(where)
                     senders[sender] = replica

@@ -76,8 +76,8 @@ def test_nobody_holds_a_port_that_is_free(held: list[socket.socket]) -> None:
 class Relayed:
     """A port that is relayed to backends, each an address of the loopback with one server on one port."""
 
-    def __init__(self, where: tuple[str, int], backends: list[str]) -> None:
-        self.where, self.backends = where, backends
+    def __init__(self, where: tuple[str, int], target: int, backends: list[str]) -> None:
+        self.where, self.target, self.backends = where, target, backends
 
 
 @contextlib.asynccontextmanager
@@ -98,7 +98,7 @@ async def relayed(protocol: str, *replicas: str) -> AsyncIterator[Relayed]:
         sockets = hold(LOCAL, 0, protocol)
         port = sockets[0].getsockname()[1]
         publication = Publication("p/web", LOCAL, port, port, protocol, target)  # type: ignore[arg-type]
-        made = Relayed((LOCAL, port), list(replicas))
+        made = Relayed((LOCAL, port), target, list(replicas))
         nursery.start_soon(relay, BoundPort(publication, LOCAL, port), sockets, lambda: made.backends)
         yield made
         nursery.cancel_scope.cancel()
@@ -166,6 +166,41 @@ async def test_a_connection_without_a_replica_is_reset_and_the_next_is_served() 
             await talk(port.where)
         port.backends[:] = backends
         assert (await talk(port.where)).startswith(b"127.0.0.2")
+
+
+async def test_a_replica_that_takes_no_connection_ends_that_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container listens and never accepts: the kernel drops what comes once its queue is full."""
+    monkeypatch.setattr("pycompose.network.relay.PATIENCE", 0.05)
+    with contextlib.ExitStack() as filling:
+        async with relayed("tcp", "127.0.0.2") as port:
+            deaf = filling.enter_context(socket.socket())
+            deaf.bind(("127.0.0.9", port.target))
+            deaf.listen(0)
+            for _ in range(8):
+                caller = filling.enter_context(socket.socket())
+                caller.setblocking(False)
+                caller.connect_ex(deaf.getsockname())
+            backends, port.backends[:] = list(port.backends), ["127.0.0.9"]
+            with pytest.raises(ConnectionResetError):
+                await talk(port.where)
+            port.backends[:] = backends
+            assert (await talk(port.where)).startswith(b"127.0.0.2")
+
+
+async def test_so_many_connections_at_once_are_relayed_and_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pycompose.network.relay.CONNECTIONS", 2)
+    async with relayed("tcp", "127.0.0.2") as port:
+        with trio.socket.socket() as one, trio.socket.socket() as two, trio.socket.socket() as three:
+            for sock in (one, two):
+                await sock.connect(port.where)
+                assert await sock.recv(10) == b"127.0.0.2 "
+            await three.connect(port.where)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            with pytest.raises(trio.TooSlowError), trio.fail_after(0.1):
+                await three.recv(10)
+            one.close()
+            with trio.fail_after(60):
+                assert await three.recv(10) == b"127.0.0.2 "
 
 
 async def ask(sock: trio.socket.SocketType, data: bytes = b"?") -> bytes:
