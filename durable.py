@@ -33,6 +33,15 @@ def write(path: str, data: bytes, *, flush: bool = True, padded: bool = False, m
             raise
 
 
+def flush(path: str) -> None:
+    """Return when the file's content is on the disk, as if it had been written with `flush`. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def replacing(path: str, *, flush: bool = True, mode: int = 0o600) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of the one at `path` unless the body raises. Raises OSError."""

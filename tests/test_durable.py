@@ -105,3 +105,14 @@ def test_what_was_reserved_is_written_where_nothing_may_grow(tmp_path: Path) -> 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == b"{}".ljust(64)
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_file_is_flushed_after_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, flushed = tmp_path / "record", []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    durable.write(str(path), b"x", flush=False)
+    assert flushed == []
+    durable.flush(str(path))
+    assert flushed == [str(path)]
+    with pytest.raises(FileNotFoundError):
+        durable.flush(str(tmp_path / "none"))

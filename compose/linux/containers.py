@@ -258,6 +258,7 @@ class Containers:
             try:
                 # The stores' locks are waited for, and content may have to be copied: the loop answers DNS meanwhile.
                 prepared = await self.runtime.disk.run(self._make, wanted, holding)
+                await self.runtime.flushed(container_id)
             except BaseException:
                 with trio.CancelScope(shield=True):
                     await self.runtime.disk.run(self._unmake, wanted)

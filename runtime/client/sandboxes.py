@@ -69,14 +69,17 @@ class Sandbox:
     sockets: tuple[int, ...] = ()
 
 
+FLUSHES = 16  # threads
+
+
 def write_container(folder: str, name: str, bundle: Bundle, image: str = "", seccomp: bytes | None = None) -> None:
-    """The files of a container that does not run yet. Raises OSError."""
+    """The files of a container that does not run yet; on the disk after `Runtime.flushed`. Raises OSError."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     durable.write(f"{folder}/bundle.json", to_json(bundle).encode(), flush=False)
     if seccomp is not None:
         durable.write(f"{folder}/seccomp.bpf", seccomp, flush=False)
     state = {"name": name, "created": time.time(), "annotations": dict(bundle.spec.annotations), "image": image}
-    container_record.write(f"{folder}/state.json", state)
+    container_record.write(f"{folder}/state.json", state, flush=False)
 
 
 class Runtime:
@@ -84,6 +87,7 @@ class Runtime:
 
     def __init__(self, places: ProjectPlaces) -> None:
         self.places, self.disk, self._groups = places, Worker(), Worker()
+        self._flushes = trio.CapacityLimiter(FLUSHES)
         self._waiting: dict[str, trio.Event] = {}
         self._unrecorded: dict[str, int | None] = {}  # codes of those whose end could not be written
         self._relaunches = False  # a keeper that died is followed by another
@@ -110,6 +114,12 @@ class Runtime:
                 if relaunch is None or not listening:
                     raise
             await self.reconnect(relaunch)
+
+    async def flushed(self, container_id: str) -> None:
+        """Return when the record that `write_container` made is on the disk: many at once, for a journal's commit is of
+        all that wait for it. Raises OSError."""
+        record = f"{self.places.container(container_id)}/state.json"
+        await trio.to_thread.run_sync(durable.flush, record, limiter=self._flushes)
 
     async def reconnect(self, supervisor_argv: Sequence[str]) -> None:
         """Return when a keeper listens again, which takes this process for the supervisor. Raises KeeperGone."""
