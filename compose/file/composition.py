@@ -64,7 +64,7 @@ class Composition:
                 tree = self._included(tree, scope, (*above, path))
                 extending = Extending(self.files, self.reading, lambda t: self.filled(t, scope), self.based)
                 tree = extending.tree(tree, path, scope.directory)
-                merged = stripped(tree) if merged is None else merge(merged, tree)
+                merged = stripped(tree) if merged is None else merge(merged, tree, lax=self.reading.lax)
         return unique(merged) if isinstance(merged, Map) else merged
 
     def based(self, directory: str, outer: str) -> str:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from pycompose.compose.model.errors import FileError, Problem
@@ -170,6 +170,22 @@ def read_leniently(options: Options, services: tuple[str, ...] = ()) -> Lenientl
     problems = _in_file_order(whole.reading.problems, whole.paths)
     reading = whole.reading
     return LenientlyRead(whole.name, project, problems, not reading.incomplete, reading.lacking, whole.variables)
+
+
+WHATEVER_IS_FILLED_IN = frozenset({"unknown-key", "source", "external"})  # codes of problems
+
+
+def unfilled(options: Options) -> Merged:
+    """The merged files with no variable filled in. Raises FileError for what is wrong whatever their values are."""
+    whole = merged(replace(options, interpolate=False))
+    problems = whole.reading.problems
+    if not problems:
+        with suppress(FileError):  # a name that cannot be filled in
+            filled = read_leniently(replace(options, interpolate=True)).problems
+            problems = [problem for problem in filled if problem.code in WHATEVER_IS_FILLED_IN]
+    if problems:
+        raise FileError(_in_file_order(problems, whole.paths))
+    return whole
 
 
 def _built(whole: Merged, options: Options, services: tuple[str, ...]) -> Project | None:

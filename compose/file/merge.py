@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pycompose.errors import Place
+
 from .paths import volume_parts
 from .source import Map, Seq, Text, Tree, position, text
 
@@ -40,7 +42,10 @@ UNIQUE_TEXT = SINGLE | {
 }
 
 
-def merge(base: Tree, over: Tree, path: tuple[str, ...] = ()) -> Tree:
+Lax = Callable[[str, Place | None], None]  # told of what is understood, and docker compose refuses
+
+
+def merge(base: Tree, over: Tree, path: tuple[str, ...] = (), lax: Lax = lambda *_: None) -> Tree:
     """`over` laid on `base`; neither is changed."""
     name = attribute(path)
     if base is None or name in REPLACED:
@@ -49,8 +54,13 @@ def merge(base: Tree, over: Tree, path: tuple[str, ...] = ()) -> Tree:
         return base if isinstance(base, Map | Seq) else None
     if path and path[-1].startswith("x-"):
         return over
-    if name in PAIRS or (path[2:] == ("labels",) and path[0] in ("networks", "volumes", "configs", "secrets")):
+    labels = path[2:] == ("labels",) and path[0] in ("networks", "volumes", "configs", "secrets")
+    if name == "build.ssh" and isinstance(over, Seq):
+        lax(f'"ssh" of the build of service "{path[1]}" is a list where another file has keys too', over.at)
+    if name in PAIRS or labels:
         base, over = _by_text(pairs(base)), _by_text(pairs(over))
+        if labels and path[0] != "networks":
+            _same_labels(base, over, path, lax)
     elif name in NAMED:
         base, over = named(base, name), named(over, name)
     elif name == "build":
@@ -64,7 +74,7 @@ def merge(base: Tree, over: Tree, path: tuple[str, ...] = ()) -> Tree:
     if isinstance(base, Map) and isinstance(over, Map):
         if name == "logging" and "driver" in over and base.get("driver", over["driver"]) != over["driver"]:
             return over
-        merged = _mappings(base, over, path)
+        merged = _mappings(base, over, path, lax)
         merged.joined = name in PAIRS
         return merged
     if isinstance(base, Seq) and isinstance(over, Seq):
@@ -81,7 +91,15 @@ def attribute(path: tuple[str, ...]) -> str:
     return ".".join(path[2:])
 
 
-def _mappings(base: Map, over: Map, path: tuple[str, ...]) -> Map:
+def _same_labels(base: Tree, over: Tree, path: tuple[str, ...], lax: Lax) -> None:
+    if isinstance(base, Map) and isinstance(over, Map):
+        for key, value in over.items():
+            if key in base and base[key] == value and over.tags.get(key) is None:
+                kind = path[0].removesuffix("s")
+                lax(f'label "{key}" of {kind} "{path[1]}" is twice the same', over.keys_at.get(key))
+
+
+def _mappings(base: Map, over: Map, path: tuple[str, ...], lax: Lax) -> Map:
     merged = base.copy()
     merged.at = over.at or base.at
     merged.scope = base.scope if over.scope is None else over.scope
@@ -93,7 +111,7 @@ def _mappings(base: Map, over: Map, path: tuple[str, ...]) -> Map:
         elif tag == "override" or key not in merged:
             merged[key] = stripped(value)
         else:
-            merged[key] = merge(merged[key], value, (*path, key))
+            merged[key] = merge(merged[key], value, (*path, key), lax)
     return merged
 
 

@@ -93,12 +93,20 @@ def resources(section: Section, deploy: Deploy | None) -> ServiceLimits:
         mem_limit=whole("mem_limit", section.size("mem_limit"), "limits.memory", limits.memory if limits else None),
         mem_reservation=whole("mem_reservation", section.size("mem_reservation"), "reservations.memory", reserved),
         memswap_limit=section.size("memswap_limit") or None,
-        mem_swappiness=section.integer("mem_swappiness"),
+        mem_swappiness=_swappiness(section),
         pids_limit=whole("pids_limit", section.integer("pids_limit"), "limits.pids", limits.pids if limits else None),
         blkio=_blkio(section),
         oom_kill_disable=section.flag("oom_kill_disable"),
         oom_score_adj=section.between("oom_score_adj", -1000, 1000),
     )
+
+
+def _swappiness(section: Section) -> int | None:
+    """0 to 100; -1 is the machine's."""
+    value = section.map.get("mem_swappiness")
+    if isinstance(value, Text) and not value.plain and value.strip() == "-1":
+        section.reading.lax(f'"mem_swappiness" of {section.name} is text, not a number: {value}', value.at)
+    return section.between("mem_swappiness", -1, 100)
 
 
 def _microseconds(section: Section, key: str) -> int | None:

@@ -182,7 +182,7 @@ def resources(
             limit=wanted.mem_limit,
             swap=swap,
             reservation=wanted.mem_reservation,
-            swappiness=wanted.mem_swappiness,
+            swappiness=None if wanted.mem_swappiness == -1 else wanted.mem_swappiness,
             disable_oom_killer=wanted.oom_kill_disable,
         ),
         cpu=oci.CpuResources(

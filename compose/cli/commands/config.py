@@ -17,7 +17,6 @@ from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.model.errors import FileError
 from pycompose.errors import PycomposeError
 
 if TYPE_CHECKING:
@@ -163,12 +162,10 @@ def _chosen(loaded: Loaded, services: tuple[str, ...]) -> tuple[str, ...]:
 def _as_written(options: Options, form: str | None, what: str, version: str, *, lock: bool, pin: bool) -> str:
     """The merged files before anything is filled in."""
     from pycompose.compose.file import show
-    from pycompose.compose.file.loader import merged
+    from pycompose.compose.file.loader import unfilled
     from pycompose.compose.file.outline import outline
 
-    files = merged(options)
-    if files.reading.problems:
-        raise FileError(tuple(files.reading.problems))
+    files = unfilled(options)
     tree = outline(
         files.tree, files.name, files.working_dir, normalize=options.normalize, resolve_paths=options.resolve_paths
     )
@@ -215,10 +212,10 @@ def _with_digests(tree: dict[str, Any], *, lock: bool, pin: bool) -> dict[str, A
 def _variables(options: Options, form: str | None) -> str:
     from pycompose.compose.cli.output.tables import table
     from pycompose.compose.file import emitter
-    from pycompose.compose.file.loader import merged
+    from pycompose.compose.file.loader import unfilled
     from pycompose.compose.file.variables import variables
 
-    asked = variables(merged(replace(options, interpolate=False)).tree).values()
+    asked = variables(unfilled(options).tree).values()
     rows = [
         (variable.name, "true" if variable.required else "false", variable.default, variable.alternate)
         for variable in asked

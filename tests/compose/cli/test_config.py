@@ -142,6 +142,40 @@ def test_each_no_flag_leaves_one_thing_out(run: Run, places: Path) -> None:
     assert run("config", "--no-consistency")[0] == 0
 
 
+@pytest.mark.parametrize("flag", ["--variables", "--no-interpolate"])
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("services: {a: {image: '${A?}', commnd: x}}", "1:32: "),
+        ("servics: {a: {image: x}}", "1:1: "),
+        ("services: {a: {image: x, extends: b}}", "1:35: "),
+        ("include: [absent.yaml]", "1:11: "),
+        ("services: {a: {image: x, ports: [}}", "1:34: "),
+        ("services: {a: {image: x}}\nconfigs: {c: {file: x, content: y}}", "2:14: "),
+        ("services: {a: {image: x}}\nvolumes: {c: {external: true, driver: y}}", "2:31: "),
+    ],
+)
+def test_what_is_wrong_whatever_variables_are_is_refused_before_they_are_filled_in(
+    run: Run, places: Path, flag: str, text: str, place: str
+) -> None:
+    (places / "compose.yaml").write_text(text)
+    code, out, err = run("config", flag)
+    assert (code, out) == (1, "")
+    assert f"compose.yaml:{place}" in err
+    assert "hint: " in err
+
+
+@pytest.mark.parametrize("flag", ["--variables", "--no-interpolate"])
+@pytest.mark.parametrize(
+    "text", ["name: '${A?}'\nservices: {a: {image: x}}", "services: {a: {image: '${A?}', scale: $B}}"]
+)
+def test_what_variables_make_wrong_is_nothing_before_they_are_filled_in(
+    run: Run, places: Path, flag: str, text: str
+) -> None:
+    (places / "compose.yaml").write_text(text)
+    assert run("config", flag)[0] == 0
+
+
 @pytest.mark.usefixtures("file")
 @pytest.mark.parametrize("flag", ["--variables", "--no-interpolate"])
 def test_what_is_of_the_whole_file_says_so_where_a_service_is_named(run: Run, flag: str) -> None:

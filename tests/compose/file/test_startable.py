@@ -31,6 +31,8 @@ HEAD = "services:\n  a:\n    image: x\n    "
         ("ulimits: {nofile: {soft: -1, hard: 1}}", 'the soft limit "nofile"', 15),
         ("ulimits: {nofiles: 1}", '"nofiles" in "ulimits"', 15),
         ("tmpfs: ['/t:size=1m,noexek']", '"noexek" is no option of a tmpfs', 13),
+        ("mem_swappiness: 101", "a whole number from -1 to 100", 21),
+        ("mem_swappiness: '-2'", "a whole number from -1 to 100", 21),
         ("tmpfs: /t:siz=1m", '"siz=1m" is no option of a tmpfs', 12),
     ],
 )
@@ -57,6 +59,7 @@ def test_what_a_start_would_refuse_is_told_at_its_place(
         "cpuset: '0-3,5,7'",
         "ulimits: {nofile: {soft: 1, hard: -1}, nproc: -1, core: {soft: 1, hard: 1}}",
         "tmpfs: ['/t:size=1m,mode=1777,uid=3,noexec,rw', '/u:nr_inodes=5']",
+        "mem_swappiness: -1",
         "cpus: 0.5",
     ],
 )
