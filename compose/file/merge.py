@@ -52,8 +52,6 @@ def merge(base: Tree, over: Tree, path: tuple[str, ...] = (), lax: Lax = lambda 
         return stripped(over)
     if over is None:
         return base if isinstance(base, Map | Seq) else None
-    if path and path[-1].startswith("x-"):
-        return over
     labels = path[2:] == ("labels",) and path[0] in ("networks", "volumes", "configs", "secrets")
     if name == "build.ssh" and isinstance(over, Seq):
         lax(f'"ssh" of the build of service "{path[1]}" is a list where another file has keys too', over.at)

@@ -67,7 +67,7 @@ def merged(folder: Path, base: str, over: str, attribute: str) -> object:
         ("cap_add: [CHOWN]", "cap_add: !reset []", "cap_add", None),
         ("cap_add: [CHOWN]", "cap_add: null", "cap_add", ["CHOWN"]),
         ("user: a", "user: null", "user", None),
-        ("x-a: {b: 1}", "x-a: {c: 2}", "x-a", {"c": 2}),
+        ("x-a: {b: 1}", "x-a: {c: 2}", "x-a", {"b": 1, "c": 2}),
         (
             "extra_hosts: [a=1.1.1.1]",
             "extra_hosts: {b: [2.2.2.2, 3.3.3.3]}",
