@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from .conftest import Machine
@@ -43,14 +44,13 @@ def read_until(command: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"it ended without {text!r}:\n{''.join(lines)}")
 
 
-class Terminal:
-    """A command on a pty of its own, inside the test's machine."""
+class OnTerminal:
+    """A command on a pty of its own."""
 
-    def __init__(self, host: Machine, *arguments: str) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            command = host.entering_pycompose(*arguments)
-            os.execvpe(command[0], command, {**host.environment, "TERM": "xterm"})
+            os.execvpe(command[0], command, {**environment, "TERM": "xterm"})
         self.seen = ""
 
     def until(self, text: str, times: int = 1) -> None:
@@ -87,3 +87,10 @@ class Terminal:
     def kill(self) -> None:
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
+
+
+class Terminal(OnTerminal):
+    """pycompose on a pty of its own, inside the test's machine."""
+
+    def __init__(self, host: Machine, *arguments: str) -> None:
+        super().__init__(host.entering_pycompose(*arguments), host.environment)

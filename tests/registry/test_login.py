@@ -8,11 +8,14 @@ import os
 import stat
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.kernel.attached_tools import OnTerminal
 
 from .conftest import Real
 from .hostile import Answer, Hostile, hostile
@@ -101,6 +104,84 @@ def test_a_password_among_the_words_is_warned_of(registries: Callable[..., Real]
 def test_what_is_no_login_is_said(pycompose: Run, config: Path, words: tuple[str, ...], said: str) -> None:
     assert said in pycompose("login", *words, code=1).stderr
     assert tree(config) == {}
+
+
+@pytest.fixture
+def typing(tmp_path: Path) -> Iterator[Callable[..., OnTerminal]]:
+    """pycompose on terminals, as somebody types it."""
+    terminals: list[OnTerminal] = []
+    environment = {**os.environ, "PYCOMPOSE_STATE": str(tmp_path / "state"), "PYCOMPOSE_RUN": str(tmp_path / "run")}
+
+    def begin(*words: str) -> OnTerminal:
+        terminals.append(OnTerminal([sys.executable, "-m", "pycompose", *words], environment))
+        return terminals[-1]
+
+    yield begin
+    for terminal in terminals:
+        terminal.kill()
+
+
+def test_name_and_password_are_typed_and_the_password_is_not_shown(
+    registries: Callable[..., Real], config: Path, typing: Callable[..., OnTerminal], pycompose: Run
+) -> None:
+    name = registries(user="me:secret").name
+    terminal = typing("login", name)
+    terminal.until("Username: ")
+    terminal.press(b" me \r")
+    terminal.until("Password: ")
+    terminal.press(b"wrong\r")
+    assert terminal.end() == 1
+    assert tree(config) == {}
+    terminal = typing("login", "-u", "me", name)
+    terminal.until("Password: ")
+    terminal.press(b"secret\r")
+    assert terminal.end() == 0
+    assert "Username" not in terminal.seen
+    assert "secret" not in terminal.seen
+    assert terminal.seen.endswith("Login Succeeded\r\n")
+    assert tree(config) == {"auths": {name: KEPT}}
+    again = typing("login", name)
+    assert again.end() == 0
+    assert "Authenticating with existing credentials... [Username: me]" in again.seen
+    assert pycompose("logout", name).stdout == f"Removing login credentials for {name}\n"
+    assert tree(config) == {"auths": {}}
+
+
+@pytest.mark.parametrize(("key", "code"), [(b"\x03", 130), (b"\x04", 130)])
+def test_who_breaks_off_has_a_terminal_as_before_and_no_login(
+    config: Path, typing: Callable[..., OnTerminal], key: bytes, code: int
+) -> None:
+    for named in (False, True):
+        terminal = typing("login", "127.0.0.1:1")
+        before = termios.tcgetattr(terminal.master)
+        terminal.until("Username: ")
+        if named:
+            terminal.press(b"me\r")
+            terminal.until("Password: ")
+        terminal.press(key)
+        reader = os.dup(terminal.master)
+        assert terminal.end() == code
+        assert termios.tcgetattr(reader) == before, "it echoes again"
+        os.close(reader)
+        assert terminal.seen.endswith("\r\n"), "the shell's prompt has a line of its own"
+        assert "Traceback" not in terminal.seen
+    terminal = typing("login", "127.0.0.1:1")
+    terminal.until("Username: ")
+    terminal.press(b"\r")
+    terminal.until("username is required")
+    assert terminal.end() == 1
+    assert tree(config) == {}
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_piped_password_may_have_an_end_of_line(
+    registries: Callable[..., Real], config: Path, pycompose: Run, end: str
+) -> None:
+    name = registries(user="me:secret").name
+    pycompose("login", "-u", "me", "--password-stdin", name, typed=f"secret{end}")
+    assert tree(config) == {"auths": {name: KEPT}}
+    for typed in (f"secret\n{end or 'x'}", f" secret{end}"):
+        pycompose("login", "-u", "me", "--password-stdin", name, typed=typed, code=1)
 
 
 def test_a_link_to_the_file_stays_one_and_a_broken_file_is_left_alone(

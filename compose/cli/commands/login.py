@@ -102,7 +102,11 @@ def _asked(username: str, password: str, usual: str) -> tuple[str, str]:
             hint="give the name with -u, and the password with --password-stdin",
         )
     if not username:
-        username = click.prompt("Username", default=usual, show_default=bool(usual), err=True).strip()
+        try:
+            username = click.prompt("Username", default=usual, show_default=bool(usual), err=True).strip()
+        except click.Abort:
+            terminal.end_line()
+            raise
     if not username:
         raise PycomposeError("username is required")
     if not password:

@@ -122,7 +122,11 @@ def confirmed(question: str, *, usual: bool = False) -> bool:
     An empty line on a terminal is the `usual` answer.
     """
     print(f"{visible(question)} {'[Y/n]' if usual else '[y/N]'}: ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline()
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        end_line()
+        raise
     if not sys.stdin.isatty():
         print(file=sys.stderr)
     elif answer == "\n":
