@@ -6,7 +6,7 @@ A switch may have a value (`--build=false`, `-d=true`, `-qa=false`), and the val
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,12 +22,31 @@ WORDS: Mapping[str, bool] = {  # Go's strconv.ParseBool
 }
 
 
+NARROWEST = 24  # columns of a help
+
+
+class HelpLines(click.HelpFormatter):
+    """A help whose names of options take half of a narrow terminal at most."""
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl(rows, min(col_max, self.width // 2), col_spacing)
+
+
 class GoArguments(click.Command):
     """A command whose switches take a value after "=", and for whose words the TAB key offers what there is."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         offer_words(self.params)
+
+    def get_help(self, ctx: click.Context) -> str:
+        """As wide as the terminal, also where click would have fifty columns at least."""
+        import shutil
+
+        room = min(shutil.get_terminal_size().columns, ctx.max_content_width or 80) - 2
+        formatter = HelpLines(width=max(room, NARROWEST))
+        self.format_help(ctx, formatter)
+        return formatter.getvalue().rstrip("\n")
 
     def make_parser(self, ctx: click.Context) -> _OptionParser:
         parser = super().make_parser(ctx)

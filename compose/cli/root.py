@@ -6,7 +6,7 @@ and the suggestions need.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -118,10 +118,14 @@ class Root(GoArguments, click.Group):
         def bold(text: str) -> str:
             return terminal.paint(text, "bold", on)
 
-        write = formatter.write
-        write(f"{bold('pycompose')} runs the containers of a compose file on this machine, without a daemon.\n\n")
+        write, room = formatter.write, formatter.width
+
+        def lead(first: str, rest: str) -> str:
+            return bold(first) + wrapped(f"{first} {rest}", room).removeprefix(first) + "\n"
+
+        write(lead("pycompose", "runs the containers of a compose file on this machine, without a daemon.") + "\n")
         write(f"{bold('Usage:')} pycompose [OPTIONS] COMMAND ...\n\n")
-        write(f"{bold('To begin,')} in a folder with a compose.yaml:\n")
+        write(lead("To begin,", "in a folder with a compose.yaml:"))
         for line, text in (
             ("pycompose up -d", "start everything in the background"),
             ("pycompose ps", "see what runs"),
@@ -129,7 +133,7 @@ class Root(GoArguments, click.Group):
             ("pycompose exec SERVICE sh", "look around inside"),
             ("pycompose down", "stop and remove it all; volumes stay"),
         ):
-            write(f"  {line:<27}{terminal.paint(text, 'dim', on)}\n")
+            write(described(line, text, 27, room, lambda text: terminal.paint(text, "dim", on)))
         there = set(self.list_commands(ctx))
         for section in SECTIONS:
             rows = [(name, entry[3]) for name, entry in COMMANDS.items() if entry[2] == section and name in there]
@@ -137,13 +141,35 @@ class Root(GoArguments, click.Group):
                 write(f"\n{bold(section + ':')}\n")
                 longest = max(10, *(len(name) for name, _ in rows))
                 for name, text in rows:
-                    write(f"  {name:<{longest}} {text}\n")
+                    write(described(name, text, longest + 1, room))
         write(f"\n{bold('Options')} (before the command):\n")
         records = [record for p in self.get_params(ctx) if (record := p.get_help_record(ctx)) is not None]
         width = max(len(names) for names, _ in records) + 2
         for names, text in records:
-            write(f"  {names:<{width}}{text}\n")
-        write(f"\n{terminal.paint('`pycompose COMMAND --help` says more about each.', 'dim', on)}\n")
+            write(described(names, text, width, room))
+        write(f"\n{terminal.paint(wrapped('`pycompose COMMAND --help` says more about each.', room), 'dim', on)}\n")
+
+
+def wrapped(text: str, room: int) -> str:
+    import textwrap
+
+    return textwrap.fill(text, room, break_on_hyphens=False)
+
+
+def described(name: str, text: str, width: int, room: int, paint: Callable[[str], str] = lambda text: text) -> str:
+    """A row of a help: a name in a column of so many, and what it is; below it where the terminal is narrow."""
+    import textwrap
+
+    if len(text) + width + 2 <= room:
+        return f"  {name:<{width}}{paint(text)}\n"
+    below = width > room // 2
+    indent = " " * (6 if below else width + 2)
+    lines = textwrap.wrap(text, room - len(indent), break_on_hyphens=False)
+    head = [f"  {name}"] if below else []
+    lines = [*head, *(indent + paint(line) for line in lines)]
+    if not below:
+        lines[0] = f"  {name:<{width}}{lines[0][width + 2 :]}"
+    return "\n".join(lines) + "\n"
 
 
 def _there(name: str) -> bool:

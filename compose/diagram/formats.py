@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from . import Edge, Node
 
 FILL = {"green": "#d3f9d8", "yellow": "#fff3bf", "red": "#ffe3e3", "dim": "#f1f3f5"}
+NO_BREAK = "\xa0"  # a space where no line is broken
 
 
 def mermaid(nodes: Sequence[Node], edges: Sequence[Edge]) -> str:
@@ -50,21 +51,24 @@ def levels(nodes: Sequence[Node], edges: Sequence[Edge], order: Sequence[Sequenc
     by_name = {node.name: node for node in nodes}
     needs: dict[str, list[str]] = {name: [] for name in by_name}
     for edge in edges:
-        needs[edge.target].append(f"{edge.source} ({edge.label})")
-    texts = {name: ", ".join(line.text for line in node.lines) for name, node in by_name.items()}
+        needs[edge.target].append(f"{edge.source}{NO_BREAK}({edge.label})")
+    texts = {name: ", ".join(line.text.replace(" ", NO_BREAK) for line in node.lines) for name, node in by_name.items()}
     width = min(max(map(len, texts.values()), default=0), room // 2)
     margin = len(str(len(order))) + 2
+    indent = margin + width + 8
+    if indent > room // 2:
+        indent = margin + 4
     lines: list[str] = []
     for number, level in enumerate(order, 1):
         for place, name in enumerate(level):
             head = f"{'' if place else number:<{margin}}{texts[name]:<{width}}"
-            text = f"  after {', '.join(needs[name])}" if needs[name] else ""
+            text = f"  after{NO_BREAK}{', '.join(needs[name])}" if needs[name] else ""
             lines += textwrap.wrap(
                 head + text,
-                max(room, margin + width + 20),
-                subsequent_indent=" " * (margin + width + 8),
+                room,
+                subsequent_indent=" " * indent,
                 break_long_words=False,
                 break_on_hyphens=False,
                 drop_whitespace=True,
             ) or [head]
-    return [line.rstrip() for line in lines]
+    return [line.rstrip().replace(NO_BREAK, " ") for line in lines]

@@ -32,9 +32,9 @@ def cp(choices: Choices, archive: bool, follow: bool, oneoffs: bool, index: int,
     """Copy files or folders between this machine and a service's containers, whether they run or not.
 
     \b
-    pycompose cp web:/etc/nginx ./nginx      out of the first container of web
-    pycompose cp ./conf/. web:/etc/app       what is in conf, into every container of web
-    pycompose cp web:/data - | tar t         as a tar, and from one with `cp - web:/data`
+    pycompose cp web:/etc/nginx ./nginx   out of the first container of web
+    pycompose cp ./conf/. web:/etc/app    what is in conf, into every container
+    pycompose cp web:/data - | tar t      as a tar, and from one: cp - web:/data
     """
     from pycompose.compose.app import container_copy
     from pycompose.compose.app.container_copy import ServicePath

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -16,12 +17,16 @@ from pycompose.compose.cli.arguments import output_form
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output.tables import decimal_size, size, table
 from pycompose.compose.state import lookup, observe
+from pycompose.plain_text import columns as columns_of
+from pycompose.plain_text import fitting
 
 if TYPE_CHECKING:
     from pycompose.compose.model.observed import ObservedContainer
 
 INTERVAL = 1.0  # seconds between two measurements
 UNKNOWN = "--"
+LEFT_OUT = ("ID", "BlockIO", "NetIO", "PIDs", "MemPerc")  # where a terminal is narrow, one after the other
+NAME_ROOM = 9  # columns of a name that is cut, at least
 TITLES = {
     "ID": "CONTAINER ID",
     "Name": "NAME",
@@ -70,7 +75,9 @@ def stats(
             text = _as_text(form, rows)
             if live:
                 columns, lines = os.get_terminal_size(sys.stdout.fileno())
-                screen = [line[: columns - 1] for line in text.splitlines()[: lines - 1]]
+                if form == "table":
+                    text = fitted(rows, columns - 1)
+                screen = [fitting(line, columns - 1) for line in text.splitlines()[: lines - 1]]
                 up = f"\033[{min(drawn, lines - 1)}A" if drawn else ""
                 text = up + "\r" + "".join(f"{line}\033[K\n" for line in screen) + "\033[J"
                 drawn = len(screen)
@@ -86,7 +93,26 @@ def _as_text(form: str, rows: list[dict[str, str]]) -> str:
         from pycompose.compose.cli.output.templates import printed
 
         return printed(form, rows, TITLES)
-    return table(tuple(TITLES.values()), [tuple(row[head] for head in TITLES) for row in rows])
+    return _table(tuple(TITLES), rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
+    return table([TITLES[head] for head in heads], [[row[head] for head in heads] for row in rows])
+
+
+def fitted(rows: Sequence[Mapping[str, str]], room: int) -> str:
+    """The table for a terminal with `room` columns: names are cut first, then what is needed least is left out."""
+    heads, names = list(TITLES), max((columns_of(row["Name"]) for row in rows), default=0)
+    for left_out in ("", *LEFT_OUT):
+        heads = [head for head in heads if head != left_out]
+        text = _table(heads, rows)
+        excess = max(map(columns_of, text.splitlines())) - room
+        if excess <= 0:
+            return text
+        if names - excess >= NAME_ROOM:
+            break
+    kept = max(names - excess, NAME_ROOM)
+    return _table(heads, [{**row, "Name": fitting(row["Name"], kept, "…")} for row in rows])
 
 
 def figures(

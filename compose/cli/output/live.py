@@ -43,15 +43,6 @@ def live() -> bool:
     return terminal.progress == "tty"
 
 
-def size(out: TextIO) -> tuple[int, int]:
-    """(columns, lines) of the terminal."""
-    try:
-        columns, lines = os.get_terminal_size(out.fileno())
-    except (OSError, ValueError):
-        return 80, 24
-    return columns or 80, lines or 24
-
-
 class Live:
     """`with Live(board) as live:` and `update` for all that happens, from any thread.
 
@@ -64,7 +55,7 @@ class Live:
         self._moves = live() and not plain and not self._quiet
         self._lock, self._over = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._screen = Screen(self._out, lambda: size(self._out), colour=terminal.coloured(self._out))
+        self._screen = Screen(self._out, lambda: terminal.size(self._out), colour=terminal.coloured(self._out))
 
     def __enter__(self) -> Self:
         with self._lock:

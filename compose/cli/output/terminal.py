@@ -61,6 +61,15 @@ def coloured(stream: TextIO) -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
+def size(out: TextIO) -> tuple[int, int]:
+    """(columns, lines) of the terminal."""
+    try:
+        columns, lines = os.get_terminal_size(out.fileno())
+    except (OSError, ValueError):
+        return 80, 24
+    return columns or 80, lines or 24
+
+
 def paint(text: str, colour: str, on: bool) -> str:
     return f"\033[{CODES[colour]}m{text}\033[0m" if on and text else text
 

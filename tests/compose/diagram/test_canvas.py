@@ -140,8 +140,8 @@ def test_what_does_not_fit_is_a_table() -> None:
     assert draw(nodes, edges, 20) is None
     assert formats.levels(nodes, edges, [["a-service-with-a-long-name"], ["b"]], 70) == [
         "1  a-service-with-a-long-name",
-        "2  b                           after a-service-with-a-long-name",
-        "                                     (healthy)",
+        "2  b",
+        "       after a-service-with-a-long-name (healthy)",
     ]
 
 
