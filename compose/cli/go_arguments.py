@@ -6,7 +6,7 @@ A switch may have a value (`--build=false`, `-d=true`, `-qa=false`), and the val
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,7 +28,7 @@ NARROWEST = 24  # columns of a help
 class HelpLines(click.HelpFormatter):
     """A help whose names of options take half of a narrow terminal at most."""
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         super().write_dl(rows, min(col_max, self.width // 2), col_spacing)
 
 

@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 
 from .conftest import Machine
@@ -47,7 +47,7 @@ def read_until(command: subprocess.Popen[str], text: str) -> str:
 class OnTerminal:
     """A command on a pty of its own."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.execvpe(command[0], command, {**environment, "TERM": "xterm"})
@@ -67,6 +67,25 @@ class OnTerminal:
 
     def press(self, key: bytes) -> None:
         os.write(self.master, key)
+
+    def break_off(self, key: bytes = b"\x03") -> int:
+        """Press a key until it ends, for Python does not hear of a signal just before it reads; the exit code."""
+        end = time.monotonic() + 3 * PATIENCE
+        while time.monotonic() < end:
+            self.press(key)
+            if self._ends(2):
+                break
+        return self.end()
+
+    def _ends(self, patience: float) -> bool:
+        """Read until it ends, or says nothing for so many seconds."""
+        with suppress(OSError):
+            while select.select([self.master], [], [], patience)[0]:
+                if not (data := os.read(self.master, 65536)):
+                    return True
+                self.seen += data.decode()
+            return False
+        return True
 
     def end(self) -> int:
         """Read to the end; the command's exit code. Raises AssertionError where it says nothing and goes on."""

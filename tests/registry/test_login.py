@@ -158,9 +158,8 @@ def test_who_breaks_off_has_a_terminal_as_before_and_no_login(
         if named:
             terminal.press(b"me\r")
             terminal.until("Password: ")
-        terminal.press(key)
         reader = os.dup(terminal.master)
-        assert terminal.end() == code
+        assert terminal.break_off(key) == code
         assert termios.tcgetattr(reader) == before, "it echoes again"
         os.close(reader)
         assert terminal.seen.endswith("\r\n"), "the shell's prompt has a line of its own"
