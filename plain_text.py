@@ -52,6 +52,15 @@ def fitting(text: str, room: int, end: str = "") -> str:
     return kept + end
 
 
+def shortened_inside(text: str, room: int) -> str:
+    """The text if it takes at most `room` columns; else its beginning and its end, where names differ."""
+    if columns(text) <= room:
+        return text
+    tail = max((room - 1) // 2, 0)
+    end = fitting(text[::-1], tail)[::-1]
+    return fitting(text, room, "…" + end)
+
+
 def padded(text: str, width: int) -> str:
     """The text with spaces up to a number of columns."""
     return text + " " * (width - columns(text))

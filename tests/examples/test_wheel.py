@@ -53,7 +53,13 @@ def test_the_wheel_has_its_types_and_its_licence(tmp_path: Path) -> None:
         assert "License-Expression: MIT\n" in wheel.read(metadata).decode()
     assert "pycompose/py.typed" in names
     assert any(name.endswith("/LICENSE") for name in names)
-    assert any(name.endswith("share/man/man1/pycompose.1") for name in names)
+    for path in (
+        "man/man1/pycompose.1",
+        "bash-completion/completions/pycompose",
+        "zsh/site-functions/_pycompose",
+        "fish/vendor_completions.d/pycompose.fish",
+    ):
+        assert any(name.endswith(f".data/data/share/{path}") for name in names), path
 
 
 def test_the_wheel_runs_the_dask_example_from_another_folder(host: Machine, venv: Path, tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_keys_that_detach_leave_it_and_its_output_goes_to_the_log(project: Descr
     terminal.type("sleep 1; echo la''ter")
     terminal.press(b"\x10\x11")  # ctrl-p, ctrl-q
     assert terminal.end() == 0
+    assert terminal.seen.endswith("\r\n"), "the shell's prompt has a line of its own"
     assert list(project.states().values()) == ["running"]
     log = f"cat {project.machine.state}/projects/p/containers/*/log"
     until(lambda: "later" in project.machine.run("sh", "-c", log).stdout)

@@ -119,6 +119,8 @@ def run(
 
     with forwarded(container.signal):
         code = container.copy(keys.take)
+    if code is None:
+        terminal.end_line()  # what asks next has a line of its own
     if container.unwritable:
         error = OSError(container.unwritable, os.strerror(container.unwritable))
         if not isinstance(error, BrokenPipeError):

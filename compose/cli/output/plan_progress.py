@@ -37,12 +37,14 @@ from pycompose.compose.plan.steps import (
     UnpauseContainer,
 )
 from pycompose.frozen import dataclass
-from pycompose.plain_text import columns, fitting, one_line
+from pycompose.plain_text import columns, fitting, one_line, padded, shortened_inside
 
 from .terminal import json_line
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAME = 0.1  # seconds between two pictures
+BESIDE = 23  # columns of a line beside the name: sign, word and time
+LEAST = 8  # columns of a name that is cut
 LONGEST_END = 60  # lines of the last picture; more are told as a number
 # A recreated container is made under the id of the one that it replaces.
 TEMPORARY = re.compile(r"[0-9a-f]{12}_")
@@ -217,33 +219,40 @@ class PlanBoard:
         if height and len(every) + 1 > height:
             places = sorted(range(len(every)), key=lambda at: (order[every[at].state], at))[: max(height - 2, 0)]
             shown = [every[at] for at in sorted(places)]
-        longest = max((len(subject.name) for subject in every), default=0)
         end = now if self.ended is None else self.ended
         total = seconds(end - self.began)
         head = f"[+] {self.title} {self.done}/{len(every)}"
         picture = [cut([(head, "bold"), (f"  {total}", "dim")], width, colour)]
-        picture += [self._line(subject, now, longest, width, colour) for subject in shown]
+        labels = _labels([subject.name for subject in every], width - BESIDE)
+        longest = max(map(columns, labels.values()), default=0)
+        picture += [self._line(subject, labels[subject.name], now, longest, width, colour) for subject in shown]
         if len(shown) < len(every):
             hidden = len(every) - len(shown)
             picture.append(cut([(f"   … and {hidden} more", "dim")], width, colour))
         return picture
 
-    def _line(self, subject: _Subject, now: float, longest: int, width: int, colour: bool) -> str:
+    def _line(self, subject: _Subject, label: str, now: float, longest: int, width: int, colour: bool) -> str:
         spin = SPINNER[int(now / FRAME) % len(SPINNER)]
         mark = {"done": "✔", "failed": "✘", "skipped": "-", "started": spin, "waiting": "·"}[subject.state]
         over = subject.state in ("done", "failed", "skipped")
         tint = {"waiting": "dim"}.get(subject.state, subject.state)
         took = "" if subject.began is None else seconds(((subject.ended if over else None) or now) - subject.began)
-        kind, _, name = subject.name.partition(" ")
         parts = [
             (f" {mark} ", tint),
-            (f"{kind} {name}".ljust(longest + 2), ""),
+            (padded(label, longest + 2), ""),
             (subject.word.ljust(10), tint),
             (took.rjust(7), "dim"),
         ]
         if subject.cause:
             parts.append((f"  {subject.cause.partition(chr(10))[0]}", "failed" if subject.state == "failed" else "dim"))
         return cut(parts, width, colour)
+
+
+def _labels(names: Sequence[str], room: int) -> dict[str, str]:
+    """Names as there is room for: `Container p-web-1`, else `p-web-1`, else a part of that."""
+    if all(columns(name) <= room for name in names):
+        return {name: name for name in names}
+    return {name: shortened_inside(name.partition(" ")[2], max(room, LEAST)) for name in names}
 
 
 def seconds(count: float) -> str:

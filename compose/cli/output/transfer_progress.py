@@ -9,8 +9,9 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from pycompose.frozen import dataclass
+from pycompose.plain_text import columns, padded, shortened_inside
 
-from .plan_progress import FRAME, SPINNER, cut, seconds
+from .plan_progress import BESIDE, FRAME, LEAST, SPINNER, cut, seconds
 from .terminal import json_line
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class TransferBoard:
         end = now if self.ended is None else self.ended
         head = [(f"[+] {self.verb} {over}/{len(every)}", "bold"), (f"  {seconds(end - self.began)}", "dim")]
         picture = [cut(head, width, colour)]
-        longest = max((len(one.image) for one in every), default=0)
+        longest = min(max((columns(one.image) for one in every), default=0), max(width - BESIDE, LEAST))
         room = (height - 1 - len(every)) if height else 1 << 30
         shown = every if not height or len(every) < height else every[: max(height - 2, 0)]
         for one in shown:
@@ -157,7 +158,11 @@ class TransferBoard:
         mark = {"done": "✔", "failed": "✘", "skipped": "-", "started": spin}.get(one.state, "·")
         tint = one.state if one.state in ("done", "failed", "skipped", "started") else "dim"
         took = "" if one.began is None else seconds((one.ended or now) - one.began)
-        parts = [(f" {mark} ", tint), (one.image.ljust(longest + 2), ""), (self._word(one).ljust(8), tint)]
+        parts = [
+            (f" {mark} ", tint),
+            (padded(shortened_inside(one.image, longest), longest + 2), ""),
+            (self._word(one).ljust(8), tint),
+        ]
         parts.append((took.rjust(7), "dim"))
         if one.state == "started" and one.total:
             moved = f"  {size(one.done)} / {size(one.total)}"

@@ -13,10 +13,12 @@ import pytest
 from pycompose.compose.cli.commands.stats import TITLES, fitted
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.log_printer import LineStyle, Printer
+from pycompose.compose.cli.output.plan_progress import PlanBoard
 from pycompose.compose.cli.root import cli
 from pycompose.compose.diagram import Edge, Line, Node, formats
 from pycompose.compose.model.observed import ObservedContainer
-from pycompose.plain_text import columns
+from pycompose.compose.plan.steps import Plan, StartContainer, Step
+from pycompose.plain_text import columns, shortened_inside
 
 
 def contexts(group: click.Group, context: click.Context) -> Iterator[click.Context]:
@@ -92,3 +94,26 @@ def test_one_long_name_takes_no_room_from_the_others_lines(screen: TextIO, monke
 
 def test_where_no_terminal_is_prefixes_are_all_as_wide() -> None:
     assert {len(prefix) for prefix in prefixes("db", "web", "a-very-long-name")} == {len("a-very-long-name-1  | ")}
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_each_line_of_a_board_tells_which_and_how(width: int) -> None:
+    names = ("p-web-1", "p-web-12", "shop-worker-with-a-quite-long-name-for-emails-1", "日本語" * 9 + "-1")
+    steps = [Step(f"start {name}", StartContainer(name, "s"), "asked") for name in names]
+    board = PlanBoard(Plan("p", tuple(steps)), "up", 0.0)
+    for step in steps:
+        board.take(step.id, "started", "", 0.0)
+        board.take(step.id, "done", "", 1.2)
+    lines = board.lines(2.0, width, 0, colour=False)[1:]
+    assert all(columns(line) < width and line.endswith("Started      1.2s") for line in lines), lines
+    assert len({line.split("Started")[0] for line in lines}) == len(names)
+    assert "-1 " in lines[2]
+    assert ("Container p-web-1 " in lines[0]) == (width == 200)
+    assert "p-web-12 " in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "kept"), [("abcdefgh", 8, "abcdefgh"), ("abcdefgh-1", 7, "abc…h-1"), ("日本" * 3, 7, "日本…本")]
+)
+def test_a_name_is_cut_in_its_middle(text: str, room: int, kept: str) -> None:
+    assert shortened_inside(text, room) == kept
