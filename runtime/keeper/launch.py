@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from pycompose import shortages
 from pycompose.runtime.client.blocking import BlockingKeeper
-from pycompose.runtime.errors import KeeperGone, RuntimeFailure
+from pycompose.runtime.errors import KeeperGone, NoKeeper, RuntimeFailure
 from pycompose.runtime.linux.sealed_memory import program_file, seal
 from pycompose.runtime.places import ProjectPlaces
 
@@ -24,6 +24,7 @@ from .messages import READY, ListRunning, RunningIds
 
 F_SEAL_EXEC = 0x20  # linux/fcntl.h: its mode is never changed
 
+PATIENCE = 10.0  # seconds for a keeper to answer
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Settings of pycompose itself, which hold for a project's helpers as for the command that starts them.
 PASSED = ("PYCOMPOSE_STATE", "PYCOMPOSE_RUN", "PYCOMPOSE_CGROUP", "PYCOMPOSE_STORAGE", "PYCOMPOSE_INIT")
@@ -163,11 +164,30 @@ def _spawn(places: ProjectPlaces, lock: int, supervisor: Sequence[str]) -> tuple
 
 def _answers(places: ProjectPlaces) -> bool:
     """Whether a keeper is there. That it can be connected to is not enough: a child that one had just forked when it
-    was killed may still hold its socket for a moment."""
-    with suppress(RuntimeFailure), BlockingKeeper(places, 10) as keeper:
-        keeper.ask(ListRunning(), RunningIds)
-        return True
+    was killed may still hold its socket for a moment.
+
+    Raises KeeperGone where one runs and does not answer: a second one would take its containers' output from it.
+    """
+    with suppress(NoKeeper), BlockingKeeper(places, PATIENCE) as keeper:
+        try:
+            keeper.ask(ListRunning(), RunningIds)
+        except RuntimeFailure as error:
+            if _is_keeper(keeper.pid, places):
+                hint = "it is stopped, or short of descriptors or memory; to do without: `kill -9 {}`, nothing is lost"
+                what = f"process {keeper.pid} is that keeper and does not answer"
+                raise KeeperGone(what, hint=hint.format(keeper.pid)) from error
+        else:
+            return True
     return False
+
+
+def _is_keeper(pid: int, places: ProjectPlaces) -> bool:
+    """Whether the process that listened once is still there, and no other has its number by now."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return os.fsencode(places.run) in file.read().split(b"\0")  # of one that is ending it is empty
+    except OSError:
+        return False
 
 
 @contextmanager

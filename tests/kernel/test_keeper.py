@@ -255,6 +255,25 @@ def test_a_keeper_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
         assert of_helpers("test").remove()
 
 
+def test_a_keeper_that_does_not_answer_gets_no_second_one_beside_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both would read what the containers write. Stopped, it is as one that can accept nobody."""
+    pid = project.keeper_pid()
+    monkeypatch.setattr("pycompose.runtime.keeper.launch.PATIENCE", 0.2)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(KeeperGone, match=f"process {pid} is that keeper and does not answer") as failure:
+            launch_keeper(project.places)
+        assert f"kill -9 {pid}" in failure.value.hint
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    monkeypatch.setattr("pycompose.runtime.keeper.launch.PATIENCE", SECONDS)
+    assert not launch_keeper(project.places)  # the same one
+    with BlockingKeeper(project.places, SECONDS) as keeper:
+        assert keeper.pid == pid
+
+
 def test_what_was_begun_is_gone_with_whoever_began_it(project: Project) -> None:
     folder = project.create("one", "exit 0")
     with BlockingKeeper(project.places, SECONDS) as starter:
