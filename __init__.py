@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from .compose.app.api.captured import CommandFailed as CommandFailed
     from .compose.app.api.captured import CommandTimeout as CommandTimeout
     from .compose.app.api.captured import Completed as Completed
+    from .compose.app.api.entering import call as call
+    from .compose.app.api.entering import enter as enter
     from .compose.app.api.functions import down as down
     from .compose.app.api.functions import kill as kill
     from .compose.app.api.functions import load as load
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from .compose.app.api.functions import start as start
     from .compose.app.api.functions import stop as stop
     from .compose.app.api.functions import up as up
+    from .compose.app.api.project_files import ContainerStats as ContainerStats
+    from .compose.app.api.project_files import ServiceImage as ServiceImage
     from .compose.app.api.projects import Project as Project
     from .compose.app.api.scope import ContainerGone as ContainerGone
     from .compose.app.api.scope import NoSuchProject as NoSuchProject
@@ -30,7 +34,10 @@ if TYPE_CHECKING:
     from .compose.model.errors import FileError as FileError
     from .compose.model.errors import NoSuchService as NoSuchService
     from .compose.plan.steps import Plan as Plan
+    from .compose.state.event_record import ContainerEvent as ContainerEvent
     from .errors import PycomposeError as PycomposeError
+    from .runtime.linux.joining import CallFailed as CallFailed
+    from .runtime.linux.joining import CannotJoin as CannotJoin
 else:
     HOMES = {
         name: f"pycompose.{home}"
@@ -38,19 +45,29 @@ else:
             ("errors", "PycomposeError"),
             ("compose.model.errors", "ConditionFailed FileError NoSuchService"),
             ("compose.plan.steps", "Plan"),
+            ("compose.state.event_record", "ContainerEvent"),
             ("compose.app.image_operations", "FetchFailed"),
             ("compose.app.log_entries", "LogEntry"),
             ("compose.app.api.captured", "CommandFailed CommandTimeout Completed"),
+            ("compose.app.api.entering", "call enter"),
             ("compose.app.api.functions", "down kill load ps restart scale start stop up"),
+            ("compose.app.api.project_files", "ContainerStats ServiceImage"),
             ("compose.app.api.projects", "Project"),
             ("compose.app.api.scope", "ContainerGone NoSuchProject"),
             ("compose.app.api.service_objects", "Container Service"),
             ("compose.app.api.waiting", "WaitTimeout"),
+            ("runtime.linux.joining", "CallFailed CannotJoin"),
         )
         for name in names.split()
     }
 
+    MODULES = ("aio", "nsenter")
+
     def __getattr__(name: str) -> object:
+        if name in MODULES:
+            from importlib import import_module
+
+            return import_module(f"pycompose.{name}")
         if name not in HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
@@ -59,4 +76,4 @@ else:
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *HOMES})
+        return sorted({*globals(), *HOMES, *MODULES})

@@ -31,6 +31,16 @@ class PycomposeError(Exception):
         super().__init__(f"{place}: {message}" if place else message)
         self.message, self.hint, self.exit_code, self.place = message, hint, exit_code, place
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors of whatever arguments go from process to process."""
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[PycomposeError], arguments: tuple[object, ...]) -> PycomposeError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error
+
 
 class SystemRefused(PycomposeError):
     """The system refused something, about a file or for want of something; the hint is what to try."""

@@ -79,6 +79,7 @@ WALKERS = {  # where paths are the kernel's (cgroupfs, /dev), or are the one pla
     "runtime/policy/profile.py",
 }
 LOCKS = ("flock", "lockf", "interruption.lock")
+FRONTS = {"__main__.py", "aio.py", "nsenter.py"}  # what users run and import: they stand on all
 SAYING = {"print", "click.echo", "sys.stdout.write", "sys.stderr.write", "click.secho"}
 AS_IT_IS = {  # logs, a file of the user's own, a picture that steers the terminal itself and escapes what is in it
     "compose/cli/commands/completion.py",
@@ -177,7 +178,7 @@ def ladder(tree: Tree) -> list[str]:
                 mine, its = _level(_package(path)), _level(_package(target))
                 if mine is None or its is None or its >= mine:
                     breaches.append(f"{path} imports {target}")
-            if one not in FOLDERS and other in FOLDERS and path != "__main__.py":
+            if one not in FOLDERS and other in FOLDERS and path not in FRONTS:
                 breaches.append(f"{path} imports {target}")
     return breaches
 

@@ -145,6 +145,7 @@ REACH: tuple[str, ...] = (
     "runtime/images/store.py",
     "runtime/images/verify.py",
     "runtime/keeper/launch.py",
+    "runtime/linux/joining.py",
     "runtime/linux/seccomp.py",
     "runtime/linux/unix_sockets.py",
     "runtime/places.py",

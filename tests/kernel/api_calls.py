@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import urllib.request
 from datetime import timedelta
 from pathlib import Path
@@ -43,6 +44,18 @@ services:
 """.replace("PYTHON", sys.executable)
 
 
+def reached(url: str) -> int:
+    """The status of what a server that may still be coming up answers."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return int(urllib.request.urlopen(url, timeout=60).status)
+        except OSError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.05)
+
+
 def life(project: Project) -> None:
     events: list[object] = []
     plan: Plan = project.plan(scale={"worker": 2})
@@ -57,7 +70,7 @@ def life(project: Project) -> None:
     assert (web.status, web.health) == ("running", "healthy")
     assert web.port(8000) == ("127.0.0.1", 8080)
     for address in (f"{web.address}:8000", "127.0.0.1:8080"):
-        assert urllib.request.urlopen(f"http://{address}/", timeout=60).status == 200
+        assert reached(f"http://{address}/") == 200
 
     names = [one.name for one in project["worker"].containers]
     assert names == ["demo-worker-1", "demo-worker-2"]
@@ -135,6 +148,33 @@ def looks(project: Project) -> None:
     assert [str(entry) for entry in project["worker"].logs(tail=1)] == [entry.text for entry in lines]
 
 
+def around(project: Project, folder: Path) -> None:
+    """Copies, events, measurements, images; builds are the same as the command's."""
+    project.up(scale={"worker": 2})
+    (folder / "in").write_text("copied")
+    project.cp(folder / "in", "worker:/tmp/copied")
+    assert project.exec("worker", ["cat", "/tmp/copied"], index=2).stdout == "copied"
+    project.cp("worker:/tmp/copied", folder / "out")
+    assert (folder / "out").read_text() == "copied"
+    project["worker"].restart(timeout=0)
+    actions = [event.action for event in project.events("worker", since=timedelta(minutes=10), until=timedelta(0))]
+    assert {"create", "start", "die", "restart"} <= set(actions)
+    happened = threading.Thread(target=lambda: seen.append(next(project.events("web")).action))
+    seen: list[str] = []
+    happened.start()
+    while not seen:
+        project["web"].kill("SIGUSR2")
+        project.start("web")
+    happened.join(60)
+    measured = {one.container: one for one in project.stats("worker", interval=0.1)}
+    assert set(measured) == {"demo-worker-1", "demo-worker-2"}
+    assert all(one.memory is None or one.memory > 0 for one in measured.values())
+    assert {(one.service, one.name) for one in project.images()} >= {("web", "host"), ("worker", "host")}
+    assert "running" in project.graph()
+    assert project.build() == {}
+    project.pull()
+
+
 def side_by_side(project: Project) -> None:
     """Calls of several threads wait for each other, as commands do."""
     errors: list[BaseException] = []
@@ -164,6 +204,7 @@ def main() -> None:
     inside(project)
     one_offs(project)
     looks(project)
+    around(project, file.parent)
     side_by_side(project)
     again = Project.named("demo")
     assert again.containers == project.containers

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycompose.compose.app.choices import Choices
 
+from .project_files import ProjectFiles
 from .project_inside import ProjectInside
 from .project_life import ProjectLife
 from .scope import Names, NoSuchProject, ProjectScope, names
@@ -41,7 +42,7 @@ def _paths(paths: Paths | None) -> tuple[str, ...]:
     return tuple(os.fspath(path) for path in several)
 
 
-class Project(ProjectLife, ProjectInside):
+class Project(ProjectLife, ProjectInside, ProjectFiles):
     """A project: its services, its containers, and all that is done with them."""
 
     def __init__(self, scope: ProjectScope, description: Description) -> None:

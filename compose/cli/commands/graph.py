@@ -6,41 +6,15 @@ may not be read are as if there were none.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import click
-from pycompose.compose.app import locate
+from pycompose.compose.app import locate, service_graph
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.output import terminal
-from pycompose.compose.state import observe
-
-if TYPE_CHECKING:
-    from pycompose.compose.diagram import Edge, Line, Node
-    from pycompose.compose.model.observed import ObservedContainer
-    from pycompose.compose.model.project import Dependency, Project
-
-TIMES = "\N{MULTIPLICATION SIGN}"
-# how a container is, in a word: its colour and its mark; the worst of a service's is the service's
-STATES = {
-    "unhealthy": ("red", "✖"),
-    "failed": ("red", "✖"),
-    "dead": ("red", "✖"),
-    "restarting": ("yellow", "◌"),
-    "starting": ("yellow", "◌"),
-    "paused": ("yellow", "◌"),
-    "removing": ("yellow", "◌"),
-    "running": ("green", "●"),
-    "healthy": ("green", "●"),
-    "completed": ("green", "✔"),
-    "stopped": ("dim", "○"),
-    "created": ("dim", "○"),
-    "not created": ("dim", "○"),
-}
 
 
 @command("graph")
@@ -53,164 +27,26 @@ STATES = {
 )
 @click.argument("services", nargs=-1)
 @click.pass_obj
-def graph(choices: Choices, form: str, services: tuple[str, ...]) -> None:
+def graph(choices: Choices, form: Literal["ascii", "mermaid", "dot", "json"], services: tuple[str, ...]) -> None:
     """Draw which service waits for which, and for what.
 
     What is needed is above what needs it. With SERVICE: those services and what they depend on. Where the project runs,
     each service tells how it is.
     """
-    from pycompose.compose.diagram import formats
     from pycompose.compose.file.loader import load
-    from pycompose.compose.plan import graph as graphs
 
     if form == "json":
         terminal.progress = "json"
-    described = _part(load(locate.options_of(choices), services).project, services)  # warnings are for who runs it
-    order = graphs.levels(described)
-    containers = _containers(described.name)
-    if form == "json":
-        terminal.say(json.dumps(_as_json(described, order, containers), indent=2, ensure_ascii=False))
+    described = load(locate.options_of(choices), services).project  # warnings are for who runs it
+    if form != "ascii":
+        terminal.say(service_graph.drawn(described, services, form), end="")
         return
-    unicode = form != "ascii" or (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    nodes, edges = _nodes(described, containers, marked=unicode), _edges(described)
-    match form:
-        case "mermaid":
-            terminal.say(formats.mermaid(nodes, edges), end="")
-        case "dot":
-            terminal.say(formats.dot(described.name, nodes, edges), end="")
-        case _:
-            for line in _picture(nodes, edges, order, unicode=unicode):
-                click.echo(line, color=True)  # whether there are colours is decided already
-
-
-def _picture(
-    nodes: Sequence[Node], edges: Sequence[Edge], order: Sequence[Sequence[str]], *, unicode: bool
-) -> list[str]:
-    from pycompose.compose.diagram import canvas, formats
-
-    room = shutil.get_terminal_size((120, 24)).columns
-    on = terminal.coloured(sys.stdout)
-    glyphs = canvas.UNICODE if unicode else canvas.ASCII
-    drawn = canvas.draw(nodes, edges, room, glyphs, lambda text, style: terminal.paint(text, style, on))
-    return formats.levels(nodes, edges, order, room) if drawn is None else drawn
-
-
-def _part(whole: Project, services: tuple[str, ...]) -> Project:
-    """The services named, and what they depend on."""
-    if not services:
-        return whole
-    from dataclasses import replace
-
-    from pycompose.compose.plan.select import chosen
-
-    return replace(whole, services={name: whole.services[name] for name in chosen(whole, services)})
-
-
-def _containers(name: str) -> dict[str, list[ObservedContainer]]:
-    """By service; empty where the project has none, or we may not look."""
-    from pycompose.runtime.places import Places
-
-    by_service: dict[str, list[ObservedContainer]] = {}
-    try:
-        for container in observe.containers(Places.default().project(name)):
-            if not container.oneoff:
-                by_service.setdefault(container.service, []).append(container)
-    except OSError:
-        return {}
-    return by_service
-
-
-def _nodes(described: Project, containers: dict[str, list[ObservedContainer]], *, marked: bool) -> list[Node]:
-    from pycompose.compose.diagram import Line, Node
-
-    nodes = []
-    for service in described.services.values():
-        times = TIMES if marked else "x"
-        lines = [Line(service.name + (f" {times}{service.replicas}" if service.replicas != 1 else ""))]
-        if containers:
-            lines.append(_state(containers.get(service.name, []), service.replicas, marked=marked))
-        nodes.append(Node(service.name, tuple(lines)))
-    return nodes
-
-
-def _edges(described: Project) -> list[Edge]:
-    from pycompose.compose.diagram import Edge
-
-    return [
-        Edge(need.service, service.name, label(need))
-        for service in described.services.values()
-        for need in service.depends_on
-        if need.service in described.services
-    ]
-
-
-def label(need: Dependency) -> str:
-    """What is waited for, in a word: "healthy"; and whether it is optional, or restarts the dependent with it."""
-    word = {"service_completed_successfully": "completed"}.get(need.condition, need.condition.removeprefix("service_"))
-    return word + (", restart" if need.restart else "") + ("" if need.required else ", optional")
-
-
-def _word(container: ObservedContainer) -> str:
-    if container.status == "exited":
-        return (
-            "completed" if container.exit_code == 0 else "stopped" if container.supervision.stop_requested else "failed"
-        )
-    return container.health or container.status
-
-
-def _state(containers: list[ObservedContainer], replicas: int, *, marked: bool) -> Line:
-    """How a service's containers are: "healthy", "2 of 3 running", "2 running, 1 failed"."""
-    from pycompose.compose.diagram import Line
-
-    words = sorted((_word(container) for container in containers), key=list(STATES).index)
-    if not words:
-        words = ["not created"] if replicas else []
-    counts = {word: words.count(word) for word in reversed(words)}
-    worst = words[0] if words else "not created"
-    if len(containers) <= 1 and replicas <= 1:
-        text = worst if replicas or containers else "none wanted"
-    elif not containers:
-        text = worst
-    else:
-        text = ", ".join(f"{count} {word}" for word, count in counts.items())
-        if len(counts) == 1 and len(containers) != replicas:
-            text = f"{len(containers)} of {replicas} {worst}"
-    colour, mark = STATES[worst]
-    return Line(f"{mark} {text}" if marked else text, colour)
-
-
-def _as_json(
-    described: Project, order: Sequence[Sequence[str]], containers: dict[str, list[ObservedContainer]]
-) -> dict[str, object]:
-    level = {name: number for number, names in enumerate(order) for name in names}
-    return {
-        "name": described.name,
-        "services": [
-            {
-                "name": service.name,
-                "image": service.image,
-                "replicas": service.replicas,
-                "level": level[service.name],
-                "depends_on": [
-                    {
-                        "service": need.service,
-                        "condition": need.condition,
-                        "restart": need.restart,
-                        "required": need.required,
-                    }
-                    for need in service.depends_on
-                    if need.service in described.services
-                ],
-                "containers": [
-                    {
-                        "name": container.name,
-                        "state": container.status,
-                        "health": container.health,
-                        "exit_code": container.exit_code,
-                    }
-                    for container in containers.get(service.name, ())
-                ],
-            }
-            for service in described.services.values()
-        ],
-    }
+    glyphs: service_graph.GraphForm = (
+        "unicode" if (sys.stdout.encoding or "").lower().replace("-", "") == "utf8" else "ascii"
+    )
+    room, on = shutil.get_terminal_size((120, 24)).columns, terminal.coloured(sys.stdout)
+    picture = service_graph.drawn(
+        described, services, glyphs, room, lambda text, style: terminal.paint(text, style, on)
+    )
+    for line in picture.splitlines():
+        click.echo(line, color=True)  # whether there are colours is decided already

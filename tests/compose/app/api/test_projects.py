@@ -102,3 +102,12 @@ def test_the_process_is_as_it_was(folder: Path, capsys: pytest.CaptureFixture[st
     Project.load().plan()
     assert (os.getcwd(), dict(os.environ), sorted(os.listdir("/proc/self/fd"))) == before
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_is_told_in_canonical_form_and_drawn(folder: Path) -> None:
+    project = Project.load()
+    assert project.config()["services"]["web"]["depends_on"]["db"]["condition"] == "service_started"
+    assert project.config_yaml().startswith("name: someshop\n")
+    assert "web" in project.graph()
+    assert project.graph("db", form="mermaid").splitlines() == ["flowchart TD", '    n0["db"]']
+    assert '"name": "someshop"' in project.graph(form="json")
