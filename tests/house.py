@@ -65,7 +65,10 @@ NOT_PURE = {  # the loader's effects: it reads files
 }
 TOUCHING = {"trio", "socket", "subprocess", "ctypes", "time", "random", "secrets", "uuid", "threading", "select"}
 TWICE = {"__init__.py", "errors.py", "spec.py", "config.py"}  # basenames that each folder may have
-API, SPOKEN = "compose/app/api/", {"Project", "Service", "Container"}  # names of classes that users of the API write
+API, SPOKEN = (
+    ("compose/app/api/", "nsenter.py"),
+    {"Project", "Service", "Container", "Namespace"},
+)  # names of classes that users of the API write
 LONGEST = 600  # lines of a file
 PROCESS_WIDE = {"setns", "unshare", "chroot", "chdir", "fchdir", "umask"}  # calls that change a whole process
 FOLLOWING = {f"os.{name}" for name in ("chmod", "chown", "utime", "setxattr", "removexattr")}
