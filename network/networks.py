@@ -296,11 +296,13 @@ class Networks:
         leased_addresses = [f"{address}/{ip_network(subnet).prefixlen}"]
         if len(network.subnets) > 1:
             six = network.subnets[1]
+            used = {a for e in self._records.leases(network.name) for a in e.plain} | set(network.gateways)
             if spec.ipv6_address:
-                used = {a for e in self._records.leases(network.name) for a in e.plain}
-                chosen = addresses.choose_address(six, used | set(network.gateways), wanted=spec.ipv6_address)
+                chosen = addresses.choose_address(six, used, wanted=spec.ipv6_address)
             else:
                 chosen = addresses.address6_of(six, subnet, address)
+                if chosen in (used := used | self._asked_for(network, spec)):  # beside an IPv4 one that the file fixes
+                    chosen = addresses.choose_address(six, used)
             leased_addresses.append(f"{chosen}/{ip_network(six).prefixlen}")
         elif spec.ipv6_address:
             raise AddressError(f'network "{network.name}" has no IPv6 for {spec.ipv6_address}', hint="set enable_ipv6")
@@ -321,14 +323,18 @@ class Networks:
         return endpoint
 
     def _kept(self, network: NetworkRecord, spec: EndpointSpec) -> set[str]:
-        """IPv4 addresses that others have asked for: those of the file, and of containers that do not run."""
-        reserved = self._records.reserved(network.name)
-        kept = {*spec.avoided, *(address for address, (owner, _) in reserved.items() if owner != spec.owner)}
+        """IPv4 addresses that others have asked for, or whose IPv6 ones they have."""
+        kept = self._asked_for(network, spec)
         four = {address for address in kept if ":" not in address}
         if len(network.subnets) > 1:
             six = (addresses.address4_of(network.subnets[0], network.subnets[1], a) for a in kept - four)
             four.update(filter(None, six))
         return four
+
+    def _asked_for(self, network: NetworkRecord, spec: EndpointSpec) -> set[str]:
+        """Addresses that are others', now or later: those of the file, and of containers that do not run."""
+        reserved = self._records.reserved(network.name)
+        return {*spec.avoided, *(address for address, (owner, _) in reserved.items() if owner != spec.owner)}
 
     def reserve(self, owner: str, places: Sequence[tuple[str, str]]) -> None:
         """Keep addresses, each of a network, for an owner until `unreserve`, whether it runs or not."""

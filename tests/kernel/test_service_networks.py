@@ -77,6 +77,28 @@ networks: {n: {external: true, name: p_n}}
     project.machine.pycompose(*theirs, "down", "-t", "0")
 
 
+def test_beside_a_fixed_ipv4_address_is_no_ipv6_one_that_is_anothers(project: Described) -> None:
+    project.describe("""
+services:
+  as_another: {image: host, command: [sleep, "600"], init: true, networks: {n: {ipv4_address: 10.213.8.20}}}
+  as_gateway: {image: host, command: [sleep, "600"], init: true, networks: {n: {ipv4_address: 10.213.8.48}}}
+  six:
+    image: host
+    command: [sleep, "600"]
+    init: true
+    depends_on: [as_another, as_gateway]
+    networks: {n: {ipv6_address: "fd13::14"}}
+networks:
+  n: {enable_ipv6: true, ipam: {config: [{subnet: 10.213.8.0/24}, {subnet: "fd13::/64", gateway: "fd13::30"}]}}
+""")
+    project("up", "-d")
+    assert "fd13::14" in addresses(project, "six", 1)
+    others = addresses(project, "as_another", 1) | addresses(project, "as_gateway", 1)
+    assert {"10.213.8.20", "10.213.8.48"} < others
+    assert len(others) == 4
+    assert not others & {"fd13::14", "fd13::30"}
+
+
 @pytest.mark.parametrize("address", ["10.213.9.0", "10.213.9.31", "10.213.9.1", "10.213.9.40", "10.213.9.5/27"])
 def test_an_address_that_nobody_can_have_is_refused_with_its_place(project: Described, address: str) -> None:
     project.describe(f"""
