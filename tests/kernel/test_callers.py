@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from .conftest import Machine
-from .service_tools import Described
+from .service_tools import Described, until
 
 # Descriptors, working folder, masks, groups, scheduling, limits, signals and attributes that fork and execve hand on.
 HOSTILE = """
@@ -58,6 +60,35 @@ services:
   init: {image: host, init: true, command: ["sleep", "1000"]}
   user: {image: host, user: "1000:1000", command: ["sleep", "1000"], ulimits: {nofile: {soft: 100, hard: 200}}}
   probed: {image: host, command: ["sleep", "1000"], healthcheck: {test: ["CMD", "true"], start_interval: 0.1s}}
+"""
+# What a process inside tells of itself, without what is another each time.
+SAYS = """
+grep -E '^(Umask|Uid|Gid|Groups|Sig[BI]|Shd|Cap|NoNew|Seccomp|Cpus_a|Mems_a|THP)' /proc/self/status
+cat /proc/self/limits /proc/self/personality /proc/self/coredump_filter /proc/self/oom_score_adj
+cut -d' ' -f 7,18,19,40,41 /proc/self/stat
+ionice -p $$
+readlink /proc/self/cwd
+env | grep -v -e ^HOSTNAME= -e ^_= | sort
+for fd in 3 4 5 6 7 8 9 100 101 102 300; do ! readlink /proc/self/fd/$fd | grep -v -e ^/proc -e ^/says; done
+echo done
+"""
+ENTRIES = """
+services:
+  web:
+    image: host
+    command: [sleep, "1000"]
+    volumes: [./says:/says, ./said:/said]
+    pre_start: [{command: [sh, -c, "sh /says > /said/pre_start"]}]
+    post_start: [{command: [sh, -c, "sh /says > /said/post_start"]}]
+    pre_stop: [{command: [sh, -c, "sh /says > /said/pre_stop"]}]
+    healthcheck: {test: "sh /says > /said/health"}
+  job:
+    image: host
+    command: [sh, /says]
+    volumes: [./says:/says]
+  built:
+    build: {context: ., dockerfile_inline: "FROM host\\nRUN --mount=source=says,target=/says sh /says"}
+    profiles: [built]
 """
 STATUS = re.compile(
     r"(Umask|Uid|Gid|Groups|SigQ|Sig\w+|Shd\w+|Cap\w+|NoNew\w+|Seccomp|Cpus_\w+|Mems_\w+|THP_\w+|Spec\w+):(.*)"
@@ -146,6 +177,38 @@ def test_a_hostile_caller_leaves_no_trace_in_helpers_and_containers(project: Des
     assert sorted(odd) == sorted(plain) == ["init-1", "keeper", "plain-1", "probed-1", "store", "supervisor", "user-1"]
     for name, expected in plain.items():
         assert odd[name] == expected, name
+
+
+def test_whatever_runs_inside_is_the_same_whoever_calls(project: Described, tmp_path: Path) -> None:
+    project.describe(ENTRIES)
+    (tmp_path / "says").write_text(SAYS)
+
+    def told(call: Callable[..., subprocess.CompletedProcess[str]]) -> dict[str, list[str]]:
+        said = tmp_path / "said"
+        shutil.rmtree(said, ignore_errors=True)
+        said.mkdir()
+        call("up", "-d", "--wait", "web")
+        texts = {
+            "exec": call("exec", "-T", "web", "sh", "/says").stdout,
+            "run": call("run", "-T", "--rm", "job").stdout,
+            "up": call("up", "--no-log-prefix", "job").stdout,
+        }
+        call("exec", "-d", "web", "sh", "-c", "sh /says > /said/begun; mv /said/begun /said/exec_in_background")
+        until(lambda: (said / "exec_in_background").exists(), patience=60)
+        call("stop", "-t", "0", "web")
+        text = call("--progress", "plain", "build", "--no-cache", "built").stderr
+        texts["build"] = "\n".join(re.findall(r"^#\d+ [\d.]+ (.*)", text, re.MULTILINE))
+        project("down", "-t", "0")
+        texts |= {path.name: path.read_text() for path in said.iterdir()}
+        return {name: text.replace("job-1 exited with code 0\n", "").splitlines() for name, text in texts.items()}
+
+    plain, odd = told(project), told(lambda *arguments: hostile(project, "", *arguments))
+    assert sorted(plain) == sorted(
+        ["build", "exec", "exec_in_background", "health", "post_start", "pre_start", "pre_stop", "run", "up"]
+    )
+    for name, lines in plain.items():
+        assert "done" in lines, name
+        assert odd[name] == lines, name
 
 
 def test_containers_begin_as_dockers_do_whoever_starts_them(project: Described) -> None:
