@@ -28,6 +28,24 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # a plain class befor
 SECONDS = Seconds()
 
 
+class Misuse(click.UsageError):
+    """Wrong usage, in docker compose's words; `hint` says what to try."""
+
+    def __init__(self, message: str, hint: str = "", context: click.Context | None = None) -> None:
+        super().__init__(message, context)
+        self.hint = hint
+
+
+class Switch(click.Option):
+    """A switch that a variable may stand for: what is no "yes" there is a "no"."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        from pycompose.compose.model.own_variables import switched_on
+
+        value = super().resolve_envvar_value(ctx)
+        return None if value is None else str(switched_on(value))
+
+
 class UnknownWord(click.BadParameter):
     """A value that is none of those there are; `possibilities` are the nearest."""
 
@@ -53,21 +71,22 @@ def output_form(form: str | None, setting: str = "") -> str:
 
 
 def moment(text: str, now: float) -> bytes:
-    """As `moments.stamp` of what was written. Raises click.BadParameter."""
+    """As `moments.stamp` of what was written. Raises Misuse."""
     from pycompose.compose.app import moments
 
     try:
         return moments.stamp(moments.parse(text, now)) if text else b""
     except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+        message = f'failed to parse value as time or duration: "{text}"'
+        raise Misuse(message, "such as 2026-01-31T12:00:00, or 42m: that long ago") from error
 
 
-def counts_of(texts: tuple[str, ...]) -> dict[str, int]:
-    """`web=3` as {"web": 3}."""
+def counts_of(texts: tuple[str, ...], what: str = "--scale option") -> dict[str, int]:
+    """`web=3` as {"web": 3}. Raises Misuse, where `what` is not of that form."""
     counts = {}
     for text in texts:
         name, _, number = text.partition("=")
         if not name or not number.isdecimal():
-            raise click.BadParameter(f"{text!r} is not SERVICE=NUM")
+            raise Misuse(f'invalid {what} "{text}". Should be SERVICE=NUM', "such as web=3")
         counts[name] = int(number)
     return counts

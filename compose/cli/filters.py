@@ -6,16 +6,26 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from .arguments import Misuse
+
 OPTION = click.option("-f", "--filter", "texts", multiple=True, metavar="KEY=VALUE", help="Only those that match.")
 
 
+def filter_pair(text: str) -> tuple[str, str]:
+    """`KEY=VALUE`. Raises Misuse."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise Misuse("arguments to --filter should be in form KEY=VAL")
+    return key, value
+
+
 def parsed(texts: Sequence[str], keys: Sequence[str]) -> dict[str, list[str]]:
-    """Key -> values. Raises click.BadParameter for a key that is none of `keys`."""
+    """Key -> values. Raises Misuse for a key that is none of `keys`."""
     filters: dict[str, list[str]] = {}
     for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or key not in keys:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE with one of {', '.join(keys)}", param_hint="--filter")
+        key, value = filter_pair(text)
+        if key not in keys:
+            raise Misuse(f"invalid filter {key!r}", f"one of: {', '.join(keys)}")
         filters.setdefault(key, []).append(value)
     return filters
 
@@ -27,9 +37,9 @@ def labelled(labels: Mapping[str, str], wanted: Sequence[str]) -> bool:
 
 
 def truth(values: Sequence[str]) -> bool:
-    """Of `dangling=…`. Raises click.BadParameter."""
+    """Of `dangling=…`. Raises Misuse."""
     from .go_arguments import WORDS
 
     if values[-1] not in WORDS:
-        raise click.BadParameter(f"{values[-1]!r} is neither true nor false", param_hint="--filter")
+        raise Misuse(f"invalid filter {values[-1]!r}", "true or false")
     return WORDS[values[-1]]

@@ -56,7 +56,15 @@ class GoArguments(click.Command):
         return parser
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, spelled(args, self.get_params(ctx), interspersed=ctx.allow_interspersed_args))
+        words = spelled(args, self.get_params(ctx), interspersed=ctx.allow_interspersed_args)
+        try:
+            return super().parse_args(ctx, list(words))
+        except click.UsageError as error:
+            from .usage_errors import in_docker_words
+
+            said = in_docker_words(error, ctx, words)
+            said.ctx = said.ctx or ctx
+            raise said from error
 
 
 class GoGroup(GoArguments, click.Group):
@@ -64,9 +72,15 @@ class GoGroup(GoArguments, click.Group):
 
     command_class = GoArguments
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
 
 def spelled(arguments: Iterable[str], parameters: Iterable[click.Parameter], *, interspersed: bool) -> list[str]:
-    """The arguments for click. Raises click.BadParameter for a switch whose value is neither true nor false."""
+    """The arguments for click. Raises Misuse for a switch whose value is neither true nor false."""
     options = {name: one for one in parameters if isinstance(one, click.Option) for name in one.opts}
     words: list[str] = []
     left = list(arguments)
@@ -120,7 +134,9 @@ def _full(name: str, options: Mapping[str, click.Option]) -> str:
 
 def _switch(option: click.Option, name: str, value: str) -> list[str]:
     if value not in WORDS:
-        raise click.BadParameter(f"{value!r} is neither true nor false", param_hint=name)
+        from .usage_errors import invalid_argument
+
+        raise invalid_argument(value, option, f'strconv.ParseBool: parsing "{value}": invalid syntax', "true or false")
     if WORDS[value]:
         return [name]
     return [_denial(option)] if option.is_bool_flag else []

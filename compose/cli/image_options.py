@@ -79,4 +79,5 @@ def container_of(choices: Choices, service: str, index: int) -> tuple[Located, O
     for container in containers(located.places):
         if container.service == service and not container.hook and index in (0, container.number):
             return located, container
-    raise PycomposeError(f'service "{service}" has no container' + (f" number {index}" if index else ""))
+    which = f" container #{index}" if index else ""
+    raise PycomposeError(f'service "{service}" is not running{which}', hint="`pycompose create` makes its containers")

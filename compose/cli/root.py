@@ -80,7 +80,7 @@ class UnknownCommand(click.UsageError):
     """A command that is not there; `possibilities` are the nearest."""
 
     def __init__(self, name: str, possibilities: Sequence[str], context: click.Context) -> None:
-        super().__init__(f"there is no command {name!r}", context)
+        super().__init__(f'unknown docker command: "compose {name}"', context)
         self.possibilities = possibilities
 
 
@@ -198,12 +198,18 @@ def _options_of_env_files(context: click.Context, project: Choices) -> dict[str,
 
     variables = variables_of_env_files(project)
     os.environ.update(variables)
-    return {
-        option.name: option.process_value(context, variables[option.envvar])
-        for option in context.command.params
-        if option.name and isinstance(option.envvar, str) and option.envvar in variables
-        if context.get_parameter_source(option.name) is click.core.ParameterSource.DEFAULT
-    }
+    values = {}
+    for option in context.command.params:
+        if not option.name or not isinstance(option.envvar, str) or option.envvar not in variables:
+            continue
+        if context.get_parameter_source(option.name) is click.core.ParameterSource.DEFAULT:
+            try:
+                values[option.name] = option.process_value(context, variables[option.envvar])
+            except click.BadParameter as error:
+                from .usage_errors import wrong_value
+
+                raise wrong_value(error, option, context) from error
+    return values
 
 
 @click.group(cls=Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -246,7 +252,7 @@ def _options_of_env_files(context: click.Context, project: Choices) -> dict[str,
     default=-1,
     envvar="COMPOSE_PARALLEL_LIMIT",
     metavar="N",
-    help="At most N steps at once (-1: no limit).",
+    help="At most N steps at once (-1, 0: no limit).",
 )
 @click.option("--compatibility", is_flag=True, help="Name containers as Compose 1 did, with '_'.")
 @click.option("--all-resources", is_flag=True, hidden=True, help="`config` has what no service uses, too.")
@@ -273,8 +279,6 @@ def cli(
     progress, ansi, parallel = (late.get("progress", progress), late.get("ansi", ansi), late.get("parallel", parallel))
     terminal.progress, terminal.ansi = progress, "never" if no_ansi else ansi
     terminal.verbose = verbose
-    if parallel == 0 or parallel < -1:
-        raise click.BadParameter(f"{parallel} is no number of steps; -1 is without limit", param_hint="--parallel")
     from pycompose.compose.model.own_variables import switched_on
 
     approve = (lambda _: True) if switched_on(os.environ.get("PYCOMPOSE_REMOTE")) else terminal.confirmed

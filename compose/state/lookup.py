@@ -32,7 +32,8 @@ def one_of(
         services = {container.service for container in containers}
         if service not in services:
             hint = NoSuchService(service, services).hint or "`pycompose up` starts it"
-            raise PycomposeError(f'service "{service}" is not running', hint=hint)
+            which = f" container #{index}" if index else ""
+            raise PycomposeError(f'service "{service}" is not running{which}', hint=hint)
     chosen = [container for container in replicas if not index or container.number == index]
     if index and not chosen:
         numbers = ", ".join(str(container.number) for container in replicas if not container.oneoff)

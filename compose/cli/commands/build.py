@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import DEPRECATED, PROGRESS
+from pycompose.compose.cli.arguments import DEPRECATED, PROGRESS, Misuse
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing
 from pycompose.compose.cli.output import terminal
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pycompose.compose.model.project import Project
 
 Decorator = Callable[[Any], Any]
+NO_ATTESTATION = ("false", "f", "0", "none", "disabled", "disabled=true")
 
 
 def refused(why: str) -> Callable[[click.Context, click.Parameter, object], None]:
@@ -41,7 +42,7 @@ def hidden_option(
 
 def no_attestations(context: click.Context, option: click.Parameter, value: object) -> None:
     texts = value if isinstance(value, tuple) else (value,)
-    if any(text is not None and str(text).lower() not in ("false", "none", "disabled=true") for text in texts):
+    if any(text is not None and str(text).lower() not in NO_ATTESTATION for text in texts):
         raise click.UsageError(f"{option.opts[0]} is not supported: attestations are not made", context)
 
 
@@ -57,7 +58,7 @@ def memory_limit(_: click.Context, option: click.Parameter, value: str | None) -
     from pycompose.sizes import size_in_bytes
 
     if (number := size_in_bytes(value)) is None:
-        raise click.BadParameter(f"{value!r} is no size (64m, 1g)", param_hint=option.opts[0])
+        raise click.BadParameter(f"invalid size: {value!r}", param=option)
     return number or None
 
 
@@ -82,7 +83,11 @@ def pairs(texts: Iterable[str], what: str) -> dict[str, str | None]:
 
 
 def ssh_agents(texts: Iterable[str]) -> dict[str, str]:
-    return {name: path or "" for name, path in pairs(texts, "--ssh").items()}
+    agents = pairs(texts, "--ssh")
+    for name, path in agents.items():
+        if path is None and name != "default":
+            raise Misuse(f'invalid ssh key "{name}"', "default, or ID=SOCKET")
+    return {name: path or "" for name, path in agents.items()}
 
 
 @command("build", interrupted="`pycompose build` again goes on")

@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.cli.arguments import SERVICES, TIMEOUT
+from pycompose.compose.cli.arguments import SERVICES, TIMEOUT, Switch
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 
@@ -15,6 +15,7 @@ from pycompose.compose.cli.drawing import Drawing, shown
 @click.option("-v", "--volumes", is_flag=True, help="Remove named and anonymous volumes too.")
 @click.option(
     "--remove-orphans",
+    cls=Switch,
     is_flag=True,
     envvar="COMPOSE_REMOVE_ORPHANS",
     help="Remove containers of services that the file does not have.",

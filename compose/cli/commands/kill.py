@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.cli.arguments import SERVICES, UnknownWord
+from pycompose.compose.cli.arguments import SERVICES, Switch, UnknownWord
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.output.terminal import note
@@ -14,6 +14,7 @@ from pycompose.compose.cli.output.terminal import note
 @click.option("-s", "--signal", "word", default="SIGKILL", metavar="SIGNAL", help="Instead of SIGKILL.")
 @click.option(
     "--remove-orphans",
+    cls=Switch,
     is_flag=True,
     envvar="COMPOSE_REMOVE_ORPHANS",
     help="Kill and remove containers of services that the file does not have, too.",

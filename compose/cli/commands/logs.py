@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import moment
+from pycompose.compose.cli.arguments import Misuse, moment
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.subject import check_services
 from pycompose.compose.state import lookup, observe
@@ -52,7 +52,7 @@ def logs(
     check_services(choices, containers, services)
     if index:
         if len(services) != 1:
-            raise click.UsageError("--index needs one service")
+            raise Misuse("--index requires one service to be selected")
         lookup.one_of(containers, services[0], index, running=False)
 
     def chosen(container: ObservedContainer) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 import click
-from pycompose.compose.cli.arguments import FORMAT
+from pycompose.compose.cli.arguments import FORMAT, Misuse
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.filters import filter_pair
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.listing import Listing
 from pycompose.compose.model.observed import Label, ObservedContainer
@@ -33,9 +34,9 @@ def list_projects(every: bool, quiet: bool, form: str | None, filters: tuple[str
     except FileNotFoundError:
         names = []
     for text in filters:
-        key, _, value = text.partition("=")
+        key, value = filter_pair(text)
         if key != "name":
-            raise click.BadParameter(f"{text!r} is not name=TEXT", param_hint="--filter")
+            raise Misuse(f"invalid filter {key!r}", "name=TEXT")
         try:
             names = [name for name in names if re.search(value, name)]
         except re.error as error:

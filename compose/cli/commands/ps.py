@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import FORMAT
+from pycompose.compose.cli.arguments import FORMAT, Misuse
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.filters import filter_pair
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.listing import Listing, label_of, labels_text
 from pycompose.compose.cli.output.tables import age, shortened
@@ -86,9 +87,11 @@ def ps(
     """List the project's containers."""
     form = LISTING.form(form)
     for text in filters:
-        key, _, value = text.partition("=")
-        if key != "status" or value not in STATES:
-            raise click.BadParameter(f"{text!r} is not status=STATE, with one of {', '.join(STATES)}")
+        key, value = filter_pair(text)
+        if key != "status":
+            raise Misuse(f"unknown filter {key}", "status=STATE")
+        if value not in STATES:
+            raise Misuse(f"unknown status {value}", f"one of: {', '.join(STATES)}")
         states = (*states, value)
     looked_at = _everywhere() if all_projects else _of_project(choices, services, orphans, quiet)
     listed = [(places, one) for places, one in looked_at if not services or one.service in services]

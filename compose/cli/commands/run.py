@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 from pycompose.compose.app.choices import Choices
+from pycompose.compose.cli.arguments import Switch
 from pycompose.compose.cli.attached_input import DetachKeys, chosen_keys
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
@@ -18,7 +19,7 @@ from pycompose.compose.cli.remote_stack import confirm
 from pycompose.compose.model.own_variables import switched_on
 from pycompose.errors import PycomposeError
 
-from .up import PULL
+from .up import PULL, orphans_both_ways
 
 if TYPE_CHECKING:
     from pycompose.compose.app.one_off import RunOptions
@@ -69,6 +70,7 @@ GROUPS = {
 @click.option("--no-deps", is_flag=True, help="Leave out what the service depends on.")
 @click.option(
     "--remove-orphans",
+    cls=Switch,
     is_flag=True,
     envvar="COMPOSE_REMOVE_ORPHANS",
     help="Remove containers of services that the file does not have.",
@@ -143,8 +145,7 @@ def _options(
 
     if more["publish"] and more["service_ports"]:
         raise click.UsageError("--service-ports and --publish are incompatible")
-    if more["remove_orphans"] and switched_on(os.environ.get("COMPOSE_IGNORE_ORPHANS")):
-        raise click.UsageError("--remove-orphans and COMPOSE_IGNORE_ORPHANS cannot go together")
+    orphans_both_ways(context, removed=more["remove_orphans"])
     options = RunOptions(
         service,
         arguments,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.cli.arguments import SECONDS, counts_of
+from pycompose.compose.cli.arguments import SECONDS, Misuse, Switch, counts_of
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
 from pycompose.compose.cli.output import terminal
@@ -105,7 +105,7 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--scale", "scales", multiple=True, metavar="SERVICE=NUM", help="How many of a service."),
             click.option("--force-recreate", is_flag=True, help="Make containers anew even if nothing changed."),
             click.option("--no-recreate", is_flag=True, help="Leave containers that exist as they are."),
-            click.option("--remove-orphans", is_flag=True, envvar="COMPOSE_REMOVE_ORPHANS", help=orphans),
+            click.option("--remove-orphans", cls=Switch, is_flag=True, envvar="COMPOSE_REMOVE_ORPHANS", help=orphans),
             PULL,
             click.option("--quiet-pull", is_flag=True, help="Fetch images without showing it."),
             click.option("--build", is_flag=True, help="Build images first."),
@@ -248,34 +248,48 @@ def make(choices: Choices, making: Making, options: UpOptions, *, recreate_depen
     shown(choices, outcome)
 
 
+ATTACHED = (
+    "cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, --attach-dependencies "
+    "or --watch"
+)
+
+
 def conflicts(context: click.Context) -> None:
-    """As docker compose refuses them."""
-    options = context.params
-    names = {"attached": "attach", "detached": "no-attach", "renew_anon_volumes": "renew-anon-volumes"}
-    following = (
-        "attached",
-        "attach_dependencies",
-        "abort_on_container_exit",
-        "abort_on_container_failure",
-        "exit_code_from",
-        "watch",
-    )
-    clashes = [
-        ("abort_on_container_exit", "abort_on_container_failure"),
-        *((away, name) for away in ("detach", "wait") for name in following),
-        ("build", "no_build"),
-        ("no_build", "watch"),
-        *(("no_recreate", name) for name in ("force_recreate", "always_recreate_deps", "renew_anon_volumes")),
-        ("attached", "attach_dependencies"),
-    ]
-    for pair in clashes:
-        if all(options.get(name) for name in pair):
-            one, other = (names.get(name, name.replace("_", "-")) for name in pair)
-            raise click.UsageError(f"--{one} and --{other} cannot go together")
-    if options.get("wait_timeout") is not None and options["wait_timeout"] < 0:
-        raise click.UsageError("--wait-timeout cannot be negative")
-    if options.get("remove_orphans") and switched_on(os.environ.get("COMPOSE_IGNORE_ORPHANS")):
-        raise click.UsageError("--remove-orphans and COMPOSE_IGNORE_ORPHANS cannot go together")
+    """As docker compose refuses them, in its words and its order."""
+
+    def given(name: str) -> bool:
+        return bool(context.params.get(name))
+
+    aborts = given("abort_on_container_exit") or (given("exit_code_from") and not given("abort_on_container_failure"))
+    follows = given("attached") or given("attach_dependencies") or aborts
+    bound = follows or given("abort_on_container_failure") or given("watch")
+    waits_below_zero = (context.params.get("wait_timeout") or 0) < 0
+    clashes = {
+        "--abort-on-container-failure cannot be combined with --abort-on-container-exit": aborts
+        and given("abort_on_container_failure"),
+        "--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies": given("wait")
+        and follows,
+        "--build and --no-build are incompatible": given("build") and given("no_build"),
+        f"--wait {ATTACHED}": given("wait") and bound,
+        f"--detach {ATTACHED}": given("detach") and bound,
+        "--no-recreate and --renew-anon-volumes are incompatible": given("no_recreate") and given("renew_anon_volumes"),
+        "--force-recreate and --no-recreate are incompatible": given("force_recreate") and given("no_recreate"),
+        "--always-recreate-deps and --no-recreate are incompatible": given("always_recreate_deps")
+        and given("no_recreate"),
+        "--no-build and --watch are incompatible": given("no_build") and given("watch"),
+        "cannot combine --attach and --attach-dependencies": given("attached") and given("attach_dependencies"),
+        "--wait-timeout must be a non-negative integer": waits_below_zero,
+    }
+    for message, clash in clashes.items():
+        if clash:
+            raise Misuse(message, context=context)
+    orphans_both_ways(context, removed=given("remove_orphans"))
+
+
+def orphans_both_ways(context: click.Context, *, removed: bool) -> None:
+    """Raises Misuse where orphans are to be removed and ignored."""
+    if removed and switched_on(os.environ.get("COMPOSE_IGNORE_ORPHANS")):
+        raise Misuse("cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans", context=context)
 
 
 def _followed(prepared: PreparedUp, services: tuple[str, ...], watching: Watching) -> frozenset[str]:

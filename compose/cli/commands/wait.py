@@ -20,7 +20,10 @@ def wait(context: click.Context, /, down_project: bool, services: tuple[str, ...
 
     codes: list[int] = []
     places = subject.places_of(context.obj)
-    containers = lookup.of_services(observe.containers(places), services)
+    present = observe.containers(places)
+    if not present:
+        raise PycomposeError(f'no containers for project "{places.project}"', hint="`pycompose up` makes them")
+    containers = lookup.of_services(present, services)
     for _, code in endings.ends(places, containers, first=down_project):
         codes.append(code)
         terminal.say(str(code))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import click
+from pycompose.compose.cli.arguments import Misuse
 from pycompose.frozen import dataclass
 
 from . import terminal
@@ -29,7 +29,7 @@ class Listing:
     def form(self, wanted: str | None) -> str:
         """What was asked for on the command line, else in the user's configuration, else a table.
 
-        Raises click.BadParameter.
+        Raises Misuse.
         """
         return checked_form(wanted if wanted is not None else (docker_setting(self.setting) or "table"))
 
@@ -50,14 +50,14 @@ class Listing:
 
 
 def checked_form(form: str) -> str:
-    """ "table", "json", or a template. Raises click.BadParameter."""
+    """ "table", "json", or a template. Raises Misuse."""
     form = form.strip()
     if form == "pretty":
         return "table"
     if form == "{{json .}}":
         return "json"
     if form not in ("table", "json") and "{{" not in form:
-        raise click.BadParameter(f"{form!r} is neither table nor json, nor a template", param_hint="--format")
+        raise Misuse(f'format value "{form}" could not be parsed: parsing failed', "table, json, or a template")
     return form
 
 
