@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from pycompose.compose.model.known_words import NO_FILE, not_a_name
 from pycompose.errors import PycomposeError
 from pycompose.frozen import dataclass
 from pycompose.runtime.places import Places, ProjectPlaces
@@ -45,7 +46,7 @@ class Located:
     def described(self) -> Project:
         """Raises PycomposeError where there is neither a file nor an earlier `up`."""
         if self.project is None:
-            raise PycomposeError("no compose file, and no earlier `up` to go by", hint="name one with -f")
+            raise PycomposeError(NO_FILE, hint="nor is there an earlier `up` to go by: name a file with -f")
         return self.project
 
     def check(self, services: Iterable[str]) -> None:
@@ -213,7 +214,7 @@ def named(choices: Choices) -> Located:
 
 def _named(name: str) -> ProjectPlaces:
     if not NAME.match(name):
-        raise PycomposeError(f"{name!r} cannot be a project name", hint="small letters, digits, '-' and '_'")
+        raise PycomposeError(not_a_name(name), hint="such as my-project")
     return Places.default().project(name)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from .misuse import Misuse
+
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]  # a plain class before click 8.4
     """A number of seconds; -1 is without end."""
@@ -26,14 +28,6 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # a plain class befor
 
 
 SECONDS = Seconds()
-
-
-class Misuse(click.UsageError):
-    """Wrong usage, in docker compose's words; `hint` says what to try."""
-
-    def __init__(self, message: str, hint: str = "", context: click.Context | None = None) -> None:
-        super().__init__(message, context)
-        self.hint = hint
 
 
 class Switch(click.Option):

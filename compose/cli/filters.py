@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from .arguments import Misuse
+from .misuse import Misuse
 
 OPTION = click.option("-f", "--filter", "texts", multiple=True, metavar="KEY=VALUE", help="Only those that match.")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .offered_words import offer_words
+from .output import terminal
 
 if TYPE_CHECKING:
     from click.parser import _OptionParser
@@ -74,7 +75,7 @@ class GoGroup(GoArguments, click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and self.no_args_is_help and not ctx.resilient_parsing:
-            click.echo(ctx.get_help())
+            terminal.say(ctx.get_help())
             ctx.exit()
         return super().parse_args(ctx, args)
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from .arguments import Misuse, Seconds
+from .arguments import Seconds
+from .misuse import Misuse
 from .output import terminal
 
 # Options with words of their own for a value that they cannot have.
@@ -70,7 +71,7 @@ def wrong_value(
     values = typed if isinstance(typed, (list, tuple)) else (typed,)
     value = next((one for one in values if isinstance(one, str) and not _fits(one, param, context)), None)
     number = isinstance(param.type, (click.types.IntParamType, click.types.FloatParamType, Seconds))
-    from_variable = value is None and param.resolve_envvar_value(context)
+    from_variable = "" if value is not None else param.resolve_envvar_value(context) or ""
     if from_variable and number:
         return Misuse(f'{param.envvar} must be an integer (found: "{from_variable}")')
     shown = value or from_variable or next((one for one in values if isinstance(one, str)), "")

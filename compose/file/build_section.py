@@ -12,13 +12,14 @@ from types import MappingProxyType
 
 from pycompose.compose.model.deployment import LanguageModel
 from pycompose.compose.model.errors import NoSuchService
+from pycompose.compose.model.known_words import OBSOLETE
 from pycompose.compose.model.project import FileReference, FileSource, IpamPool, Network, Project, Service, Volume
 
 from . import addressing, consistency, declarations, pycompose_section
 from . import service as services
 from .canonical import network_hash, service_hashes, text_digest, volume_hash
 from .paths import absolute
-from .reading import Reading, Section
+from .reading import WHOLE_FILE, Reading, Section
 from .source import Map, Tree
 
 NETWORK = (
@@ -57,7 +58,7 @@ def build(
     check_consistency: bool = True,
 ) -> Project:
     """`read_env_file` reads an env or label file, None none; `digest` is of a file's bytes; flags as in `loader`."""
-    top = Section(reading, tree, "a compose file")
+    top = Section(reading, tree, WHOLE_FILE)
     kept = {k: v for k, v in top.check_keys(TOP, ("models",)).items() if k.startswith("x-")}
     top.text("name")  # what it says is known already, if it is text
     shown = pycompose_section.host_show(top)
@@ -68,7 +69,7 @@ def build(
     said = [word for word, is_said in words.items() if is_said]
     if "version" in top:
         top.text("version")
-        reading.warn_once("version", '"version" is obsolete and ignored', top.map.keys_at.get("version"), "obsolete")
+        reading.warn_once("version", OBSOLETE, top.map.keys_at.get("version"), "obsolete")
     context = services.Context(working_dir if resolve_paths else "", name, variables, normalize, separator)
     ranges = dict(top.sections("networks"))
     networks = {key: _network(key, s, context) for key, s in ranges.items()}
@@ -200,7 +201,7 @@ def _real_name(key: str, section: Section, context: services.Context) -> tuple[b
                 continue
             at = section.map.keys_at.get(other)
             if section.name.startswith("volume") and (at is None or said is None or at.path == said.path):
-                message = f'{section.name} is external and cannot have "{other}"'
+                message = f'{section.path()}: conflicting parameters "external" and "{other}" specified'
                 section.reading.problem(message, at, f"external is at {section.at('external')}", "external")
             else:  # an override may say so of what the base describes
                 message = f'"{other}" of {section.name}, which is external, has no effect'
@@ -222,7 +223,7 @@ def _network(key: str, section: Section, context: services.Context) -> Network:
             section.reading.warn_once(f"{one.name} {driver}", message, one.at("driver"))
     pools = []
     for item in ipam.items("config"):
-        pool = Section(section.reading, item, f"a pool of {section.name}")
+        pool = section.entry("config", item, f"a pool of {section.name}")
         pool.check_keys(("subnet", "ip_range", "gateway", "aux_addresses"))
         addresses = MappingProxyType(pool.pairs("aux_addresses"))
         pools.append(IpamPool(pool.text("subnet"), pool.text("ip_range"), pool.text("gateway"), addresses))
@@ -275,8 +276,9 @@ def _file_source(key: str, section: Section, context: services.Context) -> FileS
             section.wrong(source, "the name of one")
     origins = [k for k in sources if section.map.get(k) is not None] + (["external"] if external else [])
     if len(origins) != 1 and not external and not (secret and not origins and "driver" in section):
-        message = f"{section.name} needs exactly one of {', '.join(sources)}, external"
-        hint = f"it has {' and '.join(origins)}" if origins else "such as file: ./path"
+        fault = "attributes are mutually exclusive" if origins else "must be set"
+        message = f"{section.path()}: {'' if origins else 'one of '}{'|'.join(sources)} {fault}"
+        hint = f"it has {' and '.join(origins)}" if origins else "such as file: ./path, or external: true"
         section.reading.problem(message, section.origin, hint, "source")
     elif not origins:
         section.reading.lax(f'{section.name} has a "driver", and neither "file" nor "environment"', section.origin)

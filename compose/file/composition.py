@@ -91,8 +91,8 @@ class Composition:
             paths, inner = entry
             again = next((path for path in paths if path in above), None)
             if again is not None:
-                way = " -> ".join((*above[above.index(again) :], again))
-                self.reading.problem(f"files include each other: {way}", where, "take one of these away", "cycle")
+                way = "\n include ".join((*above[above.index(again) :], again))
+                self.reading.problem(f"include cycle detected:\n{way}", where, "take one of these away", "cycle")
                 self.reading.incomplete = True
                 continue
             self.includes += 1

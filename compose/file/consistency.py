@@ -11,6 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
 from pycompose.compose.model.deployment import LanguageModel
+from pycompose.compose.model.known_words import INVALID
 from pycompose.compose.model.project import FileSource, Network, Service, Volume
 from pycompose.errors import Place
 from pycompose.frozen import dataclass
@@ -57,7 +58,12 @@ def _alone(service: Service, section: Section) -> None:
     """What one service says against itself."""
     reading, name = section.reading, section.name
     named = any(section.map.get(key) for key in ("image", "build", "provider"))  # a wrong one is told of already
-    if service.image is None and service.build is None and service.provider is None and not named:
+    if (
+        service.image is None
+        and service.build is None
+        and service.provider is None
+        and not (named or section.malformed)
+    ):
         hint = "image: host runs what is installed on this machine"
         message = f"{name} has neither an image nor a build context specified: {INVALID}"
         reading.problem(message, section.origin, hint, "no-image")
@@ -80,7 +86,8 @@ def _alone(service: Service, section: Section) -> None:
             reading.obstacle(service.name, message, section.at("ports"), "tcp and udp can", "port")
     if service.container_name is not None and service.replicas > 1:
         where = "scale" if "scale" in section else "deploy.replicas"
-        message = f"{name} has a container_name and so cannot have {service.replicas} replicas"
+        message = f"{section.path(where)}: can't set container_name and {service.name} as container name must be unique"
+        message = f"{message}: {INVALID}"
         hint = f"{where} is at {place(section, *where.split('.'))}"
         reading.problem(message, section.at("container_name"), hint, "conflict")
     for mount in service.mounts:
@@ -93,20 +100,22 @@ def _alone(service: Service, section: Section) -> None:
         reading.warn_once(f"start_interval of {name}", message, place(section, "healthcheck", "start_interval"))
     if build := service.build:
         if build.dockerfile_inline is not None and build.dockerfile is not None:
-            message = f"{name} has both dockerfile and dockerfile_inline"
+            message = f"{name} declares mutualy exclusive dockerfile and dockerfile_inline: {INVALID}"
             hint = f"dockerfile is at {place(section, 'build', 'dockerfile')}"
             reading.problem(message, place(section, "build", "dockerfile_inline"), hint, "conflict")
         if build.platforms and service.platform is not None and service.platform not in build.platforms:
-            message = f'platforms of the build of {name} do not have its platform "{service.platform}"'
-            hint = f"platform is at {section.at('platform')}"
+            message = f'service.build.platforms MUST include service.platform "{service.platform}": {INVALID}'
+            hint = f"the platform of {name} is at {section.at('platform')}"
             reading.problem(message, place(section, "build", "platforms"), hint, "conflict")
     develop = section.map.get("develop")
     listed = develop.get("watch") if isinstance(develop, Map) else None
     for number, watch in enumerate(service.develop.watch if service.develop else ()):
         at = position(listed[number]) if isinstance(listed, Seq) and number < len(listed) else None
         if watch.action in ("sync", "sync+restart", "sync+exec") and not watch.target:
-            message = f'a watch of {name} with the action "{watch.action}" needs a target'
-            reading.problem(message, at, "the folder in the container that is kept the same", "required")
+            asked = section.path("develop.watch")
+            message = f"{asked}: target is required for non-rebuild actions: {INVALID}"
+            hint = f"{watch.action} needs it: the folder in the container that is kept the same"
+            reading.problem(message, at, hint, "required")
         if watch.action == "sync+exec" and (watch.exec is None or not watch.exec.command):
             reading.problem(
                 f'a watch of {name} with the action "sync+exec" needs exec.command',
@@ -151,9 +160,6 @@ def _needed(service: Service, section: Section, whole: Whole) -> None:
             section.reading.problem(_undefined(service, "build secret", used.source), at, hint, "undefined")
 
 
-INVALID = "invalid compose project"  # docker compose's words, which scripts look for
-
-
 def _undefined(service: Service, kind: str, name: str) -> str:
     return f'service "{service.name}" refers to undefined {kind} {name}: {INVALID}'
 
@@ -195,7 +201,8 @@ def _container_names(active: list[tuple[Service, Section]], reading: Reading) ->
             continue
         if name in taken:
             other = taken[name]
-            message = f'{section.name} and {other.name} have the same container_name "{name}"'
+            holder = services_of[name]
+            message = f'{section.path()}: container name "{name}" is already in use by service {holder}'
             hint = f"the other is at {other.at('container_name')}"
             at = section.at("container_name")
             reading.obstacle(service.name, message, at, hint, "conflict", services_of[name])

@@ -47,7 +47,8 @@ def read(kind: type[T], section: Section) -> T:
             if value is not None:
                 values[one.name] = value
         elif one.required:
-            section.reading.problem(f'{section.name} needs "{one.key}"', section.origin, f"{one.key}: …", "required")
+            message = f"{section.path() or section.name} missing property '{one.key}'"
+            section.reading.problem(message, section.origin, f"{one.key}: …", "required")
     if extensions:
         values["extensions"] = MappingProxyType(extensions)
     return kind(**values)
@@ -58,16 +59,16 @@ def optional(kind: type[T], section: Section, key: str) -> T | None:
     if section.map.get(key) is None:
         return None
     name = f'"{key}" of {section.name}'
-    return read(kind, Section(section.reading, long(kind, section.map[key]), name, section.map.keys_at.get(key)))
+    value = long(kind, section.map[key])
+    return read(kind, Section(section.reading, value, name, section.map.keys_at.get(key), (section, key)))
 
 
 def several(kind: type[T], section: Section, key: str) -> tuple[T, ...]:
     """The records of a list."""
     records = []
     for number, item in enumerate(section.items(key), 1):
-        one = Section(
-            section.reading, long(kind, item), f'entry {number} of "{key}" of {section.name}', section.at(key)
-        )
+        name = f'entry {number} of "{key}" of {section.name}'
+        one = Section(section.reading, long(kind, item), name, section.at(key), (section, f"{key}.{number - 1}"))
         records.append(read(kind, one))
     return tuple(records)
 

@@ -67,8 +67,14 @@ def parse(
             continue
         match = KEY.match(content, index)
         if not match:
-            hint = "a name has letters, digits and _ . - [ ]"
-            raise fail(f'"{line[:60]}" is not of the form NAME=value', index, hint)
+            hint = f'"{line[:60]}" is not NAME=value; a name has letters, digits and _ . - [ ]'
+            name = re.split("[=:]", line, maxsplit=1)[0]
+            fault = (
+                "key cannot contain a space"
+                if " " in name.strip()
+                else f'unexpected character in variable name "{line[:60]}"'
+            )
+            raise fail(fault, index, hint)
         key, value_at = match[1], match.end()
         if match[2] is None:
             if (inherited := lookup(key)) is not None:
@@ -84,7 +90,8 @@ def parse(
             if quote in ("'", '"') and quote:
                 close = _quote_end(content, value_at, quote)
                 if close < 0:
-                    raise fail(f"the quote {quote} of {key} is not closed", value_at, f"end the value with {quote}")
+                    hint = f"end the value of {key} with {quote}"
+                    raise fail(f"unterminated quoted value {content[value_at:end]}", value_at, hint)
                 raw = content[value_at + 1 : close]
                 values[key] = raw.replace("\\'", "'") if quote == "'" else substitute(_unescape(raw), known, missing)
                 index = close + 1

@@ -63,8 +63,14 @@ class Extending:
         target: Tree = extends
         other: Tree = None
         if isinstance(extends, Map):
-            Section(self.reading, extends, f'"extends" of service "{name}"').check_keys(("service", "file"))
+            Section(self.reading, extends, f"services.{name}.extends").check_keys(("service", "file"))
             target, other = extends.get("service"), extends.get("file")
+            if target is None:
+                message = f"extends.{name}.service is required"
+                self.reading.problem(
+                    message, position(extends) or at, "extends: {service: NAME, file: PATH}", "extends"
+                )
+                return over
         if not isinstance(target, Text) or not (other is None or isinstance(other, Text)):
             message = f'"extends" of service "{name}" must be a service, or a mapping with service and file'
             self.reading.problem(message, position(extends) or at, "extends: {service: NAME, file: PATH}", "extends")
@@ -81,14 +87,14 @@ class Extending:
                 return over
         if target not in self.known[base_path]:
             hint = suggestion(target, self.known[base_path]) or one_of(self.known[base_path])
-            where = f" in {base_path}" if other is not None else ""
-            message = f'service "{name}" extends "{target}", which is not defined{where}'
+            where = f" in {other}" if other is not None else ""
+            message = f'cannot extend service "{name}" in {path}: service "{target}" not found{where}'
             self.reading.problem(message, target.at, hint, "undefined")
             return over
         step = (base_path, str(target))
         if step in chain:
-            way = " -> ".join(n if p == path else f"{n} ({p})" for p, n in (*chain[chain.index(step) :], step))
-            self.reading.problem(f"services extend each other: {way}", at, "take one of these away", "cycle")
+            way = "\n  extends ".join(f"{n} in {p}" for p, n in (*chain[chain.index(step) :], step))
+            self.reading.problem(f"Circular reference:\n  {way}", at, "take one of these away", "cycle")
             return over
         if len(chain) > CHAIN:
             self.reading.problem(

@@ -83,9 +83,8 @@ class Files:
                 with open(path, "rb", buffering=0) as stream:
                     data = _read(stream.fileno())
         except OSError as error:
-            raise _fail(
-                f"{path} cannot be read: {error.strerror}", named_at, "file", HINTS.get(error.errno or 0, "")
-            ) from error
+            reason = (error.strerror or "").lower()
+            raise _fail(f"open {path}: {reason}", named_at, "file", HINTS.get(error.errno or 0, "")) from error
         except ValueError as error:  # a NUL in the path
             raise _fail(f"{path!r} cannot be a path", named_at, "file", "no path has a zero byte in it") from error
         self._bytes += len(data)

@@ -110,7 +110,7 @@ def _braced(inner: str, lookup: Callable[[str], str | None], unset: Callable[[st
             if usable:
                 return known or ""
             why = substitute(operand, lookup, unset, depth + 1)
-            message = f'variable "{name}" is required{": " + why if why else ""}'
+            message = f"required variable {name} is missing a value{': ' + why if why else ''}"
             raise InterpolationError(message, f"set it: in the shell, or as {name}=… in the file .env")
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 from typing import Any
 
 from pycompose.compose.model.errors import FileError, Problem
 from pycompose.compose.model.fields import no_text
+from pycompose.compose.model.known_words import NO_FILE, not_a_name
 from pycompose.compose.model.own_variables import switched_on
 from pycompose.compose.model.project import Project
 from pycompose.errors import Place
@@ -131,7 +132,7 @@ def merged(options: Options) -> Merged:
     tree = composition.whole(paths, Scope(working_dir, variables))
     reading.warnings[:0] = files.warnings
     if tree is None and not reading.problems:
-        reading.problem("the file is empty", Place(paths[0], 1, 1), 'it needs a "services" mapping', "empty")
+        reading.problem("empty compose file", Place(paths[0], 1, 1), 'it needs a "services" mapping', "empty")
     return Merged(tree, name, working_dir, tuple(paths), environment_files, variables, reading, files)
 
 
@@ -197,7 +198,11 @@ def _built(whole: Merged, options: Options, services: tuple[str, ...]) -> Projec
     def read_env_file(
         entry: EnvFile, lookup: Callable[[str], str | None], earlier: Mapping[str, str]
     ) -> dict[str, str]:
-        if not entry.required and not os.path.exists(entry.path):
+        if not os.path.exists(entry.path):
+            if entry.required:
+                kind = "label" if entry.attribute == "label_file" else "env"
+                message = f"{kind} file {entry.path} not found: stat {entry.path}: no such file or directory"
+                reading.problem(message, entry.section.at(entry.attribute), "is the path right?", "file")
             return {}
         try:
             content = whole.files.text(entry.path, entry.section.at(entry.attribute))
@@ -258,6 +263,8 @@ def _environment(
     named = options.env_files or tuple(p for p in environ.get("COMPOSE_ENV_FILES", "").split(",") if p)
     if named:
         paths = [_here(p) for p in named]
+        if missing := next((path for path in paths if not os.path.exists(path)), None):
+            raise _fail(f"couldn't find env file: {missing}", "is the path right?")
     elif switched_on(environ.get("COMPOSE_DISABLE_ENV_FILE")):
         paths = []
     else:
@@ -280,15 +287,22 @@ def _find(options: Options, variables: Mapping[str, str], files: Files) -> list[
         return [p if p == "-" else files.local(p, "") if is_elsewhere(p) else _here(p) for p in paths]
     start = directory = _here(options.project_directory or "")
     while True:
-        for name in NAMES:
-            path = os.path.join(directory, name)
-            if os.path.isfile(path):
-                others = (os.path.join(directory, o) for o in OVERRIDES)
-                return [path, *[o for o in others if os.path.isfile(o)][:1]]
+        chosen = _first_of(directory, NAMES, "config", files)
+        if chosen:
+            return [*chosen, *_first_of(directory, OVERRIDES, "override", files)]
         if directory == os.path.dirname(directory):
-            message = f"no compose file in {start} or above it"
-            raise _fail(message, "name one with -f, or make a compose.yaml", code="no-file")
+            hint = f"there is no compose.yaml in {start} or above it: name one with -f"
+            raise _fail(NO_FILE, hint, code="no-file")
         directory = os.path.dirname(directory)
+
+
+def _first_of(directory: str, names: Sequence[str], kind: str, files: Files) -> list[str]:
+    """The first of these files that is there; that there are others is a warning."""
+    there = [path for name in names if os.path.isfile(path := os.path.join(directory, name))]
+    if len(there) > 1:
+        message = f"Found multiple {kind} files with supported names: {', '.join(there)}"
+        files.warnings += [Problem(message, code="several-files"), Problem(f"Using {there[0]}", code="several-files")]
+    return there[:1]
 
 
 def normal_name(name: str) -> str:
@@ -302,9 +316,8 @@ def _project_name(options: Options, variables: Mapping[str, str], names: list[Tr
     ):
         if chosen:
             if normal_name(chosen) != chosen:
-                raise _fail(
-                    f'"{chosen}" ({origin}) cannot be a project name', f'try "{normal_name(chosen)}"', code="name"
-                )
+                proposal = f'; try "{name}"' if (name := normal_name(chosen)) else ""
+                raise _fail(not_a_name(chosen), f"it is from {origin}{proposal}", code="name")
             return chosen
     for value in reversed(names):
         if isinstance(value, Text):
@@ -317,8 +330,9 @@ def _project_name(options: Options, variables: Mapping[str, str], names: list[Tr
             if not chosen:
                 continue
             if not (name := normal_name(chosen)):
-                hint = "letters, digits, - and _, a letter or digit first"
-                raise _fail(f'"{chosen}" cannot be a project name', hint, value.at, "name")
+                raise _fail(
+                    not_a_name(chosen), "the name of the file is made of its letters and digits", value.at, "name"
+                )
             return name
     name = normal_name(os.path.basename(working_dir))
     if not name:

@@ -128,7 +128,7 @@ def _target(path: str, section: Section, at: Place | None) -> str | None:
 
 
 def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
-    one = Section(section.reading, item, f"a volume of {section.name}", section.at("volumes"))
+    one = section.entry("volumes", item, f"a volume of {section.name}")
     kept = one.check_keys(
         ("type", "source", "target", "read_only", "bind", "volume", "tmpfs", "image"), ("consistency",)
     )
@@ -201,7 +201,7 @@ def uses(section: Section, key: str, directory: str) -> tuple[FileReference, ...
         if isinstance(item, Text):
             references.append(FileReference(str(item), directory + item))
             continue
-        one = Section(section.reading, item, f"an entry in {key} of {section.name}", section.at(key))
+        one = section.entry(key, item, f"an entry in {key} of {section.name}")
         kept = one.check_keys(("source", "target", "uid", "gid", "mode"))
         source = one.text("source")
         if source is None:

@@ -40,7 +40,8 @@ def networks(section: Section) -> tuple[Attachment, ...]:
     attachments = []
     section.check_names("networks")
     for name, entry in tree.items():
-        one = Section(section.reading, entry, f'network "{name}" of {section.name}', tree.keys_at.get(name))
+        what, at = f'network "{name}" of {section.name}', tree.keys_at.get(name)
+        one = Section(section.reading, entry, what, at, (section, f"networks.{name}"))
         kept = one.check_keys(ATTACHMENT, ("link_local_ips",))
         kept.pop("link_local_ips", None)
         attachments.append(
@@ -61,17 +62,17 @@ def networks(section: Section) -> tuple[Attachment, ...]:
     return tuple(attachments)
 
 
-def port_range(value: str) -> tuple[int, int]:
-    """`8000` or `8000-8010`. Raises ValueError."""
+def port_range(value: str, kind: str = "containerPort") -> tuple[int, int]:
+    """`8000` or `8000-8010`. Raises ValueError, in docker compose's words."""
     if not RANGE.match(value):
-        raise ValueError("it is not [[IP:]HOST:]CONTAINER[/PROTOCOL]")
+        raise ValueError(f"Invalid {kind}: {short(value)}")
     first, _, last = value.partition("-")
     span = int(first), int(last or first)
     for number in span:
         if number > 65535:
-            raise ValueError(f"{number} is not a port")
+            raise ValueError(f"Invalid {kind}: {value}")
     if span[1] < span[0]:
-        raise ValueError("a range ends before it begins")
+        raise ValueError(f"Invalid {kind}: {value}: the range ends before it begins")
     return span
 
 
@@ -85,16 +86,16 @@ def parse_port(value: str) -> tuple[Port, ...]:
     rest, _, protocol = value.partition("/")
     protocol = protocol.lower() or "tcp"
     if protocol not in PROTOCOLS:
-        raise ValueError(f'protocol "{short(protocol)}" is neither tcp nor udp')
+        raise ValueError(f"Invalid proto: {short(protocol)}")
     before, _, container = rest.rpartition(":")
     ip, _, host = before.rpartition(":")
     ip = ip.removeprefix("[").removesuffix("]")
     if ip and not _is_address(ip):
-        raise ValueError(f'"{short(ip)}" is no address')
+        raise ValueError(f"Invalid ip address: {short(ip)}")
     first, last = port_range(container)
     if last == 0:
         raise ValueError("no container has a port 0")
-    published = port_range(host) if host else None
+    published = port_range(host, "hostPort") if host else None
     count = last - first + 1
     address = ip or None
     if count == 1:
@@ -102,7 +103,7 @@ def parse_port(value: str) -> tuple[Port, ...]:
     if published is None:
         return tuple(Port(first + i, None, address, protocol) for i in range(count))  # type: ignore[arg-type]
     if published[1] - published[0] + 1 != count:
-        raise ValueError("the two ranges differ in length")
+        raise ValueError(f"Invalid ranges specified for container and host Ports: {container} and {host}")
     return tuple(Port(first + i, (published[0] + i,) * 2, address, protocol) for i in range(count))  # type: ignore[arg-type]
 
 
@@ -118,7 +119,7 @@ def ports(section: Section) -> tuple[Port, ...]:
                 section.reading.problem(message, item.at, GOOD_PORT, "port")
                 continue
         else:
-            one = Section(section.reading, item, f"a port of {section.name}", section.at("ports"))
+            one = section.entry("ports", item, f"a port of {section.name}")
             entries = _long_port(one)
         section.reading.ports += len(entries)
         if section.reading.ports > PORTS:

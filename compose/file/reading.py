@@ -64,6 +64,20 @@ GROUPS = words("""
     volumes_from watch weight_device
 """)
 NULLABLE = words("command deploy develop entrypoint")
+LISTS = words("""
+    cache_from cache_to cap_add cap_drop config configs depends_on device_cgroup_rules device_read_bps device_read_iops
+    device_write_bps device_write_iops devices dns dns_opt dns_search entitlements env_file expose external_links gpus
+    group_add include label_file placement platforms ports post_start pre_start pre_stop profiles secrets security_opt
+    tags tmpfs volumes volumes_from watch weight_device
+""")  # of GROUPS, what its schema wants first
+SCHEMA = {  # what is wanted -> what its schema calls that
+    "text": "string",
+    "a mapping": "mapping",
+    "a mapping or a list of NAME=value": "mapping",
+    "a list": "array",
+    "a list of text": "array",
+}
+WHOLE_FILE = "a compose file"
 NUMBERS_TOO = words("expose group_add ports published")
 SWITCHES_TOO = words("provenance sbom")
 REPEATED = words("""
@@ -125,7 +139,7 @@ class Reading:
         if self.existing:
             self.lacking = True
             return
-        message = f'variable "{name}" is not set; it becomes empty text'
+        message = f'The "{name}" variable is not set. Defaulting to a blank string.'
         self.warn_once(f"${name}", message, at, "unset-variable")
 
     def warn_once(self, key: str, message: str, at: Place | None, code: str = "not-acted-on") -> None:
@@ -139,18 +153,45 @@ class Reading:
 
 
 class Section:
-    """One mapping of a file, read attribute by attribute. `name` is how messages call it: service "web"."""
+    """One mapping of a file, read attribute by attribute. `name` is how messages call it: service "web".
 
-    def __init__(self, reading: Reading, value: Tree, name: str, at: Place | None = None) -> None:
+    `within` is the section that it is a part of, and the key there, with its item where that is a list: from these
+    comes its path as docker compose's schema names it, services.web.ports.0.
+    """
+
+    def __init__(
+        self,
+        reading: Reading,
+        value: Tree,
+        name: str,
+        at: Place | None = None,
+        within: tuple[Section, str] | tuple[Section, str, Tree] | None = None,
+    ) -> None:
         self.reading = reading
         self.name = name
+        self._within = within
+        self.malformed = value is not None and not isinstance(value, Map)
         if value is not None and not isinstance(value, Map):
-            reading.problem(f"{name} must be a mapping", value.at, "lines of NAME: value below it, indented", "type")
+            hint = "lines of NAME: value below it, indented"
+            reading.problem(f"{self.path() or name} must be a mapping", value.at, hint, "type")
         self.map = value if isinstance(value, Map) else Map(at)
         self.origin = self.map.at or at
 
     def __contains__(self, key: str) -> bool:
         return key in self.map
+
+    def path(self, key: str = "") -> str | None:
+        """Of an attribute, or of the section itself, as docker compose's schema names it; None of what it has not."""
+        if self._within is None:
+            return key if self.name == WHOLE_FILE else None
+        parent, *steps = self._within
+        path = parent.path(str(steps[0]))
+        if path is None:
+            return None
+        if len(steps) == 2:
+            siblings = parent.map.get(str(steps[0]))
+            path += next((f".{i}" for i, one in enumerate(siblings or ()) if one is steps[1]), "")
+        return f"{path}.{key}" if key else path
 
     def at(self, key: str) -> Place | None:
         """Where the value is; of a block below its key, the key."""
@@ -163,7 +204,10 @@ class Section:
         shown = f', not "{short(value)}"' if isinstance(value, Text) else ""
         form = next((form for start, form in FORMS.items() if wanted.startswith(start)), "")
         hint = f"such as {key}: {form}" if form else ""
-        self.reading.problem(f'"{key}" of {self.name} must be {wanted}{shown}', self.at(key), hint, "type")
+        message = f'"{key}" of {self.name} must be {wanted}{shown}'
+        if (said := SCHEMA.get(wanted)) and (path := self.path(key)):
+            message = f"{path} must be a {said}"
+        self.reading.problem(message, self.at(key), hint, "type")
 
     def check_keys(self, acted: Iterable[str], kept: Iterable[str] = ()) -> dict[str, str]:
         """Unknown keys are problems; the canonical JSON of those that are known and not acted on is returned."""
@@ -183,15 +227,20 @@ class Section:
             else:
                 at = self.map.keys_at.get(key) or self.origin
                 hint = self.reading.suggestion(key, acted | kept) or one_of(acted | kept)
-                self.reading.problem(f'{self.name} has no attribute "{key}"', at, hint, "unknown-key")
+                path = self.path()
+                message = f'{self.name} has no attribute "{short(key)}"'
+                if path is not None:
+                    message = f"{path} additional properties '{short(key)}' not allowed".lstrip()
+                self.reading.problem(message, at, hint, "unknown-key")
         return result
 
     def _null(self, key: str) -> None:
         """A key with nothing behind it: an error where a list or a mapping belongs, else as if it were not there."""
         at = self.map.keys_at.get(key) or self.origin
         if key in GROUPS:
-            message = f'"{key}" of {self.name} has nothing in it'
-            self.reading.problem(message, at, f"take it away, or write {key}: []", "null")
+            kind, empty = ("array", "[]") if key in LISTS else ("mapping", "{}")
+            hint = f"it has nothing in it: take it away, or write {key}: {empty}"
+            self.reading.problem(f"{self.path(key) or key} must be a {kind}", at, hint, "null")
         elif key not in NULLABLE:
             self.reading.lax(f'"{key}" of {self.name} has no value', at)
 
@@ -455,17 +504,26 @@ class Section:
         return {name: value or "" for name, value in values.items()}
 
     def section(self, key: str) -> Section:
-        return Section(self.reading, self.map.get(key), f'"{key}" of {self.name}', self.map.keys_at.get(key))
+        name = f'"{key}" of {self.name}'
+        return Section(self.reading, self.map.get(key), name, self.map.keys_at.get(key), (self, key))
+
+    def entry(self, key: str, item: Tree, name: str) -> Section:
+        """An item of the list `key`."""
+        return Section(self.reading, item, name, self.at(key), (self, key, item))
 
     def sections(self, key: str) -> list[tuple[str, Section]]:
         """The entries of a mapping of mappings."""
         parent = self.section(key)
         if key in RESTRICTED:
             self.check_names(key)
-        return [
-            (name, Section(self.reading, value, f'{key.removesuffix("s")} "{name}"', parent.map.keys_at.get(name)))
-            for name, value in parent.map.items()
-        ]
+        entries = []
+        for name, value in parent.map.items():
+            what, at = f'{key.removesuffix("s")} "{name}"', parent.map.keys_at.get(name)
+            entries.append((name, one := Section(self.reading, value, what, at, (parent, name))))
+            if value is None and key == "services":
+                one.malformed = True
+                self.reading.problem(f"{one.path()} must be a mapping", at, "it has nothing in it: image: …", "type")
+        return entries
 
     def check_names(self, key: str) -> None:
         """Problems at keys of the mapping `key` (such as networks) that cannot be the names of such things."""
@@ -498,9 +556,9 @@ class Section:
         if value == "" and key in MAY_BE_EMPTY:
             return None
         if value is not None and value not in allowed:
-            self.reading.problem(
-                f'"{key}" of {self.name} cannot be "{value}"', self.at(key), "one of: " + ", ".join(allowed), "choice"
-            )
+            path, listed = self.path(key), ", ".join(f"'{one}'" for one in allowed)
+            message = f"{path} value must be one of {listed}" if path else f'"{key}" of {self.name} cannot be "{value}"'
+            self.reading.problem(message, self.at(key), f"one of: {', '.join(allowed)}", "choice")
             return None
         return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pycompose.compose.model.deployment import Deploy
 from pycompose.compose.model.image_build import Ulimit
+from pycompose.compose.model.known_words import INVALID
 from pycompose.compose.model.project import BlkioConfig, Device, DeviceRate, DeviceWeight, RestartPolicy, ServiceLimits
 from pycompose.compose.model.quantities import duration_of
 from pycompose.errors import Place
@@ -31,8 +32,9 @@ def agreed(
 ) -> float | None:
     """One value of two places; that they differ is a problem that names both."""
     if value is not None and other is not None and value != other:
-        message = f"{section.name} has {key} {_shown(value)} and {'.'.join(other_path)} {_shown(other)}"
-        hint = f"the other is at {place(section, *other_path)}"
+        keys = f"'{key}' and '{'.'.join(other_path)}'"
+        message = f"{section.path() or section.name}: can't set distinct values on {keys}: {INVALID}"
+        hint = f"they are {_shown(value)} and {_shown(other)}; the other is at {place(section, *other_path)}"
         section.reading.problem(message, section.at(key), hint, "conflict")
     return value if value is not None else other
 
@@ -47,7 +49,9 @@ def replicas(section: Section, deploy: Deploy | None) -> int:
     count = 1 if wanted is None else int(wanted)
     if count < 0:
         at = section.at("scale") if scale is not None else place(section, "deploy", "replicas")
-        section.reading.problem(f"{section.name} cannot have {count} replicas", at, "0 is the fewest", "value")
+        where = "scale" if scale is not None else "deploy.replicas"
+        message = f"{section.path(where)}: must be greater than or equal to 0"
+        section.reading.problem(message, at, f"{count} is below zero", "value")
         return 1
     return count
 
@@ -153,7 +157,8 @@ def ulimits(section: Section, key: str = "ulimits", *, quoted: bool = True) -> d
             section.reading.lax(f'{parent.name} has "{name}"', parent.at(name))
             continue
         if isinstance(value, Map):
-            one = Section(section.reading, value, f'ulimit "{name}" of {section.name}')
+            what = f'ulimit "{name}" of {section.name}'
+            one = Section(section.reading, value, what, within=(section, f"{key}.{name}"))
             one.check_keys(("soft", "hard"))
             check(one, "soft")
             check(one, "hard")
@@ -184,7 +189,7 @@ def devices(section: Section) -> tuple[Device, ...]:
                 target, permissions = source, target
             mappings.append(Device(source, target or source, permissions or "rwm"))
             continue
-        one = Section(section.reading, item, f"a device of {section.name}", section.at("devices"))
+        one = section.entry("devices", item, f"a device of {section.name}")
         kept = one.check_keys(("source", "target", "permissions"))
         source = one.text("source") or ""
         if not source:

@@ -290,8 +290,8 @@ def _healthcheck(section: Section) -> Healthcheck | None:
         test = check.command("test")
         if test and test[0] not in ("CMD", "CMD-SHELL", "NONE"):
             first = value[0] if isinstance(value, Seq) else None
-            message = f'the test of {check.name} must start with CMD, CMD-SHELL or NONE, not "{short(test[0])}"'
-            hint = "a test that is one text is run by the shell"
+            message = 'healthcheck.test must start either by "CMD", "CMD-SHELL" or "NONE"'
+            hint = f'not "{short(test[0])}"; a test that is one text is run by the shell'
             check.reading.problem(message, first.at if first is not None else check.at("test"), hint, "healthcheck")
     return Healthcheck(
         test=test,
@@ -341,11 +341,11 @@ def _depends_on(section: Section, links: tuple[tuple[str, str], ...], context: C
     tree = named(value, "depends_on")
     if isinstance(tree, Map):
         for name, entry in tree.items():
-            one = Section(section.reading, entry, f'dependency "{name}" of {section.name}', tree.keys_at.get(name))
+            what, at = f'dependency "{name}" of {section.name}', tree.keys_at.get(name)
+            one = Section(section.reading, entry, what, at, (section, f"depends_on.{name}"))
             kept = one.check_keys(("condition", "restart", "required"))
             if isinstance(value, Map) and "condition" not in one:
-                reading, at = section.reading, tree.keys_at.get(name)
-                reading.lax(f'{one.name} has no "condition", which is then service_started', at)
+                section.reading.lax(f'{one.name} has no "condition", which is then service_started', at)
             condition = one.choice("condition", CONDITIONS) or "service_started"
             restarts, needed = one.flag("restart"), one.flag("required", True, quoted=False)
             needs[name] = Dependency(name, condition, restarts, needed, extended(kept))  # type: ignore[arg-type]
@@ -361,7 +361,7 @@ def _hooks(section: Section, key: str, context: Context) -> tuple[Hook, ...]:
     variables = context.variables if section.map.scope is None else section.map.scope
     hooks = []
     for item in section.items(key):
-        hook = Section(section.reading, item, f"a hook in {key} of {section.name}", section.at(key))
+        hook = section.entry(key, item, f"a hook in {key} of {section.name}")
         kept = hook.check_keys(("command", "user", "privileged", "working_dir", "environment", "image", "per_replica"))
         command = hook.command("command")
         written = hook.optional_pairs("environment")
@@ -396,7 +396,7 @@ def env_files(section: Section, context: Context) -> list[EnvFile]:
         if isinstance(item, Text):
             files.append(EnvFile(absolute(item, context.working_dir), True, False, section))
             continue
-        one = Section(section.reading, item, f"an env_file of {section.name}", section.at("env_file"))
+        one = section.entry("env_file", item, f"an env_file of {section.name}")
         one.check_no_extensions(("path", "required", "format"))
         path = one.text("path")
         if path is None:

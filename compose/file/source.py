@@ -453,7 +453,7 @@ class _Builder:
                     self.problems.append(Problem("'<<' needs a mapping", inside.key_at, code="merge-key"))
         elif inside.repeated:
             if (first := mapping.keys_at.get(key)) is not None:
-                message, hint = f'key "{key}" is given twice', f"the first is on line {first.line}"
+                message, hint = f'mapping key "{key}" already defined at line {first.line}', "take one of the two away"
                 self.problems.append(Problem(message, inside.key_at, hint, "duplicate-key"))
         else:
             mapping.put(str(key), value, inside.key_at)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import DEPRECATED, PROGRESS, Misuse
+from pycompose.compose.cli.arguments import DEPRECATED, PROGRESS
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing
+from pycompose.compose.cli.misuse import Misuse
 from pycompose.compose.cli.output import terminal
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import Misuse, moment
+from pycompose.compose.cli.arguments import moment
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.misuse import Misuse
 from pycompose.compose.cli.subject import check_services
 from pycompose.compose.state import lookup, observe
 

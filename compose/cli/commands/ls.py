@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import click
-from pycompose.compose.cli.arguments import FORMAT, Misuse
+from pycompose.compose.cli.arguments import FORMAT
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.filters import filter_pair
+from pycompose.compose.cli.misuse import Misuse
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.listing import Listing
 from pycompose.compose.model.observed import Label, ObservedContainer

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import FORMAT, Misuse
+from pycompose.compose.cli.arguments import FORMAT
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.filters import filter_pair
+from pycompose.compose.cli.misuse import Misuse
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.listing import Listing, label_of, labels_text
 from pycompose.compose.cli.output.tables import age, shortened

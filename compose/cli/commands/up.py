@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from pycompose.compose.app.choices import Choices
-from pycompose.compose.cli.arguments import SECONDS, Misuse, Switch, counts_of
+from pycompose.compose.cli.arguments import SECONDS, Switch, counts_of
 from pycompose.compose.cli.command import command
 from pycompose.compose.cli.drawing import Drawing, shown
+from pycompose.compose.cli.misuse import Misuse
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.remote_stack import confirm
 from pycompose.compose.model.own_variables import switched_on

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pycompose.compose.cli.arguments import Misuse
+from pycompose.compose.cli.misuse import Misuse
 from pycompose.frozen import dataclass
 
 from . import terminal

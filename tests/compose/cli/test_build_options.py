@@ -118,7 +118,7 @@ def test_what_the_command_line_says_is_in_the_bake_file(run: Run) -> None:
         (("--provenance=true",), "--provenance is not supported: attestations are not made"),
         (("--sbom", "true"), "--sbom is not supported: attestations are not made"),
         (("--builder", "other"), 'no builder "other" found; there is one here, "default"'),
-        (("--memory", "much"), "invalid argument \"much\" for \"-m, --memory\" flag: invalid size: 'much'"),
+        (("--memory", "much"), 'invalid argument "much" for "-m, --memory" flag: invalid size: \'much\''),
         (("--progress", "fancy"), 'unsupported --progress value "fancy"'),
     ],
 )

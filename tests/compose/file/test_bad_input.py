@@ -11,18 +11,18 @@ import pytest
 
 WORK = "services: {a: {image: x}}\n"
 BAD: dict[str, tuple[str | bytes, str]] = {
-    "empty": ("", "bad.yaml:1:1: the file is empty"),
-    "nothing but documents": ("---\n" * 1000, "bad.yaml:1:1: the file is empty"),
+    "empty": ("", "bad.yaml:1:1: empty compose file"),
+    "nothing but documents": ("---\n" * 1000, "bad.yaml:1:1: empty compose file"),
     "binary": (bytes(range(256)) * 100, "bad.yaml:1:1: the file is binary, not text"),
     "latin-1": ("services: {a: {image: é}}".encode("latin-1"), "bad.yaml:1:23: the file is not UTF-8 text: byte 0xe9"),
     "tabs": ("services:\n\ta:\n", "bad.yaml:2:1: not valid YAML: a tab cannot indent"),
     "a list for text": (
         "services: {a: {image: [x]}}\n",
-        'bad.yaml:1:23: "image" of service "a" must be text\nhint: such as image: text; ',
+        "bad.yaml:1:23: services.a.image must be a string\nhint: such as image: text; ",
     ),
     "a mapping for text, in lines": (
         "services:\n  a:\n    image:\n      x: y\n",
-        'bad.yaml:3:5: "image" of service "a" must be text\nhint:',
+        "bad.yaml:3:5: services.a.image must be a string\nhint:",
     ),
     "too large": (b"#" * (17 << 20), "the file is larger than 16 MiB"),
     "deep": ("".join(f"\n{' ' * n}a:" for n in range(1000)), "values are nested more than 100 deep"),
@@ -38,7 +38,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
         + "".join(f"x{n}: &x{n} {{<<: [{','.join([f'*x{n - 1}'] * 50)}], m: 1}}\n" for n in range(1, 60)),
         "more than 1,000,000 values",
     ),
-    "a key of a million letters": (f"? {'k' * 1_000_000}\n: 1\n", "a compose file has no attribute"),
+    "a key of a million letters": (f"? {'k' * 1_000_000}\n: 1\n", "additional properties 'k"),
     "a command of twelve million letters": (
         f"services: {{a: {{image: x, command: '{'a b ' * 3_000_000}'}}}}",
         '"command" of service "a" is too long for a command',
@@ -64,7 +64,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
         "and 19,000 problems more",
     ),
     "an env file without end": ("services: {a: {image: x, env_file: /dev/zero}}", "/dev/zero:1:1: the file is larger"),
-    "a folder for an env file": ("services: {a: {image: x, env_file: /tmp}}", "/tmp cannot be read: Is a directory"),
+    "a folder for an env file": ("services: {a: {image: x, env_file: /tmp}}", "open /tmp: is a directory"),
     "a label file that is not there": ("services: {a: {image: x, label_file: no}}", "bad.yaml:1:38: "),
 }
 LIMITED = """

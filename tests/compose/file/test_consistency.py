@@ -46,26 +46,29 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
         ),
         (
             one("scale: 2\ndeploy:\n  replicas: 3"),
-            'c.yaml:4:12: service "a" has scale 2 and deploy.replicas 3\nhint: the other is at c.yaml:6:17',
+            "c.yaml:4:12: services.a: can't set distinct values on 'scale' and 'deploy.replicas': "
+            "invalid compose project\nhint: they are 2 and 3; the other is at c.yaml:6:17",
         ),
         (
             one("cpus: 1\ndeploy: {resources: {limits: {cpus: 2}}}"),
-            'c.yaml:4:11: service "a" has cpus 1 and deploy.resources.limits.cpus 2\nhint: the other is at c.yaml:5:41',
+            "c.yaml:4:11: services.a: can't set distinct values on 'cpus' and 'deploy.resources.limits.cpus': "
+            "invalid compose project\nhint: they are 1 and 2; the other is at c.yaml:5:41",
         ),
         (
             one("mem_limit: 1k\ndeploy: {resources: {limits: {memory: 2k}}}"),
-            'service "a" has mem_limit 1024 and deploy.resources.limits.memory 2048',
+            "can't set distinct values on 'mem_limit' and 'deploy.resources.limits.memory'",
         ),
         (
             one("mem_reservation: 1k\ndeploy: {resources: {reservations: {memory: 2k}}}"),
-            "deploy.resources.reservations.memory 2048",
+            "'deploy.resources.reservations.memory'",
         ),
-        (one("pids_limit: 1\ndeploy: {resources: {limits: {pids: 2}}}"), "deploy.resources.limits.pids 2"),
-        (one("scale: -1"), 'c.yaml:4:12: service "a" cannot have -1 replicas'),
-        (one("deploy: {replicas: -1}"), 'c.yaml:4:24: service "a" cannot have -1 replicas'),
+        (one("pids_limit: 1\ndeploy: {resources: {limits: {pids: 2}}}"), "'deploy.resources.limits.pids'"),
+        (one("scale: -1"), "c.yaml:4:12: services.a.scale: must be greater than or equal to 0"),
+        (one("deploy: {replicas: -1}"), "c.yaml:4:24: services.a.deploy.replicas: must be greater than or equal to 0"),
         (
             one("container_name: cc\ndeploy: {replicas: 2}"),
-            'c.yaml:4:21: service "a" has a container_name and so cannot have 2 replicas\n'
+            "c.yaml:4:21: services.a.deploy.replicas: can't set container_name and a as container name must be unique: "
+            "invalid compose project\n"
             "hint: deploy.replicas is at c.yaml:5:24",
         ),
         (
@@ -110,23 +113,27 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
         ),
         (
             one("build: {dockerfile: d, dockerfile_inline: i}"),
-            'c.yaml:4:47: service "a" has both dockerfile and dockerfile_inline\nhint: dockerfile is at c.yaml:4:25',
+            'c.yaml:4:47: service "a" declares mutualy exclusive dockerfile and dockerfile_inline: '
+            "invalid compose project\nhint: dockerfile is at c.yaml:4:25",
         ),
         (
             one("platform: linux/amd64\nbuild: {platforms: [linux/arm64]}"),
-            'c.yaml:5:13: platforms of the build of service "a" do not have its platform "linux/amd64"',
+            'c.yaml:5:13: service.build.platforms MUST include service.platform "linux/amd64": invalid',
         ),
         (
             one("healthcheck: {test: [curl, x]}"),
-            'c.yaml:4:26: the test of "healthcheck" of service "a" must start with CMD, CMD-SHELL or NONE, not "curl"',
+            'c.yaml:4:26: healthcheck.test must start either by "CMD", "CMD-SHELL" or "NONE"\nhint: not "curl"',
         ),
         (
             one("develop: {watch: [{path: p, action: sync}]}"),
-            'c.yaml:4:23: a watch of service "a" with the action "sync" needs a target',
+            "c.yaml:4:23: services.a.develop.watch: target is required for non-rebuild actions",
         ),
-        (one("develop: {watch: [{action: rebuild}]}"), 'needs "path"'),
+        (one("develop: {watch: [{action: rebuild}]}"), "services.a.develop.watch.0 missing property 'path'"),
         (one("develop: {watch: [{path: p, action: sync+exec, target: t}]}"), "needs exec.command"),
-        (one("depends_on: {b: {condition: healthy}}"), 'cannot be "healthy"\nhint: one of: service_started'),
+        (
+            one("depends_on: {b: {condition: healthy}}"),
+            "services.a.depends_on.b.condition value must be one of 'service_started', 'service_healthy'",
+        ),
         (
             "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, profiles: [q]}",
             'c.yaml:2:30: service "a" depends on undefined service "b": invalid compose project'
@@ -134,19 +141,23 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
         ),
         (
             "services: {a: {image: x}}\nsecrets: {s: {}}",
-            'c.yaml:2:14: secret "s" needs exactly one of file, environment',
+            "c.yaml:2:14: secrets.s: one of file|environment must be set",
         ),
-        ("services: {a: {image: x}}\nsecrets: {s: {content: c}}", 'secret "s" has no attribute "content"'),
+        (
+            "services: {a: {image: x}}\nsecrets: {s: {content: c}}",
+            "secrets.s additional properties 'content' not allowed",
+        ),
         ("services: {a: {image: x}}\nconfigs: {s: {file: f, content: c}}", "hint: it has file and content"),
         (
             "services: {a: {image: x}}\nvolumes: {n: {external: true, driver: local}}",
-            'c.yaml:2:31: volume "n" is external and cannot have "driver"\nhint: external is at c.yaml:2:25',
+            'c.yaml:2:31: volumes.n: conflicting parameters "external" and "driver" specified\n'
+            "hint: external is at c.yaml:2:25",
         ),
         (
             one("volumes: ['/a:/x', '/b:/y']\ntmpfs: /y"),
             'mounts two things at "/y"\nhint: the other is at c.yaml:4:24',
         ),
-        (one("provider: {options: {}}"), '"provider" of service "a" needs "type"'),
+        (one("provider: {options: {}}"), "services.a.provider missing property 'type'"),
         (one("oom_score_adj: 2000"), "must be a whole number from -1000 to 1000"),
         (one("container_name: '-x'"), '"container_name" of service "a" must be'),
         (one("pull_policy: sometimes"), '"pull_policy" of service "a" must be'),
@@ -174,8 +185,8 @@ POOL = "networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}"
             one("") + POOL.replace("24}", "24, ip_range: 10.0.0.0/16}"),
             'ip_range "10.0.0.0/16" of network "n" is outside',
         ),
-        ("services: [a]", 'c.yaml:1:11: "services" of a compose file must be a mapping'),
-        ("services: {a: x}", 'service "a" must be a mapping'),
+        ("services: [a]", "c.yaml:1:11: services must be a mapping"),
+        ("services: {a: x}", "services.a must be a mapping"),
         ("services: {'a b': {image: x}}", '"a b" cannot be the name of a service'),
         ("- a", "c.yaml:1:1: a compose file must be a mapping"),
     ],
@@ -190,7 +201,7 @@ def test_what_does_not_fit_is_told_with_its_place(tmp_path: Path, content: str, 
         (
             "services:\n  a: {image: x, container_name: same}\n  b: {image: x, container_name: same}",
             "b",
-            'c.yaml:3:33: service "b" and service "a" have the same container_name "same"\n'
+            'c.yaml:3:33: services.b: container name "same" is already in use by service a\n'
             "hint: the other is at c.yaml:2:33",
         ),
         (

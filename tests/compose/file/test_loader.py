@@ -89,30 +89,37 @@ services:
   db: {image: x}
 """
     assert problems(tmp_path, content) == [
-        '0.yaml:3:5: service "web" has no attribute "imag"\nhint: did you mean "image"?',
+        "0.yaml:3:5: services.web additional properties 'imag' not allowed\nhint: did you mean \"image\"?",
         '0.yaml:5:18: service "web" depends on undefined service "dbb": invalid compose project\n'
         'hint: did you mean "db"?',
         '0.yaml:6:16: "mem_limit" of service "web" must be a size such as "1500m", not "lots"\n'
         "hint: such as mem_limit: 512m",
-        '0.yaml:7:22: variable "X" is required: is needed\nhint: set it: in the shell, or as X=… in the file .env',
+        "0.yaml:7:22: required variable X is missing a value: is needed\n"
+        "hint: set it: in the shell, or as X=… in the file .env",
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("services: {a: {image: x, image: y}}", "given twice"),
+        ("services: {a: {image: x, image: y}}", 'mapping key "image" already defined at line 1'),
         ("services: [", "not valid YAML"),
         (
             "services: {a: {image: x, network_mode: host, networks: [b]}}\nnetworks: {b: }",
             "mutually exclusive `network_mode`",
         ),
-        ("services: {a: {image: x, scale: 2, deploy: {replicas: 3}}}", "scale 2 and deploy.replicas 3"),
-        ("services: {a: {image: x, container_name: c, scale: 2}}", "cannot have 2 replicas"),
-        ("services: {a: {image: x, depends_on: {b: {condition: done}}}, b: {image: x}}", 'cannot be "done"'),
+        (
+            "services: {a: {image: x, scale: 2, deploy: {replicas: 3}}}",
+            "can't set distinct values on 'scale' and 'deploy.replicas'",
+        ),
+        ("services: {a: {image: x, container_name: c, scale: 2}}", "as container name must be unique"),
+        (
+            "services: {a: {image: x, depends_on: {b: {condition: done}}}, b: {image: x}}",
+            "value must be one of 'service_started'",
+        ),
         ("services: {a: {image: x, depends_on: [b]}, b: {image: x, profiles: [q]}}", "depends on undefined service"),
         ("services: {a: {image: x, volumes: [v:/d]}}", "refers to undefined volume v"),
-        ("services: {a: {extends: b}, b: {extends: a}}", "extend each other: a -> b -> a"),
+        ("services: {a: {extends: b}, b: {extends: a}}", "Circular reference"),
         ("a: &a [*a]", "contains itself"),
         ("", "empty"),
     ],
@@ -193,7 +200,7 @@ def test_dotenv() -> None:
     content = "# c\nexport A=1 # c\nB='$A'\nC=\"$A\\n2\"\nD=a#c\nE: x\nF\nG=\n"
     found = dotenv.parse(content, ".env", {"F": "f"}.get)
     assert found == {"A": "1", "B": "$A", "C": "1\n2", "D": "a#c", "E": "x", "F": "f", "G": ""}
-    with pytest.raises(FileError, match=r"\.env:1:3: the quote"):
+    with pytest.raises(FileError, match=r"\.env:1:3: unterminated quoted value"):
         dotenv.parse("A='x", ".env", lambda _: None)
 
 
@@ -224,7 +231,10 @@ def test_environment_comes_from_env_files_then_environment(tmp_path: Path) -> No
     (tmp_path / "e").write_text("A=1\nB=1\nC=1\n")
     content = "services: {a: {image: x, env_file: e, environment: {B: 2, C: }}}"
     assert loaded(tmp_path, content).project.services["a"].environment == {"A": "1", "B": "2", "C": None}
-    assert "cannot be read" in problems(tmp_path, content.replace("env_file: e", "env_file: f"))[0]
+    assert (
+        "env file f not found: stat f: no such file or directory"
+        in problems(tmp_path, content.replace("env_file: e", "env_file: f"))[0]
+    )
 
 
 def test_a_project_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +260,7 @@ def test_variables_that_env_files_ask_for_and_nobody_has_are_told(tmp_path: Path
     (tmp_path / ".env").write_text("A=1\nB=$A$NOBODY\n")
     found = loaded(tmp_path, "services: {a: {image: '$B'}}")
     told = [str(w).replace(f"{tmp_path}/", "") for w in found.warnings]
-    assert told == ['.env:2:3: variable "NOBODY" is not set; it becomes empty text']
+    assert told == ['.env:2:3: The "NOBODY" variable is not set. Defaulting to a blank string.']
     assert found.project.services["a"].image == "1"
 
 

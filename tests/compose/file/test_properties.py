@@ -117,7 +117,7 @@ def test_a_port_is_what_it_is_written_from(
     if ip is not None:
         spelled = f"[{ip}]:{spelled}" if ":" in ip else f"{ip}:{spelled}"
     if host is not None and more and host[1] != more:
-        with pytest.raises(ValueError, match="differ in length"):
+        with pytest.raises(ValueError, match="Invalid ranges specified"):
             parse_port(f"{spelled}/{protocol}")
         return
     found = parse_port(f"{spelled}/{protocol}")

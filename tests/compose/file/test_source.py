@@ -87,7 +87,7 @@ def test_positions_count_from_one_in_characters() -> None:
 @pytest.mark.parametrize(
     ("content", "said", "hint"),
     [
-        ("a: 1\nb: 2\na: 3\n", 'f:3:1: key "a" is given twice', "the first is on line 1"),
+        ("a: 1\nb: 2\na: 3\n", 'f:3:1: mapping key "a" already defined at line 1', "take one of the two away"),
         ("a:\n\t- b\n", "f:2:1: not valid YAML: a tab cannot indent", "spaces"),
         ("a: @b\n", 'f:1:4: not valid YAML: "@" cannot begin a value', "quotes"),
         ('a: "b\nc: d\n', "f:1:4: not valid YAML: a quote is not closed", "one of its kind"),
