@@ -374,7 +374,7 @@ def down(
         from pycompose.compose.control import session
 
         if not (outcome.plan.steps or outcome.plan.warnings):
-            text = f"no resource found to remove for project {located.places.project!r}"
+            text = f'Warning: No resource found to remove for project "{located.places.project}".'
             tell(phases.OperationWarning(text))
         session.close_if_empty(located.places)
     if images:

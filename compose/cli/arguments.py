@@ -75,12 +75,15 @@ def moment(text: str, now: float) -> bytes:
         raise Misuse(message, "such as 2026-01-31T12:00:00, or 42m: that long ago") from error
 
 
-def counts_of(texts: tuple[str, ...], what: str = "--scale option") -> dict[str, int]:
-    """`web=3` as {"web": 3}. Raises Misuse, where `what` is not of that form."""
+SCALE = 'invalid --scale option "{}". Should be SERVICE=NUM'
+
+
+def counts_of(texts: tuple[str, ...], fault: str = SCALE) -> dict[str, int]:
+    """`web=3` as {"web": 3}. Raises Misuse with `fault`."""
     counts = {}
     for text in texts:
         name, _, number = text.partition("=")
         if not name or not number.isdecimal():
-            raise Misuse(f'invalid {what} "{text}". Should be SERVICE=NUM', "such as web=3")
+            raise Misuse(fault.format(text), "SERVICE=NUM, such as web=3")
         counts[name] = int(number)
     return counts

@@ -17,6 +17,7 @@ from .output import terminal
 VALUES = {
     "--pull": 'invalid --pull option "{}"',
     "--progress": 'unsupported --progress value "{}"',
+    "--format": 'unsupported format "{}"',
     "--rmi": 'invalid value for --rmi: "{}"',
 }
 COUNTED_BY_DOCKER = ("cp", "publish", "wait")  # their arguments; others' are by cobra, as all of compose's
@@ -77,7 +78,7 @@ def wrong_value(
     shown = value or from_variable or next((one for one in values if isinstance(one, str)), "")
     syntax = f'strconv.ParseInt: parsing "{shown}": invalid syntax'
     if isinstance(param, click.Argument):
-        return Misuse(syntax if number else error.message)
+        return Misuse(syntax.replace("ParseInt", "ParseUint") if number else error.message)
     hint = f"one of: {', '.join(param.type.choices)}" if isinstance(param.type, click.Choice) else ""
     for name in param.opts:
         if name in VALUES and hint:

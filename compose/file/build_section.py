@@ -187,6 +187,13 @@ def _external(section: Section) -> tuple[bool, str | None]:
     if isinstance(value, Map):
         old = section.section("external")
         old.check_keys(("name",))
+        where, both = section.path(), "name" in section and "name" in old
+        if both:
+            message = f"{where}: name and external.name conflict; only use name"
+            section.reading.problem(message, old.at("name"), "take external.name away", "conflict")
+        elif "name" in old:
+            message = f"{where}: external.name is deprecated. Please set name and external: true"
+            section.reading.warn_once(message, message, old.at("name"), "deprecated")
         return True, old.text("name")
     return section.flag("external"), None
 

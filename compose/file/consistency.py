@@ -174,10 +174,11 @@ def _dependencies(service: Service, section: Section, whole: Whole) -> None:
         at = _edge(section, need.service)
         message = f'service "{service.name}" depends on undefined service "{need.service}": {INVALID}'
         if need.service not in whole.services:
+            hint = reading.suggestion(need.service, whole.services) or one_of(whole.services)
             if need.required:
-                reading.problem(
-                    message, at, reading.suggestion(need.service, whole.services) or one_of(whole.services), "undefined"
-                )
+                reading.problem(message, at, hint, "undefined")
+            else:
+                reading.lax(message.removesuffix(f": {INVALID}"), at)
             continue
         other = whole.services[need.service]
         if need.service not in whole.active and need.required:

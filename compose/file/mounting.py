@@ -31,6 +31,7 @@ PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 # the last three are for machines that share files with a virtual one: here files are always consistent
 OPTIONS = frozenset({*PROPAGATIONS, "ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"})
 SHORT = "[SOURCE:]TARGET[:ro], such as ./data:/data"
+NO_SOURCE = 'invalid mount config for type "bind": field Source must not be empty'
 LONG_FORM = "such as {type: bind, source: ./data, target: /data}"
 TYPES = ("volume", "bind", "tmpfs", "image")
 
@@ -150,7 +151,7 @@ def _long_mount(item: Tree, section: Section, directory: str) -> Mount | None:
     if kind == "bind":
         details.check_keys(("propagation", "create_host_path", "recursive", "selinux"))
         if not source:
-            one.reading.problem(f"{one.name}: a bind needs a source", one.origin, LONG_FORM, "mount")
+            one.reading.problem(NO_SOURCE, one.origin, LONG_FORM, "mount")
             return None
         return BindMount(
             absolute(source, directory),

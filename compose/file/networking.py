@@ -137,7 +137,7 @@ def _long_port(one: Section) -> tuple[Port, ...]:
     if target is None:
         if "target" not in one:
             one.reading.problem(
-                f"{one.name} has no target", one.origin, "such as {target: 80, published: 8080}", "port"
+                f"{one.name} is missing a target port", one.origin, "such as {target: 80, published: 8080}", "port"
             )
         return ()
     if not 0 <= target <= 65535:
@@ -185,7 +185,7 @@ def extra_hosts(section: Section, key: str = "extra_hosts") -> tuple[tuple[str, 
     for entry in section.texts(key):
         name, separator, address = entry.partition("=" if "=" in entry else ":")
         if not separator:
-            message = f'"{short(entry)}" in "{key}" of {section.name} is not name=address'
+            message = f'"{key}" of {section.name}: invalid additional host, missing IP: {short(entry)}'
             section.reading.problem(message, section.at(key), 'such as "db=10.0.0.5"', "address")
         hosts += [(name, one) for one in _addresses(address)]
     _named(hosts, section, key)

@@ -77,6 +77,18 @@ SCHEMA = {  # what is wanted -> what its schema calls that
     "a list": "array",
     "a list of text": "array",
 }
+CAST = "failed to cast to expected type: "
+CASTS = {  # the beginning of what is wanted -> what is said of a text that is none
+    "true or false": f"{CAST}invalid boolean: {{}}",
+    "a whole number": f'{CAST}strconv.Atoi: parsing "{{}}": invalid syntax',
+    "a number": f'{CAST}strconv.ParseFloat: parsing "{{}}": invalid syntax',
+    "a size": "invalid size: '{}'",
+    "a duration": 'time: invalid duration "{}"',
+    "letters, digits, and _ . - after the first, two at least": "'{}' does not match pattern "
+    "'[a-zA-Z0-9][a-zA-Z0-9_.-]+'",
+    "always, never, missing, build, daily, weekly, or every_<n>[wdhms]": "'{}' does not match pattern "
+    "'always|never|build|if_not_present|missing|refresh|daily|weekly|every_([0-9]+[wdhms])+'",
+}
 WHOLE_FILE = "a compose file"
 NUMBERS_TOO = words("expose group_add ports published")
 SWITCHES_TOO = words("provenance sbom")
@@ -205,8 +217,14 @@ class Section:
         form = next((form for start, form in FORMS.items() if wanted.startswith(start)), "")
         hint = f"such as {key}: {form}" if form else ""
         message = f'"{key}" of {self.name} must be {wanted}{shown}'
-        if (said := SCHEMA.get(wanted)) and (path := self.path(key)):
-            message = f"{path} must be a {said}"
+        if path := self.path(key):
+            kind = next(
+                (kind for start, kind in CASTS.items() if wanted == start or wanted.startswith(f"{start} such")), ""
+            )
+            if said := SCHEMA.get(wanted):
+                message = f"{path} must be a {said}"
+            elif kind and isinstance(value, Text):
+                message = f"{path}: {kind.format(short(value))}"
         self.reading.problem(message, self.at(key), hint, "type")
 
     def check_keys(self, acted: Iterable[str], kept: Iterable[str] = ()) -> dict[str, str]:
@@ -455,9 +473,8 @@ class Section:
             if item is None or isinstance(item, Text):
                 result[name] = None if item is None else spelled(item)
             else:
-                self.reading.problem(
-                    f'"{name}" in "{key}" of {self.name} must be text', item.at, f"such as {name}: value", "type"
-                )
+                message = f"{self.path(key) or key}.{name} must be a boolean, null, number or string"
+                self.reading.problem(message, item.at, f"such as {name}: value", "type")
         return result
 
     def _only_pairs(self, key: str, kind: str, value: Tree) -> None:
@@ -532,8 +549,9 @@ class Section:
             return
         for name in value:
             if not NAME.match(name):
-                message = f'"{short(name)}" cannot be the name of a {key.removesuffix("s")}'
-                self.reading.problem(message, value.keys_at.get(name) or self.at(key), "letters, digits, . _ -", "name")
+                message = f"{self.path(key) or key} additional properties '{short(name)}' not allowed"
+                hint = f"the name of a {key.removesuffix('s')} has letters, digits, . _ -"
+                self.reading.problem(message, value.keys_at.get(name) or self.at(key), hint, "name")
 
     def items(self, key: str) -> list[Tree]:
         value = self.map.get(key)

@@ -366,7 +366,7 @@ def _hooks(section: Section, key: str, context: Context) -> tuple[Hook, ...]:
         command = hook.command("command")
         written = hook.optional_pairs("environment")
         if not command and isinstance(item, Map):
-            hook.reading.problem(f"{hook.name} needs a command", hook.origin, "command: …", "required")
+            hook.reading.problem(f"{hook.path()} missing property 'command'", hook.origin, "command: …", "required")
         hooks.append(
             Hook(
                 command or (),

@@ -22,6 +22,7 @@ from pycompose.errors import Place
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+TAB_INDENTS = "not valid YAML: found character that cannot start any token: a tab cannot indent"
 BYTES = 16 << 20
 VALUES = 1_000_000  # as many as compose-go lets aliases make
 DEPTH = 100
@@ -294,11 +295,11 @@ def _explained(error: yaml.YAMLError, content: str, path: str) -> Problem:
         line = lines[place.line - 1] if place.line <= len(lines) else ""
         character = line[place.column - 1 : place.column]
         if character == "\t":
-            return Problem("not valid YAML: a tab cannot indent", place, "indent with spaces", "yaml")
+            return Problem(TAB_INDENTS, place, "indent with spaces", "yaml")
         if character:
             return Problem(f'not valid YAML: "{character}" cannot begin a value', place, "put it in quotes", "yaml")
     if tab := _tab(content, place):
-        return Problem("not valid YAML: a tab cannot indent", tab, "indent with spaces", "yaml")
+        return Problem(TAB_INDENTS, tab, "indent with spaces", "yaml")
     for parts, message, hint in EXPLANATIONS:
         if any(part in said or part in context for part in parts):
             return Problem(f"not valid YAML: {message}", place, hint, "yaml")
@@ -405,7 +406,7 @@ class _Builder:
             from pycompose.compose.model.suggest import suggestion
 
             hint = suggestion(name, self.anchors) or f"an anchor is written &{name}, above and in the same document"
-            self.problems.append(Problem(f'anchor "{name}" is not defined', at, hint, "anchor"))
+            self.problems.append(Problem(f"unknown anchor '{name}' referenced", at, hint, "anchor"))
         return None, 1, None
 
     def tagged(self, value: Text, tag: str) -> Text:

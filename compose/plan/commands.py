@@ -136,6 +136,17 @@ def stop(
     return out.plan()
 
 
+def _nothing_to_start(project: Project | None, observed: Observed) -> None:
+    """Raises PycomposeError, unless nothing is what the file wants."""
+    described = project.services.values() if project is not None else ()
+    lacking = next((one.name for one in described if one.replicas and one.provider is None), None)
+    if lacking is not None:
+        raise PycomposeError(f'service "{lacking}" has no container to start', hint="`pycompose up` makes it")
+    if project is None:
+        message = f'no container found for project "{observed.project}": not found'
+        raise PycomposeError(message, hint="`pycompose ls -a` lists the projects there are")
+
+
 def start(
     project: Project | None,
     observed: Observed,
@@ -159,6 +170,8 @@ def start(
     for service in services:
         if service not in members and not _is_provided(project, service):
             raise PycomposeError(f'service "{service}" has no container to start', hint="`pycompose up` makes it")
+    if not members and not services:
+        _nothing_to_start(project, observed)
     wanted, pending = set(), [*(services or members)]
     while pending:
         if (service := pending.pop()) in members and service not in wanted:

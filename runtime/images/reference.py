@@ -68,10 +68,17 @@ def digest_hex(digest: object) -> str:
     return digest.removeprefix("sha256:")
 
 
+def _fault(name: str, path: str = "") -> str:
+    """What is wrong with a name, as Docker says it."""
+    if path != path.lower():
+        return f"invalid reference format: repository name ({path}) must be lowercase: {name!r}"
+    return f"invalid reference format: {name!r}"
+
+
 def parse(name: object) -> Reference:
     """The parts of a name, completed as Docker does; raises ImageError."""
     if not isinstance(name, str) or len(name) > 512:
-        raise ImageError(f"not a name of an image: {str(name)[:100]!r}")
+        raise ImageError(_fault(str(name)[:100]))
     rest, at, digest = name.partition("@")
     if at:
         digest_hex(digest)
@@ -87,7 +94,7 @@ def parse(name: object) -> Reference:
         path = f"library/{path}"
     good = _REGISTRY.fullmatch(registry) and all(_PART.fullmatch(p) for p in path.split("/"))
     if not good or (colon and not _TAG.fullmatch(tag)) or len(path) > 255:
-        raise ImageError(f"not a name of an image: {name[:100]!r}")
+        raise ImageError(_fault(name[:100], path))
     if not colon and not at:
         tag = "latest"
     return Reference(f"{registry}/{path}", tag, digest)

@@ -414,7 +414,7 @@ def test_further_contexts_are_folders_and_images(build: Builds) -> None:
 
 def test_a_name_that_is_no_name_and_a_folder_that_is_not_there_are_errors(build: Builds) -> None:
     assert (
-        "not a name of an image"
+        "invalid reference format"
         in build.run(
             "image", "build", "-t", "A B", str(build.write({"Dockerfile": "FROM scratch\nLABEL a=b"})), check=False
         ).stderr

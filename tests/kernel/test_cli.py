@@ -89,7 +89,7 @@ def test_a_project_from_up_to_down(host: Machine, file: str) -> None:
     down = host.pycompose(*project, "down", "-t", "0")
     assert " Network c_default Removed" in down.stderr.splitlines()
     assert host.pycompose("ls", "-aq").stdout == ""
-    assert "no resource found to remove" in host.pycompose(*project, "down").stderr
+    assert "No resource found to remove" in host.pycompose(*project, "down").stderr
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_what_cannot_be_done_is_said_with_what_to_try(registry: Real, pycompose:
     assert f'error: image "{registry.name}/gone:1" cannot be fetched: {registry.name}: manifest unknown (404)' in gone
     assert "hint: are the name and the tag right?" in gone
     assert "this machine" in pycompose("image", "pull", "host", code=1).stderr
-    assert "not a name of an image" in pycompose("image", "pull", "NOT A NAME", code=1).stderr
+    assert "invalid reference format" in pycompose("image", "pull", "NOT A NAME", code=1).stderr
     assert "not a platform" in pycompose("image", "pull", "--platform", "a/b/c/d", "x", code=1).stderr
     assert "is not on this machine" in pycompose("image", "push", "x", code=1).stderr
     assert "is not on this machine" in pycompose("image", "save", "-o", "out.tar", "x", code=1).stderr

@@ -7,7 +7,6 @@ import os
 import click
 from pycompose.compose.cli.arguments import FORMAT
 from pycompose.compose.cli.command import command
-from pycompose.compose.cli.filters import filter_pair
 from pycompose.compose.cli.misuse import Misuse
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.cli.output.listing import Listing
@@ -35,7 +34,10 @@ def list_projects(every: bool, quiet: bool, form: str | None, filters: tuple[str
     except FileNotFoundError:
         names = []
     for text in filters:
-        key, value = filter_pair(text)
+        key, equals, value = text.partition("=")
+        if not equals:
+            fault = "bad format of filter (expected name=value)"
+            raise Misuse(f'invalid argument "{text}" for "--filter" flag: {fault}')
         if key != "name":
             raise Misuse(f"invalid filter {key!r}", "name=TEXT")
         try:

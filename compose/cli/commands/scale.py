@@ -26,5 +26,5 @@ def scale(
     """Set how many containers services have: `pycompose scale worker=4`."""
     from pycompose.compose.app import operations
 
-    counts = counts_of(scales, "scale specifier")
+    counts = counts_of(scales, "invalid scale specifier: {}")
     shown(choices, operations.scale(choices, counts, Drawing(), remove=remove, no_deps=no_deps, timeout=timeout))

@@ -69,7 +69,7 @@ class _Titles(dict[str, Any]):
 
 
 def _no_field(name: str, known: Iterable[str]) -> str:
-    return f'there is no field "{name}"; there are: {", ".join(sorted(known))}'
+    return f"can't evaluate field {name}; there are: {', '.join(sorted(known))}"
 
 
 class _Rendering:
@@ -210,7 +210,7 @@ class _Rendering:
 def _field(holder: Any, fields: Sequence[str]) -> Any:
     for name in fields:
         if not isinstance(holder, Mapping):
-            raise TemplateError(f'there is no field "{name}" in {shown(holder)}')
+            raise TemplateError(f"can't evaluate field {name} in {shown(holder)}")
         if name not in holder and not isinstance(holder, _Titles):
             raise TemplateError(_no_field(name, holder))
         holder = holder[name]

@@ -126,7 +126,7 @@ def test_down_ends_an_empty_project_and_says_that_there_was_nothing(choices: Cho
     told: list[object] = []
     operations.down(choices, DownOptions(), told.append)
     assert record.calls == ["lock", "observe", "unlock", "close"]
-    assert phases.OperationWarning("no resource found to remove for project 'x'") in told
+    assert phases.OperationWarning('Warning: No resource found to remove for project "x".') in told
 
 
 def test_a_service_that_is_not_there_is_named_before_anything_is_done(choices: Choices, record: Record) -> None:

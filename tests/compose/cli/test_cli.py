@@ -173,7 +173,6 @@ ACTING = [
     ("create",),
     ("scale", "web=3"),
     ("down", "-v"),
-    ("start",),
     ("stop",),
     ("restart",),
     ("kill",),

@@ -113,7 +113,7 @@ def test_kinds_are_looked_through_in_turn_and_what_is_missing_is_said_last(run: 
         1
     ] == ("exited 10.0.0.2\n")
     assert run("inspect", "-f", "{{index .Config.Labels `com.docker.compose.service`}}", "x-web-1")[1] == "web\n"
-    assert "no field" in run("inspect", "-f", "{{.Nope}}", "x-web-1")[2]
+    assert "evaluate field" in run("inspect", "-f", "{{.Nope}}", "x-web-1")[2]
     assert inspected(run, "--size", "x-web-1")["SizeRw"] == 1000
 
 

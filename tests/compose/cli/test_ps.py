@@ -109,7 +109,7 @@ def test_json_is_compact_and_ids_are_short_unless_asked(places: Path, run: Run) 
 def test_a_template_lists_fields_and_labels_and_its_errors_come_without_rows_too(places: Path, run: Run) -> None:
     wrong = run("-p", "x", "ps", "--format", "{{.Nme}}")
     assert (wrong[0], wrong[1]) == (1, "")
-    assert 'no field "Nme"; there are: Command, CreatedAt, ' in wrong[2]
+    assert "field Nme; there are: Command, CreatedAt, " in wrong[2]
     container(places, "x", "web", code=0)
     label = '{{.Label "com.docker.compose.service"}} {{.Label "nope"}}|'
     assert run("-p", "x", "ps", "-a", "--format", label)[1] == "web |\n"
@@ -120,7 +120,7 @@ def test_a_template_lists_fields_and_labels_and_its_errors_come_without_rows_too
     for command in (("ls",), ("volumes",), ("images",), ("volume", "ls"), ("image", "ls")):
         code, out, err = run("-p", "x", *command, "--format", "{{.Nope}}")
         assert (code, out) == (1, ""), command
-        assert 'no field "Nope"; there are: ' in err, command
+        assert "can't evaluate field Nope; there are: " in err, command
 
 
 def test_the_user_s_own_form_is_taken_where_none_is_given(

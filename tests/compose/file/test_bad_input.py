@@ -15,7 +15,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "nothing but documents": ("---\n" * 1000, "bad.yaml:1:1: empty compose file"),
     "binary": (bytes(range(256)) * 100, "bad.yaml:1:1: the file is binary, not text"),
     "latin-1": ("services: {a: {image: é}}".encode("latin-1"), "bad.yaml:1:23: the file is not UTF-8 text: byte 0xe9"),
-    "tabs": ("services:\n\ta:\n", "bad.yaml:2:1: not valid YAML: a tab cannot indent"),
+    "tabs": ("services:\n\ta:\n", "bad.yaml:2:1: not valid YAML: found character that cannot start any token: a tab"),
     "a list for text": (
         "services: {a: {image: [x]}}\n",
         "bad.yaml:1:23: services.a.image must be a string\nhint: such as image: text; ",

@@ -92,8 +92,7 @@ services:
         "0.yaml:3:5: services.web additional properties 'imag' not allowed\nhint: did you mean \"image\"?",
         '0.yaml:5:18: service "web" depends on undefined service "dbb": invalid compose project\n'
         'hint: did you mean "db"?',
-        '0.yaml:6:16: "mem_limit" of service "web" must be a size such as "1500m", not "lots"\n'
-        "hint: such as mem_limit: 512m",
+        "0.yaml:6:16: services.web.mem_limit: invalid size: 'lots'\nhint: such as mem_limit: 512m",
         "0.yaml:7:22: required variable X is missing a value: is needed\n"
         "hint: set it: in the shell, or as X=… in the file .env",
     ]

@@ -55,7 +55,7 @@ def test_a_short_id_of_two_images_is_read_as_a_name() -> None:
 
 
 def test_what_is_no_name_is_an_error() -> None:
-    with pytest.raises(ImageError, match="not a name"):
+    with pytest.raises(ImageError, match="invalid reference format"):
         find("UPPER")
 
 
