@@ -14,6 +14,7 @@ from pycompose.compose.model.suggest import suggestion
 from pycompose.errors import Place
 
 from .merge import pairs
+from .schema_words import CASTS, SCHEMA
 from .source import FALSE, FLOAT, TRUE, Map, Seq, Text, Tree, plain_value, position, spelled, whole
 
 YES = frozenset({"1", "y", "yes", "on", "t"})  # what is a boolean here; to compose-go too, but for REFUSED
@@ -70,25 +71,6 @@ LISTS = words("""
     group_add include label_file placement platforms ports post_start pre_start pre_stop profiles secrets security_opt
     tags tmpfs volumes volumes_from watch weight_device
 """)  # of GROUPS, what its schema wants first
-SCHEMA = {  # what is wanted -> what its schema calls that
-    "text": "string",
-    "a mapping": "mapping",
-    "a mapping or a list of NAME=value": "mapping",
-    "a list": "array",
-    "a list of text": "array",
-}
-CAST = "failed to cast to expected type: "
-CASTS = {  # the beginning of what is wanted -> what is said of a text that is none
-    "true or false": f"{CAST}invalid boolean: {{}}",
-    "a whole number": f'{CAST}strconv.Atoi: parsing "{{}}": invalid syntax',
-    "a number": f'{CAST}strconv.ParseFloat: parsing "{{}}": invalid syntax',
-    "a size": "invalid size: '{}'",
-    "a duration": 'time: invalid duration "{}"',
-    "letters, digits, and _ . - after the first, two at least": "'{}' does not match pattern "
-    "'[a-zA-Z0-9][a-zA-Z0-9_.-]+'",
-    "always, never, missing, build, daily, weekly, or every_<n>[wdhms]": "'{}' does not match pattern "
-    "'always|never|build|if_not_present|missing|refresh|daily|weekly|every_([0-9]+[wdhms])+'",
-}
 WHOLE_FILE = "a compose file"
 NUMBERS_TOO = words("expose group_add ports published")
 SWITCHES_TOO = words("provenance sbom")
