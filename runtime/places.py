@@ -52,6 +52,11 @@ class ProjectPlaces:
     def containers(self) -> str:
         return f"{self.state}/containers"
 
+    @property
+    def joins(self) -> str:
+        """There where a container of the project was made to share with one that it names (`container:NAME`)."""
+        return f"{self.state}/joins"
+
     def container(self, container_id: str) -> str:
         return f"{self.state}/containers/{container_id}"
 

@@ -59,14 +59,60 @@ def apply(
     deadline: Deadline = NO_DEADLINE,
     ready: Callable[[], None] = lambda: None,
     provided: Provided | None = None,
+    along: frozenset[str] = frozenset(),
 ) -> Outcome:
     """Lock the project, observe it, decide, and have the plan carried out. With `keep` the project becomes the newest.
 
     `attached` are services whose containers somebody follows from their start; `deadline` is that of a plan that has a
     timeout. `ready` is called when the keeper and the supervisor are there and nothing is done yet. `provided` has the
     project of a plan that makes containers: where a provider tells other variables than it was decided by, what is left
-    is decided again. Raises PycomposeError if a step fails.
+    is decided again. Then running containers of other projects that share with what was started by its name, and have
+    what another had, are made anew; `along` are projects for which that is done already. Raises
+    PycomposeError if a step fails.
     """
+    outcome = _applied(
+        choices,
+        located,
+        decide,
+        title,
+        tell,
+        keep=keep,
+        attached=attached,
+        deadline=deadline,
+        ready=ready,
+        provided=provided,
+    )
+    if not choices.dry_run and _started(outcome.plan):
+        from .foreign_joiners import take_along
+
+        along |= {outcome.places.project}
+
+        def act(there: Located, decided: Decide) -> None:
+            apply(choices, there, decided, f"up {there.places.project}", tell, along=along)
+
+        take_along(outcome.places, _started(outcome.plan), along, act, tell)
+    return outcome
+
+
+def _started(plan: Plan) -> set[str]:
+    from pycompose.compose.plan.steps import StartContainer
+
+    return {step.action.name for step in plan.steps if isinstance(step.action, StartContainer)}
+
+
+def _applied(
+    choices: Choices,
+    located: Located,
+    decide: Decide,
+    title: str,
+    tell: Tell,
+    *,
+    keep: bool,
+    attached: tuple[str, ...],
+    deadline: Deadline,
+    ready: Callable[[], None],
+    provided: Provided | None,
+) -> Outcome:
     from pycompose.compose.state.observe import observe
 
     places, project = located.places, provided.project if provided else located.project

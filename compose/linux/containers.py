@@ -297,6 +297,8 @@ class Containers:
         )
         os.makedirs(f"{folder}/etc", mode=0o755)
         container_names.claim(self.roots, wanted.name, project.name, wanted.id)
+        if any(donor.way == "container" for donor in divergence.donors(service)):
+            durable.write(self.places.joins, b"", flush=False)
         mounted = service_mounts.mounted(
             project,
             service,

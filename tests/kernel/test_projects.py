@@ -104,9 +104,19 @@ services:
         one(*command)
         one("start")
         until(lambda: shares(one, two), condition="the joiner has joined the donor's namespaces anew")
-    one("up", "-d", "--force-recreate", "-t", "0")
-    assert not shares(one, two)
+    recreated = one("up", "-d", "--force-recreate", "-t", "0")
+    assert "Container two-joiner-1 Recreated" in recreated.stderr
+    assert shares(one, two)
+    before = two("ps", "-q").stdout
     two("up", "-d", "-t", "0")
+    assert two("ps", "-q").stdout == before
+    one("rm", "-sf")
+    one("create")
+    assert not shares(one, two)
+    one("start")
+    assert shares(one, two)
+    one("down", "-t", "0")
+    one("up", "-d")
     assert shares(one, two)
     two("stop", "-t", "0")
     one("stop", "-t", "0")
@@ -154,6 +164,47 @@ def test_every_start_of_a_donor_restarts_the_joiners_of_other_projects(projects:
     one("restart", "-t", "0")
     assert two("ps", "-q", "joiner").stdout == "", "one that was stopped stays so"
     assert listed["Name"] == "two-joiner-1"
+
+
+def test_what_has_volumes_of_a_container_that_is_made_anew_has_those_of_the_new_one(
+    projects: tuple[Project, Project],
+) -> None:
+    one, two = projects
+    one.describe(DONOR.replace("restart: always", "volumes: [/data]"))
+    two.describe("""
+name: two
+services:
+  joiner: {image: host, init: true, volumes_from: ["container:donor"], command: sleep 600, stop_grace_period: 0s}
+  apart: {image: host, init: true, command: sleep 600}
+""")
+    one("up", "-d")
+    two("up", "-d")
+    before = two("ps", "-q", "apart").stdout
+    one.inside("donor", "echo old > /data/file")
+    assert two.inside("joiner", "cat /data/file") == "old"
+    one("up", "-d", "--force-recreate", "-t", "0")
+    assert two.inside("joiner", "cat /data/file") == "old"
+    one("up", "-d", "--force-recreate", "-V", "-t", "0")
+    assert two.inside("joiner", "ls /data") == ""
+    assert two("ps", "-q", "apart").stdout == before
+    two("stop", "-t", "0", "joiner")
+    one("up", "-d", "--force-recreate", "-t", "0")
+    assert two("ps", "-q", "joiner").stdout == "", "one that was stopped stays so"
+
+
+def test_joiners_that_cannot_be_made_anew_are_named(projects: tuple[Project, Project], tmp_path: Path) -> None:
+    one, two = projects
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    one.describe(DONOR)
+    two.describe(JOINER.replace("joiner: {", "joiner: {secrets: [s], ") + f"secrets: {{s: {{file: {secret}}}}}\n")
+    one("up", "-d")
+    two("up", "-d")
+    secret.unlink()
+    done = one("up", "-d", "--force-recreate", "-t", "0")
+    assert "warning" in done.stderr
+    assert "containers of project two share with what was made anew, and still have the old" in done.stderr
+    assert json.loads(two("ps", "--format", "json", "joiner").stdout)["State"] == "running"
 
 
 def test_a_changed_volume_that_another_project_has_is_refused_before_anything_stops(
