@@ -52,7 +52,8 @@ def copy(of: StageState, one: Instruction) -> Asking:
     )
     parents = switch("parents")
     unpack = switch("unpack") if "unpack" in options else None
-    remote = _Remote(flag("checksum"), switch("keep-git-dir"))
+    checksum = flag("checksum")
+    remote = _Remote(copying.checked_checksum(checksum) if checksum else "", switch("keep-git-dir"))
     if remote.checksum and len(texts) > 1:
         raise one.fail("--checksum is of one source", "give each source an ADD of its own")
     shown = str(one)

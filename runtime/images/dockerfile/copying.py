@@ -309,6 +309,13 @@ def checked_mode(text: str) -> str:
     raise BuildError(f"--chmod={text[:40]}: an octal number like 0755, or words like u=rwX,go=rX, are wanted")
 
 
+def checked_checksum(text: str) -> str:
+    """An argument of --checksum. Raises BuildError."""
+    if re.fullmatch(r"sha256:[0-9a-f]{64}", text):
+        return text
+    raise BuildError(f"--checksum={text[:80]}: sha256: and 64 hexadecimal digits are wanted")
+
+
 def chmod(change: str, mode: int) -> int:
     """The permission bits of `mode` after a change that `checked_mode` let pass; "" changes nothing."""
     bits = stat.S_IMODE(mode)

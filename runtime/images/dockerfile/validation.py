@@ -40,6 +40,9 @@ def _validate(one: Instruction, escape: str, *, needed: bool) -> None:
             mode = options.get("chmod", [""])[-1]
             if needed and mode and "$" not in mode:
                 copying.checked_mode(mode)
+            checksum = options.get("checksum", [""])[-1]
+            if needed and checksum and "$" not in checksum:
+                copying.checked_checksum(checksum)
         case "ARG":
             running.flags(one, {})
             arguments(one)
