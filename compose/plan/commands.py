@@ -55,9 +55,7 @@ def down(project: Project | None, observed: Observed, options: DownOptions | Non
     provided = _providers(project, options.services)
 
     def run_provider(service: str, after: tuple[str, ...]) -> str | None:
-        if step := _run_provider(out, provided, service, "down", after):
-            removed.append(step)
-        return step
+        return _run_provider(out, provided, service, "down", after)
 
     in_order(project, observed, chosen, remove, reverse=True, run_provider=run_provider)
     if not options.services:

@@ -272,3 +272,24 @@ def test_a_provider_is_part_of_the_time_that_wait_gives(cloud: Cloud) -> None:
     assert failed.returncode == 1
     assert "application not healthy after 5s: mail not ready" in failed.stderr
     assert not Path(f"/proc/{cloud.began('mail')}").exists()
+
+
+def test_an_attached_up_shows_what_other_variables_made_anew(host: Machine, tmp_path: Path) -> None:
+    (tmp_path / "cloud").write_text(SCRIPT)
+    (tmp_path / "cloud").chmod(0o755)
+    project = Described(host, tmp_path / "compose.yaml")
+    text = FILE.replace("type: cloud", f"type: {tmp_path}/cloud").replace("sleep 600", "sh -c 'echo $$DB_URL'")
+    project.describe(text + "  other: {image: host, init: true, command: echo hello}\n")
+    try:
+        for url in ("one", "two", "two"):
+            (tmp_path / "url").write_text(url)
+            assert project.said() == {"web": [url], "other": ["hello"]}
+        (tmp_path / "broken").touch()
+        failed = project("up", check=False)
+        assert (failed.returncode, "no credit" in failed.stderr) == (1, True)
+        failed = project("down", "-t", "0", check=False)
+        assert (failed.returncode, "no credit" in failed.stderr) == (1, True)
+        assert "Network p_default Removed" in failed.stderr  # of which the provider is no user
+        (tmp_path / "broken").unlink()
+    finally:
+        project("down", "-v", "-t", "0", check=False)
