@@ -53,7 +53,8 @@ def test_a_module_of_a_package_is_put_off() -> None:
 
 def test_click_is_itself_without_them() -> None:
     code = (
-        "import sys; from pycompose.compose.cli.light_click import import_click; import_click(); import click;"
+        "import sys; from pycompose.compose.cli.light_click import import_click, put_off_inspect;"
+        "put_off_inspect(); import_click(); import click;"
         "option = click.Option(['--long'], help='  One line ');"
         "print(repr(option.help), 'tokenize' in sys.modules, 'platform' in sys.modules, 'locale' in sys.modules);"
         "option = click.Option(['--long'], help='\\n  Two\\n    lines\\n  ');"

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from pycompose.frozen import dataclass
+
+if TYPE_CHECKING:
+    from pycompose.runtime.places import ProjectPlaces
+
+    Launched = tuple[ProjectPlaces, Callable[[], bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,7 @@ class Choices:
     environ: Mapping[str, str] | None = None  # None: the process's
     text: str | None = None  # of the file "-", instead of standard input
     recorded: bool = False  # the project is as its last `up` had it, whatever file lies here
+    launched: Launched | None = None  # of whose helpers come up already, and what waits for them (`session.waking`)
 
     @property
     def environment(self) -> Mapping[str, str]:

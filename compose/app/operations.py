@@ -9,7 +9,7 @@ and what was under way is undone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -261,6 +261,15 @@ def variables_of(located: Located) -> Provided:
     return Provided(project, generations.newest(located.places) if of_providers(project) else None)
 
 
+def _waking(choices: Choices, likely: ProjectPlaces | None) -> AbstractContextManager[Callable[[], bool]]:
+    """What comes up meanwhile, unless it does already; nothing where nobody can tell for which project."""
+    from pycompose.compose.control import session
+
+    if choices.launched or likely is None:
+        return nullcontext(choices.launched[1] if choices.launched else lambda: False)
+    return session.waking(likely)
+
+
 @contextmanager
 def prepared_up(
     choices: Choices,
@@ -281,8 +290,8 @@ def prepared_up(
 
     deadline = Deadline(options.wait_timeout if options.wait else None)  # else the wait for conditions alone
     options = replace(options, wait_timeout=options.wait_timeout or None)
-    likely = None if choices.dry_run else locate.likely_places(choices)
-    with session.waking(likely) if likely else nullcontext(lambda: False) as awake:
+    likely = choices.launched[0] if choices.launched else None if choices.dry_run else locate.likely_places(choices)
+    with _waking(choices, likely) as awake:
         located = _target(choices, options.services, tell, remembered=False)
         project = located.described
         if not project.services:

@@ -14,6 +14,9 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    from pycompose.compose.app.choices import Launched
     from pycompose.errors import PycomposeError
 
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -23,31 +26,33 @@ REFUSALS = (errno.EPERM, errno.EACCES, errno.EROFS, errno.EIO)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
-    from .light_click import import_click
+    from .light_click import import_click, put_off_inspect
 
-    import_click()
-    import click
+    put_off_inspect()
+    _make_ordinary()
     from pycompose.errors import PycomposeError, SystemRefused
 
-    _make_ordinary()
+    from .early_start import launched
     from .interrupts import interrupted_code
 
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = _run(words)
-        sys.stdout.flush()
+        with launched(words) as helpers:
+            import_click()
+            code = _run(words, helpers)
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0  # of `context.exit`
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
+    except _of_click().Exit as leave:
+        return int(leave.exit_code)
     except PycomposeError as error:
         _tell(error)
         return error.exit_code
-    except click.ClickException as error:
+    except _of_click().ClickException as error:
         from . import usage_errors
 
         usage_errors.show(error, words)
         return 1  # as docker compose: usage is no exception
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, _of_click().Abort):
         return interrupted_code()
     except BrokenPipeError:
         # What is left in the buffers has no reader, and the interpreter must not complain when it ends.
@@ -67,7 +72,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _run(arguments: list[str]) -> object:
+def _of_click() -> ModuleType:
+    """Its exceptions, looked up once something is raised: an interrupt may come before click is there."""
+    import click.exceptions
+
+    return click.exceptions
+
+
+def _run(arguments: list[str], helpers: Launched | None) -> object:
     """Run the command that was called for, in docker's manner or ours."""
     from . import docker_call
 
@@ -87,7 +99,7 @@ def _run(arguments: list[str]) -> object:
 
             answer_docker(call.arguments[1:], described=first[0] == docker_call.COMPLETE[0])
             return 0
-        return cli.main(args=list(call.arguments), prog_name=call.program, standalone_mode=False)
+        return cli.main(args=list(call.arguments), prog_name=call.program, standalone_mode=False, obj=helpers)
     finally:
         if client is not None:
             client.close()

@@ -272,7 +272,7 @@ def cli(
     **choices: Any,
 ) -> None:
     """Run a compose file on this machine."""
-    project = Choices(**choices)
+    project = Choices(**choices, launched=context.obj)
     late = _options_of_env_files(context, project)
     import os
 

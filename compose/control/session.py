@@ -2,7 +2,8 @@
 
 The command line and the Python API stand on this. Rules: whoever acts holds the project's lock from observing to the
 last step, and hands the descriptor to the supervisor, so that the lock is held while a killed client's work is undone.
-It prints nothing. A project without containers leaves nothing: `close_if_empty` ends its processes and its folders.
+It prints nothing. What plans are made of is imported when there is one: a cold `up` waits for what is launched here.
+A project without containers leaves nothing: `close_if_empty` ends its processes and its folders.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from pycompose import interruption, shortages
-from pycompose.compose.model.project import Project
-from pycompose.compose.plan.steps import CreateContainer, Plan, StartContainer
-from pycompose.compose.state import generations
 from pycompose.errors import PycomposeError, SystemRefused
 from pycompose.runtime.client.blocking import BlockingKeeper, end_keeper
 from pycompose.runtime.errors import NoKeeper, RuntimeFailure
 from pycompose.runtime.keeper.launch import await_launch, launch_keeper, launching
 from pycompose.runtime.places import ProjectPlaces
 
-from . import client
-from .protocol import CarryOut, Report
+if TYPE_CHECKING:
+    from pycompose.compose.model.project import Project
+    from pycompose.compose.plan.steps import Plan
+
+    from .client import Answering
+    from .protocol import Report
 
 LAUNCHERS = 4  # helpers, each of which may launch a keeper before it is ended
 PATIENCE = 10.0  # seconds for a supervisor to come up, and for a keeper to go
@@ -153,7 +156,7 @@ def carry_out(
     keep: bool = False,
     parallel: int = 0,
     attached: tuple[str, ...] = (),
-    connected: Callable[[client.Answering], None] = lambda answer: None,
+    connected: Callable[[Answering], None] = lambda answer: None,
 ) -> Generator[Report, None, None]:
     """Have the supervisor carry out `plan`; its answers. With `keep` the project becomes the newest generation.
     `attached` are services whose containers somebody follows from their start; `connected` gets what tells the
@@ -161,6 +164,9 @@ def carry_out(
 
     Closing the iterator makes the supervisor undo what it has begun. Raises PycomposeError if a step fails.
     """
+    from . import client
+    from .protocol import CarryOut
+
     digest = _kept(places, project, plan, keep) if project and (keep or plan.steps) else ""
     if plan.steps:  # else nobody has to be asked for nothing
         message = CarryOut(plan, digest, parallel, attached)
@@ -169,6 +175,9 @@ def carry_out(
 
 def _kept(places: ProjectPlaces, project: Project, plan: Plan, keep: bool) -> str:
     """The generation to act by. What only ends must not need room: on a full disk it goes by the newest on record."""
+    from pycompose.compose.plan.steps import CreateContainer, StartContainer
+    from pycompose.compose.state import generations
+
     try:
         return generations.keep(places, project, newest=keep)
     except OSError as error:

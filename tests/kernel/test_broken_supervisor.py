@@ -51,6 +51,12 @@ def test_the_first_up_says_why_and_leaves_nothing(install: Install, host: Machin
     assert host.run("ls", host.run_folder).stdout == ""
 
 
+def test_helpers_that_were_launched_for_a_file_that_is_wrong_are_gone(install: Install, host: Machine) -> None:
+    install.file.write_text("name: p\nservices: {web: {image: [host]}}\n")
+    assert install("up", "-d").returncode == 1
+    assert host.run("ls", host.run_folder).stdout == ""
+
+
 def test_of_a_project_that_runs_a_command_is_refused_until_it_can_start(install: Install, host: Machine) -> None:
     assert install("up", "-d").returncode == 0
     install.break_it()
