@@ -144,6 +144,7 @@ REACH: tuple[str, ...] = (
     "runtime/images/save.py",
     "runtime/images/store.py",
     "runtime/images/verify.py",
+    "runtime/keeper/inheritance.py",
     "runtime/keeper/launch.py",
     "runtime/linux/joining.py",
     "runtime/linux/seccomp.py",

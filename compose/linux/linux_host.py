@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from signal import SIGKILL
 
 import trio
@@ -38,6 +38,7 @@ from pycompose.network.networks import Networks
 from pycompose.runtime.client.sandboxes import ExecBegan, ExecDied, OutOfMemory, Runtime, Sandbox
 from pycompose.runtime.client.worker import Worker
 from pycompose.runtime.errors import NoSuchContainer, RuntimeFailure, StartFailed
+from pycompose.runtime.keeper.inheritance import lowered
 from pycompose.runtime.places import Places
 from pycompose.runtime.policy import host_secrets
 
@@ -64,6 +65,18 @@ def _translated(what: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and not short:
             raise
         raise HostError(f"{what}: {shortages.reason(error)}", hint=shortages.hint(short)) from error
+
+
+@cache
+def _inherited() -> tuple[HostNote, ...]:
+    """Limits of whoever started the helpers, which this process has as containers do."""
+    if not (limits := ", ".join(lowered())):
+        return ()
+    text = (
+        f"containers have limits of the shell that this project was first started from: {limits}; "
+        "raising them takes CAP_SYS_RESOURCE, which is missing here"
+    )
+    return (HostNote(text, of_machine=True),)
 
 
 class LinuxHost:
@@ -299,7 +312,7 @@ class LinuxHost:
     # what runs
 
     def notes(self, name: str) -> tuple[HostNote, ...]:
-        return self._containers.taken_notes(name)
+        return (*self._containers.taken_notes(name), *_inherited())
 
     async def signal_container(self, name: str, signal: int) -> None:
         held = self._containers.named(name)

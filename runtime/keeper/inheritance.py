@@ -20,6 +20,7 @@ from pycompose.log_lines import note
 from pycompose.runtime.linux import syscalls
 
 _ENDLESS, _MIB = resource.RLIM_INFINITY, 1 << 20
+INR_OPEN_MAX = 4096  # linux/fs.h: the hard limit of descriptors that every machine begins with
 # (soft, hard) as in a container of Docker's: the kernel's own, and what its unit file and systemd raise.
 LIMITS: Mapping[int, tuple[int, int]] = {
     resource.RLIMIT_CPU: (_ENDLESS, _ENDLESS),
@@ -128,3 +129,20 @@ def _limits() -> None:
             lowered.append(f"{_NAMES.get(kind, kind)} {most}")
     if lowered:
         note(f"limits of whoever started this, for raising them takes CAP_SYS_RESOURCE: {', '.join(lowered)}")
+
+
+def lowered(first: int = 1) -> tuple[str, ...]:
+    """Name and value of each hard limit that a caller had lowered and that cannot be raised again: below `LIMITS`, the
+    kernel's own start and what the machine's first process has. What that one lacks too is nobody's doing."""
+    names = []
+    for kind, (_, wanted) in LIMITS.items():
+        with suppress(OSError):  # its limits are not shown to everybody
+            usual = INR_OPEN_MAX if kind == resource.RLIMIT_NOFILE else wanted
+            most = min(_above_all(usual), _above_all(resource.prlimit(first, kind)[1]))
+            if (hard := resource.getrlimit(kind)[1]) != _ENDLESS and hard < most:
+                names.append(f"{_NAMES.get(kind, kind)} {hard}")
+    return tuple(names)
+
+
+def _above_all(limit: int) -> float:
+    return float("inf") if limit == _ENDLESS else limit

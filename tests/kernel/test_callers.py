@@ -257,6 +257,17 @@ def test_many_containers_come_up_below_a_small_soft_limit_of_descriptors(project
     assert len(project.states()) == 40
 
 
+def test_limits_that_cannot_be_raised_again_are_told(project: Described) -> None:
+    project.describe("services: {a: {image: host, command: [sh, -c, 'ulimit -Hn; exec sleep 1000']}}")
+    shell = 'ulimit -n 321; exec setpriv --bounding-set=-sys_resource "$@"'
+    command = (sys.executable, "-m", "pycompose", "-p", "p", "-f", str(project.file), "up", "-d")
+    done = project.machine.run("sh", "-c", shell, "sh", *command)
+    assert re.search(r"warning: containers have limits of the shell .*\bnofile 321\b.*CAP_SYS_RESOURCE", done.stderr)
+    assert project.inside("a", "ulimit -Hn") == "321"
+    project("down", "-t", "0")
+    assert "limits" not in project("up", "-d").stderr
+
+
 def test_names_of_files_that_are_no_text_and_odd_locales_disturb_no_command(host: Machine, tmp_path: Path) -> None:
     folder = os.path.join(os.fsencode(tmp_path), b"w\xf6rk")
     os.makedirs(folder + b"/b")
