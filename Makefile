@@ -49,7 +49,7 @@ test-vm: setup
 check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy -p pycompose.compose -p pycompose.runtime -p pycompose.network -p pycompose.errors -p pycompose.nsenter
+	.venv/bin/mypy -p pycompose.compose -p pycompose.runtime -p pycompose.network -p pycompose.errors -p pycompose.nsenter -p pycompose.aio
 	.venv/bin/mypy tests
 	.venv/bin/pytest -q tests/test_house.py
 

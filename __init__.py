@@ -6,6 +6,8 @@ TYPE_CHECKING = False  # as typing has it, whose import is left to `main`: an in
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import aio as aio
+    from . import nsenter as nsenter
     from .compose.app.api.captured import CommandFailed as CommandFailed
     from .compose.app.api.captured import CommandTimeout as CommandTimeout
     from .compose.app.api.captured import Completed as Completed

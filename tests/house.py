@@ -27,7 +27,7 @@ LEVELS = (
     ("linux",),
     ("builds",),
     ("app",),
-    ("cli", "supervisor"),
+    ("cli", "supervisor", "integrations"),
 )
 OWNERS = {
     "yaml": "compose/file/source.py",

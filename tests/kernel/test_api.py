@@ -12,7 +12,7 @@ from .conftest import Machine
 PROGRAMS = Path(__file__).parent
 
 
-@pytest.mark.parametrize("program", ["api_calls.py", "entering_calls.py"])
+@pytest.mark.parametrize("program", ["api_calls.py", "entering_calls.py", "aio_calls.py"])
 def test_a_program_does_what_its_author_means(host: Machine, tmp_path: Path, program: str) -> None:
     path = str(PROGRAMS / program)
     done = host.run(sys.executable, "-X", "dev", "-W", "error", path, str(tmp_path / "c.yaml"), timeout=120)

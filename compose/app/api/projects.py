@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from pycompose.compose.app.choices import Choices
 
@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 
 Path = str | os.PathLike[str]
 Paths = Path | Iterable[Path]
+
+
+class LoadKeywords(TypedDict, total=False):
+    """As the parameters of `Project.load`."""
+
+    name: str | None
+    profiles: Iterable[str]
+    env: Mapping[str, str] | None
+    env_files: Paths | None
+    directory: Path | None
 
 
 def _paths(paths: Paths | None) -> tuple[str, ...]:
@@ -59,7 +69,7 @@ class Project(ProjectLife, ProjectInside, ProjectFiles):
         env: Mapping[str, str] | None = None,
         env_files: Paths | None = None,
         directory: Path | None = None,
-    ) -> Project:
+    ) -> Self:
         """The project of compose files; without `files`, of the one that lies in the current folder or above it.
 
         `env` are variables beside the process's, and before them. Raises FileError, with every problem and its place.
@@ -84,7 +94,7 @@ class Project(ProjectLife, ProjectInside, ProjectFiles):
         env: Mapping[str, str] | None = None,
         env_files: Paths | None = None,
         directory: Path | None = None,
-    ) -> Project:
+    ) -> Self:
         """The project of a compose file that is a text; paths in it are of `directory`, or of the current folder."""
         choices = Choices(
             files=("-",),
@@ -98,14 +108,14 @@ class Project(ProjectLife, ProjectInside, ProjectFiles):
         return cls._loaded(choices)
 
     @classmethod
-    def from_dict(cls, tree: Mapping[str, Any], **more: Any) -> Project:
+    def from_dict(cls, tree: Mapping[str, Any], **options: Unpack[LoadKeywords]) -> Self:
         """The project of a compose file that is data; the rest as for `from_text`."""
         import json
 
-        return cls.from_text(json.dumps(tree), **more)
+        return cls.from_text(json.dumps(tree), **options)
 
     @classmethod
-    def named(cls, name: str) -> Project:
+    def named(cls, name: str) -> Self:
         """A project that was brought up before: as its files have it, or its last `up` where these are gone.
 
         Raises NoSuchProject.
@@ -131,7 +141,7 @@ class Project(ProjectLife, ProjectInside, ProjectFiles):
         return cls(ProjectScope(choices, places), description)
 
     @classmethod
-    def _loaded(cls, choices: Choices) -> Project:
+    def _loaded(cls, choices: Choices) -> Self:
         from pycompose.compose.app import locate
         from pycompose.runtime.places import Places
 
