@@ -144,9 +144,10 @@ class Attached:
         """Raises PycomposeError where nothing is to be watched."""
         from pycompose.compose.app.watcher import Watcher, WatchOptions
 
+        from .output.log_printer import prefix_width
         from .watch_words import SIGN, telling
 
-        width = max(map(len, self._names()), default=0) + 1
+        width = prefix_width(self._names()) + 1
         prefix = f"{' ' * width} {SIGN} " if self._prefix else ""
         return Watcher(self.prepared, telling(Drawing(plain=True), prefix), WatchOptions(seen_by="up"))
 

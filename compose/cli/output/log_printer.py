@@ -34,7 +34,7 @@ class Printer:
     def __init__(self, project: str, manner: LineStyle, *, shown: frozenset[str] | None = None) -> None:
         """`shown` are the services whose lines are printed; None is all."""
         self.project, self.manner, self.shown = project, manner, shown
-        self._width, self._widest = 0, _widest()
+        self._width = 0
         self._colours: dict[str, str] = {}
         self._prefixes: dict[str, bytes] = {}
         self._waiting: list[bytes] = []
@@ -42,9 +42,9 @@ class Printer:
         self._ending = b"\n"  # of each entry
 
     def know(self, containers: Iterable[ObservedContainer]) -> None:
-        """Names that the prefixes are to be as wide as; on a terminal not those that leave lines too little room."""
+        """Names that the prefixes are to be as wide as."""
         names = (one.short_name(self.project) for one in containers if self.shown is None or one.service in self.shown)
-        width = max([self._width, *(length for name in names if (length := len(name)) <= self._widest)])
+        width = max(self._width, prefix_width(names))
         if width != self._width:
             self._width = width
             self._prefixes.clear()
@@ -123,6 +123,7 @@ def manner(*, prefix: bool, colour: bool, timestamps: bool) -> LineStyle:
     return LineStyle(prefix, colour and terminal.coloured(sys.stdout), timestamps)
 
 
-def _widest() -> int:
-    """Columns of the longest name that others are padded to."""
-    return terminal.size(sys.stdout)[0] // 3 if sys.stdout.isatty() else sys.maxsize
+def prefix_width(names: Iterable[str]) -> int:
+    """That of the longest; on a terminal of those that leave lines room enough."""
+    widest = terminal.size(sys.stdout)[0] // 3 if sys.stdout.isatty() else sys.maxsize
+    return max((len(name) for name in names if len(name) <= widest), default=0)
