@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from .attached_tools import Terminal
 from .conftest import Machine
 from .service_tools import Described, until
 
@@ -59,6 +61,17 @@ def test_files_go_in_and_come_out_of_a_running_container_as_it_sees_them(running
     assert (sealed.returncode, "read-only" in sealed.stderr) == (1, True)
     root = running("cp", f"{folder}/here", "reader:/usr/x", check=False)
     assert (root.returncode, "read-only" in root.stderr) == (1, True)
+
+
+def test_the_count_of_a_large_copy_is_gone_before_anything_else_is_said(running: Described) -> None:
+    large = running.file.parent / "large"
+    large.write_bytes(bytes(20_000_000))
+    words = ("-p", "p", "-f", str(running.file), "cp")
+    for place in ((str(large), "web:/tmp/large"), ("web:/tmp/large", str(large))):
+        terminal = Terminal(running.machine, *words, *place)
+        assert terminal.end() == 0
+        assert re.search(r"\rcopying: \d+ MB\x1b\[K", terminal.seen)
+        assert "\r\x1b[K p-web-1 Copied" in terminal.seen
 
 
 def test_a_mount_point_of_a_file_is_written_into(running: Described) -> None:

@@ -57,10 +57,14 @@ def cp(choices: Choices, archive: bool, follow: bool, oneoffs: bool, index: int,
         for container in chosen:
             terminal.say(f"copy {_words(container, whence, whither)}")
         return
-    from pycompose.compose.cli.output.byte_count import counting
+    from pycompose.compose.cli.output.byte_count import clear, counting
+
+    def warn(text: str) -> None:
+        clear()
+        terminal.warn(text)
 
     with counting("copying") as progress:
-        manner = CopyManner(archive, follow, progress, terminal.warn)
+        manner = CopyManner(archive, follow, progress, warn)
         if inward:
             _copy_in(places, chosen, whence, whither, manner)
         else:
@@ -85,7 +89,7 @@ def _copy_in(
         words = _words(container, whence, whither)
         terminal.note(f" {container.name} Copying {words}")
         container_copy.copy_in(places, container, whence.path, whither.path, manner)
-        terminal.note(f" {container.name} Copied {words}")
+        _say_copied(container, words)
 
 
 def _copy_out(
@@ -101,6 +105,13 @@ def _copy_out(
     words = _words(container, whence, whither)
     terminal.note(f" {container.name} Copying {words}")
     container_copy.copy_out(places, container, whence.path, whither.path, manner)
+    _say_copied(container, words)
+
+
+def _say_copied(container: ObservedContainer, words: str) -> None:
+    from pycompose.compose.cli.output import byte_count
+
+    byte_count.clear()
     terminal.note(f" {container.name} Copied {words}")
 
 

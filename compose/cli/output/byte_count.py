@@ -7,11 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from . import terminal
+
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int], None] | None]:
-    """Megabytes read so far, on a terminal's last line, at most ten times a second."""
-    if not sys.stderr.isatty():
+    """Megabytes read so far, on a terminal's last line, at most ten times a second.
+
+    Whoever says something meanwhile takes the line away first (`clear`).
+    """
+    if not sys.stderr.isatty() or terminal.progress in ("json", "quiet"):
         yield None
         return
     done, printed = 0, 0.0
@@ -26,4 +31,10 @@ def counting(what: str) -> Iterator[Callable[[int], None] | None]:
     try:
         yield tell
     finally:
+        clear()
+
+
+def clear() -> None:
+    """Take the count away."""
+    if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
