@@ -212,7 +212,11 @@ def _options_of_env_files(context: click.Context, project: Choices) -> dict[str,
     return values
 
 
-@click.group(cls=Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Root,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.option(
     "-f",
     "--file",
