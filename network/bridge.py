@@ -126,11 +126,14 @@ def join(
 
 
 def route_through(inside: socket.socket, endpoint: Endpoint) -> None:
-    """Have the default route go through an endpoint's gateway, if there is no such route."""
+    """Have the default route go through an endpoint's gateway, if there is no such route.
+
+    A container that administers its network may have removed the link, or taken it down: it has no route then.
+    """
     if endpoint.gateway:
-        index = netlink.index(inside, endpoint.interface)
         try:
+            index = netlink.index(inside, endpoint.interface)
             netlink.transact(inside, [rtnetlink.default_route(index, endpoint.gateway)])
         except OSError as error:
-            if error.errno != errno.EEXIST:
+            if error.errno not in (errno.EEXIST, errno.ENODEV, errno.ENETDOWN, errno.ENETUNREACH):
                 raise

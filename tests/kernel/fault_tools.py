@@ -61,7 +61,8 @@ class FaultyProject:
     def compose(self, command: str, seconds: float = 0, *before: str) -> subprocess.CompletedProcess[str]:
         """`command` may name the image to be pulled as IMAGE; it is interrupted after `seconds`, if that is not 0."""
         options = ("-p", "p", "-f", str(self.folder / "compose.yaml"))
-        limit = ("timeout", "--foreground", "-s", "INT", str(seconds * SLOWER)) if seconds else ()
+        killed = ("-k", str(20 * SLOWER))  # a ^C before there is somebody to hear it is lost
+        limit = ("timeout", "--foreground", *killed, "-s", "INT", str(seconds * SLOWER)) if seconds else ()
         words = command.replace("IMAGE", self.name).split()
         return self.machine.run(*limit, *before, *self.program, *options, *words, check=False)
 

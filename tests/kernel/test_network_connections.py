@@ -121,6 +121,23 @@ def test_a_stopped_container_joins_at_its_next_start_and_the_default_route_moves
     assert list(networks(project)) == ["p_default"], "made anew, as its file has it"
 
 
+def test_a_container_that_removed_its_links_leaves_and_joins_all_the_same(project: Described) -> None:
+    """It may, with NET_ADMIN; what it has no more is no reason to stay on record as connected."""
+    project.describe(
+        f"services: {{web: {{{SLEEPER}, cap_add: [NET_ADMIN], networks: {{a: {{priority: 9}}, b: {{}}}}}}}}\n"
+        "networks: {a: {}, b: {}}\n"
+    )
+    project("up", "-d")
+    try:
+        project.inside("web", "ip link del eth1")
+        project.machine.pycompose("network", "disconnect", "p_a", "p-web-1")
+        assert set(networks(project)) == {"p_b"}
+        project.machine.pycompose("network", "connect", "p_a", "p-web-1")
+        assert set(networks(project)) == {"p_a", "p_b"}
+    finally:
+        project("down", "-t", "0")
+
+
 def test_published_ports_lead_to_the_network_that_is_left(project: Described, theirs: tuple[str, ...]) -> None:
     project.describe("""
 services:
