@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .compose.app.api.captured import CommandFailed as CommandFailed
     from .compose.app.api.captured import CommandTimeout as CommandTimeout
     from .compose.app.api.captured import Completed as Completed
+    from .compose.app.api.dask_cluster import ComposeCluster as ComposeCluster
     from .compose.app.api.entering import call as call
     from .compose.app.api.entering import enter as enter
     from .compose.app.api.functions import down as down
@@ -51,6 +52,7 @@ else:
             ("compose.app.image_operations", "FetchFailed"),
             ("compose.app.log_entries", "LogEntry"),
             ("compose.app.api.captured", "CommandFailed CommandTimeout Completed"),
+            ("compose.app.api.dask_cluster", "ComposeCluster"),
             ("compose.app.api.entering", "call enter"),
             ("compose.app.api.functions", "down kill load ps restart scale start stop up"),
             ("compose.app.api.project_files", "ContainerStats ServiceImage"),

@@ -76,3 +76,13 @@ def test_it_comes_up_from_the_dockerfile(host: Machine, tmp_path: Path) -> None:
         assert where.stdout.startswith("/opt/dask/")
     finally:
         host.run(*pycompose, "down")
+
+
+def test_a_script_has_a_cluster_without_a_file(host: Machine) -> None:
+    script = str(ROOT / "examples" / "dask-cluster" / "compute.py")
+    done = host.run(sys.executable, script, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, *workers = done.stdout.splitlines()
+    assert first.startswith("332,833,500 by ")
+    assert len({line.split()[1] for line in workers}) == 4
+    assert host.pycompose("ls", "--all", "--quiet").stdout == ""
