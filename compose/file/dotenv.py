@@ -97,7 +97,7 @@ def parse(
                 index = close + 1
             else:
                 raw = re.split(r"(?:^|[ \t])#", content[value_at:end], maxsplit=1)[0].strip()
-                values[key] = substitute(raw.replace("\\$", "$$"), known, missing)
+                values[key] = substitute(raw, known, missing)
                 index = end + 1
         except InterpolationError as error:
             raise fail(str(error), value_at, error.hint) from error

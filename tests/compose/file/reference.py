@@ -147,13 +147,16 @@ OURS = """\
 
 - `image: host`: the machine's own files as an image, copied on write: what a container writes stays in the container.
   What a login or a service keeps secret is not in it: `docs/security.md` says what.
-- `x-pycompose`, at the top or in a service, is where extensions of ours live: `follow_links`, `host`, `restart`.
+- `x-pycompose`, at the top or in a service, is where extensions of ours live: `follow_links`, `host`,
+  `replica_identity`, `restart`.
 - A bind source, config or secret in the project's folder is found without leaving that folder: a link that leads out is
   an error, for a container that has a part of the folder mounted could have put it there, to be given any file of the
   host at the next start (Docker follows it). It is looked for at each start, so nothing is swapped in between. Where
   such links are meant, the service or the file says `x-pycompose: {follow_links: true}`.
 - `x-pycompose: {host: {show: [/srv/certificates]}}` shows these absolute paths in the image `host`, though they are
   hidden from it.
+- `x-pycompose: {replica_identity: true}` gives each replica its name as hostname, and `PYCOMPOSE_PROJECT`,
+  `PYCOMPOSE_SERVICE`, `PYCOMPOSE_REPLICA` (its number) and `PYCOMPOSE_CONTAINER` (its name) in its environment.
 - `x-pycompose: {restart: unhealthy}` has a container that becomes unhealthy stopped, and started again as if it had
   failed: with the back-off, `delay` and `max_attempts` of its restart policy, and without one too. Otherwise, as with
   Docker, nothing is done about health but what dependencies and published ports make of it.
@@ -167,15 +170,18 @@ OURS = """\
   changed file makes containers anew, and the plan says `configuration changed: config app.conf`.
 - What shares a namespace with a service or with a container of another project (`network_mode`, `ipc`, `pid`) is
   started again whenever that one is, by a command or its restart policy; docker compose leaves it in the namespace that
-  is gone. A container of another project that is made anew, not started again, leaves its joiners in the namespace that
-  is gone until their own next `up`, which makes them anew. With `--no-deps`, a service whose namespaces or volumes it
+  is gone. Where a command makes one anew that others name (`container:NAME`), it makes
+  what runs with its namespaces or volumes anew too, in their own projects as their last `up` had them; a warning names
+  those for which that fails. With `--no-deps`, a service whose namespaces or volumes it
   takes and that has no container is an error.
 - Anonymous volumes that a new container does not take over from the one it replaces are removed; docker compose leaves
   them.
-- A service of a `provider` is made by a program, `docker-TYPE` or `TYPE`, as with docker compose; `up`, `create` and
-  `scale` run it each time, `down` and (where its metadata say so) `stop` end it. It runs in the command's process, with
-  the caller's PATH and tokens, before containers are made: a dependency on containers is an error. With `--no-deps` and
-  in a dry run, dependents keep the variables of the last run.
+- A service of a `provider` is made by a program, `docker-TYPE` or `TYPE`, as with docker compose; `up`, `create`,
+  `scale` and `run` run it each time, `down` and (where its metadata say so) `stop` end it. It is called by the command,
+  with the caller's PATH and tokens, as a step of the plan: after the conditions of its own `depends_on` (docker compose
+  runs it once those containers are made, not ready), before what depends on it is made, and when ending the other way
+  round. Containers that have other variables than it tells now are made anew; docker compose leaves them. With
+  `--no-deps` dependents keep the variables of the last run, and a dry run plans with those.
 - A `pre_start` hook's container is called `PROJECT-SERVICE-pre_start-INDEX` and is its service's in all but what the
   hook says and its entrypoint, which is the image's; it has no ports and no fixed address. `ps -a` shows one that
   failed. Hooks are due before the first start of a service's containers: not after `stop` and `up`, nor when more are
@@ -314,8 +320,8 @@ def _differences() -> str:
         "",
         *told,
         "- `!reset` and `!override` reach through a merge key (`<<: *anchor`), as through an alias.",
-        "- `\\$` without quotes in an env file is a dollar, as docker compose's source says; 2.40 keeps the",
-        "  backslash and fills the variable in.",
+        "- A bare name in the `environment` of a hook is the caller's variable, as anywhere; docker compose leaves it",
+        "  out.",
         "- `--no-env-resolution` leaves env files unread; docker compose reads them all the same.",
         "- A volume that an override makes `external: true` loses the base's driver; docker compose refuses it.",
         "- What docker compose refuses and what is understood all the same is taken, with a warning at its place: an",
