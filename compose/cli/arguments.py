@@ -64,6 +64,12 @@ def output_form(form: str | None, setting: str = "") -> str:
     return checked_form(form if form is not None else docker_setting(setting) or "table")
 
 
+NO_TIME, TIMES = (
+    'failed to parse value as time or duration: "{}"',
+    "such as 2026-01-31T12:00:00, or 42m: that long ago",
+)
+
+
 def moment(text: str, now: float) -> bytes:
     """As `moments.stamp` of what was written. Raises Misuse."""
     from pycompose.compose.app import moments
@@ -71,8 +77,7 @@ def moment(text: str, now: float) -> bytes:
     try:
         return moments.stamp(moments.parse(text, now)) if text else b""
     except ValueError as error:
-        message = f'failed to parse value as time or duration: "{text}"'
-        raise Misuse(message, "such as 2026-01-31T12:00:00, or 42m: that long ago") from error
+        raise Misuse(NO_TIME.format(text), TIMES) from error
 
 
 SCALE = 'invalid --scale option "{}". Should be SERVICE=NUM'

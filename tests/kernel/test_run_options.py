@@ -245,7 +245,7 @@ def test_stop_and_kill_reach_them(project: Described) -> None:
     project("run", "-d", "--name", "two", "web")
     project("kill", "web")
     assert project.states()["two"] == "exited"
-    assert "No container to kill" in project("kill").stderr
+    assert "no container to kill" in project("kill").stderr
 
 
 def test_kill_removes_orphans_where_asked(project: Described) -> None:

@@ -127,7 +127,8 @@ def config(
         with open(output, "wb") as file:
             file.write(data)
     except OSError as error:
-        raise PycomposeError(f"{output} cannot be written: {error.strerror}") from error
+        reason = (error.strerror or "").lower()
+        raise PycomposeError(f"open {output}: {reason}", hint="is the path right, and may you write there?") from error
 
 
 def _lines(names: Iterable[str]) -> str:

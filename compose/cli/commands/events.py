@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
+from pycompose.compose.cli.arguments import NO_TIME, TIMES
 from pycompose.compose.cli.command import command
+from pycompose.compose.cli.misuse import Misuse
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.state import observe
 
@@ -47,7 +49,7 @@ def _nanoseconds(text: str, now: float) -> int | None:
     try:
         return moments.nanoseconds(moments.parse(text, now))
     except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+        raise Misuse(NO_TIME.format(text), TIMES) from error
 
 
 def _time(event: ContainerEvent) -> tuple[str, int, str]:

@@ -28,7 +28,7 @@ def kill(choices: Choices, word: str, remove_orphans: bool, services: tuple[str,
     _check_signal(word)
     outcome = operations.kill(choices, services, Drawing(), signal=word, remove_orphans=remove_orphans)
     if not outcome.plan.steps:
-        note("No container to kill")
+        note("no container to kill")
     shown(choices, outcome)
 
 

@@ -31,7 +31,7 @@ def rm(choices: Choices, force: bool, halt: bool, volumes: bool, services: tuple
     intended = operations.rm(replace(choices, dry_run=True), services, stop=halt, volumes=volumes)
     names = [step.action.name for step in intended.plan.steps if isinstance(step.action, RemoveContainer)]
     if not names:
-        terminal.note("no stopped containers")
+        terminal.note("No stopped containers")
         return
     if not (force or choices.dry_run):
         click.confirm(f"Going to remove {', '.join(names)}\nAre you sure?", abort=True, err=True)

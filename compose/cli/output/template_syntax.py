@@ -108,7 +108,9 @@ def _pieces(text: str) -> list[str | list[_Token]]:
         end = re.match(r"(\s+-)?\s*\}\}", text[index:])
         if end is None:
             raise TemplateError(
-                'a "{{" is not closed' if "}}" not in text[index:] else f'"{text[index:][:20]}" is not understood'
+                "template parsing error: template: :1: unclosed action"
+                if "}}" not in text[index:]
+                else f'"{text[index:][:20]}" is not understood'
             )
         if not comment:
             pieces.append(tokens)

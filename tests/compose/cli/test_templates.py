@@ -88,7 +88,7 @@ def test_a_table_has_a_head_and_columns() -> None:
     ("form", "said"),
     [
         ("{{.Nme}}", "field Nme"),
-        ("{{.Name", "is not closed"),
+        ("{{.Name", "unclosed action"),
         ("{{if .Name}}x", 'has no "end"'),
         ("{{end}}", "without"),
         ("{{shout .Name}}", '"shout" is not known'),
