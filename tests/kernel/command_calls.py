@@ -106,7 +106,7 @@ CALLS = (
     ),
     Call("image ls -a --no-trunc --filter reference=bas* --filter until=0s --filter dangling=false", prints="sha256:"),
     Call("image ls base --filter before=base -q", prints=""),
-    Call("image ls --filter nothing=x", 1, "is not KEY=VALUE with one of"),
+    Call("image ls --filter nothing=x", 1, "invalid filter 'nothing'"),
     Call("ls -a --filter name=p --format json", prints='"Name":"p"'),
     Call("ls -q", prints="p"),
     Call("images --format json", prints='"Repository":"base"'),

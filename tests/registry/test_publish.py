@@ -158,7 +158,7 @@ def test_what_cannot_be_published_is_said(tmp_path: Path, pycompose: Run) -> Non
     assert "compose.yaml:1:1: cannot publish compose file with local includes" in said
     path.write_text("services: {a: {image: x}}")
     assert "name a tag" in pycompose("publish", "-y", f"r.example/app@sha256:{'0' * 64}", code=1).stderr
-    assert "not a name" in pycompose("publish", "-y", "NOT A NAME", code=1).stderr
+    assert "invalid reference format" in pycompose("publish", "-y", "NOT A NAME", code=1).stderr
     assert path.read_text() == "services: {a: {image: x}}"
 
 
