@@ -18,7 +18,7 @@ MINUTES ?= 10
 STAMP := .venv/.installed
 DASK := .venv/bin/pycompose -p dask-distributed
 # The finder that setuptools installs for -e imports enough to cost every process 10 ms; a folder on the path costs none.
-LIGHT_PATH = cd .venv/lib/python*/site-packages && rm -f __editable__.pycompose-*.pth __editable___pycompose_*_finder.py \
+LIGHT_PATH = cd .venv/lib/python*/site-packages && rm -f __editable__.pycompose*.pth __editable___pycompose*_finder.py \
   && echo "$(CURDIR)/.types" >pycompose.pth
 
 .PHONY: setup demo test test-vm check bench faults soak clean
@@ -28,6 +28,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
+	.venv/bin/pip uninstall -q -y pycompose 2>/dev/null || true  # its name before
 	.venv/bin/pip install -q $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev,dask]'
 	mkdir -p .types && ln -sfn .. .types/pycompose
 	$(LIGHT_PATH)

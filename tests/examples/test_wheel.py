@@ -50,7 +50,12 @@ def test_the_wheel_has_its_types_and_its_licence(tmp_path: Path) -> None:
     with zipfile.ZipFile(build_wheel(tmp_path / "source")) as wheel:
         names = wheel.namelist()
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
-        assert "License-Expression: MIT\n" in wheel.read(metadata).decode()
+        text = wheel.read(metadata).decode()
+        assert {"Name: pycompose-engine", "License-Expression: MIT", "Typing :: Typed"} - set(
+            line.removeprefix("Classifier: ") for line in text.splitlines()
+        ) == set()
+        (entries,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
+        assert "pytest_plugin" in wheel.read(entries).decode()
     assert "pycompose/py.typed" in names
     assert any(name.endswith("/LICENSE") for name in names)
     for path in (
