@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,8 +40,8 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "this needs root" if error.errno in (errno.EPERM, errno.EACCES) else ""
-        raise NetworkError(f"{what}: {error.strerror or error}", hint=hint) from error
+        lacks = error.errno == errno.EPERM or (error.errno == errno.EACCES and os.geteuid() != 0)
+        raise NetworkError(f"{what}: {error.strerror or error}", hint="this needs root" if lacks else "") from error
 
 
 class WouldWait(Exception):

@@ -170,6 +170,8 @@ def _build(build: dict[str, Any]) -> dict[str, Any]:
     mapping = dict(build)
     if isinstance(keys := build.get("ssh"), dict):
         mapping["ssh"] = [name if path is None else f"{name}={path}" for name, path in sorted(keys.items())]
+    if mapping.get("shm_size") == "0":  # docker compose takes it for none
+        del mapping["shm_size"]
     return cast(dict[str, Any], arranged(mapping, "build"))
 
 

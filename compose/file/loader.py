@@ -125,7 +125,12 @@ def merged(options: Options) -> Merged:
                 options, [working_dir, parent] if not options.files else [parent], files, reading
             )
         working_dir = parent
-    name = _project_name(options, variables, _names(paths, files), working_dir)
+    names, unreadable = _names(paths, files)
+    name = _project_name(options, variables, names, working_dir)
+    if not name:
+        raise unreadable or _fail(
+            f"{working_dir} does not make a project name", "name the project with -p", code="name"
+        )
     variables = {**variables, "COMPOSE_PROJECT_NAME": name}
     kept_in = None if options.resolve_paths else working_dir
     composition = Composition(files, reading, interpolate=options.interpolate, kept_in=kept_in)
@@ -144,15 +149,16 @@ def _here(path: str = "") -> str:
         raise _fail("the current directory is not there any more", "cd to one that is") from error
 
 
-def _names(paths: list[str], files: Files) -> list[Tree]:
-    """The value of `name` of each document. Files that cannot be read are problems of `composition`."""
+def _names(paths: list[str], files: Files) -> tuple[list[Tree], FileError | None]:
+    """The value of `name` of each document, and why the first file that cannot be read is none."""
     names: list[Tree] = []
+    unreadable = None
     for path in paths:
         try:
             names += [tree.get("name") for tree in files.documents(path) if isinstance(tree, Map)]
-        except FileError:
-            continue
-    return names
+        except FileError as error:
+            unreadable = unreadable or error
+    return names, unreadable
 
 
 def load(options: Options, services: tuple[str, ...] = ()) -> Loaded:
@@ -310,6 +316,7 @@ def normal_name(name: str) -> str:
 
 
 def _project_name(options: Options, variables: Mapping[str, str], names: list[Tree], working_dir: str) -> str:
+    """The name that was asked for, that of the file, or that of the folder; empty where none of them makes one."""
     for chosen, origin in (
         (options.project_name, "-p"),
         (variables.get("COMPOSE_PROJECT_NAME"), "COMPOSE_PROJECT_NAME"),
@@ -334,7 +341,4 @@ def _project_name(options: Options, variables: Mapping[str, str], names: list[Tr
                     not_a_name(chosen), "the name of the file is made of its letters and digits", value.at, "name"
                 )
             return name
-    name = normal_name(os.path.basename(working_dir))
-    if not name:
-        raise _fail(f"{working_dir} does not make a project name", "name the project with -p", code="name")
-    return name
+    return normal_name(os.path.basename(working_dir))

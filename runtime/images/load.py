@@ -232,10 +232,8 @@ def import_rootfs(
         raise ImageError(f"a name with a digest cannot be given: {name!r}")
     config = configuration.changed(changes)
     with store.working() as work:
-        try:
-            fresh = store.unpack(Blob(lambda: _opened(source)), work, progress)
-        except FileNotFoundError as error:
-            raise ImageError(f"{source}: no such file") from error
+        opened = _opened(source)
+        fresh = store.unpack(Blob(lambda: opened), work, progress)
         tree = {"config": config, "rootfs": {"type": "layers", "diff_ids": [fresh.layer.diff_id]}, **_platform()}
         data = json.dumps(tree).encode()
         configuration.read(data)
@@ -243,7 +241,10 @@ def import_rootfs(
 
 
 def _opened(source: str | IO[bytes]) -> IO[bytes]:
-    return open(source, "rb") if isinstance(source, str) else source
+    try:
+        return open(source, "rb") if isinstance(source, str) else source
+    except OSError as error:
+        raise not_done("a root file system cannot be read", error) from error
 
 
 def _platform() -> dict[str, str]:

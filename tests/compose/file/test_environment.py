@@ -96,6 +96,7 @@ def test_the_name_of_a_project(folder: Path, said: str | None, environ: dict[str
     ("options", "said"),
     [
         ({"files": ("none.yaml",)}, "none.yaml: no such file or directory"),
+        ({"files": ("/none.yaml",)}, "open /none.yaml: no such file or directory"),
         ({"files": ("app/compose.yaml",), "env_files": ("none.env",)}, "none.env"),
         ({"files": ("app/compose.yaml",), "project_name": "My App"}, 'invalid project name "My App": must consist'),
         ({"files": ("app/compose.yaml",), "environ": {"COMPOSE_PROJECT_NAME": "_x"}}, 'try "x"'),

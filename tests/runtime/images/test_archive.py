@@ -208,6 +208,9 @@ def test_what_is_no_archive_is_an_error(images: Store, tmp_path: Path, data: byt
                 take(str(tmp_path / "a"))
     with pytest.raises(ImageError, match="No such file"):
         load(images, str(tmp_path / "missing"))
+    with pytest.raises(ImageError, match=r"cannot be read: /.*missing: No such file"):
+        import_rootfs(images, "a", str(tmp_path / "missing"))
+    assert on_disk(tmp_path) == NOTHING
 
 
 def test_a_link_in_a_layouts_folder_is_not_followed(images: Store, tmp_path: Path) -> None:
