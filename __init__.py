@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .compose.app.api.waiting import WaitTimeout as WaitTimeout
     from .compose.app.image_operations import FetchFailed as FetchFailed
     from .compose.app.log_entries import LogEntry as LogEntry
+    from .compose.integrations.notebook import load_ipython_extension as load_ipython_extension
     from .compose.model.errors import ConditionFailed as ConditionFailed
     from .compose.model.errors import FileError as FileError
     from .compose.model.errors import NoSuchService as NoSuchService
@@ -55,6 +56,7 @@ else:
             ("compose.app.api.dask_cluster", "ComposeCluster"),
             ("compose.app.api.entering", "call enter"),
             ("compose.app.api.functions", "down kill load ps restart scale start stop up"),
+            ("compose.integrations.notebook", "load_ipython_extension"),
             ("compose.app.api.project_files", "ContainerStats ServiceImage"),
             ("compose.app.api.projects", "Project"),
             ("compose.app.api.scope", "ContainerGone NoSuchProject"),

@@ -158,6 +158,12 @@ class Project(ProjectLife, ProjectInside, ProjectFiles):
     def __repr__(self) -> str:
         return f"<Project {self.name}: {', '.join(self.services) or 'no services'}>"
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """In a notebook: its graph with live states, and its containers."""
+        from .notebook_picture import bundle
+
+        return bundle(repr(self), self.description, self.containers)
+
     @property
     def name(self) -> str:
         return self._scope.places.project
