@@ -25,8 +25,9 @@ VALUED = {
     "--ansi": "",
     "--parallel": "",
 }
-# Options of `up` that it is plain with: none of them is refused beside another.
-PLAIN = {"-d", "--detach", "--wait", "--build", "--force-recreate", "--remove-orphans"}
+# Options of `up` that it is plain with: none of them is refused beside another, or beside a variable, as
+# --remove-orphans is beside COMPOSE_IGNORE_ORPHANS.
+PLAIN = {"-d", "--detach", "--wait", "--build", "--force-recreate"}
 
 
 @contextmanager

@@ -29,6 +29,7 @@ OTHERS = (
     "--dry-run up",
     "up --dry-run",
     "up -d --abort-on-container-exit",
+    "up -d --remove-orphans",
     "--env-file x up",
     "-pone up",
     "-f",
