@@ -1,7 +1,7 @@
 # setup    a virtual environment in .venv with the project and what its tests need;
 #          CONSTRAINTS=.ci/constraints.txt takes the exact versions that CI uses
 # demo     the dask example: up, four workers, a computation, down (root)
-# test     all tests; kernel tests need root
+# test     all tests, those of the kernel beside the rest; they need root
 # test-vm  some of them in a Debian 12 guest: cgroup v2, systemd, AppArmor (root); others: make test-vm VM_TESTS='tests/...'
 # check    format, lint, types (of tests too), house rules
 # bench    the rows of the budgets table beside docker compose and podman-compose, as a table and bench.json (root);
@@ -42,7 +42,7 @@ demo: setup
 	fi; exit $$status
 
 test: setup
-	.venv/bin/pytest tests
+	.venv/bin/python tests/side_by_side.py
 
 test-vm: setup
 	.venv/bin/python tests/vm/guest.py $(VM_TESTS)
