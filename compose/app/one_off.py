@@ -150,7 +150,7 @@ def start(
         container = OneOffContainer(prepared.located.places, name, one_off.id, options)
 
         def decide(observed: Observed) -> Plan:
-            needs = replace(prepared.options, provided=provided.run)
+            needs = replace(prepared.options, provided=provided.run, ended=provided.ended)
             return reconcile.run(provided.project, observed, needs, service=options.service, name=name, one_off=one_off)
 
         def ready() -> None:

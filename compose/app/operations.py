@@ -142,7 +142,9 @@ def _applied(
                 whole = _carry_out(choices, outcome, lock, tell, keep, attached, located.variables, provided)
             if whole or provided is None:
                 return outcome
-            project, observed = provided.project, observe(places)
+            before, observed = observed, observe(places)
+            provided.heed_ends(before, observed)
+            project = provided.project
             plan = decide(observed)
 
 
@@ -235,7 +237,9 @@ class PreparedUp:
         provided = variables_of(self.located)
 
         def decide(observed: Observed) -> Plan:
-            return reconcile.up(provided.project, observed, replace(self.options, provided=provided.run))
+            return reconcile.up(
+                provided.project, observed, replace(self.options, provided=provided.run, ended=provided.ended)
+            )
 
         title = "create" if self.options.no_start else "up"
         return apply(
@@ -401,7 +405,9 @@ def scale(
     provided = variables_of(located)
 
     def decide(observed: Observed) -> Plan:
-        return reconcile.scale(provided.project, observed, counts, replace(options, provided=provided.run))
+        return reconcile.scale(
+            provided.project, observed, counts, replace(options, provided=provided.run, ended=provided.ended)
+        )
 
     return apply(choices, located, decide, "scale", tell, keep=True, provided=provided)
 

@@ -30,6 +30,7 @@ class Provided:
             known = earlier.services.get(name) if earlier else None
             self._values[name] = known.provided if known else {}
         self.run: frozenset[str] = frozenset()  # services whose providers this command has run
+        self.ended: frozenset[str] = frozenset()  # containers that it has started, and that have ended since
         self.remodel: Callable[[Project], Project] = _as_it_is
 
     @property
@@ -46,6 +47,12 @@ class Provided:
         self._values[name] = values
         self.run |= {name}
         return changed and any(observed.of_service(one.name) for one in self.dependents(name))
+
+    def heed_ends(self, before: Observed, now: Observed) -> None:
+        """Containers that were started in between and run no more are not started again by this command."""
+        known = {one.id: one.started for one in before.containers}
+        ended = (one for one in now.containers if one.status == "exited" and one.started is not None)
+        self.ended |= {one.id for one in ended if known.get(one.id) != one.started}
 
     def overridden(self, name: str, values: Mapping[str, str]) -> list[str]:
         """What to warn of: variables of the file that those of a provider take the place of."""

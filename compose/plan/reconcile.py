@@ -46,6 +46,7 @@ class UpOptions:
     mounted_images: Mapping[str, str] = field(default_factory=dict)  # image -> digest, of those that are mounted
     remake_volumes: frozenset[str] = frozenset()  # names; what is in them is lost
     provided: frozenset[str] = frozenset()  # services whose providers this command has run
+    ended: frozenset[str] = frozenset()  # ids of containers that it has started already, and that have ended since
 
 
 def check_scale(project: Project, counts: Mapping[str, int]) -> None:
@@ -472,6 +473,8 @@ class _Up:
         if restarted and is_running(container):
             cause = Cause("related", f"{', '.join(restarted)} is made anew")
             return [out.start(name, service, cause, (out.stop(container, cause), *before))]
+        if container.id in self.options.ended and not restarted:
+            return list(before)
         after = (*self._settled(name), *before)
         if container.started is None and service in self.project.services:
             return [self._first_start(self.project.services[service], name, not_running(container), after)]

@@ -282,10 +282,11 @@ def keeper_of(project: Described) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_the_supervisor_may_be_killed_meanwhile(project: Described) -> None:
+def test_the_supervisor_may_be_killed_meanwhile(project: Described, tmp_path: Path) -> None:
     project.describe(ONE)
-    process = Begun(project, "--rm", "-T", "web", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    until(lambda: "running" in project.states().values())
+    with open(tmp_path / "told", "w+") as told:
+        process = Begun(project, "--rm", "-T", "web", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told)
+        until(lambda: "Started" in (tmp_path / "told").read_text())  # it runs a moment before its start is over
     places = f"/proc/{project.machine.pid}/root{project.machine.run_folder}/p/supervisor.json"
     os.kill(container_record.read(places)["pid"], signal.SIGKILL)
     output, _ = process.communicate(b"all the same\n", 30)

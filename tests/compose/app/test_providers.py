@@ -18,7 +18,7 @@ from pycompose.compose.app.provider_runs import ProviderRuns
 from pycompose.compose.app.providers import Provided
 from pycompose.compose.control.protocol import Notice, ProviderEnded, StepProgress
 from pycompose.compose.file.loader import Options, load
-from pycompose.compose.model.observed import Observed, ObservedContainer
+from pycompose.compose.model.observed import ContainerStatus, Observed, ObservedContainer
 from pycompose.compose.model.project import Project
 from pycompose.compose.plan import commands, reconcile
 from pycompose.compose.plan.reconcile import UpOptions
@@ -159,6 +159,17 @@ def test_the_rest_is_planned_anew_where_containers_have_other_variables(cloud: C
         assert provided.take("db", values, Observed("p", there)) is anew
         assert provided.run == {"db"}
         assert not provided.take("db", values, Observed("p", there))
+
+
+def test_what_was_started_meanwhile_and_ended_is_known_when_the_rest_is_planned_anew(cloud: Cloud) -> None:
+    def one(number: int, status: ContainerStatus, started: float | None) -> ObservedContainer:
+        return ObservedContainer(f"{number}", f"p-web-{number}", "web", number, status, started=started)
+
+    before = Observed("p", (one(1, "exited", 1.0), one(2, "exited", 1.0)))
+    now = Observed("p", (one(1, "exited", 1.0), one(2, "exited", 2.0), one(3, "exited", 2.0), one(4, "running", 2.0)))
+    provided = Provided(cloud.project(), None)
+    provided.heed_ends(before, now)
+    assert provided.ended == {"2", "3"}
 
 
 def test_a_provider_that_asks_is_told_what_its_service_is(cloud: Cloud) -> None:

@@ -225,3 +225,10 @@ def test_a_circle_of_services_is_told_as_a_path() -> None:
     a, b = Service("a", depends_on=(Dependency("b"),)), Service("b", depends_on=(Dependency("a"),))
     with pytest.raises(CycleError, match="a -> b -> a"):
         reconcile.up(Project("p", "/", (), services={"a": a, "b": b}), Observed("p"))
+
+
+def test_what_this_command_has_started_and_has_ended_is_not_started_again() -> None:
+    ended = there(DB, status="exited", started=1.0, exit_code=0)
+    project = replace(PROJECT, services={"db": DB})
+    assert "start p-db-1" in render(reconcile.up(project, seen(ended)))
+    assert render(reconcile.up(project, seen(ended), UpOptions(ended=frozenset({ended.id})))) == ""
