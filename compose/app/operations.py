@@ -82,7 +82,7 @@ def apply(
         ready=ready,
         provided=provided,
     )
-    if not choices.dry_run and _started(outcome.plan):
+    if not choices.dry_run and (started := _started(outcome.plan)):
         from .foreign_joiners import take_along
 
         along |= {outcome.places.project}
@@ -90,7 +90,7 @@ def apply(
         def act(there: Located, decided: Decide) -> None:
             apply(choices, there, decided, f"up {there.places.project}", tell, along=along)
 
-        take_along(outcome.places, _started(outcome.plan), along, act, tell)
+        take_along(outcome.places, started, along, act, tell)
     return outcome
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .captured import Command
     from .one_offs import StartKeywords
     from .project_life import UpKeywords
+    from .scope import LogKeywords
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -114,64 +115,15 @@ class Stream(Generic[T]):
             await run(close)
 
 
-class Container:
+class Container(service_objects.ContainerFacts):
     """As the plain one, which is `plain`."""
 
     def __init__(self, plain: service_objects.Container) -> None:
-        self.plain = plain
-
-    def __repr__(self) -> str:
-        return repr(self.plain)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Container) and other.plain == self.plain
-
-    def __hash__(self) -> int:
-        return hash(self.plain)
-
-    @property
-    def id(self) -> str:
-        return self.plain.id
-
-    @property
-    def name(self) -> str:
-        return self.plain.name
-
-    @property
-    def service(self) -> str:
-        return self.plain.service
-
-    @property
-    def number(self) -> int:
-        return self.plain.number
-
-    @property
-    def status(self) -> str:
-        return self.plain.status
-
-    @property
-    def health(self) -> str:
-        return self.plain.health
-
-    @property
-    def running(self) -> bool:
-        return self.plain.running
-
-    @property
-    def exit_code(self) -> int | None:
-        return self.plain.exit_code
-
-    @property
-    def oom_killed(self) -> bool:
-        return self.plain.oom_killed
+        self.plain, self.observed = plain, plain.observed
 
     @property
     def address(self) -> str:
         return self.plain.address
-
-    @property
-    def addresses(self) -> Mapping[str, str]:
-        return self.plain.addresses
 
     exec = awaited(service_objects.Container.exec)
     kill = awaited(service_objects.Container.kill)
@@ -180,15 +132,8 @@ class Container:
     async def refresh(self) -> Container:
         return Container(await run(self.plain.refresh))
 
-    def logs(
-        self,
-        *,
-        follow: bool = False,
-        tail: int | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-    ) -> Stream[LogEntry]:
-        return Stream(partial(self.plain.logs, follow=follow, tail=tail, since=since, until=until))
+    def logs(self, **options: Unpack[LogKeywords]) -> Stream[LogEntry]:
+        return Stream(partial(self.plain.logs, **options))
 
 
 class Service:
@@ -231,15 +176,8 @@ class Service:
     kill = awaited(service_objects.Service.kill)
     wait = awaited(service_objects.Service.wait)
 
-    def logs(
-        self,
-        *,
-        follow: bool = False,
-        tail: int | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-    ) -> Stream[LogEntry]:
-        return Stream(partial(self.plain.logs, follow=follow, tail=tail, since=since, until=until))
+    def logs(self, **options: Unpack[LogKeywords]) -> Stream[LogEntry]:
+        return Stream(partial(self.plain.logs, **options))
 
 
 class Project:
@@ -319,16 +257,8 @@ class Project:
         call = partial(self.plain.run_detached, service, command, **_in_loop(dict(options)))
         return Container(await run(call))
 
-    def logs(
-        self,
-        services: Names = (),
-        *,
-        follow: bool = False,
-        tail: int | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-    ) -> Stream[LogEntry]:
-        return Stream(partial(self.plain.logs, services, follow=follow, tail=tail, since=since, until=until))
+    def logs(self, services: Names = (), **options: Unpack[LogKeywords]) -> Stream[LogEntry]:
+        return Stream(partial(self.plain.logs, services, **options))
 
     def events(
         self, services: Names = (), *, since: Moment | None = None, until: Moment | None = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pycompose.compose.model.project import Project as Description
     from pycompose.runtime.places import ProjectPlaces
 
-    from .captured import Command, Completed, Input
+    from .captured import Input
 
 Names = str | Iterable[str]  # of services; one may stand alone
 Progress = Callable[[Any], None]  # is handed what goes on: the values of `compose.app.phases`
@@ -38,6 +38,15 @@ class ExecKeywords(TypedDict, total=False):
     workdir: str
     privileged: bool
     detach: bool
+
+
+class LogKeywords(TypedDict, total=False):
+    """As the parameters of `Container.logs`."""
+
+    follow: bool
+    tail: int | None
+    since: Moment | None
+    until: Moment | None
 
 
 class ContainerGone(PycomposeError):
@@ -109,57 +118,16 @@ class ProjectScope:
         self,
         chosen: Callable[[ObservedContainer], bool],
         *,
-        follow: bool,
-        tail: int | None,
-        since: Moment | None,
-        until: Moment | None,
+        follow: bool = False,
+        tail: int | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
     ) -> Iterator[LogEntry]:
         from pycompose.compose.app import log_entries, moments
 
         now = time.time()
         first, end = (moments.stamp(moments.parse(one, now)) if one is not None else b"" for one in (since, until))
         return log_entries.entries(self.places, chosen, follow=follow, tail=tail, since=first, until=end)
-
-    def execute(
-        self,
-        container_id: str,
-        command: Command,
-        *,
-        input: Input = None,
-        check: bool = False,
-        timeout: float | None = None,
-        env: Mapping[str, str | None] | None = None,
-        user: str = "",
-        workdir: str = "",
-        privileged: bool = False,
-        detach: bool = False,
-    ) -> Completed:
-        """As `Container.exec`."""
-        from pycompose.compose.app import execution
-
-        from . import captured
-
-        words = captured.words(command)
-        options = execution.ExecOptions(env or {}, user, workdir, privileged, detached=detach, bound=True)
-
-        def run(stdio: tuple[int, int, int]) -> int:
-            return execution.execute(self.places, container_id, words, options, stdio)
-
-        completed = captured.captured(words, input, timeout, run)
-        return completed.check() if check else completed
-
-    def shell(self, container_id: str, command: Command, user: str, workdir: str) -> int:
-        """As `Container.shell`."""
-        import os
-
-        from pycompose.compose.app import execution
-
-        from . import captured
-
-        if not (os.isatty(0) and os.isatty(1)):
-            raise PycomposeError("a shell needs a terminal", hint="`exec` runs commands without one")
-        options = execution.ExecOptions({}, user, workdir, terminal=True)
-        return execution.execute(self.places, container_id, captured.words(command), options)
 
     def end_if_empty(self) -> None:
         """A project of which nothing is left is ended; not where another command acts on it."""

@@ -23,20 +23,19 @@ if TYPE_CHECKING:
     from pycompose.compose.plan.steps import Plan
 
     from .captured import Command, Completed, Input
-    from .scope import ExecKeywords
+    from .scope import ExecKeywords, LogKeywords
 
 
-class Container:
-    """A container as it was when it was looked at."""
+class ContainerFacts:
+    """What is known of a container without looking again: `observed`, word by word."""
 
-    def __init__(self, scope: ProjectScope, observed: ObservedContainer) -> None:
-        self._scope, self.observed = scope, observed
+    observed: ObservedContainer
 
     def __repr__(self) -> str:
         return f"<Container {self.name} {self.health or self.status}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Container) and other.id == self.id
+        return isinstance(other, type(self)) and other.id == self.id
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -117,6 +116,18 @@ class Container:
         return self.observed.addresses
 
     @property
+    def ports(self) -> tuple[PublishedPort, ...]:
+        """What of it is published on this machine, while it runs."""
+        return self.observed.ports
+
+
+class Container(ContainerFacts):
+    """A container as it was when it was looked at."""
+
+    def __init__(self, scope: ProjectScope, observed: ObservedContainer) -> None:
+        self._scope, self.observed = scope, observed
+
+    @property
     def address(self) -> str:
         """Its address on the first of its networks, as this machine reaches it; "127.0.0.1" on the host's network.
 
@@ -133,11 +144,6 @@ class Container:
             return "127.0.0.1"
         hint = "it is on no network" if self.running else f"it is {self.status}"
         raise PycomposeError(f"container {self.name} has no address", hint=hint)
-
-    @property
-    def ports(self) -> tuple[PublishedPort, ...]:
-        """What of it is published on this machine, while it runs."""
-        return self.observed.ports
 
     def refresh(self) -> Container:
         """The same container as it is now. Raises ContainerGone."""
@@ -161,22 +167,29 @@ class Container:
         With `check` another code than 0 raises CommandFailed. With `detach` it is not waited for, and nobody hears it.
         Raises CommandTimeout; PycomposeError (exit code 125, 126 or 127) where it cannot be started.
         """
-        return self._scope.execute(
-            self.id,
-            command,
-            input=input,
-            check=check,
-            timeout=timeout,
-            env=env,
-            user=user,
-            workdir=workdir,
-            privileged=privileged,
-            detach=detach,
-        )
+        from pycompose.compose.app import execution
+
+        from . import captured
+
+        words = captured.words(command)
+        options = execution.ExecOptions(env or {}, user, workdir, privileged, detached=detach, bound=True)
+
+        def run(stdio: tuple[int, int, int]) -> int:
+            return execution.execute(self._scope.places, self.id, words, options, stdio)
+
+        completed = captured.captured(words, input, timeout, run)
+        return completed.check() if check else completed
 
     def shell(self, command: Command = ("sh",), *, user: str = "", workdir: str = "") -> int:
         """A command in a terminal inside, which is the caller's own until it ends; its exit code."""
-        return self._scope.shell(self.id, command, user, workdir)
+        from pycompose.compose.app import execution
+
+        from . import captured
+
+        if not (os.isatty(0) and os.isatty(1)):
+            raise PycomposeError("a shell needs a terminal", hint="`exec` runs commands without one")
+        options = execution.ExecOptions({}, user, workdir, terminal=True)
+        return execution.execute(self._scope.places, self.id, captured.words(command), options)
 
     def logs(
         self,
@@ -278,20 +291,13 @@ class Service:
         words = {one.status for one in self.containers}
         return next(iter(words)) if len(words) == 1 else "mixed" if words else ""
 
-    def logs(
-        self,
-        *,
-        follow: bool = False,
-        tail: int | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-    ) -> Iterator[LogEntry]:
+    def logs(self, **options: Unpack[LogKeywords]) -> Iterator[LogEntry]:
         """The lines that its containers wrote, in the order of time; with `follow` also those that come."""
 
         def chosen(one: ObservedContainer) -> bool:
             return one.service == self.name and not one.oneoff
 
-        return self._scope.logs(chosen, follow=follow, tail=tail, since=since, until=until)
+        return self._scope.logs(chosen, **options)
 
     def exec(
         self,
@@ -305,7 +311,7 @@ class Service:
 
     def shell(self, command: Command = ("sh",), *, index: int = 0, user: str = "", workdir: str = "") -> int:
         """As `Container.shell`."""
-        return self._scope.shell(self._scope.one(self.name, index).id, command, user, workdir)
+        return Container(self._scope, self._scope.one(self.name, index)).shell(command, user=user, workdir=workdir)
 
     def scale(self, count: int, *, timeout: float | None = None, progress: Progress | None = None) -> Plan:
         """Set how many containers it has. Raises PycomposeError."""
