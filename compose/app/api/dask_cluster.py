@@ -22,10 +22,10 @@ import logging
 import os
 import secrets
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 import dask.config
@@ -41,10 +41,10 @@ from pycompose.compose.app import operations
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.state import event_record
 from pycompose.errors import PycomposeError
-from pycompose.interruption import Interruption
 
 from . import cluster_file
 from .cluster_file import ClusterServices, WorkerLimits
+from .coroutines import run
 from .projects import Project
 
 if TYPE_CHECKING:
@@ -170,37 +170,7 @@ class ComposeCluster(Cluster):
 
     async def _call(self, function: Callable[_P, _T], /, *arguments: _P.args, **keywords: _P.kwargs) -> _T:
         """A blocking call in a thread of its own; it is broken off, and undone, when whoever waits for it is."""
-        loop, interruption = asyncio.get_running_loop(), Interruption()
-        future: asyncio.Future[_T] = loop.create_future()
-
-        def tell(result: _T | None, error: BaseException | None) -> None:
-            if future.cancelled():
-                return
-            if error is None:
-                future.set_result(result)  # type: ignore[arg-type]
-            else:
-                future.set_exception(error)
-
-        def run() -> None:
-            result, problem = None, None
-            try:
-                with interruption.in_force():
-                    result = function(*arguments, **keywords)
-            except Exception as error:
-                problem = error
-            except BaseException as error:  # an interrupt must not end the loop
-                problem = PycomposeError(f"broken off: {type(error).__name__}")
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(tell, result, problem)
-
-        threading.Thread(target=run, name="pycompose", daemon=True).start()
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            interruption.break_off()
-            with suppress(Exception):
-                await future
-            raise
+        return await run(partial(function, *arguments, **keywords))
 
     @property
     def _one_at_a_time(self) -> asyncio.Lock:
