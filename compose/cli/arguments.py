@@ -64,20 +64,22 @@ def output_form(form: str | None, setting: str = "") -> str:
     return checked_form(form if form is not None else docker_setting(setting) or "table")
 
 
-NO_TIME, TIMES = (
-    'failed to parse value as time or duration: "{}"',
-    "such as 2026-01-31T12:00:00, or 42m: that long ago",
-)
-
-
-def moment(text: str, now: float) -> bytes:
-    """As `moments.stamp` of what was written. Raises Misuse."""
+def unix_time(text: str, now: float) -> float:
+    """Of a time or an age (`moments.parse`). Raises Misuse."""
     from pycompose.compose.app import moments
 
     try:
-        return moments.stamp(moments.parse(text, now)) if text else b""
+        return moments.parse(text, now)
     except ValueError as error:
-        raise Misuse(NO_TIME.format(text), TIMES) from error
+        fault = f'failed to parse value as time or duration: "{text}"'
+        raise Misuse(fault, "such as 2026-01-31T12:00:00, or 42m: that long ago") from error
+
+
+def moment(text: str, now: float) -> bytes:
+    """As `moments.stamp` of what was written, empty for nothing. Raises Misuse."""
+    from pycompose.compose.app import moments
+
+    return moments.stamp(unix_time(text, now)) if text else b""
 
 
 SCALE = 'invalid --scale option "{}". Should be SERVICE=NUM'

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import click
 from pycompose.compose.app.choices import Choices
 from pycompose.compose.cli import subject
-from pycompose.compose.cli.arguments import NO_TIME, TIMES
+from pycompose.compose.cli.arguments import unix_time
 from pycompose.compose.cli.command import command
-from pycompose.compose.cli.misuse import Misuse
 from pycompose.compose.cli.output import terminal
 from pycompose.compose.state import observe
 
@@ -44,12 +43,7 @@ def events(choices: Choices, as_json: bool, since: str, until: str, services: tu
 def _nanoseconds(text: str, now: float) -> int | None:
     from pycompose.compose.app import moments
 
-    if not text:
-        return None
-    try:
-        return moments.nanoseconds(moments.parse(text, now))
-    except ValueError as error:
-        raise Misuse(NO_TIME.format(text), TIMES) from error
+    return moments.nanoseconds(unix_time(text, now)) if text else None
 
 
 def _time(event: ContainerEvent) -> tuple[str, int, str]:
