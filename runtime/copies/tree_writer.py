@@ -16,11 +16,11 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO
 
-from pycompose.runtime.files.descent import FOLDER, set_mode
+from pycompose.runtime.files.descent import FOLDER, deepest_there, set_mode
 from pycompose.runtime.files.ordered_walk import INSIDE as BENEATH
 from pycompose.runtime.linux import syscalls
 
@@ -106,15 +106,7 @@ class TreeWriter:
 
     def _folder(self, parts: tuple[str, ...]) -> int:
         """Open, and made where it is missing."""
-        there = len(parts)
-        while True:
-            try:
-                folder = self._opened(parts[:there])
-                break
-            except FileNotFoundError:
-                if not there:
-                    raise
-                there -= 1
+        folder, there = deepest_there(parts, self._opened)
         for name in parts[there:]:
             try:
                 with suppress(FileExistsError):
@@ -125,7 +117,7 @@ class TreeWriter:
             folder = below
         return folder
 
-    def _opened(self, parts: tuple[str, ...]) -> int:
+    def _opened(self, parts: Sequence[str]) -> int:
         if self._root >= 0:
             path = "/".join((self._place, *parts)) or "/"
             return syscalls.openat2(self._root, path, FOLDER & ~os.O_NOFOLLOW, IN_ROOT)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -21,6 +21,21 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 def open_folder(parent: int, name: str) -> int:
     """The folder at a name. Raises OSError: NotADirectoryError for what is none, ELOOP for a link."""
     return os.open(name, FOLDER, dir_fd=parent)
+
+
+def deepest_there(parts: Sequence[str], opened: Callable[[Sequence[str]], int]) -> tuple[int, int]:
+    """The last folder that is there of a row, each in the one before, and how many of the names lead to it.
+
+    `opened` opens the folder to which names lead; none is the top. Raises OSError where that is not there either.
+    """
+    there = len(parts)
+    while True:
+        try:
+            return opened(parts[:there]), there
+        except FileNotFoundError:
+            if not there:
+                raise
+            there -= 1
 
 
 class Descent:

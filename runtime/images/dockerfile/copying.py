@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 
 from pycompose.frozen import dataclass
-from pycompose.runtime.files.descent import make_folder, set_mode
+from pycompose.runtime.files.descent import deepest_there, make_folder, set_mode
 from pycompose.runtime.images.pack import kept
 from pycompose.runtime.linux import syscalls
 
@@ -184,18 +184,15 @@ class Writer:
     def make_folder(self, path: str) -> int:
         """A descriptor of the folder; what is missing is made, for everyone to enter, and belongs to the owner."""
         parts = [part for part in path.split("/") if part]
-        there = len(parts)
-        while True:
+
+        def opened(parts: Sequence[str]) -> int:
+            place = _joined(parts)
             try:
-                folder = syscalls.openat2(self.root, _joined(parts[:there]), os.O_RDONLY | os.O_DIRECTORY, IN_ROOT)
-                break
-            except FileNotFoundError:
-                if not there:
-                    raise
-                there -= 1
+                return syscalls.openat2(self.root, place, os.O_RDONLY | os.O_DIRECTORY, IN_ROOT)
             except NotADirectoryError:
-                place = _joined(parts[:there])
                 raise BuildError(f"{place} is a file in the image, and would have to be a folder") from None
+
+        folder, there = deepest_there(parts, opened)
         for number in range(there, len(parts)):
             try:
                 below = make_folder(parts[number], 0o755, folder)
